@@ -1,0 +1,1 @@
+//! The use cases, one per file, in the words of the product.

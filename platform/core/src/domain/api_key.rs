@@ -1,0 +1,346 @@
+//! API keys: drawn, shown once, kept as a hash, and refused at a glance when mistyped.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Timestamp;
+use super::id::{ApiKeyId, ServiceId, TenantId};
+use super::mode::Mode;
+use crate::ports::Entropy;
+
+/// NEVER change the prefixes: it revokes every key already issued.
+const PREFIX_LIVE: &str = "wk_live_";
+const PREFIX_TEST: &str = "wk_test_";
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Random characters: 32 of 62 are 190 bits.
+const RANDOM_LENGTH: usize = 32;
+/// Characters of the checksum: 62^6 holds a CRC-32.
+const CHECKSUM_LENGTH: usize = 6;
+/// Characters of a key that are shown afterwards: the prefix and four more.
+const SHOWN_LENGTH: usize = PREFIX_LIVE.len() + 4;
+
+/// A key in clear. It exists once, at its making, and with each call that carries it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// SHA-256 of a key: what is stored, and what never authenticates by itself.
+///
+/// A plain hash is enough here: 190 random bits cannot be guessed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(…)")
+    }
+}
+
+/// The text is no key of ours: found without a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// It does not begin like a key.
+    #[error("an API key begins with `wk_live_` or `wk_test_`")]
+    Prefix,
+    /// Its checksum is wrong.
+    #[error("this API key has a typing error: its checksum does not fit; copy it again, whole")]
+    Checksum,
+}
+
+fn checksum(body: &str) -> [u8; CHECKSUM_LENGTH] {
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let mut text = [b'0'; CHECKSUM_LENGTH];
+    for character in text.iter_mut().rev() {
+        *character = ALPHABET[rest as usize % ALPHABET.len()];
+        rest /= 62;
+    }
+    text
+}
+
+impl Secret {
+    /// Draws a new key.
+    pub fn draw(mode: Mode, entropy: &dyn Entropy) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(SHOWN_LENGTH + RANDOM_LENGTH + CHECKSUM_LENGTH));
+        text.push_str(match mode {
+            Mode::Live => PREFIX_LIVE,
+            Mode::Test => PREFIX_TEST,
+        });
+        let end = text.len() + RANDOM_LENGTH;
+        let mut random = Zeroizing::new([0; 64]);
+        while text.len() < end {
+            entropy.fill(&mut *random);
+            // 248 = 4 × 62: bytes from there on would favour some characters.
+            let fair = random.iter().filter(|byte| **byte < 248);
+            let missing = end - text.len();
+            text.extend(fair.take(missing).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])));
+        }
+        let sum = checksum(&text);
+        text.extend(sum.map(char::from));
+        Self(text)
+    }
+
+    /// Reads a key as it was copied.
+    ///
+    /// # Errors
+    /// [`SecretError`] when it cannot be a key, without any look-up.
+    pub fn parse(text: &str) -> Result<Self, SecretError> {
+        let text = text.trim();
+        let body =
+            text.strip_prefix(PREFIX_LIVE).or_else(|| text.strip_prefix(PREFIX_TEST)).ok_or(SecretError::Prefix)?;
+        let whole =
+            body.len() == RANDOM_LENGTH + CHECKSUM_LENGTH && body.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !whole {
+            return Err(SecretError::Checksum);
+        }
+        let (signed, sum) = text.split_at(text.len() - CHECKSUM_LENGTH);
+        if checksum(signed) != sum.as_bytes() {
+            return Err(SecretError::Checksum);
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The key in clear, to be shown once.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(Sha256::digest(self.0.as_bytes()).into())
+    }
+
+    /// Enough to recognise it in a list, as in `wk_live_3fKq`.
+    pub fn shown(&self) -> &str {
+        &self.0[..SHOWN_LENGTH]
+    }
+}
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+        /// What a key may do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Scope {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)+
+        }
+
+        impl Scope {
+            /// Every scope.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name in the API.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+scopes! {
+    /// Start, check, resend and cancel verifications.
+    VerificationsWrite = "verifications:write",
+    /// Read verifications.
+    VerificationsRead = "verifications:read",
+    /// Send direct messages.
+    MessagesWrite = "messages:write",
+    /// Read direct messages.
+    MessagesRead = "messages:read",
+    /// Read services.
+    ServicesRead = "services:read",
+    /// Create and change services and their templates.
+    ServicesWrite = "services:write",
+    /// Read usage and limits.
+    UsageRead = "usage:read",
+    /// See whole addresses instead of masked ones.
+    AddressesRead = "addresses:read",
+}
+
+impl std::str::FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::ALL.iter().copied().find(|scope| scope.name() == text).ok_or_else(|| ScopeError(text.to_owned()))
+    }
+}
+
+impl Scope {
+    /// What a key may do when nothing else is said: all but seeing whole addresses.
+    pub fn standard() -> BTreeSet<Self> {
+        Self::ALL.iter().copied().filter(|scope| *scope != Self::AddressesRead).collect()
+    }
+}
+
+/// There is no such scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no scope `{0}`; there are: {known}", known = Scope::ALL.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", "))]
+pub struct ScopeError(pub String);
+
+/// What is known of a key: everything but the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What the tenant calls it.
+    pub name: String,
+    /// Live or test.
+    pub mode: Mode,
+    /// Its first characters.
+    pub shown: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// The only service it may use; none means any of the tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Networks it may be used from; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_ips: Vec<IpNet>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Why a known key does not work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRefusal {
+    /// It was revoked.
+    Revoked,
+    /// It has expired.
+    Expired,
+    /// It may not be used from this address.
+    Ip,
+}
+
+impl ApiKey {
+    /// Whether the key works at `now` for a caller at `ip`.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`].
+    pub fn admit(&self, now: Timestamp, ip: Option<IpAddr>) -> Result<(), KeyRefusal> {
+        if self.revoked_at.is_some_and(|at| at <= now) {
+            return Err(KeyRefusal::Revoked);
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            return Err(KeyRefusal::Expired);
+        }
+        // An IPv4 client of a dual-stack socket arrives as ::ffff:a.b.c.d.
+        let allowed = |ip: IpAddr| self.allowed_ips.iter().any(|net| net.contains(&ip.to_canonical()));
+        if !self.allowed_ips.is_empty() && !ip.is_some_and(allowed) {
+            return Err(KeyRefusal::Ip);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    struct Counting(AtomicU8);
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            for byte in bytes {
+                *byte = self.0.fetch_add(37, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn draw(mode: Mode, seed: u8) -> Secret {
+        Secret::draw(mode, &Counting(AtomicU8::new(seed)))
+    }
+
+    #[test]
+    fn a_drawn_key_is_read_back_and_shows_its_mode() {
+        let key = draw(Mode::Test, 1);
+        assert_eq!(Secret::parse(key.reveal()).unwrap(), key);
+        assert_eq!(key.reveal().len(), 8 + 32 + 6);
+        assert!(key.shown().starts_with("wk_test_"));
+    }
+
+    #[test]
+    fn the_hash_is_plain_sha256_and_is_no_key() {
+        let hash = draw(Mode::Live, 2).hash();
+        let hex: String = hash.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(Secret::parse(&hex), Err(SecretError::Prefix));
+        assert_eq!(Secret::parse(&format!("wk_live_{}", &hex[..38])), Err(SecretError::Checksum));
+    }
+
+    fn key() -> ApiKey {
+        ApiKey {
+            id: ApiKeyId::from_bytes([1; 16]),
+            tenant: TenantId::from_bytes([1; 16]),
+            name: String::new(),
+            mode: Mode::Live,
+            shown: String::new(),
+            scopes: Scope::standard(),
+            service: None,
+            expires_at: None,
+            allowed_ips: vec![],
+            created_at: Timestamp::UNIX_EPOCH,
+            revoked_at: None,
+        }
+    }
+
+    #[test]
+    fn a_key_works_until_it_expires_or_is_revoked() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let key = ApiKey { expires_at: Some(at(10)), ..key() };
+        assert_eq!(key.admit(at(9), None), Ok(()));
+        assert_eq!(key.admit(at(10), None), Err(KeyRefusal::Expired));
+        let key = ApiKey { revoked_at: Some(at(5)), ..key };
+        assert_eq!(key.admit(at(5), None), Err(KeyRefusal::Revoked));
+    }
+
+    #[test]
+    fn a_key_works_only_from_its_networks() {
+        let key =
+            ApiKey { allowed_ips: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()], ..key() };
+        let try_from = |ip: &str| key.admit(Timestamp::UNIX_EPOCH, Some(ip.parse().unwrap()));
+        assert_eq!(try_from("192.0.2.9"), Ok(()));
+        assert_eq!(try_from("::ffff:192.0.2.9"), Ok(()));
+        assert_eq!(try_from("2001:db8::1"), Ok(()));
+        assert_eq!(try_from("198.51.100.1"), Err(KeyRefusal::Ip));
+        assert_eq!(key.admit(Timestamp::UNIX_EPOCH, None), Err(KeyRefusal::Ip));
+    }
+
+    #[test]
+    fn the_standard_scopes_do_not_show_whole_addresses() {
+        assert!(!Scope::standard().contains(&Scope::AddressesRead));
+        assert_eq!("usage:read".parse(), Ok(Scope::UsageRead));
+        assert!("usage:raed".parse::<Scope>().unwrap_err().to_string().contains("usage:read"));
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_character_is_always_noticed(seed in any::<u8>(), at in 8usize..46, to in 0usize..62) {
+            let key = draw(Mode::Live, seed);
+            let mut text = key.reveal().as_bytes().to_vec();
+            prop_assume!(text[at] != ALPHABET[to]);
+            text[at] = ALPHABET[to];
+            prop_assert_eq!(Secret::parse(std::str::from_utf8(&text).unwrap()), Err(SecretError::Checksum));
+        }
+
+        #[test]
+        fn any_text_is_a_key_or_an_error(text in "(wk_(live|test)_)?\\PC{0,60}") {
+            let _ = Secret::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! How one thing gets out: its deliveries, who is working on it, and what happens next.
+//!
+//! The store is the ledger and the queue a doorbell: a [`Dispatch`] alone says whether something
+//! must be done, so a lost ring, a flushed queue or a killed worker loses nothing.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::id::DeliveryId;
+
+/// Most times one delivery is tried through one channel that answers "later".
+pub const TRIES_MAX: u8 = 4;
+
+/// Where one delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// Waiting for a worker.
+    Queued,
+    /// Handed to the channel, which has not answered.
+    Sending,
+    /// The channel's server acknowledged it.
+    Sent,
+    /// It reached the device.
+    Delivered,
+    /// It was opened.
+    Read,
+    /// It did not get out; the reason says why.
+    Failed,
+}
+
+/// Why a delivery failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryFailure {
+    /// The channel says that nobody has this address.
+    InvalidRecipient,
+    /// The channel refuses this message or this sender.
+    Rejected,
+    /// The channel's settings or credentials are wrong, or it is not there any more.
+    Misconfigured,
+    /// The channel did not acknowledge in time. A late acknowledgement still counts.
+    NoAck,
+    /// The channel kept answering "later".
+    Unavailable,
+    /// Its time was over before it got out.
+    Expired,
+    /// The verification ended before it got out.
+    Canceled,
+}
+
+/// One attempt through one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Also the message id that the channel is given: a retry is the same message.
+    pub id: DeliveryId,
+    /// The channel's name.
+    pub channel: String,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// How often the channel was called.
+    pub tries: u8,
+    /// When it was decided.
+    pub queued_at: Timestamp,
+    /// When the channel's server acknowledged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// When it reached the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Timestamp>,
+    /// When it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+    /// When it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DeliveryFailure>,
+    /// The provider's own name for the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+}
+
+impl Delivery {
+    fn queued(id: DeliveryId, channel: &str, now: Timestamp) -> Self {
+        Self {
+            id,
+            channel: channel.to_owned(),
+            status: DeliveryStatus::Queued,
+            tries: 0,
+            queued_at: now,
+            sent_at: None,
+            delivered_at: None,
+            read_at: None,
+            failed_at: None,
+            reason: None,
+            provider_id: None,
+        }
+    }
+
+    fn fail(&mut self, reason: DeliveryFailure, now: Timestamp) {
+        self.status = DeliveryStatus::Failed;
+        self.failed_at = Some(now);
+        self.reason = Some(reason);
+    }
+
+    /// Whether the channel's server ever acknowledged it.
+    pub fn got_out(&self) -> bool {
+        self.sent_at.is_some()
+    }
+}
+
+/// Names one hold on a dispatch, so that a worker that comes back late knows it lost it.
+pub type LeaseToken = u64;
+
+/// Who must act, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Turn {
+    /// A worker, from `at` on.
+    Due {
+        /// Not before this.
+        at: Timestamp,
+    },
+    /// The worker that holds `token`; anyone once `until` has passed.
+    Leased {
+        /// When the hold ends.
+        until: Timestamp,
+        /// Whose hold it is.
+        token: LeaseToken,
+    },
+    /// Nobody.
+    Settled,
+}
+
+/// What came of one call to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The channel's server acknowledged it.
+    Sent {
+        /// The provider's own name for the message.
+        provider_id: Option<String>,
+        /// What the channel already knows beyond that: `Sent`, `Delivered` or `Read`.
+        reached: DeliveryStatus,
+    },
+    /// Not now; the same delivery again after a while.
+    Later {
+        /// How long the channel asks us to wait.
+        after: SignedDuration,
+    },
+    /// Not through this channel.
+    Refused(DeliveryFailure),
+}
+
+/// What follows from a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It got out.
+    Sent,
+    /// A worker must act again at this time.
+    Again(Timestamp),
+    /// Every channel refused.
+    Exhausted,
+}
+
+/// What a channel reports after the call: at any time, in any order, more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// The server acknowledged it after all.
+    Sent,
+    /// It reached the device.
+    Delivered,
+    /// It was opened.
+    Read,
+    /// It failed after it was acknowledged.
+    Failed(DeliveryFailure),
+}
+
+/// The deliveries of one verification or message, and whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispatch {
+    /// Whose turn it is.
+    pub turn: Turn,
+    /// Channels in the order they are tried.
+    pub channels: Vec<String>,
+    /// Oldest first; the last is the one at hand.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Dispatch {
+    /// A new dispatch, already held by the worker that gets the first ring, so that the common
+    /// path needs no write to claim it.
+    ///
+    /// `channels` is not empty: the use case refuses when nothing reaches the address.
+    pub fn born_leased(
+        channels: Vec<String>,
+        id: DeliveryId,
+        now: Timestamp,
+        until: Timestamp,
+        token: LeaseToken,
+    ) -> Self {
+        let first = channels.first().map(String::as_str).unwrap_or_default();
+        let deliveries = vec![Delivery::queued(id, first, now)];
+        Self { turn: Turn::Leased { until, token }, channels, deliveries }
+    }
+
+    /// The delivery at hand: the newest.
+    pub fn current(&self) -> Option<&Delivery> {
+        self.deliveries.last()
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Delivery> {
+        self.deliveries.last_mut()
+    }
+
+    /// Whether anything ever got out.
+    pub fn got_out(&self) -> bool {
+        self.deliveries.iter().any(Delivery::got_out)
+    }
+
+    /// Whether `token` is the hold in force.
+    pub fn is_held_by(&self, token: LeaseToken, now: Timestamp) -> bool {
+        matches!(self.turn, Turn::Leased { until, token: held } if held == token && now < until)
+    }
+
+    /// Whether a worker may take it now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        match self.turn {
+            Turn::Due { at } => at <= now,
+            Turn::Leased { until, .. } => until <= now,
+            Turn::Settled => false,
+        }
+    }
+
+    /// Takes it, when it is due.
+    pub fn claim(&mut self, now: Timestamp, until: Timestamp, token: LeaseToken) -> bool {
+        let due = self.is_due(now);
+        if due {
+            self.turn = Turn::Leased { until, token };
+        }
+        due
+    }
+
+    /// A hold of a process that is gone: free at once.
+    pub fn release(&mut self, now: Timestamp) {
+        if matches!(self.turn, Turn::Leased { .. }) {
+            self.turn = Turn::Due { at: now };
+        }
+    }
+
+    /// Starts over with the first channel: a resend.
+    pub fn restart(&mut self, id: DeliveryId, now: Timestamp, until: Timestamp, token: LeaseToken) {
+        self.cut(DeliveryFailure::Canceled, now);
+        let first = self.channels.first().map(String::as_str).unwrap_or_default();
+        self.deliveries.push(Delivery::queued(id, first, now));
+        self.turn = Turn::Leased { until, token };
+    }
+
+    /// Applies what came of a call. `next_id` names the delivery of a fail-over; nothing is tried
+    /// after `deadline`.
+    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
+        let Some(current) = self.current_mut() else { return Outcome::Exhausted };
+        current.tries = current.tries.saturating_add(1);
+        let failure = match verdict {
+            Verdict::Sent { provider_id, reached } => {
+                current.provider_id = provider_id;
+                current.reach(reached, now);
+                self.turn = Turn::Settled;
+                return Outcome::Sent;
+            }
+            Verdict::Later { after } => {
+                let at = now.saturating_add(after).unwrap_or(deadline);
+                if current.tries < TRIES_MAX && at < deadline {
+                    current.status = DeliveryStatus::Queued;
+                    self.turn = Turn::Due { at };
+                    return Outcome::Again(at);
+                }
+                DeliveryFailure::Unavailable
+            }
+            Verdict::Refused(failure) => failure,
+        };
+        current.fail(failure, now);
+        self.fail_over(now, deadline, next_id)
+    }
+
+    fn fail_over(&mut self, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
+        let tried = self.current().map(|delivery| delivery.channel.clone()).unwrap_or_default();
+        let next = self.channels.iter().skip_while(|channel| **channel != tried).nth(1).cloned();
+        match next {
+            Some(channel) if now < deadline => {
+                self.deliveries.push(Delivery::queued(next_id, &channel, now));
+                self.turn = Turn::Due { at: now };
+                Outcome::Again(now)
+            }
+            _ => {
+                self.turn = Turn::Settled;
+                Outcome::Exhausted
+            }
+        }
+    }
+
+    /// Ends what has not been handed over. A call under way keeps its hold and reports later.
+    pub fn cut(&mut self, reason: DeliveryFailure, now: Timestamp) {
+        if matches!(self.turn, Turn::Due { .. }) || self.is_due(now) {
+            self.turn = Turn::Settled;
+            if let Some(current) = self.current_mut().filter(|delivery| delivery.status <= DeliveryStatus::Sending) {
+                current.fail(reason, now);
+            }
+        }
+    }
+
+    /// Applies a receipt; says whether it told anything new.
+    pub fn record(&mut self, id: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
+        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.id == id) else { return false };
+        let before = delivery.clone();
+        match receipt {
+            Receipt::Sent => delivery.reach(DeliveryStatus::Sent, now),
+            Receipt::Delivered => delivery.reach(DeliveryStatus::Delivered, now),
+            Receipt::Read => delivery.reach(DeliveryStatus::Read, now),
+            // What reached the device did not fail, whatever comes after.
+            Receipt::Failed(reason) if delivery.delivered_at.is_none() => delivery.fail(reason, now),
+            Receipt::Failed(_) => {}
+        }
+        *delivery != before
+    }
+}
+
+impl Delivery {
+    fn reach(&mut self, reached: DeliveryStatus, now: Timestamp) {
+        // `NoAck` means that we stopped waiting, so a late acknowledgement is news; any other
+        // failure is the channel's own word.
+        let open = self.status != DeliveryStatus::Failed || self.reason == Some(DeliveryFailure::NoAck);
+        if !open || (self.status != DeliveryStatus::Failed && reached <= self.status) {
+            return;
+        }
+        self.failed_at = None;
+        self.reason = None;
+        self.status = reached;
+        self.sent_at.get_or_insert(now);
+        if reached >= DeliveryStatus::Delivered {
+            self.delivered_at.get_or_insert(now);
+        }
+        if reached == DeliveryStatus::Read {
+            self.read_at.get_or_insert(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn id(n: u8) -> DeliveryId {
+        DeliveryId::from_bytes([n; 16])
+    }
+
+    fn born(channels: &[&str]) -> Dispatch {
+        Dispatch::born_leased(channels.iter().map(|c| (*c).to_owned()).collect(), id(1), at(0), at(30), 7)
+    }
+
+    fn refused() -> Verdict {
+        Verdict::Refused(DeliveryFailure::Rejected)
+    }
+
+    #[test]
+    fn the_worker_that_was_rung_holds_it_until_the_lease_ends() {
+        let mut dispatch = born(&["a"]);
+        assert!(dispatch.is_held_by(7, at(29)));
+        assert!(!dispatch.is_held_by(7, at(30)));
+        assert!(!dispatch.is_held_by(8, at(1)));
+        assert!(!dispatch.claim(at(29), at(60), 8));
+        assert!(dispatch.claim(at(30), at(60), 8));
+        assert!(!dispatch.is_held_by(7, at(31)));
+    }
+
+    #[test]
+    fn a_refusal_goes_to_the_next_channel_at_once_and_the_last_one_exhausts() {
+        let mut dispatch = born(&["a", "b"]);
+        assert_eq!(dispatch.settle(refused(), at(1), at(300), id(2)), Outcome::Again(at(1)));
+        assert_eq!(dispatch.current().unwrap().channel, "b");
+        assert_eq!(dispatch.settle(refused(), at(2), at(300), id(3)), Outcome::Exhausted);
+        assert_eq!(dispatch.deliveries.len(), 2);
+        assert!(!dispatch.got_out());
+    }
+
+    #[test]
+    fn a_channel_that_keeps_saying_later_is_left_after_four_tries() {
+        let mut dispatch = born(&["a", "b"]);
+        let later = || Verdict::Later { after: SignedDuration::from_secs(5) };
+        for _ in 1..TRIES_MAX {
+            assert_eq!(dispatch.settle(later(), at(1), at(300), id(2)), Outcome::Again(at(6)));
+        }
+        assert_eq!(dispatch.settle(later(), at(1), at(300), id(2)), Outcome::Again(at(1)));
+        assert_eq!(dispatch.deliveries[0].reason, Some(DeliveryFailure::Unavailable));
+    }
+
+    #[test]
+    fn a_late_acknowledgement_reopens_only_a_missing_one() {
+        let mut dispatch = born(&["a", "b"]);
+        dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), id(2));
+        assert!(dispatch.record(id(1), Receipt::Delivered, at(9)));
+        assert_eq!(dispatch.deliveries[0].status, DeliveryStatus::Delivered);
+        assert_eq!(dispatch.deliveries[0].reason, None);
+        dispatch.settle(refused(), at(10), at(300), id(3));
+        assert!(!dispatch.record(id(2), Receipt::Delivered, at(11)));
+    }
+
+    #[test]
+    fn receipts_out_of_order_and_repeated_change_nothing_back() {
+        let mut dispatch = born(&["a"]);
+        dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, at(1), at(300), id(2));
+        assert!(dispatch.record(id(1), Receipt::Read, at(3)));
+        assert!(!dispatch.record(id(1), Receipt::Delivered, at(4)));
+        assert!(!dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(5)));
+        let delivery = &dispatch.deliveries[0];
+        assert_eq!(
+            (delivery.status, delivery.sent_at, delivery.delivered_at),
+            (DeliveryStatus::Read, Some(at(1)), Some(at(3)))
+        );
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Sent,
+        Later(i64),
+        Refused,
+        Receipt(usize, u8),
+        Claim,
+        Cut,
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Sent),
+            (0i64..400).prop_map(Step::Later),
+            Just(Step::Refused),
+            (0usize..4, 0u8..4).prop_map(|(which, what)| Step::Receipt(which, what)),
+            Just(Step::Claim),
+            Just(Step::Cut),
+            Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_deliveries_stay_consistent(steps in prop::collection::vec(step(), 0..40)) {
+            let mut dispatch = born(&["a", "b", "c"]);
+            let mut out_before = 0;
+            for (n, step) in steps.into_iter().enumerate() {
+                let now = at(i64::try_from(n).unwrap() * 7);
+                let next = id(u8::try_from(n + 2).unwrap());
+                match step {
+                    Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, now, at(300), next); }
+                    Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), next); }
+                    Step::Refused => { dispatch.settle(refused(), now, at(300), next); }
+                    Step::Receipt(which, what) => {
+                        if let Some(delivery) = dispatch.deliveries.get(which) {
+                            let receipt = [Receipt::Sent, Receipt::Delivered, Receipt::Read, Receipt::Failed(DeliveryFailure::Rejected)][usize::from(what)];
+                            let id = delivery.id;
+                            dispatch.record(id, receipt, now);
+                        }
+                    }
+                    Step::Claim => { dispatch.claim(now, at(10_000), 9); }
+                    Step::Cut => dispatch.cut(DeliveryFailure::Canceled, now),
+                    Step::Restart => dispatch.restart(next, now, at(10_000), 9),
+                }
+                let out = dispatch.deliveries.iter().filter(|d| d.got_out()).count();
+                prop_assert!(out >= out_before, "what got out stays out");
+                out_before = out;
+                for delivery in &dispatch.deliveries {
+                    prop_assert_eq!(delivery.status == DeliveryStatus::Failed, delivery.reason.is_some());
+                    prop_assert_eq!(delivery.failed_at.is_some(), delivery.reason.is_some());
+                    prop_assert!(delivery.read_at.is_none() || delivery.delivered_at.is_some());
+                    prop_assert!(delivery.delivered_at.is_none() || delivery.sent_at.is_some());
+                    prop_assert!(dispatch.channels.contains(&delivery.channel));
+                }
+            }
+        }
+    }
+}

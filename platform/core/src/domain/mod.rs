@@ -1,0 +1,26 @@
+//! The rules, one concept a module. Nothing here waits, reads a clock or rolls dice of its own.
+
+pub mod address;
+pub mod address_limits;
+pub mod api_key;
+pub mod code;
+pub mod cursor;
+pub mod dispatch;
+pub mod id;
+pub mod locale;
+pub mod message;
+pub mod mode;
+pub mod phone;
+pub mod plan;
+pub mod quota;
+pub mod rate;
+pub mod routing;
+pub mod sandbox;
+pub mod service;
+pub mod template;
+pub mod tenant;
+pub mod vault;
+pub mod verification;
+
+/// A moment, in UTC. Stored and shown with microseconds.
+pub use jiff::Timestamp;

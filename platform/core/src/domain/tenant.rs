@@ -1,0 +1,41 @@
+//! Tenants: customer organisations.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::id::{ServiceId, TenantId};
+
+/// Longest name, in characters.
+pub const NAME_LENGTH_MAX: usize = 100;
+
+/// A customer organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// For people.
+    pub name: String,
+    /// The id of its plan.
+    pub plan: String,
+    /// When its subscription began: what anniversary months count from.
+    pub period_anchor: Timestamp,
+    /// The service that is used when a call names none.
+    pub default_service: ServiceId,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A name that cannot be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to 100 characters and no control characters")]
+pub struct NameError;
+
+/// A name for people: of a tenant, a service, a key.
+///
+/// # Errors
+/// [`NameError`] when it is empty, too long, or holds control characters.
+pub fn name(text: &str) -> Result<String, NameError> {
+    let text = text.trim();
+    let holds = !text.is_empty() && text.chars().count() <= NAME_LENGTH_MAX && !text.chars().any(char::is_control);
+    if holds { Ok(text.to_owned()) } else { Err(NameError) }
+}

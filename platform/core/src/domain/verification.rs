@@ -1,0 +1,381 @@
+//! One attempt to verify one address: `pending → approved | expired | canceled | failed`.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::address::AddressKind;
+use super::address_limits::AddressLimits;
+use super::code::{self, CodeKind};
+use super::dispatch::{DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
+use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
+use super::locale::Locale;
+use super::mode::Mode;
+use super::quota::Counted;
+use super::service::{EXPIRY_STANDARD_SECONDS, Retention};
+use super::template::CustomTemplate;
+use super::vault::{AddressIndex, CodeHash, Sealed};
+
+/// Where a verification stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waiting for the right code.
+    Pending,
+    /// The right code was typed in time.
+    Approved,
+    /// Its time ran out.
+    Expired,
+    /// The caller called it off.
+    Canceled,
+    /// It cannot succeed any more; the reason says why.
+    Failed,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Expired, Self::Canceled, Self::Failed];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Expired => "expired",
+            Self::Canceled => "canceled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a verification failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// Every allowed guess was wrong.
+    MaxChecks,
+    /// No channel got the code out. It is not counted against the quota.
+    Undeliverable,
+    /// A guard stopped it.
+    Blocked,
+}
+
+/// An address as it is kept: sealed, found by its index, shown masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAddress {
+    /// The whole address.
+    pub sealed: Sealed,
+    /// By which it is found.
+    pub index: AddressIndex,
+    /// What replies show.
+    pub masked: String,
+    /// Phone or email.
+    pub kind: AddressKind,
+    /// ISO 3166-1 alpha-2 of a phone number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// A code as it is kept: until the verification ends, and no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCode {
+    /// What guesses are compared with.
+    pub hash: CodeHash,
+    /// So that a retry and a resend carry the same code.
+    pub sealed: Sealed,
+}
+
+/// The settings of the service as they were at the start: later changes do not reach back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What the end user reads as the sender.
+    pub brand: String,
+    /// The language of the text.
+    pub locale: Locale,
+    /// What the code is made of.
+    pub code_kind: CodeKind,
+    /// Characters of the code.
+    pub code_length: u8,
+    /// Life of the code.
+    pub expires_in_seconds: u32,
+    /// Guesses allowed.
+    pub checks_allowed: u8,
+    /// How often the address may be written to.
+    pub address_limits: AddressLimits,
+    /// How long to wait for a channel's acknowledgement.
+    pub ack_timeout_seconds: u32,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Host for the last line of WebOTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_origin: Option<String>,
+    /// The app's hash for the SMS Retriever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sms_retriever_hash: Option<String>,
+    /// The tenant's own texts that may be used, one per channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<CustomTemplate>,
+}
+
+/// A standard that a verification falls short of, by its tenant's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BelowStandard {
+    /// Fewer than 6 characters. NIST SP 800-63B-4.
+    ShortCode,
+    /// A life of more than 10 minutes. NIST SP 800-63B-4, ASVS 6.5.5.
+    LongExpiry,
+}
+
+impl Policy {
+    /// The standards that this policy falls short of.
+    pub fn below_standard(&self) -> Vec<BelowStandard> {
+        let mut below = Vec::new();
+        if self.code_length < code::LENGTH_NIST {
+            below.push(BelowStandard::ShortCode);
+        }
+        if self.expires_in_seconds > EXPIRY_STANDARD_SECONDS {
+            below.push(BelowStandard::LongExpiry);
+        }
+        below
+    }
+}
+
+/// One attempt to verify one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Its id.
+    pub id: VerificationId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// For which product.
+    pub service: ServiceId,
+    /// Which key started it.
+    pub key: ApiKeyId,
+    /// Counts changes, for compare-and-swap.
+    pub version: u64,
+    /// Live or test.
+    pub mode: Mode,
+    /// Where the code goes; gone once retention ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<StoredAddress>,
+    /// The settings in force.
+    pub policy: Policy,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// The code; gone once it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<StoredCode>,
+    /// Guesses made.
+    pub checks_used: u8,
+    /// When the code was asked to go out: the first, then each resend.
+    pub sends: Vec<Timestamp>,
+    /// How it gets out.
+    pub dispatch: Dispatch,
+    /// How it was counted against the plan.
+    pub counted: Counted,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When its code stops working.
+    pub expires_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The caller's own notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What the passing of time asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// A delivery is due: ring a worker.
+    Ring,
+    /// Its time ran out.
+    Expire,
+    /// Address and metadata have been kept long enough.
+    Redact,
+    /// The record has been kept long enough.
+    Delete,
+    /// Nothing yet.
+    Wait,
+}
+
+/// Why a resend is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResendRefusal {
+    /// It has ended.
+    Ended,
+    /// The last send was moments ago.
+    CoolDown {
+        /// From when on it would be allowed.
+        next_at: Timestamp,
+    },
+    /// Every allowed send is used.
+    TooMany,
+}
+
+/// `moment` + `days`, saturating.
+pub(super) fn days_after(moment: Timestamp, days: u32) -> Timestamp {
+    moment.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX)
+}
+
+impl Verification {
+    /// Whether it still waits for the right code at `now`.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.status == Status::Pending && now < self.expires_at
+    }
+
+    /// Counts one guess. Returns whether it was right, in time, and the first right one.
+    ///
+    /// The last allowed guess counts: if it is right, it is approved. A guess at something that
+    /// has ended changes nothing.
+    pub fn check(&mut self, is_right: impl FnOnce(&CodeHash) -> bool, now: Timestamp) -> bool {
+        self.expire(now);
+        let Some(code) = self.code.as_ref().filter(|_| self.status == Status::Pending) else { return false };
+        let right = is_right(&code.hash);
+        self.checks_used = self.checks_used.saturating_add(1);
+        if right {
+            self.end(Status::Approved, None, now);
+        } else if self.checks_used >= self.policy.checks_allowed {
+            self.end(Status::Failed, Some(FailureReason::MaxChecks), now);
+        }
+        right
+    }
+
+    /// Sends the same code again, in the same time, with the same guesses left.
+    ///
+    /// # Errors
+    /// [`ResendRefusal`].
+    pub fn resend(
+        &mut self,
+        now: Timestamp,
+        delivery: DeliveryId,
+        until: Timestamp,
+        token: LeaseToken,
+    ) -> Result<(), ResendRefusal> {
+        if !self.is_open(now) {
+            return Err(ResendRefusal::Ended);
+        }
+        let Some(next_at) = self.next_send_at() else { return Err(ResendRefusal::TooMany) };
+        if now < next_at {
+            return Err(ResendRefusal::CoolDown { next_at });
+        }
+        self.sends.push(now);
+        self.dispatch.restart(delivery, now, until, token);
+        Ok(())
+    }
+
+    /// Most sends of one verification, the first included.
+    pub fn sends_allowed(&self) -> u32 {
+        self.policy.address_limits.sends_per_10_minutes
+    }
+
+    /// From when on a resend is allowed; none when there is none left or it has ended.
+    pub fn next_send_at(&self) -> Option<Timestamp> {
+        let used = u32::try_from(self.sends.len()).unwrap_or(u32::MAX);
+        let last = self.sends.last().filter(|_| self.status == Status::Pending && used < self.sends_allowed())?;
+        let next_at =
+            last.saturating_add(self.policy.address_limits.cool_down(self.sends.len())).unwrap_or(Timestamp::MAX);
+        (next_at < self.expires_at).then_some(next_at)
+    }
+
+    /// Calls it off; says whether that changed anything.
+    pub fn cancel(&mut self, now: Timestamp) -> bool {
+        self.expire(now);
+        let pending = self.status == Status::Pending;
+        if pending {
+            self.end(Status::Canceled, None, now);
+        }
+        pending
+    }
+
+    /// Ends it if its time ran out; says whether that changed anything.
+    ///
+    /// When nothing ever got out it has failed, and is not counted.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        let over = self.status == Status::Pending && now >= self.expires_at;
+        if over && self.dispatch.got_out() {
+            self.end(Status::Expired, None, now);
+        } else if over {
+            self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
+        }
+        over
+    }
+
+    fn end(&mut self, status: Status, reason: Option<FailureReason>, now: Timestamp) {
+        self.status = status;
+        self.reason = reason;
+        self.ended_at = Some(now);
+        self.code = None;
+        let cut = if status == Status::Expired || reason == Some(FailureReason::Undeliverable) {
+            DeliveryFailure::Expired
+        } else {
+            DeliveryFailure::Canceled
+        };
+        self.dispatch.cut(cut, now);
+        if reason == Some(FailureReason::Undeliverable) {
+            self.counted.refunded = true;
+        }
+    }
+
+    /// Applies what came of a call to a channel.
+    ///
+    /// When every channel refused and nothing ever got out, it has failed, and is not counted. A
+    /// channel that gave no acknowledgement may still have sent the code, so that keeps it open.
+    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: DeliveryId) -> Outcome {
+        // Nothing is tried for a verification that has ended.
+        let deadline = if self.status == Status::Pending { self.expires_at } else { now };
+        let outcome = self.dispatch.settle(verdict, now, deadline, next_id);
+        let unknown = self.dispatch.deliveries.iter().any(|delivery| delivery.reason == Some(DeliveryFailure::NoAck));
+        if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.got_out() && !unknown {
+            self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
+        }
+        outcome
+    }
+
+    /// Applies a receipt; says whether it told anything new.
+    pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
+        self.dispatch.record(delivery, receipt, now)
+    }
+
+    /// Erases the address and what else may name a person.
+    pub fn redact(&mut self) {
+        self.address = None;
+        self.metadata.clear();
+    }
+
+    /// The next moment at which [`wake`](Self::wake) has something to say.
+    pub fn wake_at(&self) -> Timestamp {
+        let ended = self.ended_at.unwrap_or(self.expires_at);
+        match self.dispatch.turn {
+            Turn::Due { at } if self.status == Status::Pending => at.min(self.expires_at),
+            Turn::Leased { until, .. } if self.status == Status::Pending => until.min(self.expires_at),
+            _ if self.status == Status::Pending => self.expires_at,
+            _ if self.address.is_some() => days_after(ended, self.policy.retention.addresses_days),
+            _ => days_after(ended, self.policy.retention.records_days),
+        }
+    }
+
+    /// What the passing of time asks for at `now`.
+    pub fn wake(&self, now: Timestamp) -> Wake {
+        if now < self.wake_at() {
+            return Wake::Wait;
+        }
+        match self.status {
+            Status::Pending if now >= self.expires_at => Wake::Expire,
+            Status::Pending => Wake::Ring,
+            _ if self.address.is_some() => Wake::Redact,
+            _ => Wake::Delete,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "verification_tests.rs"]
+mod tests;

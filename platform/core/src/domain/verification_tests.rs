@@ -1,0 +1,276 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::address::Address;
+use crate::domain::code::Code;
+use crate::domain::dispatch::DeliveryStatus;
+use crate::domain::quota::{Charge, Resource};
+use crate::domain::vault::{MasterKey, Purpose, Vault};
+use crate::ports::Entropy;
+
+struct Fixed;
+impl Entropy for Fixed {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn delivery(n: u8) -> DeliveryId {
+    DeliveryId::from_bytes([n; 16])
+}
+
+fn verification(channels: &[&str]) -> Verification {
+    let vault = Vault::new(&[MasterKey { id: 1, bytes: [1; 32].into() }]).unwrap();
+    let id = VerificationId::from_bytes([1; 16]);
+    let tenant = TenantId::from_bytes([2; 16]);
+    let address = Address::parse("+12025550123").unwrap();
+    let code = Code::typed("123456");
+    Verification {
+        id,
+        tenant,
+        service: ServiceId::from_bytes([3; 16]),
+        key: ApiKeyId::from_bytes([4; 16]),
+        version: 1,
+        mode: Mode::Live,
+        address: Some(StoredAddress {
+            sealed: vault.seal(Purpose::Address, &id.to_bytes(), address.as_str(), &Fixed),
+            index: vault.index(tenant, &address),
+            masked: address.masked(),
+            kind: address.kind(),
+            region: None,
+        }),
+        policy: Policy {
+            brand: "Acme".to_owned(),
+            locale: Locale::ENGLISH,
+            code_kind: CodeKind::Numeric,
+            code_length: 6,
+            expires_in_seconds: 300,
+            checks_allowed: 5,
+            address_limits: AddressLimits::default(),
+            ack_timeout_seconds: 8,
+            retention: Retention::default(),
+            web_origin: None,
+            sms_retriever_hash: None,
+            templates: vec![],
+        },
+        status: Status::Pending,
+        reason: None,
+        code: Some(StoredCode {
+            hash: vault.hash_code(&id.to_bytes(), &code),
+            sealed: vault.seal(Purpose::Code, &id.to_bytes(), code.as_str(), &Fixed),
+        }),
+        checks_used: 0,
+        sends: vec![at(0)],
+        dispatch: Dispatch::born_leased(
+            channels.iter().map(|c| (*c).to_owned()).collect(),
+            delivery(1),
+            at(0),
+            at(30),
+            7,
+        ),
+        counted: Counted {
+            resource: Resource::Verifications,
+            charge: Charge::Included,
+            day: at(0),
+            month: at(0),
+            refunded: false,
+        },
+        created_at: at(0),
+        expires_at: at(300),
+        ended_at: None,
+        metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+    }
+}
+
+fn sent() -> Verdict {
+    Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }
+}
+
+fn refused() -> Verdict {
+    Verdict::Refused(DeliveryFailure::InvalidRecipient)
+}
+
+#[test]
+fn the_last_allowed_guess_passes_if_it_is_right() {
+    let mut verification = verification(&["a"]);
+    for _ in 0..4 {
+        assert!(!verification.check(|_| false, at(1)));
+    }
+    assert!(verification.check(|_| true, at(1)));
+    assert_eq!((verification.status, verification.checks_used), (Status::Approved, 5));
+}
+
+#[test]
+fn the_last_wrong_guess_ends_it_and_a_right_one_after_it_is_refused() {
+    let mut verification = verification(&["a"]);
+    for _ in 0..5 {
+        assert!(!verification.check(|_| false, at(1)));
+    }
+    assert_eq!(verification.reason, Some(FailureReason::MaxChecks));
+    assert!(!verification.check(|_| true, at(1)));
+    assert_eq!(verification.checks_used, 5);
+}
+
+#[test]
+fn a_used_code_is_refused_the_second_time_and_erased() {
+    let mut verification = verification(&["a"]);
+    assert!(verification.check(|_| true, at(1)));
+    assert!(!verification.check(|_| true, at(1)));
+    assert_eq!(verification.code, None);
+}
+
+#[test]
+fn a_code_works_until_just_before_it_expires() {
+    let mut in_time = verification(&["a"]);
+    in_time.settle(sent(), at(1), delivery(2));
+    let mut late = in_time.clone();
+    assert!(in_time.check(|_| true, at(299)));
+    assert!(!late.check(|_| true, at(300)));
+    assert_eq!((late.status, late.checks_used), (Status::Expired, 0));
+}
+
+#[test]
+fn a_resend_keeps_code_checks_and_expiry() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(sent(), at(1), delivery(2));
+    verification.check(|_| false, at(2));
+    let before = verification.clone();
+    assert_eq!(verification.resend(at(29), delivery(3), at(60), 8), Err(ResendRefusal::CoolDown { next_at: at(30) }));
+    verification.resend(at(30), delivery(3), at(60), 8).unwrap();
+    assert_eq!(
+        (&verification.code, verification.checks_used, verification.expires_at),
+        (&before.code, 1, before.expires_at)
+    );
+    assert_eq!(verification.sends, [at(0), at(30)]);
+    assert_eq!(verification.dispatch.current().unwrap().channel, "a");
+    assert_eq!(verification.next_send_at(), Some(at(90)));
+}
+
+#[test]
+fn nothing_delivered_is_a_failure_that_is_not_counted() {
+    let mut refused_by_all = verification(&["a"]);
+    refused_by_all.settle(refused(), at(1), delivery(2));
+    let mut never_tried = verification(&["a"]);
+    never_tried.expire(at(300));
+    for verification in [refused_by_all, never_tried] {
+        assert_eq!(verification.reason, Some(FailureReason::Undeliverable));
+        assert!(verification.counted.refunded);
+    }
+}
+
+#[test]
+fn a_missing_acknowledgement_keeps_it_open_for_the_code_that_may_have_arrived() {
+    let mut verification = verification(&["a"]);
+    verification.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), delivery(2));
+    assert_eq!(verification.status, Status::Pending);
+    assert!(verification.check(|_| true, at(9)));
+}
+
+#[test]
+fn a_failed_resend_does_not_undo_a_code_that_arrived() {
+    let mut verification = verification(&["a"]);
+    verification.settle(sent(), at(1), delivery(2));
+    verification.resend(at(31), delivery(3), at(60), 8).unwrap();
+    verification.settle(refused(), at(32), delivery(4));
+    assert_eq!(verification.status, Status::Pending);
+    assert!(!verification.counted.refunded);
+}
+
+#[test]
+fn canceling_stops_a_fail_over() {
+    let mut verification = verification(&["a", "b"]);
+    assert!(verification.cancel(at(1)));
+    assert_eq!(verification.settle(refused(), at(2), delivery(2)), Outcome::Exhausted);
+    assert_eq!((verification.status, verification.counted.refunded), (Status::Canceled, false));
+    assert!(!verification.cancel(at(3)));
+}
+
+#[test]
+fn time_rings_expires_redacts_and_deletes() {
+    let day = 86_400;
+    let mut verification = verification(&["a"]);
+    assert_eq!(verification.wake(at(29)), Wake::Wait);
+    assert_eq!(verification.wake(at(30)), Wake::Ring);
+    verification.settle(sent(), at(31), delivery(2));
+    assert_eq!(verification.wake(at(299)), Wake::Wait);
+    assert_eq!(verification.wake(at(300)), Wake::Expire);
+    verification.expire(at(300));
+    assert_eq!(verification.wake(at(300 + 30 * day - 1)), Wake::Wait);
+    assert_eq!(verification.wake(at(300 + 30 * day)), Wake::Redact);
+    verification.redact();
+    assert_eq!((verification.address.is_none(), verification.metadata.len()), (true, 0));
+    assert_eq!(verification.wake(at(300 + 90 * day - 1)), Wake::Wait);
+    assert_eq!(verification.wake(at(300 + 90 * day)), Wake::Delete);
+}
+
+#[test]
+fn a_short_code_and_a_long_expiry_are_marked() {
+    let mut verification = verification(&["a"]);
+    assert_eq!(verification.policy.below_standard(), []);
+    verification.policy.code_length = 5;
+    verification.policy.expires_in_seconds = 601;
+    assert_eq!(verification.policy.below_standard(), [BelowStandard::ShortCode, BelowStandard::LongExpiry]);
+}
+
+#[test]
+fn a_stored_verification_holds_neither_code_nor_number() {
+    let json = serde_json::to_string(&verification(&["a"])).unwrap();
+    assert!(!json.contains("123456") && !json.contains("2025550123"), "{json}");
+    assert_eq!(serde_json::from_str::<Verification>(&json).unwrap(), verification(&["a"]));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Check(bool),
+    Resend,
+    Cancel,
+    Settle(u8),
+    Wait(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<bool>().prop_map(Step::Check),
+        Just(Step::Resend),
+        Just(Step::Cancel),
+        (0u8..4).prop_map(Step::Settle),
+        (0i64..120).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_history_approves_twice_or_leaves_an_end(steps in prop::collection::vec(step(), 0..60)) {
+        let mut verification = verification(&["a", "b"]);
+        let (mut now, mut approvals) = (0, 0);
+        for (n, step) in steps.into_iter().enumerate() {
+            let before = verification.clone();
+            let next = delivery(u8::try_from(n + 2).unwrap());
+            match step {
+                Step::Check(right) => approvals += u32::from(verification.check(|_| right, at(now))),
+                Step::Resend => { let _ = verification.resend(at(now), next, at(now + 30), 9); }
+                Step::Cancel => { verification.cancel(at(now)); }
+                Step::Settle(n) => {
+                    let verdicts = [sent(), refused(), Verdict::Refused(DeliveryFailure::NoAck), Verdict::Later { after: SignedDuration::from_secs(9) }];
+                    verification.settle(verdicts[usize::from(n)].clone(), at(now), next);
+                }
+                Step::Wait(seconds) => now += seconds,
+            }
+            prop_assert!(approvals <= 1);
+            prop_assert_eq!(approvals == 1, verification.status == Status::Approved);
+            prop_assert!(verification.checks_used <= verification.policy.checks_allowed);
+            prop_assert!(verification.checks_used >= before.checks_used);
+            prop_assert!(verification.sends.len() <= 5);
+            if before.status != Status::Pending {
+                prop_assert_eq!(verification.status, before.status);
+                prop_assert_eq!(verification.counted, before.counted);
+            }
+            prop_assert_eq!(verification.code.is_some(), verification.status == Status::Pending);
+            prop_assert_eq!(verification.ended_at.is_some(), verification.status != Status::Pending);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use async_trait::async_trait;
+use jiff::SignedDuration;
+
+use crate::domain::Timestamp;
+use crate::domain::address::{Address, AddressKind};
+use crate::domain::code::Code;
+use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus};
+use crate::domain::id::{DeliveryId, TenantId};
+use crate::domain::locale::Locale;
+
+/// What a channel is asked to send.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// Names this message to the provider: the same for every retry.
+    pub message_id: DeliveryId,
+    /// Whose connection to use.
+    pub tenant: TenantId,
+    /// To whom.
+    pub to: Address,
+    /// For channels that show one (email).
+    pub subject: String,
+    /// The whole text, ready to read.
+    pub text: String,
+    /// The code alone, for channels that have a field for it.
+    pub code: Option<Code>,
+    /// The sender's name.
+    pub brand: String,
+    /// The language of the text.
+    pub locale: Locale,
+    /// After this moment it is of no use.
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("message_id", &self.message_id)
+            .field("tenant", &self.tenant)
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The channel's server acknowledged the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The provider's own name for the message.
+    pub provider_id: Option<String>,
+    /// What is known already: `Sent`, `Delivered` or `Read`.
+    pub reached: DeliveryStatus,
+}
+
+/// The message did not get out. The channel knows best what that means, so it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Not now: the same message again after `after`.
+    #[error("the channel asks to wait: {detail}")]
+    Later {
+        /// How long to wait.
+        after: SignedDuration,
+        /// For the operator's log; no address, no code.
+        detail: String,
+    },
+    /// Not through this channel.
+    #[error("the channel refuses: {detail}")]
+    Refused {
+        /// Why, for the tenant.
+        reason: DeliveryFailure,
+        /// For the operator's log; no address, no code.
+        detail: String,
+    },
+    /// It may have got out or not: the connection broke after the message was handed over.
+    #[error("the channel did not acknowledge: {detail}")]
+    Unknown {
+        /// For the operator's log; no address, no code.
+        detail: String,
+    },
+}
+
+/// A way to reach someone.
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Its name, as in `email`: unique, lower case.
+    fn name(&self) -> &str;
+
+    /// The kinds of address that it reaches.
+    fn reaches(&self) -> &[AddressKind];
+
+    /// Sends one message and waits for the server's acknowledgement. The caller bounds the time.
+    ///
+    /// Sending the same `message_id` again must not be worse than sending it once.
+    ///
+    /// # Errors
+    /// [`SendError`], which says what to do next.
+    async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError>;
+
+    /// Whether it could send now: settings complete, server reachable. For `wotp doctor`.
+    ///
+    /// # Errors
+    /// In plain words, what is wrong and what to do.
+    async fn probe(&self) -> Result<(), String>;
+}

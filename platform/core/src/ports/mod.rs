@@ -1,0 +1,18 @@
+//! What the use cases need from the world, as traits. Adapters live in crates of their own.
+
+mod channel;
+mod clock;
+mod entropy;
+mod limiter;
+mod queue;
+mod store;
+
+pub use channel::{Acknowledged, Channel, Outgoing, SendError};
+pub use clock::Clock;
+pub use entropy::Entropy;
+pub use limiter::{Bucket, Limiter, LimiterError};
+pub use queue::{Item, Job, Queue, QueueError};
+pub use store::{
+    Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
+    ResendError, Store, StoreError, TenantStore, Usage,
+};

@@ -1,0 +1,50 @@
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::dispatch::LeaseToken;
+use crate::domain::id::{MessageId, TenantId, VerificationId};
+
+/// What a worker is asked to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// The code of a verification.
+    Verification(VerificationId),
+    /// A direct message.
+    Message(MessageId),
+}
+
+/// A ring at the doorbell: ids only, never a code or an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Job {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What to deliver.
+    pub item: Item,
+    /// The hold that the worker takes over; none if it has to claim it.
+    pub token: Option<LeaseToken>,
+}
+
+/// The queue cannot be reached. Nothing is lost: the sweep rings again.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue does not take jobs")]
+pub struct QueueError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// The doorbell. It may lose rings: the store is the ledger, and the sweep rings for what is due.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Rings for one job.
+    ///
+    /// # Errors
+    /// [`QueueError`] when it cannot be reached or is full.
+    async fn ring(&self, job: Job) -> Result<(), QueueError>;
+
+    /// Whether it can be reached.
+    ///
+    /// # Errors
+    /// [`QueueError`] when it cannot.
+    async fn ping(&self) -> Result<(), QueueError>;
+
+    /// Jobs that wait for a worker.
+    fn depth(&self) -> usize;
+}

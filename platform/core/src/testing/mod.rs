@@ -1,0 +1,1 @@
+//! Contract suites that every adapter must pass, and builders for tests.
