@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What is true of a verification, whatever stores or carries it.
+
+pub mod domain;
