@@ -262,6 +262,10 @@ impl Dispatch {
     /// after `deadline`.
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
         let Some(current) = self.current_mut() else { return Outcome::Exhausted };
+        // It was cut while the call was under way: only a success is still news.
+        if current.status == DeliveryStatus::Failed && !matches!(verdict, Verdict::Sent { .. }) {
+            return Outcome::Exhausted;
+        }
         current.tries = current.tries.saturating_add(1);
         let failure = match verdict {
             Verdict::Sent { provider_id, reached } => {

@@ -6,6 +6,7 @@ mod entropy;
 mod limiter;
 mod queue;
 mod store;
+mod timer;
 
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
@@ -16,3 +17,4 @@ pub use store::{
     Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
     ResendError, Store, StoreError, TenantStore, Usage,
 };
+pub use timer::Timer;

@@ -1,0 +1,12 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+
+/// Bounds how long something may take, on the runtime's own time.
+#[async_trait]
+pub trait Timer: Send + Sync {
+    /// Runs `work` for at most `limit`; says whether it finished. What did not finish is dropped.
+    async fn within(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>) -> bool;
+}
