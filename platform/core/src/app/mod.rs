@@ -1,1 +1,129 @@
 //! The use cases, one per file, in the words of the product.
+//!
+//! All are methods of [`App`], which holds what they need from the world. What a caller can act on
+//! comes back as a [`Refusal`].
+
+mod authenticate;
+mod cache;
+mod cancel_verification;
+mod check_verification;
+mod create_tenant;
+mod deliver;
+mod find_messages;
+mod find_verifications;
+mod keys;
+mod record_receipt;
+mod refusal;
+mod render;
+mod resend_verification;
+mod send_message;
+mod services;
+mod start_verification;
+mod sweep;
+mod usage;
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+pub use authenticate::ApiCaller;
+pub use check_verification::Checked;
+pub use create_tenant::NewTenant;
+pub use deliver::Delivered;
+pub use keys::{NewKey, NewKeySettings};
+pub use refusal::{FieldError, Refusal};
+pub use render::PREVIEW_CODE;
+pub use send_message::SendMessage;
+pub use services::{NewTemplate, ServiceChange};
+pub use start_verification::{IdempotencyKey, StartVerification};
+pub use sweep::Swept;
+pub use usage::{ResourceUsage, WindowUsage};
+
+use crate::domain::Timestamp;
+use crate::domain::dispatch::LeaseToken;
+use crate::domain::id::ServiceId;
+use crate::domain::plan::Catalogue;
+use crate::domain::routing::ChannelInfo;
+use crate::domain::service::Service;
+use crate::domain::vault::Vault;
+use crate::ports::{Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
+use cache::Cache;
+
+/// How long a worker holds a delivery. Longer than the longest wait for an acknowledgement (60 s),
+/// so that nobody else takes it while a channel is still being waited for.
+const LEASE: SignedDuration = SignedDuration::from_secs(90);
+
+/// What the use cases need from the world.
+pub struct Ports {
+    /// Everything that must outlive the process.
+    pub store: Arc<dyn Store>,
+    /// The doorbell of the workers.
+    pub queue: Arc<dyn Queue>,
+    /// Counts calls.
+    pub limiter: Arc<dyn Limiter>,
+    /// The channels that are there, in the order they are tried when nobody says another.
+    pub channels: Vec<Arc<dyn Channel>>,
+    /// Keys for what is secret at rest.
+    pub vault: Vault,
+    /// What plans allow.
+    pub plans: Catalogue,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Bounds on waiting.
+    pub timer: Arc<dyn Timer>,
+}
+
+/// The use cases.
+pub struct App {
+    ports: Ports,
+    channel_infos: Vec<ChannelInfo>,
+    holders: Cache<crate::domain::api_key::KeyHash, ApiCaller>,
+    services: Cache<ServiceId, Arc<Service>>,
+}
+
+impl App {
+    /// The use cases over these ports.
+    pub fn new(ports: Ports) -> Self {
+        let info = |channel: &Arc<dyn Channel>| ChannelInfo {
+            name: channel.name().to_owned(),
+            reaches: channel.reaches().to_vec(),
+        };
+        let channel_infos = ports.channels.iter().map(info).collect();
+        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+    }
+
+    /// The ports, for the edges: health checks, workers, commands.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The channels that are there.
+    pub fn channels(&self) -> &[ChannelInfo] {
+        &self.channel_infos
+    }
+
+    fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    fn token(&self) -> LeaseToken {
+        let mut bytes = [0; 8];
+        self.ports.entropy.fill(&mut bytes);
+        // 53 bits: a token travels through JSON.
+        u64::from_be_bytes(bytes) >> 11
+    }
+
+    fn lease_end(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Rings; a ring that is lost is rung again by the sweep.
+    async fn ring(&self, job: Job) {
+        if let Err(error) = self.ports.queue.ring(job).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(tenant = %job.tenant, item = ?job.item, error, "the queue did not take a job; the sweep will ring again");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use super::address_limits::AddressLimits;
 use super::code::{self, CodeKind};
 use super::id::{ServiceId, TenantId};
 use super::locale::Locale;
-use super::template::TemplateSet;
+use super::template::{self, TemplateSet};
 
 /// Shortest life of a code.
 pub const EXPIRY_MIN_SECONDS: u32 = 30;
@@ -135,13 +135,8 @@ impl Settings {
                 && name.len() <= 64
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b))
         };
-        let host = |host: &String| {
-            host.len() <= 253
-                && host.contains('.')
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
-        };
-        let hash =
-            |hash: &String| hash.len() == 11 && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
+        let host = |host: &String| template::webotp_host(host).is_some();
+        let hash = |hash: &String| template::is_sms_retriever_hash(hash);
         let brand = self.brand.trim();
         let rules = [
             (

@@ -1,0 +1,31 @@
+use super::{ApiCaller, App, Refusal};
+use crate::domain::id::VerificationId;
+use crate::domain::verification::{Status, Verification};
+use crate::ports::ReplaceError;
+
+impl App {
+    /// Calls a verification off. Calling off one that is canceled already is no error.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Ended`], [`Refusal::Store`].
+    pub async fn cancel_verification(&self, caller: &ApiCaller, id: VerificationId) -> Result<Verification, Refusal> {
+        loop {
+            let mut verification = self.find_verification(caller, id).await?;
+            let (was, counted) = (verification.status, verification.counted.refunded);
+            if was == Status::Canceled {
+                return Ok(verification);
+            }
+            if was != Status::Pending {
+                return Err(Refusal::Ended);
+            }
+            let canceled = verification.cancel(self.now());
+            let refund = verification.counted.refunded && !counted;
+            match self.store_of(caller).replace(&mut verification, refund).await {
+                Ok(()) if canceled => return Ok(verification),
+                Ok(()) => return Err(Refusal::Ended),
+                Err(ReplaceError::Conflict) => {}
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use super::keys::draw_key;
+use super::{App, NewKeySettings, Refusal};
+use crate::domain::api_key::Secret;
+use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::mode::Mode;
+use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
+use crate::domain::template::TemplateSet;
+use crate::domain::tenant::{self, Tenant};
+
+/// A tenant as it was just created. The keys are shown this once.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its first service.
+    pub service: Service,
+    /// A key that reaches people.
+    pub live_key: Secret,
+    /// A key that does not.
+    pub test_key: Secret,
+}
+
+impl App {
+    /// Creates a tenant with a first service, named and branded like it, and two keys.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for the name or an unknown plan; [`Refusal::Store`].
+    pub async fn create_tenant(&self, name: &str, plan: &str) -> Result<NewTenant, Refusal> {
+        let name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        self.known_plan(plan)?;
+        let now = self.now();
+        let entropy = &*self.ports.entropy;
+        let (tenant_id, service_id) = (TenantId::new(now, entropy), ServiceId::new(now, entropy));
+        let tenant = Tenant {
+            id: tenant_id,
+            name: name.clone(),
+            plan: plan.to_owned(),
+            period_anchor: now,
+            default_service: service_id,
+            created_at: now,
+        };
+        let brand: String = name.chars().filter(|c| *c != '{' && *c != '}').take(BRAND_LENGTH_MAX).collect();
+        let brand =
+            Some(brand.trim().to_owned()).filter(|brand| !brand.is_empty()).unwrap_or_else(|| "WOTP".to_owned());
+        let service = Service {
+            id: service_id,
+            tenant: tenant_id,
+            version: 1,
+            name,
+            settings: Settings { brand, ..Settings::default() },
+            templates: TemplateSet::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let key = |name: &str, mode| draw_key(tenant_id, NewKeySettings::named(name, mode), now, entropy);
+        let (live, live_key) = key("first live key", Mode::Live);
+        let (test, test_key) = key("first test key", Mode::Test);
+        let keys = [(live, live_key.hash()), (test, test_key.hash())];
+        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
+        Ok(NewTenant { tenant, service, live_key, test_key })
+    }
+
+    /// Moves a tenant to another plan, from now on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] for an unknown plan, [`Refusal::Store`].
+    pub async fn change_plan(&self, tenant: TenantId, plan: &str) -> Result<Tenant, Refusal> {
+        self.known_plan(plan)?;
+        let door = self.ports.store.tenant(tenant);
+        let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
+        plan.clone_into(&mut tenant.plan);
+        door.replace_tenant(&tenant).await.map_err(super::keys::replaced)?;
+        self.holders.forget_all();
+        Ok(tenant)
+    }
+
+    fn known_plan(&self, plan: &str) -> Result<(), Refusal> {
+        if self.ports.plans.find(plan).is_some() {
+            return Ok(());
+        }
+        let known = self.ports.plans.ids().collect::<Vec<_>>().join(", ");
+        Err(Refusal::field("plan", format!("there is no plan `{plan}`; there are: {known}")))
+    }
+}

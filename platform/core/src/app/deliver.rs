@@ -1,0 +1,297 @@
+use std::sync::{Mutex, PoisonError};
+
+use jiff::SignedDuration;
+
+use super::{App, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::address::Address;
+use crate::domain::code::Code;
+use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Dispatch, LeaseToken, Outcome, Receipt, Verdict};
+use crate::domain::id::{DeliveryId, MessageId, TenantId, VerificationId};
+use crate::domain::message::Message;
+use crate::domain::mode::Mode;
+use crate::domain::sandbox::{self, Behaviour};
+use crate::domain::vault::Purpose;
+use crate::domain::verification::Verification;
+use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError};
+
+/// What came of a job, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// There was nothing to do: somebody else does it, or it is done.
+    Nothing,
+    /// A channel was called.
+    Called {
+        /// Which channel.
+        channel: String,
+        /// Whether its server acknowledged.
+        acknowledged: bool,
+        /// From the start (or the resend) until the channel was called.
+        waited: SignedDuration,
+    },
+}
+
+/// One delivery, ready for its channel.
+struct Ready {
+    delivery: DeliveryId,
+    channel: String,
+    /// Position of the delivery in the order of channels, and how often it was tried.
+    place: (usize, u8),
+    queued_at: Timestamp,
+    simulated: Option<Behaviour>,
+    ack_timeout: SignedDuration,
+    outgoing: Outgoing,
+}
+
+impl App {
+    /// Does one job: calls the channel whose turn it is and stores what came of it.
+    ///
+    /// Safe to do twice, late, or by two workers at once: a hold in the store decides who calls,
+    /// and a retry carries the same code under the same message id.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`], [`Refusal::Vault`]. The sweep rings again.
+    pub async fn deliver(&self, job: Job) -> Result<Delivered, Refusal> {
+        match job.item {
+            Item::Verification(id) => self.deliver_verification(job.tenant, id, job.token).await,
+            Item::Message(id) => self.deliver_message(job.tenant, id, job.token).await,
+        }
+    }
+
+    async fn deliver_verification(
+        &self,
+        tenant: TenantId,
+        id: VerificationId,
+        token: Option<LeaseToken>,
+    ) -> Result<Delivered, Refusal> {
+        let store = self.ports.store.tenant(tenant);
+        let Some(mut verification) = store.find_verification(id).await? else { return Ok(Delivered::Nothing) };
+        let now = self.now();
+        if !verification.is_open(now) {
+            return Ok(Delivered::Nothing);
+        }
+        let token = match token.filter(|token| verification.dispatch.is_held_by(*token, now)) {
+            Some(token) => token,
+            None => {
+                let token = self.token();
+                if !verification.dispatch.claim(now, self.lease_end(now), token) {
+                    return Ok(Delivered::Nothing);
+                }
+                match store.replace(&mut verification, false).await {
+                    Ok(()) => token,
+                    Err(ReplaceError::Conflict) => return Ok(Delivered::Nothing),
+                    Err(ReplaceError::Store(error)) => return Err(error.into()),
+                }
+            }
+        };
+        let ready = self.ready_verification(&verification, now)?;
+        let verdict = self.call(&ready).await;
+        let delivered = delivered(&ready, &verdict, now);
+        loop {
+            let now = self.now();
+            let refunded = verification.counted.refunded;
+            let outcome = if verification.dispatch.is_held_by(token, Timestamp::MIN) {
+                Some(verification.settle(verdict.clone(), now, DeliveryId::new(now, &*self.ports.entropy)))
+            } else if let Some(receipt) =
+                late(&verdict).filter(|receipt| verification.record(ready.delivery, *receipt, now))
+            {
+                tracing::debug!(verification = %id, ?receipt, "a channel answered after its hold was lost");
+                None
+            } else {
+                return Ok(delivered);
+            };
+            let refund = verification.counted.refunded && !refunded;
+            match store.replace(&mut verification, refund).await {
+                Ok(()) => {
+                    self.after_call(tenant, Item::Verification(id), outcome, now).await;
+                    return Ok(delivered);
+                }
+                Err(ReplaceError::Conflict) => match store.find_verification(id).await? {
+                    Some(changed) => verification = changed,
+                    None => return Ok(delivered),
+                },
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn deliver_message(
+        &self,
+        tenant: TenantId,
+        id: MessageId,
+        token: Option<LeaseToken>,
+    ) -> Result<Delivered, Refusal> {
+        let store = self.ports.store.tenant(tenant);
+        let Some(mut message) = store.find_message(id).await? else { return Ok(Delivered::Nothing) };
+        let now = self.now();
+        if now >= message.deadline() {
+            return Ok(Delivered::Nothing);
+        }
+        let token = match token.filter(|token| message.dispatch.is_held_by(*token, now)) {
+            Some(token) => token,
+            None => {
+                let token = self.token();
+                if !message.dispatch.claim(now, self.lease_end(now), token) {
+                    return Ok(Delivered::Nothing);
+                }
+                match store.replace_message(&mut message, false).await {
+                    Ok(()) => token,
+                    Err(ReplaceError::Conflict) => return Ok(Delivered::Nothing),
+                    Err(ReplaceError::Store(error)) => return Err(error.into()),
+                }
+            }
+        };
+        let ready = self.ready_message(&message)?;
+        let verdict = self.call(&ready).await;
+        let delivered = delivered(&ready, &verdict, now);
+        loop {
+            let now = self.now();
+            let refunded = message.counted.refunded;
+            let outcome = if message.dispatch.is_held_by(token, Timestamp::MIN) {
+                Some(message.settle(verdict.clone(), now, DeliveryId::new(now, &*self.ports.entropy)))
+            } else if late(&verdict).is_some_and(|receipt| message.record(ready.delivery, receipt, now)) {
+                None
+            } else {
+                return Ok(delivered);
+            };
+            let refund = message.counted.refunded && !refunded;
+            match store.replace_message(&mut message, refund).await {
+                Ok(()) => {
+                    self.after_call(tenant, Item::Message(id), outcome, now).await;
+                    return Ok(delivered);
+                }
+                Err(ReplaceError::Conflict) => match store.find_message(id).await? {
+                    Some(changed) => message = changed,
+                    None => return Ok(delivered),
+                },
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A fail-over goes on at once; a later try is rung for by the sweep when its time comes.
+    async fn after_call(&self, tenant: TenantId, item: Item, outcome: Option<Outcome>, now: Timestamp) {
+        if matches!(outcome, Some(Outcome::Again(at)) if at <= now) {
+            self.ring(Job { tenant, item, token: None }).await;
+        }
+    }
+
+    fn ready_verification(&self, verification: &Verification, now: Timestamp) -> Result<Ready, Refusal> {
+        let owner = verification.id.to_bytes();
+        let (delivery, channel) = current(&verification.dispatch);
+        let to = self.address_of(verification)?.ok_or(Refusal::NotFound("address"))?;
+        let sealed = verification.code.as_ref().ok_or(Refusal::Ended)?;
+        let code = Code::unsealed(self.ports.vault.open(Purpose::Code, &owner, &sealed.sealed)?);
+        let rendered = self.render(verification, &channel, &code, now);
+        let outgoing = Outgoing {
+            message_id: delivery,
+            tenant: verification.tenant,
+            to,
+            subject: rendered.subject,
+            text: rendered.text,
+            code: Some(code),
+            brand: verification.policy.brand.clone(),
+            locale: rendered.locale,
+            expires_at: verification.expires_at,
+        };
+        Ok(ready(&verification.dispatch, channel, verification.mode, verification.policy.ack_timeout_seconds, outgoing))
+    }
+
+    fn ready_message(&self, message: &Message) -> Result<Ready, Refusal> {
+        let owner = message.id.to_bytes();
+        let (delivery, channel) = current(&message.dispatch);
+        let to = self.open_address(&owner, message.address.as_ref())?.ok_or(Refusal::NotFound("address"))?;
+        let content = message.content.as_ref().ok_or(Refusal::Ended)?;
+        let outgoing = Outgoing {
+            message_id: delivery,
+            tenant: message.tenant,
+            to,
+            subject: message.brand.clone(),
+            text: self.ports.vault.open(Purpose::Content, &owner, content)?,
+            code: None,
+            brand: message.brand.clone(),
+            locale: message.locale,
+            expires_at: message.deadline(),
+        };
+        Ok(ready(&message.dispatch, channel, message.mode, message.ack_timeout_seconds, outgoing))
+    }
+
+    async fn call(&self, ready: &Ready) -> Verdict {
+        if let Some(behaviour) = ready.simulated {
+            return behaviour.verdict(ready.place.0, ready.place.1);
+        }
+        let Some(channel) = self.ports.channels.iter().find(|channel| channel.name() == ready.channel) else {
+            return Verdict::Refused(DeliveryFailure::Misconfigured);
+        };
+        let answer: Mutex<Option<Result<Acknowledged, SendError>>> = Mutex::new(None);
+        let work = async {
+            let result = channel.send(&ready.outgoing).await;
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        };
+        self.ports.timer.within(ready.ack_timeout, Box::pin(work)).await;
+        let answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Some(Ok(Acknowledged { provider_id, reached })) => Verdict::Sent { provider_id, reached },
+            Some(Err(error)) => {
+                let verdict = match &error {
+                    SendError::Later { after, .. } => {
+                        Verdict::Later { after: (*after).max(SignedDuration::from_secs(1)) }
+                    }
+                    SendError::Refused { reason, .. } => Verdict::Refused(*reason),
+                    SendError::Unknown { .. } => Verdict::Refused(DeliveryFailure::NoAck),
+                };
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(delivery = %ready.delivery, channel = ready.channel, error, "a channel did not send");
+                verdict
+            }
+            None => {
+                tracing::warn!(delivery = %ready.delivery, channel = ready.channel, "a channel did not acknowledge in time");
+                Verdict::Refused(DeliveryFailure::NoAck)
+            }
+        }
+    }
+}
+
+fn current(dispatch: &Dispatch) -> (DeliveryId, String) {
+    let delivery = dispatch.current().expect("a dispatch is born with a delivery");
+    (delivery.id, delivery.channel.clone())
+}
+
+fn ready(dispatch: &Dispatch, channel: String, mode: Mode, ack_timeout_seconds: u32, outgoing: Outgoing) -> Ready {
+    let delivery = dispatch.current().expect("a dispatch is born with a delivery");
+    let order = dispatch.channels.iter().position(|name| *name == channel).unwrap_or(0);
+    let simulated = simulated(mode, &outgoing.to);
+    Ready {
+        delivery: outgoing.message_id,
+        channel,
+        place: (order, delivery.tries),
+        queued_at: delivery.queued_at,
+        simulated,
+        ack_timeout: SignedDuration::from_secs(ack_timeout_seconds.into()),
+        outgoing,
+    }
+}
+
+/// Sandbox numbers behave as their number says; with a test key any other address is delivered.
+fn simulated(mode: Mode, to: &Address) -> Option<Behaviour> {
+    let test = (mode == Mode::Test).then_some(Behaviour::Delivered);
+    sandbox::find(to).or(test)
+}
+
+/// What a verdict still tells once its hold is lost.
+fn late(verdict: &Verdict) -> Option<Receipt> {
+    match verdict {
+        Verdict::Sent { reached: DeliveryStatus::Delivered, .. } => Some(Receipt::Delivered),
+        Verdict::Sent { reached: DeliveryStatus::Read, .. } => Some(Receipt::Read),
+        Verdict::Sent { .. } => Some(Receipt::Sent),
+        Verdict::Later { .. } | Verdict::Refused(_) => None,
+    }
+}
+
+fn delivered(ready: &Ready, verdict: &Verdict, called_at: Timestamp) -> Delivered {
+    Delivered::Called {
+        channel: ready.channel.clone(),
+        acknowledged: matches!(verdict, Verdict::Sent { .. }),
+        waited: called_at.duration_since(ready.queued_at),
+    }
+}

@@ -1,0 +1,100 @@
+use crate::domain::Timestamp;
+use crate::domain::address_limits::AddressLimited;
+use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
+use crate::domain::quota::QuotaExceeded;
+use crate::domain::rate::{Rate, RateDecision};
+use crate::domain::routing::RoutingError;
+use crate::domain::vault::VaultError;
+use crate::ports::{LimiterError, StoreError};
+
+/// One field of a request that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Its name, as in `to` or `code.length`.
+    pub field: String,
+    /// What would be right.
+    pub message: String,
+}
+
+/// Why a use case did not do what was asked. Every variant says what the caller can do about it,
+/// but the last ones, which are ours to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request does not hold.
+    #[error("the request does not hold")]
+    Invalid(Vec<FieldError>),
+    /// There is no key, or it cannot be one.
+    #[error("there is no API key, or it cannot be one")]
+    NoKey(Option<SecretError>),
+    /// Nobody has this key.
+    #[error("nobody has this API key")]
+    UnknownKey,
+    /// The key does not work any more, or not from here.
+    #[error("the API key does not work")]
+    KeyRefused(KeyRefusal),
+    /// The key may not do this.
+    #[error("the API key lacks a scope")]
+    Scope(Scope),
+    /// The key is bound to another service.
+    #[error("the API key is bound to another service")]
+    OtherService,
+    /// There is no such thing, or it is somebody else's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// No channel can be used.
+    #[error(transparent)]
+    Routing(RoutingError),
+    /// The plan's quota is used up.
+    #[error("the quota is used up")]
+    Quota(QuotaExceeded),
+    /// Too many calls a second.
+    #[error("too many calls a second")]
+    Rate {
+        /// Whose bucket: `tenant` or `key`.
+        policy: &'static str,
+        /// How many it takes.
+        rate: Rate,
+        /// What it says.
+        decision: RateDecision,
+    },
+    /// The address was written to too often.
+    #[error("the address was written to too often")]
+    Address(AddressLimited),
+    /// The last send was moments ago.
+    #[error("the last send was moments ago")]
+    CoolDown {
+        /// From when on it would be allowed.
+        next_at: Timestamp,
+    },
+    /// Every allowed send is used.
+    #[error("every allowed send is used")]
+    NoSendsLeft,
+    /// It has ended already.
+    #[error("it has ended already")]
+    Ended,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// Somebody else changed it at the same moment.
+    #[error("somebody else changed it at the same moment")]
+    Conflict,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The limiter cannot be asked.
+    #[error(transparent)]
+    Limiter(#[from] LimiterError),
+    /// A sealed value does not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The tenant's plan is not in the catalogue.
+    #[error("the plan `{0}` is not in the catalogue")]
+    UnknownPlan(String),
+}
+
+impl Refusal {
+    /// A refusal about one field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+}

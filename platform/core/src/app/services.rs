@@ -1,0 +1,219 @@
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::keys::replaced;
+use super::{ApiCaller, App, FieldError, PREVIEW_CODE, Refusal};
+use crate::domain::id::ServiceId;
+use crate::domain::locale::Locale;
+use crate::domain::service::{Service, Settings};
+use crate::domain::template::{self, CustomTemplate, Inputs, Rendered, TemplateSet};
+use crate::domain::tenant;
+
+/// Most services of one tenant.
+const SERVICES_MAX: usize = 100;
+
+/// A change to a service, or a new one: what is none stays, or is the default.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceChange {
+    /// What the tenant calls it.
+    pub name: Option<String>,
+    /// All settings, as they are to be.
+    pub settings: Option<Settings>,
+}
+
+/// A text to publish or to preview.
+#[derive(Debug, Clone)]
+pub struct NewTemplate {
+    /// For one channel; none for any.
+    pub channel: Option<String>,
+    /// In this language.
+    pub locale: Locale,
+    /// For channels that show one.
+    pub subject: Option<String>,
+    /// With `{{code}}`.
+    pub text: String,
+}
+
+impl App {
+    /// The services that the caller's key may use, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn list_services(&self, caller: &ApiCaller) -> Result<Vec<Service>, Refusal> {
+        let mut services = self.store_of(caller).services().await?;
+        services.retain(|service| caller.key.service.is_none_or(|bound| service.id == bound));
+        Ok(services)
+    }
+
+    /// One service.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Store`].
+    pub async fn find_service(&self, caller: &ApiCaller, id: ServiceId) -> Result<Service, Refusal> {
+        if caller.key.service.is_some_and(|bound| bound != id) {
+            return Err(Refusal::OtherService);
+        }
+        self.store_of(caller).find_service(id).await?.ok_or(Refusal::NotFound("service"))
+    }
+
+    /// Creates a service.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::OtherService`] for a key bound to one, [`Refusal::Store`].
+    pub async fn create_service(&self, caller: &ApiCaller, change: ServiceChange) -> Result<Service, Refusal> {
+        if caller.key.service.is_some() {
+            return Err(Refusal::OtherService);
+        }
+        let now = self.now();
+        let service = Service {
+            id: ServiceId::new(now, &*self.ports.entropy),
+            tenant: caller.tenant.id,
+            version: 1,
+            name: change.name.ok_or_else(|| Refusal::field("name", "is missing"))?,
+            settings: change.settings.unwrap_or_default(),
+            templates: TemplateSet::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let service = checked(service)?;
+        let door = self.store_of(caller);
+        if door.services().await?.len() >= SERVICES_MAX {
+            return Err(Refusal::field("name", "a tenant has at most 100 services"));
+        }
+        door.insert_service(&service).await?;
+        Ok(service)
+    }
+
+    /// Changes a service. Verifications under way keep the settings they started with.
+    ///
+    /// `change` is given the settings as they are and says what they are to be.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Store`].
+    pub async fn change_service(
+        &self,
+        caller: &ApiCaller,
+        id: ServiceId,
+        change: impl Fn(&Service) -> ServiceChange + Send + Sync,
+    ) -> Result<Service, Refusal> {
+        self.edit_service(caller, id, |service| {
+            let change = change(service);
+            if let Some(name) = change.name {
+                service.name = name;
+            }
+            if let Some(settings) = change.settings {
+                service.settings = settings;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Publishes a text: the next version for its channel and language.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Store`].
+    pub async fn publish_template(
+        &self,
+        caller: &ApiCaller,
+        id: ServiceId,
+        new: NewTemplate,
+    ) -> Result<CustomTemplate, Refusal> {
+        let service = self
+            .edit_service(caller, id, |service| {
+                let policy = template::Policy { links_allowed: service.settings.links_allowed };
+                let published = service.templates.publish(
+                    new.channel.as_deref(),
+                    new.locale,
+                    new.subject.as_deref(),
+                    &new.text,
+                    self.now(),
+                    policy,
+                );
+                published.map(|_| ()).map_err(|error| Refusal::field("text", error.to_string()))
+            })
+            .await?;
+        let published = service.templates.latest(new.channel.as_deref(), &new.locale);
+        published.cloned().ok_or(Refusal::Conflict)
+    }
+
+    /// Withdraws the texts for one channel and language: the built-in text is used again.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn withdraw_template(
+        &self,
+        caller: &ApiCaller,
+        id: ServiceId,
+        channel: Option<&str>,
+        locale: &Locale,
+    ) -> Result<(), Refusal> {
+        let withdraw = |service: &mut Service| {
+            if service.templates.withdraw(channel, locale) { Ok(()) } else { Err(Refusal::NotFound("template")) }
+        };
+        self.edit_service(caller, id, withdraw).await.map(|_| ())
+    }
+
+    /// What a text would look like, without publishing it; the built-in text when none is given.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Store`].
+    pub async fn preview_template(
+        &self,
+        caller: &ApiCaller,
+        id: ServiceId,
+        locale: Locale,
+        new: Option<NewTemplate>,
+    ) -> Result<Rendered, Refusal> {
+        let service = self.find_service(caller, id).await?;
+        let settings = &service.settings;
+        let inputs = Inputs {
+            brand: &settings.brand,
+            code: PREVIEW_CODE,
+            expires_in: SignedDuration::from_secs(settings.code.expires_in_seconds.into()),
+            web_origin: settings.web_origin.as_deref(),
+            sms_retriever_hash: settings.sms_retriever_hash.as_deref(),
+            link: None,
+        };
+        let Some(new) = new else { return Ok(template::render(&locale, None, &inputs)) };
+        let mut trial = TemplateSet::default();
+        let policy = template::Policy { links_allowed: settings.links_allowed };
+        let published =
+            trial.publish(new.channel.as_deref(), new.locale, new.subject.as_deref(), &new.text, self.now(), policy);
+        let own = published.map_err(|error| Refusal::field("text", error.to_string()))?;
+        Ok(template::render(&new.locale, Some(own), &inputs))
+    }
+
+    async fn edit_service(
+        &self,
+        caller: &ApiCaller,
+        id: ServiceId,
+        edit: impl Fn(&mut Service) -> Result<(), Refusal> + Send + Sync,
+    ) -> Result<Service, Refusal> {
+        let mut service = self.find_service(caller, id).await?;
+        edit(&mut service)?;
+        service.updated_at = self.now();
+        let mut service = checked(service)?;
+        self.store_of(caller).replace_service(&mut service).await.map_err(replaced)?;
+        self.services.keep(id, Arc::new(service.clone()), self.now());
+        Ok(service)
+    }
+}
+
+fn checked(mut service: Service) -> Result<Service, Refusal> {
+    let mut errors = Vec::new();
+    match tenant::name(&service.name) {
+        Ok(name) => service.name = name,
+        Err(error) => errors.push(FieldError { field: "name".to_owned(), message: error.to_string() }),
+    }
+    service.settings.brand = service.settings.brand.trim().to_owned();
+    if let Err(wrong) = service.settings.check() {
+        errors.extend(
+            wrong
+                .into_iter()
+                .map(|error| FieldError { field: error.field.to_owned(), message: error.expected.to_owned() }),
+        );
+    }
+    if errors.is_empty() { Ok(service) } else { Err(Refusal::Invalid(errors)) }
+}

@@ -1,0 +1,354 @@
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
+
+use super::{ApiCaller, App, FieldError, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::address::Address;
+use crate::domain::code::{self, Code, CodeKind};
+use crate::domain::dispatch::Dispatch;
+use crate::domain::id::{DeliveryId, VerificationId};
+use crate::domain::locale::{self, Locale};
+use crate::domain::mode::Mode;
+use crate::domain::quota::{Charge, Counted, Quota, Resource};
+use crate::domain::sandbox;
+use crate::domain::service::{EXPIRY_MAX_SECONDS, EXPIRY_MIN_SECONDS, EXPIRY_STANDARD_SECONDS, Service};
+use crate::domain::template::{self, CustomTemplate};
+use crate::domain::vault::Purpose;
+use crate::domain::verification::{Policy, Status, StoredAddress, StoredCode, Verification};
+use crate::ports::{Admission, AdmitError, Idempotency, Item, Job, NewVerification};
+
+/// How long an idempotency key is remembered: 24 hours. Source: product defaults.
+pub(super) const IDEMPOTENCY_TIME: SignedDuration = SignedDuration::from_hours(24);
+/// Longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
+/// Most metadata pairs.
+const METADATA_MAX: usize = 20;
+/// Longest name and value of a metadata pair, in characters.
+const METADATA_LENGTHS_MAX: (usize, usize) = (40, 500);
+
+/// A caller's word that this is the same request as before.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// What the caller calls it: 1 to 255 bytes.
+    pub key: String,
+    /// SHA-256 of the request.
+    pub fingerprint: [u8; 32],
+}
+
+/// A request to verify an address.
+#[derive(Debug, Clone, Default)]
+pub struct StartVerification {
+    /// A phone number in E.164 or an email address.
+    pub to: String,
+    /// The service's id; none for the key's or the tenant's default.
+    pub service: Option<String>,
+    /// Channels in order; empty for the service's.
+    pub channels: Vec<String>,
+    /// The language; none for that of the number's region, then the service's.
+    pub locale: Option<String>,
+    /// Characters of the code; none for the service's.
+    pub code_length: Option<u8>,
+    /// What the code is made of; none for the service's.
+    pub code_kind: Option<CodeKind>,
+    /// Life of the code; none for the service's.
+    pub expires_in_seconds: Option<u32>,
+    /// Whether `expires_in_seconds` may be up to 3600 though the service did not opt in: the
+    /// WOTP-compatible face promises it. It is marked all the same.
+    pub long_expiry_allowed: bool,
+    /// The caller's own code, where the service allows it.
+    pub code: Option<String>,
+    /// A text for this verification, by the same rules as a service's template.
+    pub template: Option<String>,
+    /// The caller's own notes: at most 20 pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// The caller's word that this is the same request as before.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl App {
+    /// Starts a verification: admits it against quota and limits, draws the code, rings a worker.
+    ///
+    /// When it returns, the verification is stored and will be attempted, whatever crashes.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was counted then.
+    pub async fn start_verification(
+        &self,
+        caller: &ApiCaller,
+        request: StartVerification,
+    ) -> Result<Verification, Refusal> {
+        let service = self.service_for(caller, request.service.as_deref()).await?;
+        let now = self.now();
+        let mode = caller.mode();
+        let mut errors = Vec::new();
+        let address = Address::parse(&request.to).map_err(|error| push(&mut errors, "to", error)).ok();
+        let policy = self.policy(&service, &request, address.as_ref(), now, &mut errors);
+        let code = chosen_code(&service, &request, &policy, &mut errors);
+        check_metadata(&request.metadata, &mut errors);
+        let idempotency = idempotency("start_verification", mode, request.idempotency.as_ref(), now, &mut errors);
+        let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
+        let channels = self.route(mode, &request.channels, &service, &address)?;
+
+        let id = VerificationId::new(now, &*self.ports.entropy);
+        let token = self.token();
+        let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &*self.ports.entropy));
+        // A short code is marked as such, whoever chose it.
+        let code_length = u8::try_from(code.as_str().len()).unwrap_or(policy.code_length);
+        let quota = self.quota(caller, mode, now)?;
+        let owner = id.to_bytes();
+        let expires_at = after(now, policy.expires_in_seconds);
+        let delivery = DeliveryId::new(now, &*self.ports.entropy);
+        let policy =
+            Policy { templates: templates(&service, &request, &policy, &channels, now), code_length, ..policy };
+        let verification = Verification {
+            id,
+            tenant: caller.tenant.id,
+            service: service.id,
+            key: caller.key.id,
+            version: 1,
+            mode,
+            address: Some(self.store_address(caller, &owner, &address)),
+            status: Status::Pending,
+            reason: None,
+            code: Some(StoredCode {
+                hash: self.ports.vault.hash_code(&owner, &code),
+                sealed: self.ports.vault.seal(Purpose::Code, &owner, code.as_str(), &*self.ports.entropy),
+            }),
+            checks_used: 0,
+            sends: vec![now],
+            dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
+            counted: counted(&quota),
+            created_at: now,
+            expires_at,
+            ended_at: None,
+            metadata: request.metadata,
+            policy,
+        };
+        let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());
+        let new = NewVerification { verification, quota, address_limits, idempotency };
+        match self.store_of(caller).admit(new).await.map_err(admit_refusal)? {
+            Admission::Admitted(verification) => {
+                self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
+                Ok(verification)
+            }
+            Admission::Repeated(verification) => Ok(verification),
+        }
+    }
+
+    fn policy(
+        &self,
+        service: &Service,
+        request: &StartVerification,
+        address: Option<&Address>,
+        now: Timestamp,
+        errors: &mut Vec<FieldError>,
+    ) -> Policy {
+        let settings = &service.settings;
+        let called: Option<Locale> =
+            request.locale.as_deref().and_then(|text| text.parse().map_err(|error| push(errors, "locale", error)).ok());
+        let speaks =
+            |locale: &Locale| template::speaks(locale) || service.templates.current().any(|own| own.locale == *locale);
+        let region = address.and_then(Address::region);
+        let code_length = request.code_length.unwrap_or(settings.code.length);
+        if !(code::LENGTH_MIN..=code::LENGTH_MAX).contains(&code_length) {
+            push(errors, "code_length", "is 4 to 12");
+        }
+        let expires_in_seconds = request.expires_in_seconds.unwrap_or(settings.code.expires_in_seconds);
+        let long = settings.code.long_expiry_allowed || request.long_expiry_allowed;
+        let longest = if long { EXPIRY_MAX_SECONDS } else { EXPIRY_STANDARD_SECONDS };
+        if !(EXPIRY_MIN_SECONDS..=longest).contains(&expires_in_seconds) {
+            push(errors, "expires_in_seconds", "is 30 to 600; services with `code.long_expiry_allowed` go up to 3600");
+        }
+        if let Some(text) = &request.template {
+            let policy = template::Policy { links_allowed: settings.links_allowed };
+            // Validated as it would be published, so that one rule holds for both.
+            let mut trial = template::TemplateSet::default();
+            if let Err(error) = trial.publish(None, Locale::ENGLISH, None, text, now, policy) {
+                push(errors, "template", error);
+            }
+        }
+        Policy {
+            brand: settings.brand.clone(),
+            locale: locale::resolve_with(called.as_ref(), region, &settings.locale, speaks),
+            code_kind: request.code_kind.unwrap_or(settings.code.kind),
+            code_length,
+            expires_in_seconds,
+            checks_allowed: settings.code.checks,
+            address_limits: settings.address_limits.clone(),
+            ack_timeout_seconds: settings.failover_after_seconds,
+            retention: settings.retention.clone(),
+            web_origin: settings.web_origin.clone(),
+            sms_retriever_hash: settings.sms_retriever_hash.clone(),
+            templates: Vec::new(),
+        }
+    }
+
+    /// The channels for an address. With a test key nothing reaches a channel, so one that is not
+    /// there is no obstacle.
+    pub(super) fn route(
+        &self,
+        mode: Mode,
+        called: &[String],
+        service: &Service,
+        address: &Address,
+    ) -> Result<Vec<String>, Refusal> {
+        let found =
+            crate::domain::routing::route(called, &service.settings.channels, &self.channel_infos, address.kind());
+        let simulated = mode == Mode::Test || sandbox::find(address).is_some();
+        match found {
+            // A number that fails over needs somewhere to fail over to.
+            Ok(mut channels)
+                if simulated
+                    && channels.len() == 1
+                    && sandbox::find(address) == Some(sandbox::Behaviour::FailsOver) =>
+            {
+                channels.push(SANDBOX_CHANNEL.to_owned());
+                Ok(channels)
+            }
+            Ok(channels) => Ok(channels),
+            Err(crate::domain::routing::RoutingError::NoChannel { .. }) if simulated && called.is_empty() => {
+                Ok(vec![SANDBOX_CHANNEL.to_owned(), format!("{SANDBOX_CHANNEL}_2")])
+            }
+            Err(error) => Err(Refusal::Routing(error)),
+        }
+    }
+
+    pub(super) fn store_address(&self, caller: &ApiCaller, owner: &[u8; 16], address: &Address) -> StoredAddress {
+        StoredAddress {
+            sealed: self.ports.vault.seal(Purpose::Address, owner, address.as_str(), &*self.ports.entropy),
+            index: self.ports.vault.index(caller.tenant.id, address),
+            masked: address.masked(),
+            kind: address.kind(),
+            region: address.region().map(str::to_owned),
+        }
+    }
+
+    fn quota(&self, caller: &ApiCaller, mode: Mode, now: Timestamp) -> Result<Quota, Refusal> {
+        let resource = match mode {
+            Mode::Live => Resource::Verifications,
+            Mode::Test => Resource::TestVerifications,
+        };
+        Ok(self.plan_of(&caller.tenant)?.quota(resource, now, caller.tenant.period_anchor))
+    }
+
+    /// The code, for a test key, while it is of use.
+    ///
+    /// # Errors
+    /// [`Refusal::Vault`].
+    pub fn test_code(&self, verification: &Verification) -> Result<Option<Code>, Refusal> {
+        match &verification.code {
+            Some(code) if verification.mode == Mode::Test => {
+                let text = self.ports.vault.open(Purpose::Code, &verification.id.to_bytes(), &code.sealed)?;
+                Ok(Some(Code::unsealed(text)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The texts that these channels may need: the call's own, or the service's.
+fn templates(
+    service: &Service,
+    request: &StartVerification,
+    policy: &Policy,
+    channels: &[String],
+    now: Timestamp,
+) -> Vec<CustomTemplate> {
+    if let Some(text) = &request.template {
+        return vec![CustomTemplate {
+            channel: None,
+            locale: policy.locale,
+            version: 0,
+            subject: None,
+            text: text.clone(),
+            created_at: now,
+        }];
+    }
+    let mut chosen: Vec<CustomTemplate> = Vec::new();
+    for template in channels.iter().filter_map(|channel| service.templates.choose(channel, &policy.locale)) {
+        if !chosen.contains(template) {
+            chosen.push(template.clone());
+        }
+    }
+    chosen
+}
+
+/// What a simulated delivery says it went through, where no channel is set up.
+const SANDBOX_CHANNEL: &str = "sandbox";
+
+pub(super) fn push(errors: &mut Vec<FieldError>, field: &str, message: impl ToString) {
+    errors.push(FieldError { field: field.to_owned(), message: message.to_string() });
+}
+
+pub(super) fn after(now: Timestamp, seconds: u32) -> Timestamp {
+    now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
+}
+
+pub(super) fn counted(quota: &Quota) -> Counted {
+    let [day, month] = quota.allowances.map(|allowance| allowance.window.starts);
+    Counted { resource: quota.resource, charge: Charge::Included, day, month, refunded: false }
+}
+
+pub(super) fn admit_refusal(error: AdmitError) -> Refusal {
+    match error {
+        AdmitError::Quota(exceeded) => Refusal::Quota(exceeded),
+        AdmitError::Address(limited) => Refusal::Address(limited),
+        AdmitError::KeyReused => Refusal::KeyReused,
+        AdmitError::Store(error) => Refusal::Store(error),
+    }
+}
+
+/// What is stored of an idempotency key. Unique in the tenant, the operation and the mode.
+pub(super) fn idempotency(
+    operation: &str,
+    mode: Mode,
+    given: Option<&IdempotencyKey>,
+    now: Timestamp,
+    errors: &mut Vec<FieldError>,
+) -> Option<Idempotency> {
+    let given = given?;
+    if given.key.is_empty() || given.key.len() > IDEMPOTENCY_KEY_LENGTH_MAX {
+        push(errors, "Idempotency-Key", "has 1 to 255 characters");
+        return None;
+    }
+    let mut hash = Sha256::new();
+    hash.update(operation.as_bytes());
+    hash.update([0, u8::from(mode == Mode::Live)]);
+    hash.update(given.key.as_bytes());
+    let expires_at = now.saturating_add(IDEMPOTENCY_TIME).unwrap_or(Timestamp::MAX);
+    Some(Idempotency { key: hash.finalize().into(), fingerprint: given.fingerprint, expires_at })
+}
+
+fn chosen_code(
+    service: &Service,
+    request: &StartVerification,
+    policy: &Policy,
+    errors: &mut Vec<FieldError>,
+) -> Option<Code> {
+    let text = request.code.as_deref()?;
+    if !service.settings.code.custom_allowed {
+        push(errors, "code", "is not allowed: the service has not set `code.custom_allowed`");
+        return None;
+    }
+    let code = Code::chosen(text).map_err(|error| push(errors, "code", error)).ok()?;
+    // The length that the caller's code has is the one that is marked if it is too short.
+    if request.code_length.is_some() && code.as_str().len() != usize::from(policy.code_length) {
+        push(errors, "code", "does not have `code_length` characters; leave that out");
+    }
+    Some(code)
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {
+    let (name_max, value_max) = METADATA_LENGTHS_MAX;
+    if metadata.len() > METADATA_MAX {
+        push(errors, "metadata", "holds at most 20 pairs");
+    }
+    let fits = |(name, value): (&String, &String)| {
+        !name.is_empty() && name.chars().count() <= name_max && value.chars().count() <= value_max
+    };
+    if !metadata.iter().all(fits) {
+        push(errors, "metadata", "has names of 1 to 40 and values of up to 500 characters");
+    }
+}

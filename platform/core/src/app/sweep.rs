@@ -1,0 +1,105 @@
+use super::{App, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::id::{MessageId, TenantId, VerificationId};
+use crate::domain::verification::Wake;
+use crate::ports::{Item, Job, ReplaceError};
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Deliveries that were rung for.
+    pub rung: usize,
+    /// Verifications and messages whose time ran out.
+    pub expired: usize,
+    /// Addresses erased.
+    pub redacted: usize,
+    /// Records deleted.
+    pub deleted: usize,
+    /// Whether there may be more that is due.
+    pub more: bool,
+}
+
+impl App {
+    /// Does what the passing of time asks for: rings for what is due, ends what ran out, erases
+    /// and deletes what was kept long enough. At most `limit` of them.
+    ///
+    /// Several nodes may sweep at once: every change is a compare-and-swap.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn sweep(&self, limit: usize) -> Result<Swept, Refusal> {
+        let now = self.now();
+        let due = self.ports.store.due(now, limit).await?;
+        let mut swept = Swept { more: due.len() == limit, ..Swept::default() };
+        // What is already queued is not rung for again: a backlog must not grow by itself.
+        let room = limit.saturating_sub(self.ports.queue.depth());
+        for (tenant, item) in due {
+            let wake = match item {
+                Item::Verification(id) => self.wake_verification(tenant, id, now).await?,
+                Item::Message(id) => self.wake_message(tenant, id, now).await?,
+            };
+            match wake {
+                Wake::Ring if swept.rung < room => {
+                    self.ring(Job { tenant, item, token: None }).await;
+                    swept.rung += 1;
+                }
+                Wake::Expire => swept.expired += 1,
+                Wake::Redact => swept.redacted += 1,
+                Wake::Delete => swept.deleted += 1,
+                Wake::Ring | Wake::Wait => {}
+            }
+        }
+        // Rings are answered by workers, not here: sweeping again at once would only repeat them.
+        swept.more &= swept.rung == 0 && swept.expired + swept.redacted + swept.deleted > 0;
+        Ok(swept)
+    }
+
+    async fn wake_verification(&self, tenant: TenantId, id: VerificationId, now: Timestamp) -> Result<Wake, Refusal> {
+        let store = self.ports.store.tenant(tenant);
+        let Some(mut verification) = store.find_verification(id).await? else { return Ok(Wake::Wait) };
+        let wake = verification.wake(now);
+        let refunded = verification.counted.refunded;
+        match wake {
+            Wake::Expire => {
+                verification.expire(now);
+            }
+            Wake::Redact => verification.redact(),
+            Wake::Delete => {
+                store.delete_verification(id).await?;
+                return Ok(wake);
+            }
+            Wake::Ring | Wake::Wait => return Ok(wake),
+        }
+        let refund = verification.counted.refunded && !refunded;
+        replaced(store.replace(&mut verification, refund).await, wake)
+    }
+
+    async fn wake_message(&self, tenant: TenantId, id: MessageId, now: Timestamp) -> Result<Wake, Refusal> {
+        let store = self.ports.store.tenant(tenant);
+        let Some(mut message) = store.find_message(id).await? else { return Ok(Wake::Wait) };
+        let wake = message.wake(now);
+        let refunded = message.counted.refunded;
+        match wake {
+            Wake::Expire => {
+                message.expire(now);
+            }
+            Wake::Redact => message.redact(),
+            Wake::Delete => {
+                store.delete_message(id).await?;
+                return Ok(wake);
+            }
+            Wake::Ring | Wake::Wait => return Ok(wake),
+        }
+        let refund = message.counted.refunded && !refunded;
+        replaced(store.replace_message(&mut message, refund).await, wake)
+    }
+}
+
+/// Somebody else changed it: the next sweep looks again.
+fn replaced(result: Result<(), ReplaceError>, wake: Wake) -> Result<Wake, Refusal> {
+    match result {
+        Ok(()) => Ok(wake),
+        Err(ReplaceError::Conflict) => Ok(Wake::Wait),
+        Err(ReplaceError::Store(error)) => Err(error.into()),
+    }
+}
