@@ -1,2 +1,197 @@
-//! Placeholder.
-fn main() {}
+//! `wotp-bench`: measures the platform over loopback HTTP, against a bare server in the same run.
+//!
+//! Prints one table per part and, at the end, every promised figure with its target; writes all runs
+//! to a JSON file. Ends with an error when a part could not be measured, not when a figure was missed:
+//! a figure depends on the machine, and whoever runs this decides what a miss means.
+
+mod api;
+mod bare;
+mod client;
+mod load;
+mod number;
+mod preload;
+mod process;
+mod report;
+mod scenario;
+mod stand;
+mod suite;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum as _};
+use serde::Serialize;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::report::{Section, chain, show_figures};
+use crate::stand::progress;
+use crate::suite::{Part, Plan, Suite};
+
+/// Measures the platform against a bare server in the same run.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Hidden>,
+    /// The binary to measure, built with --release.
+    #[arg(long, value_name = "FILE", default_value = "target/release/wotp")]
+    wotp: PathBuf,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,…")]
+    only: Vec<Part>,
+    /// Length of each run.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Repetitions; the median is reported.
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<usize>,
+    /// Starts per second of the open loop, instead of half of the most that was measured.
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// Levels of concurrent callers.
+    #[arg(long, value_delimiter = ',', value_name = "COUNT,…", default_value = "1,16,64,256")]
+    callers: Vec<usize>,
+    /// One short round, and no million stored: shows that it works, not how well.
+    #[arg(long)]
+    quick: bool,
+    /// Where every run is written.
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Where data folders are made. On a disk, not in memory: a sync that costs nothing proves nothing.
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
+    scratch: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Hidden {
+    /// Runs the bare server that everything is compared with.
+    #[command(hide = true)]
+    Bare {
+        /// Folder of its store.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+impl Arguments {
+    fn plan(&self) -> Plan {
+        let quick = self.quick;
+        Plan {
+            wotp: self.wotp.clone(),
+            scratch: self.scratch.clone(),
+            seconds: self.seconds.unwrap_or(if quick { 1.0 } else { 3.0 }),
+            rounds: self.rounds.unwrap_or(if quick { 1 } else { 3 }),
+            rate: self.rate,
+            callers: self.callers.clone(),
+            life_cycles: if quick { 2_000 } else { 8_000 },
+            sizes: match quick {
+                true => vec![1_000, 100_000],
+                false => vec![1_000, 100_000, 1_000_000],
+            },
+            tenants: vec![1, 10_000],
+            cold_starts: if quick { 2 } else { 5 },
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let wanted = |part: &Part| match self.only.as_slice() {
+            [] => *part != Part::Bare,
+            only => only.contains(part),
+        };
+        Part::value_variants().iter().copied().filter(wanted).collect()
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    plan: &'a Plan,
+    cores: usize,
+    sections: &'a [Section],
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Some(Hidden::Bare { data, listen }) => run_bare(data, *listen),
+        None => run_suite(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(text) => {
+            let _ = writeln!(io::stderr(), "error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_bare(data: &std::path::Path, listen: SocketAddr) -> Result<ExitCode, String> {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| chain(&error))?;
+    runtime.block_on(bare::serve(data, listen)).map_err(|error| chain(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_suite(arguments: &Arguments) -> Result<ExitCode, String> {
+    if arguments.rounds == Some(0) || arguments.callers.contains(&0) || arguments.callers.is_empty() {
+        return Err("--rounds and --callers take numbers from 1".to_owned());
+    }
+    if !arguments.seconds.is_none_or(|seconds| (0.05..=600.0).contains(&seconds)) {
+        return Err("--seconds takes a number from 0.05 to 600".to_owned());
+    }
+    if !arguments.rate.is_none_or(|rate| (1.0..=1e6).contains(&rate)) {
+        return Err("--rate takes a number from 1 to a million".to_owned());
+    }
+    // One thread: the driver is not what is measured, and a second would fight the server for its core.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| chain(&error))?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| chain(&error))?;
+        // Whichever way it ends, the servers are dropped, which kills them.
+        tokio::select! {
+            outcome = measure(arguments) => outcome,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+            _ = terminate.recv() => Err("told to end".to_owned()),
+        }
+    })
+}
+
+async fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
+    let plan = arguments.plan();
+    let mut suite = Suite::new(plan.clone());
+    let mut sections = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for part in arguments.parts() {
+        progress(&format!("part {part:?}").to_lowercase());
+        match suite.run(part).await {
+            Ok(section) => {
+                print(&section.show())?;
+                sections.push(section);
+            }
+            Err(error) => {
+                print(&format!("\n{part:?}: not measured: {}\n", chain(&error)))?;
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    print(&show_figures(sections.iter().flat_map(|section| &section.figures)))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let report = Report { plan: &plan, cores, sections: &sections };
+    let text = serde_json::to_string_pretty(&report).map_err(|error| chain(&error))?;
+    if let Some(folder) = arguments.json.parent() {
+        fs::create_dir_all(folder).map_err(|error| chain(&error))?;
+    }
+    fs::write(&arguments.json, text).map_err(|error| chain(&error))?;
+    print(&format!("\nEvery run is in {}\n", arguments.json.display()))?;
+    Ok(code)
+}
+
+fn print(text: &str) -> Result<(), String> {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| chain(&error))
+}

@@ -1,0 +1,662 @@
+//! Which runs make up the report, and in what order.
+//!
+//! A ratio is only as good as its two halves are neighbours: a machine grows hot, a disk gets busy. So
+//! runs of the bare server and of the platform alternate, a ratio is formed within each round, and the
+//! median of the rounds is the figure.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::api::{ApiError, Tenant};
+use crate::load::{Bound, LoadError, Run, Summary};
+use crate::number::Numbers;
+use crate::preload::{PreloadError, preload};
+use crate::process::{self, ProcessError};
+use crate::report::{Figure, Goal, Measured, Section, Spread};
+use crate::scenario::{self, Callers, Mode};
+use crate::stand::{Pair, Side, Stand, StandError, folder_bytes, progress, target, wait_until_ready};
+
+/// The level at which the issue asks for its figures.
+const REFERENCE_CALLERS: usize = 64;
+/// First time between a start and its check, raised when deliveries take longer.
+const SETTLE: Duration = Duration::from_millis(25);
+/// Longest time between a start and its check.
+const LONGEST_SETTLE: Duration = Duration::from_millis(400);
+/// How long a server is left alone before its idle memory is read.
+const IDLE: Duration = Duration::from_secs(1);
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The bare limit by itself, without the platform; only when asked for.
+    Bare,
+    /// Starts against the bare limit.
+    Start,
+    /// Whole life cycles against the bare limit.
+    Lifecycle,
+    /// From accepted to handed over at half load.
+    Handover,
+    /// Cost with much already stored.
+    Sizes,
+    /// Time to ready, idle memory, size of the binary.
+    Cold,
+}
+
+/// How the report is made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The binary of the platform.
+    pub wotp: PathBuf,
+    /// Where data folders are made, and removed afterwards.
+    pub scratch: PathBuf,
+    /// Seconds of each run.
+    pub seconds: f64,
+    /// Repetitions of each run.
+    pub rounds: usize,
+    /// Starts per second of the open loop, instead of half of the most that was measured.
+    pub rate: Option<f64>,
+    /// Levels of callers.
+    pub callers: Vec<usize>,
+    /// Life cycles of each run over a stored size.
+    pub life_cycles: u64,
+    /// Verifications stored beforehand.
+    pub sizes: Vec<u64>,
+    /// Tenants they are spread over.
+    pub tenants: Vec<u32>,
+    /// Cold starts.
+    pub cold_starts: usize,
+}
+
+impl Plan {
+    fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// The level the figures are taken at: 64 callers, or the nearest there is.
+    fn reference(&self) -> usize {
+        let distance = |callers: &usize| callers.abs_diff(REFERENCE_CALLERS);
+        self.callers.iter().copied().min_by_key(distance).unwrap_or(REFERENCE_CALLERS)
+    }
+}
+
+/// Why a part of the report is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// There is nothing to measure on.
+    #[error("there is nothing to measure on")]
+    Stand(#[from] StandError),
+    /// A run has no result.
+    #[error("a run of {subject} has no result")]
+    Load {
+        /// What was run.
+        subject: String,
+        /// Why.
+        source: LoadError,
+    },
+    /// A call beside the runs failed.
+    #[error("a call beside the measured ones failed")]
+    Api(#[from] ApiError),
+    /// A store cannot be filled.
+    #[error("a store cannot be filled")]
+    Preload(#[from] PreloadError),
+    /// The size of a file cannot be read.
+    #[error("the size of a file cannot be read")]
+    File(#[from] io::Error),
+    /// What a process uses cannot be read.
+    #[error("the server's memory is not to be had")]
+    Usage(#[from] ProcessError),
+}
+
+/// Runs parts of the report, and carries what one part learns to the next.
+#[derive(Debug)]
+pub struct Suite {
+    plan: Plan,
+    stand: Stand,
+    numbers: Arc<Numbers>,
+    /// Most starts per second seen so far.
+    max_starts: Option<f64>,
+}
+
+impl Suite {
+    /// Nothing has been run yet.
+    pub fn new(plan: Plan) -> Self {
+        let stand = Stand { wotp: plan.wotp.clone(), scratch: plan.scratch.clone() };
+        Self { plan, stand, numbers: Arc::new(Numbers::for_load()), max_starts: None }
+    }
+
+    /// Runs one part.
+    ///
+    /// # Errors
+    /// [`SuiteError`]; servers started for it are gone.
+    pub async fn run(&mut self, part: Part) -> Result<Section, SuiteError> {
+        match part {
+            Part::Bare => self.bare().await,
+            Part::Start => self.start().await,
+            Part::Lifecycle => self.life_cycle().await,
+            Part::Handover => self.handover().await,
+            Part::Sizes => self.sizes().await,
+            Part::Cold => self.cold().await,
+        }
+    }
+
+    async fn bare(&mut self) -> Result<Section, SuiteError> {
+        let folder = self.stand.folder()?;
+        let server = self.stand.serve_bare(folder.path())?;
+        let side = Side { target: target(&server), keys: Arc::default() };
+        let mut section = Section::new(
+            "bare",
+            "The bare limit: the same JSON parsed, one group-committed insert",
+            &["callers", "bare/s (min–max)", "CPU", "driver CPU", "p50", "p95", "p99", "max", "failed"],
+        );
+        self.starts(&side, "bare", self.plan.reference(), 0).await?;
+        for &count in &self.plan.callers {
+            let mut runs = Vec::new();
+            for round in 1..=self.plan.rounds {
+                runs.push(self.starts(&side, "bare", count, round).await?);
+            }
+            section.table.row([
+                count.to_string(),
+                spread(runs.iter().map(|run| run.per_second)).show(0),
+                micros(middle(&runs, |run| run.server_cpu_micros)),
+                micros(middle(&runs, |run| run.driver_cpu_micros)),
+                micros(middle(&runs, |run| start_latency(run, |s| s.p50_micros))),
+                micros(middle(&runs, |run| start_latency(run, |s| s.p95_micros))),
+                micros(middle(&runs, |run| start_latency(run, |s| s.p99_micros))),
+                micros(middle(&runs, |run| start_latency(run, |s| s.max_micros))),
+                failures(&runs).to_string(),
+            ]);
+            section.runs.extend(runs);
+        }
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn start(&mut self) -> Result<Section, SuiteError> {
+        let pair = self.warm_pair().await?;
+        let mut section = Section::new(
+            "start",
+            "Starts per second (each counted once its delivery is through), against one group-committed insert",
+            &[
+                "callers",
+                "bare/s",
+                "wotp/s",
+                "ratio (min–max)",
+                "bare CPU",
+                "wotp CPU",
+                "driver CPU",
+                "bare p50",
+                "p99",
+                "wotp p50",
+                "p95",
+                "p99",
+                "max",
+                "resident",
+                "failed",
+            ],
+        );
+        for &count in &self.plan.callers {
+            let mut bare = Vec::new();
+            let mut ours = Vec::new();
+            for round in 1..=self.plan.rounds {
+                bare.push(self.starts(&pair.bare, "bare", count, round).await?);
+                ours.push(self.starts(&pair.live, "start", count, round).await?);
+            }
+            let rate = |run: &Measured| run.per_second;
+            let ratio = ratios(&ours, &bare, rate);
+            section.table.row([
+                count.to_string(),
+                whole(&bare, rate),
+                whole(&ours, rate),
+                ratio.show(2),
+                micros(middle(&bare, |run| run.server_cpu_micros)),
+                micros(middle(&ours, |run| run.server_cpu_micros)),
+                micros(middle(&ours, |run| run.driver_cpu_micros)),
+                micros(middle(&bare, |run| start_latency(run, |s| s.p50_micros))),
+                micros(middle(&bare, |run| start_latency(run, |s| s.p99_micros))),
+                micros(middle(&ours, |run| start_latency(run, |s| s.p50_micros))),
+                micros(middle(&ours, |run| start_latency(run, |s| s.p95_micros))),
+                micros(middle(&ours, |run| start_latency(run, |s| s.p99_micros))),
+                micros(middle(&ours, |run| start_latency(run, |s| s.max_micros))),
+                megabytes(middle(&ours, |run| run.memory.resident_bytes as f64)),
+                failures(&ours).to_string(),
+            ]);
+            if count == self.plan.reference() {
+                section.figures.push(Figure::new(
+                    &format!("start throughput at {count} callers, of the bare limit"),
+                    Goal::AtLeast(0.6),
+                    ratio,
+                    "",
+                    failures(&ours) == 0,
+                ));
+            }
+            let best = middle(&ours, rate);
+            self.max_starts = Some(self.max_starts.map_or(best, |most| most.max(best)));
+            section.runs.extend(bare.into_iter().chain(ours));
+        }
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn life_cycle(&mut self) -> Result<Section, SuiteError> {
+        let pair = self.warm_pair().await?;
+        let mut section = Section::new(
+            "lifecycle",
+            "Whole life cycles: start, delivered through the console channel, checked",
+            &[
+                "callers",
+                "key",
+                "cycles/s",
+                "CPU per 1,000",
+                "CPU / bare (min–max)",
+                "driver CPU",
+                "start p50",
+                "p95",
+                "p99",
+                "check p50",
+                "p95",
+                "p99",
+                "handover p50",
+                "p99",
+                "resident",
+                "early",
+                "failed",
+            ],
+        );
+        if pair.mode == Mode::WrongCode {
+            section.notes.push(
+                "the platform did not allow own codes: live life cycles end with a counted wrong check".to_owned(),
+            );
+        }
+        for &count in &self.plan.callers {
+            let mut bare = Vec::new();
+            let mut live = Vec::new();
+            let mut test = Vec::new();
+            for round in 1..=self.plan.rounds {
+                bare.push(self.starts(&pair.bare, "bare", count, round).await?);
+                let bound = Bound::For(self.plan.time());
+                live.push(self.cycles(&pair.live, pair.mode, count, round, bound).await?);
+                test.push(self.cycles(&pair.test, Mode::TestKey, count, round, bound).await?);
+            }
+            for (key, runs) in [("live", &live), ("test", &test)] {
+                let cost = ratios(runs, &bare, |run| run.server_cpu_micros);
+                section.table.row([
+                    count.to_string(),
+                    key.to_owned(),
+                    whole(runs, |run| run.per_second),
+                    format!("{:.3} s", middle(runs, |run| run.server_cpu_micros) / 1e3),
+                    cost.show(2),
+                    micros(middle(runs, |run| run.driver_cpu_micros)),
+                    micros(middle(runs, |run| start_latency(run, |s| s.p50_micros))),
+                    micros(middle(runs, |run| start_latency(run, |s| s.p95_micros))),
+                    micros(middle(runs, |run| start_latency(run, |s| s.p99_micros))),
+                    micros(middle(runs, |run| check_latency(run, |s| s.p50_micros))),
+                    micros(middle(runs, |run| check_latency(run, |s| s.p95_micros))),
+                    micros(middle(runs, |run| check_latency(run, |s| s.p99_micros))),
+                    micros(middle(runs, |run| handover_latency(run, |s| s.p50_micros))),
+                    micros(middle(runs, |run| handover_latency(run, |s| s.p99_micros))),
+                    megabytes(middle(runs, |run| run.memory.resident_bytes as f64)),
+                    runs.iter().map(|run| run.early).sum::<u64>().to_string(),
+                    failures(runs).to_string(),
+                ]);
+                if key == "live" && count == self.plan.reference() {
+                    section.figures.push(Figure::new(
+                        &format!("server CPU of a life cycle at {count} callers, of a bare request's"),
+                        Goal::AtMost(5.0),
+                        cost,
+                        "",
+                        failures(runs) == 0,
+                    ));
+                }
+            }
+            section.runs.extend(bare.into_iter().chain(live).chain(test));
+        }
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn handover(&mut self) -> Result<Section, SuiteError> {
+        let pair = self.warm_pair().await?;
+        let rate = match (self.plan.rate, self.max_starts) {
+            (Some(rate), _) => rate,
+            (None, Some(most)) => most / 2.0,
+            (None, None) => {
+                let run = self.starts(&pair.live, "start", self.plan.reference(), 0).await?;
+                run.per_second / 2.0
+            }
+        };
+        let mut section = Section::new(
+            "handover",
+            &format!("Accepted to handed over at half of the maximum load: {rate:.0} starts a second, open loop"),
+            &["", "p50", "p95", "p99", "max", "CPU", "done", "failed"],
+        );
+        section.notes.push(
+            "bare and start are timed from when each call was due; handover by the platform's own times".to_owned(),
+        );
+        let mut bare = Vec::new();
+        let mut ours = Vec::new();
+        for round in 1..=self.plan.rounds {
+            progress(&format!("handover: round {round} of {}", self.plan.rounds));
+            bare.push(self.at_rate(&pair.bare, "bare at rate", rate, round).await?);
+            ours.push(self.at_rate(&pair.live, "start at rate", rate, round).await?);
+        }
+        type Pick = fn(&Measured) -> Option<Summary>;
+        let rows: [(&str, &Vec<Measured>, Pick); 5] = [
+            ("bare request", &bare, |run| run.start),
+            ("  of it sent late by the driver", &bare, |run| run.late),
+            ("wotp start", &ours, |run| run.start),
+            ("  of it sent late by the driver", &ours, |run| run.late),
+            ("handover", &ours, |run| run.handover),
+        ];
+        for (name, runs, pick) in rows {
+            let at =
+                |value: fn(Summary) -> u64| micros(middle(runs, |run| pick(run).map_or(f64::NAN, |s| value(s) as f64)));
+            section.table.row([
+                name.to_owned(),
+                at(|s| s.p50_micros),
+                at(|s| s.p95_micros),
+                at(|s| s.p99_micros),
+                at(|s| s.max_micros),
+                micros(middle(runs, |run| run.server_cpu_micros)),
+                runs.iter().map(|run| run.done).sum::<u64>().to_string(),
+                failures(runs).to_string(),
+            ]);
+        }
+        let clean = failures(&ours) == 0;
+        let p99 = |run: &Measured| handover_latency(run, |s| s.p99_micros);
+        let against = ours.iter().zip(&bare).map(|(ours, bare)| p99(ours) / start_latency(bare, |s| s.p99_micros));
+        section.figures.push(Figure::new(
+            "accepted to handed over at half load, p99",
+            Goal::AtMost(5.0),
+            spread(ours.iter().map(|run| p99(run) / 1e3)),
+            "ms",
+            clean,
+        ));
+        section.figures.push(Figure::new(
+            "the same, of the bare request's own p99 there",
+            Goal::AtMost(3.0),
+            spread(against),
+            "",
+            clean,
+        ));
+        section.runs.extend(bare.into_iter().chain(ours));
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn sizes(&mut self) -> Result<Section, SuiteError> {
+        let callers = self.plan.reference();
+        let mut section = Section::new(
+            "sizes",
+            &format!("Cost of a life cycle with much already stored, at {callers} callers"),
+            &[
+                "tenants",
+                "stored",
+                "file",
+                "cycles/s",
+                "CPU each",
+                "against the least (min–max)",
+                "start p99",
+                "check p99",
+                "resident",
+                "failed",
+            ],
+        );
+        for &tenants in &self.plan.tenants {
+            let mut folders = Vec::new();
+            for &stored in &self.plan.sizes {
+                progress(&format!("sizes: storing {stored} verifications of {tenants} tenants"));
+                let folder = self.stand.folder()?;
+                let known = preload(folder.path(), tenants, stored)?;
+                folders.push((stored, folder, known, Vec::new()));
+            }
+            for round in 1..=self.plan.rounds {
+                for (stored, folder, known, runs) in &mut folders {
+                    let label = format!("{stored} stored, {tenants} tenants");
+                    // The runs themselves store more. That is nothing beside a million and much
+                    // beside a thousand, so small stores are used once: on a copy.
+                    let copy = (*stored < 1_000_000).then(|| self.stand.copy(folder.path())).transpose()?;
+                    let data = copy.as_ref().map_or(folder.path(), TempDir::path);
+                    runs.push(self.cost_at_size(data, known, &label, callers, round).await?);
+                }
+            }
+            let least: Vec<Measured> = folders.first().map(|(_, _, _, runs)| runs.clone()).unwrap_or_default();
+            for (stored, folder, _, runs) in folders {
+                let against = ratios(&runs, &least, |run| run.server_cpu_micros);
+                section.table.row([
+                    tenants.to_string(),
+                    stored.to_string(),
+                    megabytes(folder_bytes(folder.path())? as f64),
+                    whole(&runs, |run| run.per_second),
+                    micros(middle(&runs, |run| run.server_cpu_micros)),
+                    against.show(2),
+                    micros(middle(&runs, |run| start_latency(run, |s| s.p99_micros))),
+                    micros(middle(&runs, |run| check_latency(run, |s| s.p99_micros))),
+                    megabytes(middle(&runs, |run| run.memory.resident_bytes as f64)),
+                    failures(&runs).to_string(),
+                ]);
+                if Some(&stored) == self.plan.sizes.last() {
+                    section.figures.push(Figure::new(
+                        &format!("cost of a life cycle with {stored} stored, {tenants} tenants"),
+                        Goal::AtMost(1.2),
+                        against,
+                        "",
+                        failures(&runs) == 0,
+                    ));
+                }
+                section.runs.extend(runs);
+            }
+        }
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn cost_at_size(
+        &self,
+        data: &Path,
+        known: &[Tenant],
+        label: &str,
+        callers: usize,
+        round: usize,
+    ) -> Result<Measured, SuiteError> {
+        let made;
+        let tenants = match known {
+            [] => {
+                made = [self.stand.create_tenant(data)?];
+                &made
+            }
+            known => known,
+        };
+        let server = self.stand.serve(data)?;
+        let mode = Stand::ready(&server, tenants).await?;
+        let keys = tenants.iter().map(|tenant| tenant.live_key.clone()).collect();
+        let side = Side { target: target(&server), keys };
+        let warm = Bound::Count(self.plan.life_cycles / 8 + 1);
+        self.cycles(&side, mode, callers, 0, warm).await?;
+        let bound = Bound::Count(self.plan.life_cycles);
+        let mut run = self.cycles(&side, mode, callers, round, bound).await?;
+        server.stop().await;
+        label.clone_into(&mut run.subject);
+        Ok(run)
+    }
+
+    async fn cold(&mut self) -> Result<Section, SuiteError> {
+        let folder = self.stand.folder()?;
+        let mut section = Section::new("cold", "Cold start on an existing store", &["", "measured (min–max)"]);
+        let stored = self.plan.sizes.first().copied().unwrap_or(1000);
+        let tenant = self.stand.create_tenant(folder.path())?;
+        let server = self.stand.serve(folder.path())?;
+        let mode = Stand::ready(&server, std::slice::from_ref(&tenant)).await?;
+        let side = Side { target: target(&server), keys: vec![tenant.live_key].into() };
+        let run = self.cycles(&side, mode, self.plan.reference(), 0, Bound::Count(stored)).await?;
+        section.notes.push(format!("the store holds {stored} finished life cycles"));
+        server.stop().await;
+
+        let mut ready = Vec::new();
+        let mut resident = Vec::new();
+        for nth in 1..=self.plan.cold_starts {
+            progress(&format!("cold: start {nth} of {}", self.plan.cold_starts));
+            let begin = Instant::now();
+            let server = self.stand.serve(folder.path())?;
+            wait_until_ready(server.address()).await?;
+            ready.push(begin.elapsed().as_secs_f64() * 1e3);
+            sleep(IDLE).await;
+            let memory = process::memory(server.pid())?;
+            resident.push(memory.resident_bytes as f64 / 1e6);
+            server.stop().await;
+        }
+        let binary = spread([fs::metadata(&self.plan.wotp)?.len() as f64 / 1e6]);
+        let (ready, resident) = (spread(ready), spread(resident));
+        section.table.row(["spawned to ready".to_owned(), format!("{} ms", ready.show(1))]);
+        section.table.row(["idle memory".to_owned(), format!("{} MB", resident.show(1))]);
+        section.table.row(["memory after that load".to_owned(), megabytes(run.memory.resident_bytes as f64)]);
+        section.table.row(["binary".to_owned(), format!("{:.1} MB", binary.median)]);
+        section.figures.extend([
+            Figure::new("ready on an existing store", Goal::AtMost(300.0), ready, "ms", true),
+            Figure::new("idle memory", Goal::AtMost(40.0), resident, "MB", true),
+            Figure::new("release binary", Goal::AtMost(30.0), binary, "MB", true),
+        ]);
+        if self.plan.wotp.components().any(|part| part.as_os_str() == "debug") {
+            section.notes.push("this looks like a debug build: its figures mean nothing".to_owned());
+        }
+        section.runs.push(run);
+        note_failures(&mut section);
+        Ok(section)
+    }
+
+    async fn starts(&self, side: &Side, subject: &str, count: usize, round: usize) -> Result<Measured, SuiteError> {
+        let outcome = scenario::starts(&self.callers(side, count), Bound::For(self.plan.time())).await;
+        measured(subject, count, round, outcome)
+    }
+
+    /// A run of life cycles. When deliveries come later than their checks, the run says nothing about
+    /// whole life cycles: it is made again with more time between.
+    async fn cycles(
+        &self,
+        side: &Side,
+        mode: Mode,
+        count: usize,
+        round: usize,
+        bound: Bound,
+    ) -> Result<Measured, SuiteError> {
+        let subject = match mode {
+            Mode::OwnCode => "own_code",
+            Mode::WrongCode => "wrong_code",
+            Mode::TestKey => "test_key",
+        };
+        let callers = self.callers(side, count);
+        let mut settle = SETTLE;
+        loop {
+            let outcome = scenario::life_cycles(&callers, mode, settle, bound).await;
+            let run = measured(subject, count, round, outcome)?;
+            let mostly_early = run.early * 200 > run.done;
+            if mode == Mode::TestKey || !mostly_early || settle >= LONGEST_SETTLE {
+                return Ok(run);
+            }
+            settle *= 4;
+            progress(&format!(
+                "{subject}: {} of {} checks came before their delivery; again with {} ms between",
+                run.early,
+                run.done,
+                settle.as_millis()
+            ));
+        }
+    }
+
+    async fn at_rate(&self, side: &Side, subject: &str, rate: f64, round: usize) -> Result<Measured, SuiteError> {
+        let callers = self.callers(side, REFERENCE_CALLERS);
+        let outcome = scenario::starts_at_rate(&callers, rate, self.plan.time()).await;
+        let ids = outcome.as_ref().ok().and_then(|run| run.tally.all.clone()).unwrap_or_default();
+        let mut run = measured(subject, REFERENCE_CALLERS, round, outcome)?;
+        if !side.keys.is_empty() {
+            run.handover = scenario::handovers(&callers, &ids).await?;
+        }
+        Ok(run)
+    }
+
+    /// Both servers on fresh folders, warm.
+    async fn warm_pair(&self) -> Result<Pair, SuiteError> {
+        let pair = self.stand.pair().await?;
+        progress("warming up");
+        self.starts(&pair.bare, "bare", self.plan.reference(), 0).await?;
+        self.starts(&pair.live, "start", self.plan.reference(), 0).await?;
+        Ok(pair)
+    }
+
+    fn callers(&self, side: &Side, count: usize) -> Callers {
+        Callers { target: side.target, keys: Arc::clone(&side.keys), numbers: Arc::clone(&self.numbers), count }
+    }
+}
+
+fn measured(
+    subject: &str,
+    callers: usize,
+    round: usize,
+    outcome: Result<Run, LoadError>,
+) -> Result<Measured, SuiteError> {
+    let run = outcome.map_err(|source| SuiteError::Load { subject: subject.to_owned(), source })?;
+    let measured = Measured::new(subject, callers, round, &run);
+    progress(&format!(
+        "{subject}, {callers} callers, round {round}: {:.0}/s at {:.0} µs of server CPU, {} failed",
+        measured.per_second, measured.server_cpu_micros, measured.failed
+    ));
+    Ok(measured)
+}
+
+fn note_failures(section: &mut Section) {
+    if let Some(first) = section.runs.iter().find_map(|run| run.first_failure.clone()) {
+        section.notes.push(format!("calls failed; the first: {first}"));
+    }
+}
+
+fn failures(runs: &[Measured]) -> u64 {
+    runs.iter().map(|run| run.failed).sum()
+}
+
+fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+    Spread::of(values).unwrap_or(Spread { median: f64::NAN, min: f64::NAN, max: f64::NAN })
+}
+
+/// Within each round, so that both halves of a ratio come from neighbouring moments.
+fn ratios(ours: &[Measured], bare: &[Measured], value: impl Fn(&Measured) -> f64) -> Spread {
+    spread(ours.iter().zip(bare).map(|(ours, bare)| value(ours) / value(bare)))
+}
+
+fn middle(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+    spread(runs.iter().map(value)).median
+}
+
+fn start_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+    run.start.map_or(f64::NAN, |summary| value(summary) as f64)
+}
+
+fn check_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+    run.check.map_or(f64::NAN, |summary| value(summary) as f64)
+}
+
+fn handover_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+    run.handover.map_or(f64::NAN, |summary| value(summary) as f64)
+}
+
+fn whole(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> String {
+    format!("{:.0}", middle(runs, value))
+}
+
+fn micros(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "–".to_owned(),
+        value if value < 10_000.0 => format!("{value:.0} µs"),
+        value => format!("{:.1} ms", value / 1e3),
+    }
+}
+
+fn megabytes(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
+}

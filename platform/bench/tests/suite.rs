@@ -1,0 +1,212 @@
+//! The whole driver against a double of the platform that lives in this file only.
+//!
+//! Started with arguments of `wotp` (`serve`, `tenant create`) this program is the double. Otherwise it
+//! is the test: it runs `wotp-bench` with itself as the binary to measure.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is a test; the lint knows only functions of the ordinary harness"
+)]
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::extract::{Path as At, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("serve") => double(&arguments),
+        Some("tenant") => {
+            let data = Path::new(value_of(&arguments, "--data"));
+            std::fs::write(data.join("plan"), value_of(&arguments, "--plan")).unwrap();
+            println!(
+                "{}",
+                json!({"tenant": "ten_1", "service": "srv_1", "live_key": "wk_live_1", "test_key": "wk_test_1"})
+            );
+        }
+        // Test runners ask for a list first.
+        Some("--list") => {}
+        _ => {
+            a_report_holds_every_part_and_its_figures();
+            own_codes_refused_are_said_so_and_measured_by_wrong_checks();
+            refused_calls_spoil_the_figure_they_would_have_flattered();
+            println!("suite: 3 passed");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+struct Outcome {
+    ok: bool,
+    text: String,
+    report: Value,
+}
+
+fn bench(mood: &str, more: &[&str]) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json");
+    // The driver hands no `WOTP_…` on to the server, so the double's mood has another name.
+    let output = Command::new(env!("CARGO_BIN_EXE_wotp-bench"))
+        .args(["--quick", "--seconds", "0.1", "--callers", "1,64", "--json"])
+        .arg(&json)
+        .arg("--scratch")
+        .arg(folder.path().join("scratch"))
+        .arg("--wotp")
+        .arg(std::env::current_exe().unwrap())
+        .args(more)
+        .env("DOUBLE_MOOD", mood)
+        .env("WOTP_LOG__LEVEL", "trace")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+    let report = std::fs::read(&json).unwrap_or_else(|_| panic!("no report:\n{text}"));
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("scratch")).unwrap().collect();
+    assert!(left.is_empty(), "folders left behind: {left:?}");
+    Outcome { ok: output.status.success(), text, report: serde_json::from_slice(&report).unwrap() }
+}
+
+fn a_report_holds_every_part_and_its_figures() {
+    let outcome = bench("", &["--rounds", "2", "--only", "start,lifecycle,handover,cold"]);
+    assert!(outcome.ok, "{}", outcome.text);
+    let sections = outcome.report["sections"].as_array().unwrap();
+    let names: Vec<_> = sections.iter().map(|section| section["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["start", "lifecycle", "handover", "cold"], "{}", outcome.text);
+    let figures: usize = sections.iter().map(|s| s["figures"].as_array().unwrap().len()).sum();
+    assert_eq!(figures, 1 + 1 + 2 + 3, "{}", outcome.text);
+    for run in sections.iter().flat_map(|section| section["runs"].as_array().unwrap()) {
+        assert_eq!(run["failed"], 0, "{run:#}");
+        assert!(run["done"].as_u64().unwrap() > 0, "{run:#}");
+    }
+    // 2 levels, 2 rounds, each bare, live and test.
+    assert_eq!(sections[1]["runs"].as_array().unwrap().len(), 12);
+    // The double hands over a millisecond after it has accepted.
+    let handover = &sections[2]["figures"][0]["measured"];
+    assert!(handover["median"].as_f64().unwrap() >= 0.99, "{handover}");
+    assert!(outcome.text.contains("Figures to reach"));
+}
+
+fn own_codes_refused_are_said_so_and_measured_by_wrong_checks() {
+    let outcome = bench("no own codes", &["--only", "lifecycle"]);
+    assert!(outcome.ok, "{}", outcome.text);
+    assert!(outcome.text.contains("did not allow own codes"), "{}", outcome.text);
+    let runs = outcome.report["sections"][0]["runs"].as_array().unwrap();
+    let wrong: Vec<_> = runs.iter().filter(|run| run["subject"] == "wrong_code").collect();
+    assert!(wrong.iter().all(|run| run["failed"] == 0), "{}", outcome.text);
+    assert_eq!(wrong.len(), 2);
+}
+
+fn refused_calls_spoil_the_figure_they_would_have_flattered() {
+    let outcome = bench("busy", &["--only", "start"]);
+    let section = &outcome.report["sections"][0];
+    assert_eq!(section["figures"][0]["ok"], false, "{}", outcome.text);
+    assert!(outcome.text.contains("answered 429"), "{}", outcome.text);
+}
+
+// ---- the double ----
+
+#[derive(Clone, Default)]
+struct Double {
+    mood: String,
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+struct Known {
+    code: String,
+    created: Duration,
+}
+
+fn value_of<'a>(arguments: &'a [String], name: &str) -> &'a str {
+    let at = arguments.iter().position(|argument| argument == name).unwrap();
+    &arguments[at + 1]
+}
+
+fn double(arguments: &[String]) {
+    let plan = Path::new(value_of(arguments, "--data")).join("plan");
+    assert_eq!(std::fs::read_to_string(plan).unwrap(), "unlimited");
+    assert_eq!(std::env::var("WOTP_CHANNELS__CONSOLE__OUTPUT").unwrap(), "nowhere");
+    assert_eq!(std::env::var("WOTP_LOG__LEVEL").unwrap(), "warn");
+    let double = Double { mood: std::env::var("DOUBLE_MOOD").unwrap_or_default(), ..Double::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(value_of(arguments, "--listen")).await.unwrap();
+        let router = Router::new()
+            .route("/health/ready", get(async || "ready"))
+            .route("/v1/verifications", post(start))
+            .route("/v1/verifications/{id}", get(look_up))
+            .route("/v1/verifications/{id}/check", post(check))
+            .route("/v1/services/{id}", patch(change))
+            .with_state(double);
+        println!("listening on http://{}", listener.local_addr().unwrap());
+        std::io::stdout().flush().unwrap();
+        axum::serve(listener, router).await.unwrap();
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "a double of a server lives in real time")]
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}
+
+fn at(time: Duration) -> String {
+    jiff::Timestamp::from_microsecond(time.as_micros() as i64).unwrap().to_string()
+}
+
+impl Known {
+    fn shown(&self, id: &str) -> Value {
+        let sent = self.created + Duration::from_millis(1);
+        let mut delivery = json!({"id": "del_1", "channel": "console", "status": "queued", "attempt": 1});
+        if now() >= sent {
+            delivery["status"] = "sent".into();
+            delivery["sent_at"] = at(sent).into();
+        }
+        json!({"deliveries": [delivery], "id": id, "created_at": at(self.created)})
+    }
+}
+
+async fn start(State(double): State<Double>, headers: HeaderMap, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+    let mut known = double.known.lock().unwrap();
+    if double.mood == "busy" && known.len() % 10 == 9 {
+        let number = known.len();
+        known.insert(format!("refused {number}"), Known { code: String::new(), created: now() });
+        return (StatusCode::TOO_MANY_REQUESTS, Json(json!({"code": "rate_limited"})));
+    }
+    let number = body["to"].as_str().unwrap();
+    assert!(number.starts_with("+1") && number.len() == 12);
+    let id = format!("ver_{:026}", known.len());
+    let code = body["code"].as_str().unwrap_or("246810").to_owned();
+    let new = Known { code: code.clone(), created: now() };
+    let mut reply = new.shown(&id);
+    if headers["authorization"].to_str().unwrap().starts_with("Bearer wk_test_") {
+        reply["test_code"] = code.into();
+    }
+    known.insert(id, new);
+    (StatusCode::CREATED, Json(reply))
+}
+
+async fn look_up(State(double): State<Double>, At(id): At<String>) -> Json<Value> {
+    Json(double.known.lock().unwrap()[&id].shown(&id))
+}
+
+async fn check(State(double): State<Double>, At(id): At<String>, Json(body): Json<Value>) -> Json<Value> {
+    let known = double.known.lock().unwrap();
+    let valid = body["code"] == known[&id].code.as_str();
+    Json(json!({"valid": valid, "verification": known[&id].shown(&id)}))
+}
+
+async fn change(State(double): State<Double>, At(id): At<String>, Json(body): Json<Value>) -> StatusCode {
+    assert_eq!((id.as_str(), &body), ("srv_1", &json!({"code": {"custom_allowed": true}})));
+    match double.mood.as_str() {
+        "no own codes" => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    }
+}

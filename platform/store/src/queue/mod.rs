@@ -1,5 +1,0 @@
-//! Doorbells of the workers.
-
-mod memory;
-
-pub use memory::{MemoryBackend, MemoryQueue, RingFull};
