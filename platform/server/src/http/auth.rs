@@ -1,0 +1,67 @@
+//! Who may do what: privilege is a type in the handler's signature.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use wotp_core::app::ApiCaller;
+use wotp_core::domain::api_key::Scope;
+
+use super::client_ip::ClientIp;
+use super::{Api, Problem};
+
+/// A scope as a type.
+pub(super) trait Privilege: Send + Sync + 'static {
+    /// The scope that it stands for.
+    const SCOPE: Scope;
+}
+
+macro_rules! privileges {
+    ($($name:ident,)+) => {$(
+        #[doc = concat!("The caller's key has the scope `", stringify!($name), "`.")]
+        pub(super) struct $name;
+
+        impl Privilege for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )+};
+}
+
+privileges! {
+    VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
+}
+
+/// Somebody with an API key that works and has the scope `P`.
+pub(super) struct Caller<P>(ApiCaller, PhantomData<P>);
+
+impl<P> Deref for Caller<P> {
+    type Target = ApiCaller;
+
+    fn deref(&self) -> &ApiCaller {
+        &self.0
+    }
+}
+
+impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let refuse = |refusal| Problem::of(refusal, api.app.ports().clock.now());
+        let ip = parts.extensions.get::<ClientIp>().map(|client| client.0);
+        let caller = api.app.authenticate(key(parts), ip).await.map_err(refuse)?;
+        caller.require(P::SCOPE).map_err(refuse)?;
+        Ok(Self(caller, PhantomData))
+    }
+}
+
+/// `Authorization: Bearer wk_…`, or `X-API-Key: wk_…` as WOTP clients send it.
+fn key(parts: &Parts) -> Option<&str> {
+    if let Some(value) = parts.headers.get(AUTHORIZATION) {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then_some(key);
+    }
+    parts.headers.get("x-api-key")?.to_str().ok()
+}

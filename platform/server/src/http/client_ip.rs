@@ -1,0 +1,84 @@
+//! Who is calling, behind however many proxies of ours.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap};
+use ipnet::IpNet;
+
+/// The address of the client, kept with the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientIp(pub(super) IpAddr);
+
+impl ClientIp {
+    /// The peer, or when that is a proxy we trust, the last address in `X-Forwarded-For` that is
+    /// not: everything left of it was written by whoever called.
+    pub(super) fn of(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Self> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        let peer = peer.ip().to_canonical();
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
+        if !is_trusted(&peer) {
+            return Some(Self(peer));
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let mut client = peer;
+        for hop in hops.iter().rev() {
+            // Something unreadable was not written by our proxy: stop believing there.
+            let Ok(ip) = hop.parse::<IpAddr>() else { break };
+            client = ip.to_canonical();
+            if !is_trusted(&client) {
+                break;
+            }
+        }
+        Some(Self(client))
+    }
+
+    /// What shares one bucket: an IPv4 address, or an IPv6 /64, which one customer has whole.
+    pub(super) fn bucket(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(_) => self.0,
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &[&str], trusted: &[&str]) -> IpAddr {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        ClientIp::of(&extensions, &headers, &trusted).unwrap().0
+    }
+
+    #[test]
+    fn the_header_of_a_stranger_is_not_believed() {
+        assert_eq!(client("198.51.100.7", &["192.0.2.1"], &["10.0.0.0/8"]).to_string(), "198.51.100.7");
+    }
+
+    #[test]
+    fn behind_proxies_of_ours_the_last_stranger_is_the_client() {
+        assert_eq!(
+            client("10.0.0.1", &["203.0.113.66, 192.0.2.1, 10.0.0.2"], &["10.0.0.0/8"]).to_string(),
+            "192.0.2.1"
+        );
+        assert_eq!(client("10.0.0.1", &["203.0.113.66", "192.0.2.1"], &["10.0.0.0/8"]).to_string(), "192.0.2.1");
+        assert_eq!(client("10.0.0.1", &["192.0.2.1, nonsense"], &["10.0.0.0/8"]).to_string(), "10.0.0.1");
+        assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.1"], &["10.0.0.0/8"]).to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_whole_ipv6_64_shares_a_bucket() {
+        let bucket = |ip: &str| ClientIp(ip.parse().unwrap()).bucket();
+        assert_eq!(bucket("2001:db8:1:2:3:4:5:6"), bucket("2001:db8:1:2::9"));
+        assert_ne!(bucket("2001:db8:1:2::1"), bucket("2001:db8:1:3::1"));
+        assert_ne!(bucket("192.0.2.1"), bucket("192.0.2.2"));
+    }
+}

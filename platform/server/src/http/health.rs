@@ -1,0 +1,67 @@
+//! Health and metrics, for load balancers and monitors.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+
+/// Whether this process can serve.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`, or `unavailable`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Each part: `ok`, or in a few words what is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
+}
+
+/// One part.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HealthCheck)]
+struct Check {
+    /// Which part: `store`, `queue` or `draining`.
+    name: &'static str,
+    /// `ok`, or what is wrong.
+    status: String,
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/health/live", tag = "Health", security(()), responses((status = 200, description = "It runs", body = Health)))]
+pub(super) async fn live() -> Json<Health> {
+    Json(Health { status: "ok", checks: Vec::new() })
+}
+
+/// Whether requests can be served: asks the store and the queue.
+#[utoipa::path(get, path = "/health/ready", tag = "Health", security(()),
+    responses((status = 200, description = "Ready", body = Health), (status = 503, description = "Not ready", body = Health)))]
+pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health>) {
+    let ports = api.app.ports();
+    let said = |result: Result<(), String>| result.err().unwrap_or_else(|| "ok".to_owned());
+    let draining =
+        if api.settings.ready.load(Ordering::Acquire) { Ok(()) } else { Err("the server is stopping".to_owned()) };
+    let checks = vec![
+        Check { name: "store", status: said(ports.store.ping().await.map_err(|error| error.to_string())) },
+        Check { name: "queue", status: said(ports.queue.ping().await.map_err(|error| error.to_string())) },
+        Check { name: "draining", status: said(draining) },
+    ];
+    if checks.iter().all(|check| check.status == "ok") {
+        (StatusCode::OK, Json(Health { status: "ok", checks }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unavailable", checks }))
+    }
+}
+
+/// `/metrics`, in Prometheus' text format.
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let depth = api.app.ports().queue.depth();
+    metrics::gauge!("wotp_queue_depth").set(u32::try_from(depth).unwrap_or(u32::MAX));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.settings.metrics.render())
+}

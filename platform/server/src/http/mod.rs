@@ -1,0 +1,128 @@
+//! The HTTP API: handlers parse, call a use case, render.
+
+mod auth;
+mod body;
+mod client_ip;
+mod compat;
+mod docs;
+mod health;
+mod idempotency;
+mod layers;
+mod limits;
+mod messages;
+mod openapi;
+mod problem;
+mod query;
+mod rate_limit;
+mod services;
+mod templates;
+mod usage;
+mod verifications;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::routing::get;
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::timeout::TimeoutLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wotp_core::app::App;
+
+pub use openapi::openapi_json;
+pub use problem::{Problem, ProblemCode};
+
+/// Largest request body: 16 KiB. Source: product defaults.
+pub const BODY_SIZE_MAX: usize = 16 * 1024;
+
+/// What the HTTP API is told by the configuration.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Longest that a request may take.
+    pub request_timeout: Duration,
+    /// Origins whose pages may call the API; empty means none.
+    pub cors_origins: Vec<String>,
+    /// Calls a second and at once from one IP address (IPv6: one /64); none means no limit.
+    pub per_ip: Option<(u32, u32)>,
+    /// False while draining.
+    pub ready: Arc<AtomicBool>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+}
+
+/// What handlers work with.
+pub(crate) struct Api {
+    pub(crate) app: Arc<App>,
+    pub(crate) settings: HttpSettings,
+}
+
+fn documented() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(verifications::start_verification, verifications::list_verifications))
+        .routes(routes!(verifications::check_address))
+        .routes(routes!(verifications::find_verification))
+        .routes(routes!(verifications::check_verification))
+        .routes(routes!(verifications::resend_verification))
+        .routes(routes!(verifications::cancel_verification))
+        .routes(routes!(messages::send_message, messages::list_messages))
+        .routes(routes!(messages::find_message))
+        .routes(routes!(services::list_services, services::create_service))
+        .routes(routes!(services::find_service, services::change_service))
+        .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
+        .routes(routes!(templates::preview_template))
+        .routes(routes!(usage::usage))
+        .routes(routes!(limits::limits))
+        .routes(routes!(compat::otp_send))
+        .routes(routes!(compat::otp_verify))
+        .routes(routes!(compat::message_send))
+        .routes(routes!(compat::message_logs))
+        .routes(routes!(compat::user_usage))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+}
+
+/// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
+pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
+    let api = Arc::new(Api { app, settings: settings.clone() });
+    let (routes, _) = documented().split_for_parts();
+    let routes = routes
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(docs::openapi_json))
+        .route("/docs", get(docs::page))
+        .fallback(problem::route_not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(Arc::clone(&api));
+    let routes = routes
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_SIZE_MAX))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout));
+    let routes = match settings.per_ip {
+        Some((per_second, burst)) => layers::per_ip(routes, per_second, burst),
+        None => routes,
+    };
+    let routes = if settings.cors_origins.is_empty() { routes } else { routes.layer(cors(&settings.cors_origins)) };
+    routes
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::panicked))
+        .layer(axum::middleware::from_fn_with_state(api, layers::around))
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers(
+            ["authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id"]
+                .map(HeaderName::from_static),
+        )
+        .expose_headers(
+            ["location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"].map(HeaderName::from_static),
+        )
+        .max_age(Duration::from_secs(3600))
+}

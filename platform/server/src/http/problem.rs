@@ -1,0 +1,396 @@
+//! Refusals on the wire: RFC 9457 problem details. The only file that knows status codes.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wotp_core::app::{FieldError, Refusal};
+use wotp_core::domain::address_limits::AddressRefusal;
+use wotp_core::domain::api_key::KeyRefusal;
+use wotp_core::domain::quota::WindowKind;
+use wotp_core::domain::routing::RoutingError;
+use wotp_core::ports::StoreError;
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $retryable:literal, $title:literal;)+) => {
+        /// The stable names of all problems: what a program branches on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum ProblemCode {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)+
+        }
+
+        impl ProblemCode {
+            /// Every problem, for the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its stable name.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// Its status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// What happened, in general.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+
+            /// Whether the same request may succeed later.
+            pub fn retryable(self) -> bool {
+                match self { $(Self::$name => $retryable,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The body is not JSON.
+    MalformedJson = "malformed_json", BAD_REQUEST, false, "The body is not JSON";
+    /// The body has another content type.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, false, "The body has to be JSON";
+    /// The body is over 16 KiB.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, false, "The body is too large";
+    /// A field does not hold; `errors` names each.
+    InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, false, "The request does not hold";
+    /// There is no API key.
+    ApiKeyMissing = "api_key_missing", UNAUTHORIZED, false, "There is no API key";
+    /// The API key has a typing error.
+    ApiKeyMalformed = "api_key_malformed", UNAUTHORIZED, false, "The API key has a typing error";
+    /// Nobody has this API key.
+    ApiKeyUnknown = "api_key_unknown", UNAUTHORIZED, false, "Nobody has this API key";
+    /// The API key was revoked.
+    ApiKeyRevoked = "api_key_revoked", UNAUTHORIZED, false, "The API key was revoked";
+    /// The API key has expired.
+    ApiKeyExpired = "api_key_expired", UNAUTHORIZED, false, "The API key has expired";
+    /// The API key may not be used from this address.
+    IpNotAllowed = "ip_not_allowed", FORBIDDEN, false, "The API key may not be used from here";
+    /// The API key lacks a scope.
+    ScopeMissing = "scope_missing", FORBIDDEN, false, "The API key lacks a scope";
+    /// The API key is bound to another service.
+    ServiceNotAllowed = "service_not_allowed", FORBIDDEN, false, "The API key is bound to another service";
+    /// There is no such thing, or it is somebody else's.
+    NotFound = "not_found", NOT_FOUND, false, "There is no such thing";
+    /// There is no such path.
+    RouteNotFound = "route_not_found", NOT_FOUND, false, "There is no such path";
+    /// The path exists, with another method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, false, "The path takes another method";
+    /// A channel that does not exist was named.
+    UnknownChannel = "unknown_channel", UNPROCESSABLE_ENTITY, false, "There is no such channel";
+    /// No channel reaches this address.
+    NoChannel = "no_channel", UNPROCESSABLE_ENTITY, false, "No channel reaches this address";
+    /// The plan's quota is used up.
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
+    /// Too many calls a second.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, true, "Too many calls";
+    /// The address was written to too often.
+    AddressLimited = "address_limited", TOO_MANY_REQUESTS, true, "The address was written to too often";
+    /// The last code went out moments ago.
+    CoolDown = "cool_down", TOO_MANY_REQUESTS, true, "The last code went out moments ago";
+    /// Every allowed send of the verification is used.
+    NoSendsLeft = "no_sends_left", CONFLICT, false, "Every allowed send is used";
+    /// The verification has ended.
+    VerificationEnded = "verification_ended", CONFLICT, false, "The verification has ended";
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, false, "The idempotency key was used for another request";
+    /// Somebody else changed it at the same moment.
+    Conflict = "conflict", CONFLICT, true, "Somebody else changed it at the same moment";
+    /// The server cannot store anything now.
+    StoreFull = "store_full", INSUFFICIENT_STORAGE, true, "The server has no room left";
+    /// A part of the server does not answer.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, true, "The server cannot do this now";
+    /// Our fault.
+    Internal = "internal", INTERNAL_SERVER_ERROR, true, "Something went wrong on our side";
+}
+
+/// One field that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemField {
+    /// Its name, as in `to` or `code.length`.
+    #[schema(example = "to")]
+    pub field: String,
+    /// What would be right.
+    #[schema(example = "a phone number starts with `+` and the country code, as in `+12025550123`")]
+    pub message: String,
+}
+
+/// RFC 9457 problem details. Unknown members may be added at any time.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Names the kind of problem: a path to its description on this server, or a registered type.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs#invalid_request")]
+    pub kind: String,
+    /// What happened, in general.
+    pub title: String,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What was wrong this time, and what would be right.
+    pub detail: String,
+    /// The stable name to branch on.
+    pub code: ProblemCode,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// Each field that does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemField>,
+    /// The quotas and limits that say no.
+    #[serde(default, rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
+    /// When the same request may succeed: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Names this request in our log.
+    pub request_id: String,
+}
+
+/// A refusal on its way out. The outermost layer writes its body, with the request's id.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: ProblemCode,
+    detail: String,
+    errors: Vec<ProblemField>,
+    violated: Vec<&'static str>,
+    retry: Option<(Timestamp, u64)>,
+    headers: HeaderMap,
+}
+
+impl Problem {
+    /// A problem with these words.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            violated: Vec::new(),
+            retry: None,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// A problem with fields that do not hold.
+    pub(crate) fn invalid(errors: Vec<ProblemField>) -> Self {
+        let detail =
+            errors.iter().map(|error| format!("`{}`: {}", error.field, error.message)).collect::<Vec<_>>().join("; ");
+        Self { errors, ..Self::new(ProblemCode::InvalidRequest, detail) }
+    }
+
+    /// A problem with one field that does not hold.
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::invalid(vec![ProblemField { field: field.into(), message: message.into() }])
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn retry(mut self, at: Timestamp, now: Timestamp) -> Self {
+        // Rounded up: a caller that waits this long is not refused for coming too early.
+        let wait = u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0);
+        let seconds = wait.div_ceil(1000).max(1);
+        self.retry = Some((at, seconds));
+        self
+    }
+
+    pub(crate) fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if let Some((_, seconds)) = self.retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            if let Some(policy) = self.violated.first() {
+                let state = format!("\"{policy}\";r=0;t={seconds}");
+                let state = HeaderValue::from_str(&state).expect("a policy's name is ASCII");
+                headers.entry(HeaderName::from_static("ratelimit")).or_insert(state);
+            }
+        }
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        headers
+    }
+
+    /// The body, for the request with this id.
+    pub(crate) fn body(&self, request_id: &str) -> ProblemBody {
+        let kind = if self.code == ProblemCode::QuotaExceeded || self.code == ProblemCode::RateLimited {
+            // Registered by the RateLimit header fields draft.
+            "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned()
+        } else {
+            format!("/docs#{}", self.code.id())
+        };
+        ProblemBody {
+            kind,
+            title: self.code.title().to_owned(),
+            status: self.code.status().as_u16(),
+            detail: self.detail.clone(),
+            code: self.code,
+            retryable: self.code.retryable(),
+            errors: self.errors.clone(),
+            violated_policies: self.violated.iter().map(|policy| (*policy).to_owned()).collect(),
+            retry_at: self.retry.map(|(at, _)| at),
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    /// The problem that a refusal is, at `now`.
+    pub(crate) fn of(refusal: Refusal, now: Timestamp) -> Self {
+        match refusal {
+            Refusal::Invalid(errors) => {
+                let field = |FieldError { field, message }| ProblemField { field, message };
+                Self::invalid(errors.into_iter().map(field).collect())
+            }
+            Refusal::NoKey(None) => {
+                Self::new(ProblemCode::ApiKeyMissing, "send your API key as `Authorization: Bearer wk_…`")
+            }
+            Refusal::NoKey(Some(error)) => Self::new(ProblemCode::ApiKeyMalformed, error.to_string()),
+            Refusal::UnknownKey => {
+                Self::new(ProblemCode::ApiKeyUnknown, "this is not a key of this server; look at where it was issued")
+            }
+            Refusal::KeyRefused(KeyRefusal::Revoked) => {
+                Self::new(ProblemCode::ApiKeyRevoked, "this key was revoked; use another")
+            }
+            Refusal::KeyRefused(KeyRefusal::Expired) => {
+                Self::new(ProblemCode::ApiKeyExpired, "this key has expired; issue another")
+            }
+            Refusal::KeyRefused(KeyRefusal::Ip) => {
+                Self::new(ProblemCode::IpNotAllowed, "this key works only from the networks on its allowlist")
+            }
+            Refusal::Scope(scope) => {
+                Self::new(ProblemCode::ScopeMissing, format!("this key lacks the scope `{}`", scope.name()))
+            }
+            Refusal::OtherService => {
+                Self::new(ProblemCode::ServiceNotAllowed, "this key works only for the service it is bound to")
+            }
+            Refusal::NotFound(what) => {
+                Self::new(ProblemCode::NotFound, format!("there is no such {what}, or it belongs to somebody else"))
+            }
+            Refusal::Routing(error @ RoutingError::Unknown { .. }) => {
+                Self::new(ProblemCode::UnknownChannel, error.to_string())
+            }
+            Refusal::Routing(error @ RoutingError::NoChannel { .. }) => {
+                Self::new(ProblemCode::NoChannel, error.to_string())
+            }
+            Refusal::Quota(exceeded) => {
+                let window = match exceeded.window.kind {
+                    WindowKind::Day => "day",
+                    WindowKind::Month => "month",
+                };
+                let detail = format!(
+                    "the plan allows {} {} a {window}, and they are used; the next {window} begins {}",
+                    exceeded.limit,
+                    exceeded.resource.name().replace('_', " "),
+                    exceeded.window.ends
+                );
+                let mut problem = Self::new(ProblemCode::QuotaExceeded, detail).retry(exceeded.window.ends, now);
+                problem.violated = vec![window];
+                problem
+            }
+            Refusal::Rate { policy, rate, decision } => {
+                let detail = format!(
+                    "the plan allows {} calls a second, {} at once, for each {policy}",
+                    rate.per_second, rate.burst
+                );
+                let mut problem = Self::new(ProblemCode::RateLimited, detail).retry(decision.at, now);
+                problem.violated = vec![policy];
+                problem
+            }
+            Refusal::Address(limited) => {
+                let (code, policy, detail) = match limited.refusal {
+                    AddressRefusal::CoolDown => (
+                        ProblemCode::CoolDown,
+                        "cool_down",
+                        "a code went to this address moments ago; let the person wait for it",
+                    ),
+                    AddressRefusal::ShortWindow => (
+                        ProblemCode::AddressLimited,
+                        "address_10_minutes",
+                        "too many codes went to this address within 10 minutes",
+                    ),
+                    AddressRefusal::LongWindow => {
+                        (ProblemCode::AddressLimited, "address_day", "too many codes went to this address within a day")
+                    }
+                    AddressRefusal::Failures => (
+                        ProblemCode::AddressLimited,
+                        "address_failures",
+                        "too many wrong codes in a row were typed for this address",
+                    ),
+                };
+                let mut problem = Self::new(code, detail).retry(limited.retry_at, now);
+                problem.violated = vec![policy];
+                problem
+            }
+            Refusal::CoolDown { next_at } => {
+                let mut problem = Self::new(
+                    ProblemCode::CoolDown,
+                    "a code went to this address moments ago; let the person wait for it",
+                )
+                .retry(next_at, now);
+                problem.violated = vec!["cool_down"];
+                problem
+            }
+            Refusal::NoSendsLeft => Self::new(
+                ProblemCode::NoSendsLeft,
+                "no further send of this code is allowed; start a new verification when this one has ended",
+            ),
+            Refusal::Ended => {
+                Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
+            }
+            Refusal::KeyReused => Self::new(
+                ProblemCode::IdempotencyKeyReused,
+                "the same `Idempotency-Key` came with another request before; use a new key for a new request",
+            ),
+            Refusal::Conflict => Self::new(
+                ProblemCode::Conflict,
+                "somebody else changed it at the same moment; read it again and repeat",
+            ),
+            Refusal::Store(StoreError::Full(_)) => {
+                Self::new(ProblemCode::StoreFull, "nothing was kept of this request; the operator has to make room")
+            }
+            error @ (Refusal::Store(StoreError::ReadOnly(_) | StoreError::Unavailable(_)) | Refusal::Limiter(_)) => {
+                log(&error);
+                Self::new(ProblemCode::Unavailable, "nothing was kept of this request; try again in a moment")
+            }
+            error @ (Refusal::Store(StoreError::Damaged(_)) | Refusal::Vault(_) | Refusal::UnknownPlan(_)) => {
+                log(&error);
+                Self::new(ProblemCode::Internal, "the operator finds the reason in the log, under this request's id")
+            }
+        }
+    }
+}
+
+fn log(error: &Refusal) {
+    let error: &dyn std::error::Error = error;
+    tracing::error!(error, "a request could not be served");
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        *response.headers_mut() = self.headers();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Paths that do not exist.
+pub(super) async fn route_not_found() -> Problem {
+    Problem::new(ProblemCode::RouteNotFound, "look at `/docs` for the paths that there are")
+}
+
+/// Paths that exist with another method. axum adds `Allow`.
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(ProblemCode::MethodNotAllowed, "look at the `Allow` header for the methods that it takes")
+}

@@ -1,0 +1,562 @@
+//! `/v1/verifications`: start, check, resend, cancel, read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use wotp_core::app::{ApiCaller, StartVerification};
+use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::code::CodeKind;
+use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
+use wotp_core::domain::id::VerificationId;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, StoredAddress, Verification};
+
+use super::auth::{Caller, VerificationsRead, VerificationsWrite};
+use super::body::Body;
+use super::query::{ListPage, ListQuery};
+use super::{Api, Problem, idempotency, rate_limit};
+
+/// What a code is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CodeKindName {
+    /// Digits.
+    Numeric,
+    /// Capital letters and digits, without look-alikes.
+    Alphanumeric,
+    /// Capital letters, without look-alikes.
+    Alpha,
+}
+
+impl From<CodeKindName> for CodeKind {
+    fn from(name: CodeKindName) -> Self {
+        match name {
+            CodeKindName::Numeric => Self::Numeric,
+            CodeKindName::Alphanumeric => Self::Alphanumeric,
+            CodeKindName::Alpha => Self::Alpha,
+        }
+    }
+}
+
+impl From<CodeKind> for CodeKindName {
+    fn from(kind: CodeKind) -> Self {
+        match kind {
+            CodeKind::Numeric => Self::Numeric,
+            CodeKind::Alphanumeric => Self::Alphanumeric,
+            CodeKind::Alpha => Self::Alpha,
+        }
+    }
+}
+
+/// A request to verify an address.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = StartVerification)]
+pub(super) struct StartBody {
+    /// A phone number in E.164, or an email address.
+    #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
+    to: String,
+    /// The service's id; the key's or the tenant's default when left out.
+    #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    service: Option<String>,
+    /// Channels in the order they are tried; the service's when left out.
+    #[serde(default)]
+    #[schema(example = json!(["console"]), max_items = 10)]
+    channels: Vec<String>,
+    /// Language of the message (BCP 47); that of the number's region when left out, then the service's.
+    #[schema(example = "en")]
+    locale: Option<String>,
+    /// Characters of the code.
+    #[schema(minimum = 4, maximum = 12)]
+    code_length: Option<u8>,
+    /// What the code is made of.
+    code_kind: Option<CodeKindName>,
+    /// Life of the code in seconds: up to 600, or 3600 where the service opted in.
+    #[schema(minimum = 30, maximum = 3600)]
+    expires_in_seconds: Option<u32>,
+    /// Your own code, where the service sets `code.custom_allowed`: 4 to 12 letters and digits.
+    #[schema(min_length = 4, max_length = 12, pattern = "^[0-9A-Za-z]*$")]
+    code: Option<String>,
+    /// A text for this verification with `{{code}}` in it, by the rules of a service's templates.
+    #[schema(example = "{{code}} is your {{brand}} code. {{expiry}}", max_length = 1000)]
+    template: Option<String>,
+    /// Your own notes: at most 20 pairs, names up to 40 and values up to 500 characters.
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A guess.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Check)]
+pub(super) struct CheckBody {
+    /// The code as it was typed; spaces, dashes and case do not matter.
+    #[schema(example = "123456", max_length = 64)]
+    code: String,
+}
+
+/// A guess, for whoever does not keep the verification's id.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CheckAddress)]
+pub(super) struct CheckAddressBody {
+    /// The address that the code went to.
+    #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
+    to: String,
+    /// The code as it was typed.
+    #[schema(example = "123456", max_length = 64)]
+    code: String,
+    /// The service's id; the key's or the tenant's default when left out.
+    service: Option<String>,
+}
+
+/// Where a verification stands.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StatusName {
+    /// Waiting for the right code.
+    Pending,
+    /// The right code was typed in time.
+    Approved,
+    /// Its time ran out.
+    Expired,
+    /// It was called off.
+    Canceled,
+    /// It cannot succeed any more; `reason` says why.
+    Failed,
+}
+
+impl From<Status> for StatusName {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Approved => Self::Approved,
+            Status::Expired => Self::Expired,
+            Status::Canceled => Self::Canceled,
+            Status::Failed => Self::Failed,
+        }
+    }
+}
+
+/// One attempt through one channel.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub(super) struct DeliveryView {
+    /// Its id.
+    #[schema(example = "dlv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    id: String,
+    /// The channel's name.
+    #[schema(example = "console")]
+    channel: String,
+    /// `sent` means that the channel's server acknowledged it.
+    #[schema(value_type = DeliveryStatusName)]
+    status: DeliveryStatus,
+    /// How often the channel was called.
+    attempts: u8,
+    /// When it was decided.
+    #[schema(value_type = String, format = DateTime)]
+    queued_at: Timestamp,
+    /// When the channel's server acknowledged it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    sent_at: Option<Timestamp>,
+    /// When it reached the device.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    delivered_at: Option<Timestamp>,
+    /// When it was opened.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    read_at: Option<Timestamp>,
+    /// When it failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    failed_at: Option<Timestamp>,
+    /// Why it failed.
+    #[schema(value_type = Option<DeliveryFailureName>)]
+    reason: Option<DeliveryFailure>,
+}
+
+/// Where one delivery stands. `sent` means that the channel's server acknowledged it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
+pub(super) enum DeliveryStatusName {
+    Queued,
+    Sending,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+}
+
+/// Why a delivery failed.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
+pub(super) enum DeliveryFailureName {
+    InvalidRecipient,
+    Rejected,
+    Misconfigured,
+    NoAck,
+    Unavailable,
+    Expired,
+    Canceled,
+}
+
+/// Why a verification failed.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
+pub(super) enum FailureReasonName {
+    MaxChecks,
+    Undeliverable,
+    Blocked,
+}
+
+/// A standard that a verification falls short of, by its tenant's choice.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
+pub(super) enum BelowStandardName {
+    ShortCode,
+    LongExpiry,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            channel: delivery.channel,
+            status: delivery.status,
+            attempts: delivery.tries,
+            queued_at: delivery.queued_at,
+            sent_at: delivery.sent_at,
+            delivered_at: delivery.delivered_at,
+            read_at: delivery.read_at,
+            failed_at: delivery.failed_at,
+            reason: delivery.reason,
+        }
+    }
+}
+
+/// How many checks were made.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(super) struct Checks {
+    /// Made so far, kept across resends.
+    used: u8,
+    /// Allowed in all.
+    allowed: u8,
+}
+
+/// How often the code was sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Sends {
+    /// So far.
+    used: usize,
+    /// Allowed in all.
+    allowed: u32,
+    /// From when on a resend is allowed; null when there is none.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_at: Option<Timestamp>,
+}
+
+/// One attempt to verify one address.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Verification)]
+pub(super) struct VerificationView {
+    /// Its id.
+    #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M", pattern = "^ver_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+    id: String,
+    /// Where it stands.
+    status: StatusName,
+    /// Why it failed.
+    #[schema(value_type = Option<FailureReasonName>)]
+    reason: Option<FailureReason>,
+    /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
+    #[schema(example = "+1********23")]
+    to: Option<String>,
+    /// For which service.
+    #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    service: String,
+    /// The channel at hand.
+    #[schema(example = "console")]
+    channel: Option<String>,
+    /// Every attempt, oldest first.
+    deliveries: Vec<DeliveryView>,
+    /// Guesses.
+    checks: Checks,
+    /// Sends.
+    sends: Sends,
+    /// Language of the message.
+    #[schema(example = "en")]
+    locale: String,
+    /// When the code stops working.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// When it was started.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended_at: Option<Timestamp>,
+    /// Whether it was started with a test key: nothing reaches a person.
+    test_mode: bool,
+    /// Your own notes.
+    metadata: BTreeMap<String, String>,
+    /// Standards (NIST SP 800-63B-4, OWASP ASVS) that it falls short of, by your settings.
+    #[schema(value_type = Vec<BelowStandardName>)]
+    below_standard: Vec<BelowStandard>,
+    /// The code, with a test key and while it is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "123456")]
+    test_code: Option<String>,
+}
+
+/// What came of a check.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CheckResult {
+    /// True once, for the first right code in time.
+    valid: bool,
+    /// Where the verification stands now.
+    status: StatusName,
+    /// Guesses.
+    checks: Checks,
+    /// The verification.
+    verification: VerificationView,
+}
+
+/// What a reply shows of an address.
+pub(super) fn shown_address(
+    api: &Api,
+    caller: &ApiCaller,
+    owner: &[u8; 16],
+    stored: Option<&StoredAddress>,
+) -> Result<Option<String>, Problem> {
+    if !caller.may(Scope::AddressesRead) {
+        return Ok(stored.map(|address| address.masked.clone()));
+    }
+    let whole = api.app.open_address(owner, stored).map_err(|refusal| refused(api, refusal))?;
+    Ok(whole.map(|address| address.as_str().to_owned()))
+}
+
+/// The problem that a refusal is.
+pub(super) fn refused(api: &Api, refusal: wotp_core::app::Refusal) -> Problem {
+    Problem::of(refusal, api.app.ports().clock.now())
+}
+
+fn view(api: &Api, caller: &ApiCaller, verification: Verification) -> Result<VerificationView, Problem> {
+    let to = shown_address(api, caller, &verification.id.to_bytes(), verification.address.as_ref())?;
+    let test_code = api.app.test_code(&verification).map_err(|refusal| refused(api, refusal))?;
+    Ok(VerificationView {
+        id: verification.id.to_string(),
+        status: verification.status.into(),
+        reason: verification.reason,
+        to,
+        service: verification.service.to_string(),
+        channel: verification.dispatch.current().map(|delivery| delivery.channel.clone()),
+        checks: Checks { used: verification.checks_used, allowed: verification.policy.checks_allowed },
+        sends: Sends {
+            used: verification.sends.len(),
+            allowed: verification.sends_allowed(),
+            next_at: verification.next_send_at(),
+        },
+        locale: verification.policy.locale.to_string(),
+        expires_at: verification.expires_at,
+        created_at: verification.created_at,
+        ended_at: verification.ended_at,
+        test_mode: verification.mode == Mode::Test,
+        below_standard: verification.policy.below_standard(),
+        test_code: test_code.map(|code| code.as_str().to_owned()),
+        deliveries: verification.dispatch.deliveries.into_iter().map(DeliveryView::from).collect(),
+        metadata: verification.metadata,
+    })
+}
+
+/// An id in a path: one that cannot be is nobody's.
+pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>>(text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|error: wotp_core::domain::id::IdError| Problem::new(super::ProblemCode::NotFound, error.to_string()))
+}
+
+/// Start a verification: sends a code.
+///
+/// When the reply is there, the verification is stored and will be attempted, whatever crashes.
+/// The code goes out within moments; follow `deliveries`.
+#[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", request_body = StartBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours it returns the first result", min_length = 1, max_length = 255)),
+    responses(
+        (status = 201, description = "Started", body = VerificationView, headers(("Location" = String), ("RateLimit" = Option<String>), ("RateLimit-Policy" = Option<String>))),
+        super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::LimitProblems, super::openapi::NotFoundProblem,
+    ))]
+pub(super) async fn start_verification(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsWrite>,
+    headers: HeaderMap,
+    body: Body<StartBody>,
+) -> Result<Response, Problem> {
+    let idempotency = idempotency::key(&headers, body.fingerprint)?;
+    let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
+    let body = body.value;
+    let request = StartVerification {
+        to: body.to,
+        service: body.service,
+        channels: body.channels,
+        locale: body.locale,
+        code_length: body.code_length,
+        code_kind: body.code_kind.map(CodeKind::from),
+        expires_in_seconds: body.expires_in_seconds,
+        long_expiry_allowed: false,
+        code: body.code,
+        template: body.template,
+        metadata: body.metadata,
+        idempotency,
+    };
+    let verification = api.app.start_verification(&caller, request).await.map_err(|refusal| refused(&api, refusal))?;
+    let mut headers = rate_limit::headers(taken, verification.created_at);
+    headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
+    Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, verification)?)).into_response())
+}
+
+/// `Location` of something new.
+pub(super) fn location(path: &str, id: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("{path}{id}")).expect("an id is ASCII")
+}
+
+/// List verifications, newest first.
+#[utoipa::path(get, path = "/v1/verifications", tag = "Verifications", params(VerificationListParams),
+    responses((status = 200, description = "A page", body = ListPage<VerificationView>), super::openapi::QueryProblems, super::openapi::AuthProblems))]
+pub(super) async fn list_verifications(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsRead>,
+    query: ListQuery,
+) -> Result<Json<ListPage<VerificationView>>, Problem> {
+    let filter = query.filter(&api, &caller, true)?;
+    let after = query.after.map(VerificationId::from_bytes);
+    let page = api
+        .app
+        .list_verifications(&caller, filter, after, query.limit)
+        .await
+        .map_err(|refusal| refused(&api, refusal))?;
+    let last = page.items.last().map(|verification| verification.id.to_bytes());
+    let items =
+        page.items.into_iter().map(|verification| view(&api, &caller, verification)).collect::<Result<_, _>>()?;
+    Ok(Json(ListPage::new(items, last.filter(|_| page.more))))
+}
+
+/// Parameters of the listing of verifications. All conditions hold together.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the documentation of what `ListQuery` reads")]
+pub(super) struct VerificationListParams {
+    /// How many on a page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only with this status.
+    #[param(inline)]
+    status: Option<StatusName>,
+    /// Only with a delivery through this channel.
+    channel: Option<String>,
+    /// Only to this address.
+    address: Option<String>,
+    /// Only of this service.
+    service: Option<String>,
+    /// Only started at or after this moment (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: Option<String>,
+    /// Only started before this moment (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: Option<String>,
+    /// Only with these notes, as in `metadata[order]=7`.
+    #[param(style = DeepObject, explode, value_type = Option<std::collections::HashMap<String, String>>)]
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Read a verification.
+#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
+    responses((status = 200, description = "The verification", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+pub(super) async fn find_verification(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsRead>,
+    Path(id): Path<String>,
+) -> Result<Json<VerificationView>, Problem> {
+    let verification =
+        api.app.find_verification(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok(Json(view(&api, &caller, verification)?))
+}
+
+/// Check a code.
+///
+/// Of any number of checks, at the same time or not, at most one is ever `valid`.
+#[utoipa::path(post, path = "/v1/verifications/{id}/check", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")), request_body = CheckBody,
+    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+pub(super) async fn check_verification(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsWrite>,
+    Path(id): Path<String>,
+    body: Body<CheckBody>,
+) -> Result<Json<CheckResult>, Problem> {
+    let checked = api.app.check_verification(&caller, path_id(&id)?, &body.value.code).await;
+    result(&api, &caller, checked.map_err(|refusal| refused(&api, refusal))?)
+}
+
+/// Check a code against an address.
+///
+/// The newest pending verification of the address decides; an older code that is still in time is
+/// right too.
+#[utoipa::path(post, path = "/v1/verifications/check", tag = "Verifications", request_body = CheckAddressBody,
+    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+pub(super) async fn check_address(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsWrite>,
+    body: Body<CheckAddressBody>,
+) -> Result<Json<CheckResult>, Problem> {
+    let body = body.value;
+    let checked = api.app.check_address(&caller, &body.to, &body.code, body.service.as_deref()).await;
+    result(&api, &caller, checked.map_err(|refusal| refused(&api, refusal))?)
+}
+
+fn result(api: &Api, caller: &ApiCaller, checked: wotp_core::app::Checked) -> Result<Json<CheckResult>, Problem> {
+    let verification = view(api, caller, checked.verification)?;
+    Ok(Json(CheckResult {
+        valid: checked.valid,
+        status: verification.status,
+        checks: verification.checks,
+        verification,
+    }))
+}
+
+/// Send the same code again.
+///
+/// Same code, same expiry, same checks left. Not before `sends.next_at`.
+#[utoipa::path(post, path = "/v1/verifications/{id}/resend", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
+    responses((status = 200, description = "Sent again", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem, super::openapi::LimitProblems))]
+pub(super) async fn resend_verification(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsWrite>,
+    Path(id): Path<String>,
+) -> Result<(HeaderMap, Json<VerificationView>), Problem> {
+    let id = path_id(&id)?;
+    let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
+    let verification = api.app.resend_verification(&caller, id).await.map_err(|refusal| refused(&api, refusal))?;
+    let headers = rate_limit::headers(taken, api.app.ports().clock.now());
+    Ok((headers, Json(view(&api, &caller, verification)?)))
+}
+
+/// Call a verification off.
+#[utoipa::path(post, path = "/v1/verifications/{id}/cancel", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
+    responses((status = 200, description = "Canceled", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem))]
+pub(super) async fn cancel_verification(
+    State(api): State<Arc<Api>>,
+    caller: Caller<VerificationsWrite>,
+    Path(id): Path<String>,
+) -> Result<Json<VerificationView>, Problem> {
+    let verification =
+        api.app.cancel_verification(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok(Json(view(&api, &caller, verification)?))
+}

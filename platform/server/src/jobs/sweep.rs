@@ -1,0 +1,63 @@
+//! The sweep: rings for what is due, ends what ran out, erases what was kept long enough.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use wotp_core::app::App;
+
+/// How often it looks. A retry that is due waits at most this long.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often idempotency keys that expired are forgotten.
+const FORGET_EVERY: u32 = 60;
+/// How many it takes at once, so that a backlog does not hold up what is newly due.
+const BATCH: usize = 500;
+
+pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = 0u32;
+    let stopping = super::stopped(stop.clone());
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = &mut stopping => return,
+        }
+        while !*stop.borrow() {
+            match app.sweep(BATCH).await {
+                Ok(swept) => {
+                    for (action, count) in [
+                        ("ring", swept.rung),
+                        ("expire", swept.expired),
+                        ("redact", swept.redacted),
+                        ("delete", swept.deleted),
+                    ] {
+                        metrics::counter!("wotp_swept_total", "action" => action)
+                            .increment(u64::try_from(count).unwrap_or(0));
+                    }
+                    if !swept.more {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the sweep could not do its work; it tries again in a second"
+                    );
+                    break;
+                }
+            }
+        }
+        rounds = rounds.wrapping_add(1);
+        if rounds % FORGET_EVERY == 0
+            && let Err(error) = app.ports().store.forget(app.ports().clock.now()).await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "expired idempotency keys could not be forgotten"
+            );
+        }
+    }
+}

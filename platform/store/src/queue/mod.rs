@@ -1,0 +1,5 @@
+//! Doorbells of the workers.
+
+mod memory;
+
+pub use memory::{MemoryBackend, MemoryQueue, RingFull};
