@@ -1,1 +1,3 @@
 //! Contract suites that every adapter must pass, and builders for tests.
+
+pub mod channel;
