@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Everything that remembers: the embedded store and the limiter.
+//!
+//! Each module implements one port of `wotp-core` and passes its contract suite.
+
+pub mod limiter;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

@@ -59,11 +59,7 @@ pub enum LocaleError {
 
 impl Locale {
     /// English: the language of last resort.
-    pub const ENGLISH: Self = Self {
-        language: *b"en\0",
-        script: [0; 4],
-        region: [0; 3],
-    };
+    pub const ENGLISH: Self = Self { language: *b"en\0", script: [0; 4], region: [0; 3] };
 
     /// The language most people of a region read official messages in, with that region: `pt-BR`
     /// for `BR`. `None` for a code that is no region, such as libphonenumber's `001`.
@@ -102,20 +98,11 @@ impl Locale {
         match self.script() {
             Some(script) => matches!(
                 script,
-                "Adlm"
-                    | "Arab"
-                    | "Aran"
-                    | "Hebr"
-                    | "Mand"
-                    | "Nkoo"
-                    | "Rohg"
-                    | "Samr"
-                    | "Syrc"
-                    | "Thaa"
+                "Adlm" | "Arab" | "Aran" | "Hebr" | "Mand" | "Nkoo" | "Rohg" | "Samr" | "Syrc" | "Thaa"
             ),
             None => match self.language() {
-                "ar" | "arc" | "arz" | "ary" | "bal" | "ckb" | "dv" | "fa" | "he" | "ks"
-                | "lrc" | "mzn" | "nqo" | "prs" | "ps" | "sd" | "syr" | "ug" | "ur" | "yi" => true,
+                "ar" | "arc" | "arz" | "ary" | "bal" | "ckb" | "dv" | "fa" | "he" | "ks" | "lrc" | "mzn" | "nqo"
+                | "prs" | "ps" | "sd" | "syr" | "ug" | "ur" | "yi" => true,
                 "pa" => self.region() == Some("PK"),
                 "uz" => self.region() == Some("AF"),
                 "az" => self.region() == Some("IR"),
@@ -129,37 +116,19 @@ impl Locale {
     /// `zh-TW` gives `zh-TW`, `zh-Hant-TW`, `zh-Hant`; `es-MX` gives `es-MX`, `es`. Never crosses
     /// from one way of writing a language to another where that matters (Chinese, Serbian).
     pub fn fallbacks(&self) -> impl Iterator<Item = Self> + use<> {
-        let Self {
-            language,
-            script,
-            region,
-        } = *self;
-        let none = Self {
-            language,
-            script: [0; 4],
-            region: [0; 3],
-        };
-        let written = if script[0] == 0 {
-            likely_script(language, region)
-        } else {
-            Some(script)
-        };
-        let reads =
-            |region| likely_script(language, region).is_none_or(|likely| Some(likely) == written);
+        let Self { language, script, region } = *self;
+        let none = Self { language, script: [0; 4], region: [0; 3] };
+        let written = if script[0] == 0 { likely_script(language, region) } else { Some(script) };
+        let reads = |region| likely_script(language, region).is_none_or(|likely| Some(likely) == written);
         let with_region = region[0] != 0;
         [
             Some(*self),
-            written
-                .filter(|_| with_region)
-                .map(|script| Self { script, ..*self }),
+            written.filter(|_| with_region).map(|script| Self { script, ..*self }),
             (with_region && reads(region)).then_some(Self { region, ..none }),
             written.map(|script| Self { script, ..none }),
             reads([0; 3]).then_some(none),
             // Nynorsk readers all read Bokmål, and would rather than English.
-            (language == *b"nn\0").then_some(Self {
-                language: *b"nb\0",
-                ..none
-            }),
+            (language == *b"nn\0").then_some(Self { language: *b"nb\0", ..none }),
         ]
         .into_iter()
         .flatten()
@@ -192,16 +161,8 @@ pub fn resolve_with(
     service: &Locale,
     speaks: impl Fn(&Locale) -> bool,
 ) -> Locale {
-    let candidates = [
-        call.copied(),
-        region.and_then(Locale::for_region),
-        Some(*service),
-    ];
-    candidates
-        .into_iter()
-        .flatten()
-        .find(speaks)
-        .unwrap_or(Locale::ENGLISH)
+    let candidates = [call.copied(), region.and_then(Locale::for_region), Some(*service)];
+    candidates.into_iter().flatten().find(speaks).unwrap_or(Locale::ENGLISH)
 }
 
 /// The script a language is written in where the locale does not say, for languages with texts
@@ -256,15 +217,11 @@ impl FromStr for Locale {
         }
         let mut parts = text.split(['-', '_']);
         let language = parts.next().unwrap_or_default();
-        if !(2..=3).contains(&language.len()) || !language.bytes().all(|b| b.is_ascii_alphabetic())
-        {
+        if !(2..=3).contains(&language.len()) || !language.bytes().all(|b| b.is_ascii_alphabetic()) {
             return Err(LocaleError::Language(language.to_owned()));
         }
-        let mut locale = Self {
-            language: current_language(padded(&language.to_ascii_lowercase())),
-            script: [0; 4],
-            region: [0; 3],
-        };
+        let mut locale =
+            Self { language: current_language(padded(&language.to_ascii_lowercase())), script: [0; 4], region: [0; 3] };
         for part in parts {
             let letters = part.bytes().all(|b| b.is_ascii_alphabetic());
             let digits = part.bytes().all(|b| b.is_ascii_digit());
@@ -361,51 +318,23 @@ mod tests {
     #[test]
     fn what_is_not_a_locale_is_refused_with_the_part_that_is_wrong() {
         assert_eq!("".parse::<Locale>(), Err(LocaleError::Empty));
-        assert_eq!(
-            "english".parse::<Locale>(),
-            Err(LocaleError::Language("english".into()))
-        );
-        assert_eq!(
-            "e".parse::<Locale>(),
-            Err(LocaleError::Language("e".into()))
-        );
-        assert_eq!(
-            "é-FR".parse::<Locale>(),
-            Err(LocaleError::Language("é".into()))
-        );
-        assert_eq!(
-            "en-".parse::<Locale>(),
-            Err(LocaleError::Subtag(String::new()))
-        );
-        assert_eq!(
-            "en-US-Latn".parse::<Locale>(),
-            Err(LocaleError::Subtag("Latn".into()))
-        );
-        assert_eq!(
-            "ca-valencia".parse::<Locale>(),
-            Err(LocaleError::Subtag("valencia".into()))
-        );
+        assert_eq!("english".parse::<Locale>(), Err(LocaleError::Language("english".into())));
+        assert_eq!("e".parse::<Locale>(), Err(LocaleError::Language("e".into())));
+        assert_eq!("é-FR".parse::<Locale>(), Err(LocaleError::Language("é".into())));
+        assert_eq!("en-".parse::<Locale>(), Err(LocaleError::Subtag(String::new())));
+        assert_eq!("en-US-Latn".parse::<Locale>(), Err(LocaleError::Subtag("Latn".into())));
+        assert_eq!("ca-valencia".parse::<Locale>(), Err(LocaleError::Subtag("valencia".into())));
         assert_eq!("a".repeat(36).parse::<Locale>(), Err(LocaleError::TooLong));
-        assert!(
-            LocaleError::Language("x".into())
-                .to_string()
-                .contains("`pt-BR`")
-        );
+        assert!(LocaleError::Language("x".into()).to_string().contains("`pt-BR`"));
     }
 
     #[test]
     fn a_locale_travels_as_a_string() {
         let json = serde_json::to_string(&locale("sr-latn-rs")).unwrap();
         assert_eq!(json, r#""sr-Latn-RS""#);
-        assert_eq!(
-            serde_json::from_str::<Locale>(&json).unwrap(),
-            locale("sr-Latn-RS")
-        );
+        assert_eq!(serde_json::from_str::<Locale>(&json).unwrap(), locale("sr-Latn-RS"));
         let refused = serde_json::from_str::<Locale>(r#""english""#).unwrap_err();
-        assert!(
-            refused.to_string().contains("is not a language"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("is not a language"), "{refused}");
     }
 
     #[test]
@@ -435,18 +364,12 @@ mod tests {
     fn fallbacks_stay_in_the_script_the_reader_reads() {
         assert_eq!(fallbacks("es-MX"), ["es-MX", "es"]);
         assert_eq!(fallbacks("en"), ["en"]);
-        assert_eq!(
-            fallbacks("zh-TW"),
-            ["zh-TW", "zh-Hant-TW", "zh-TW", "zh-Hant"]
-        );
+        assert_eq!(fallbacks("zh-TW"), ["zh-TW", "zh-Hant-TW", "zh-TW", "zh-Hant"]);
         assert_eq!(fallbacks("zh-Hant-CN"), ["zh-Hant-CN", "zh-Hant"]);
         assert_eq!(fallbacks("zh"), ["zh", "zh-Hans", "zh"]);
         assert_eq!(fallbacks("sr-Latn"), ["sr-Latn"]);
         assert_eq!(fallbacks("nn-NO"), ["nn-NO", "nn", "nb"]);
-        assert_eq!(
-            fallbacks("pt-Latn-BR"),
-            ["pt-Latn-BR", "pt-BR", "pt-Latn", "pt"]
-        );
+        assert_eq!(fallbacks("pt-Latn-BR"), ["pt-Latn-BR", "pt-BR", "pt-Latn", "pt"]);
     }
 
     #[test]
@@ -460,25 +383,17 @@ mod tests {
     #[test]
     fn a_language_we_cannot_write_is_passed_over() {
         let (klingon, french) = (locale("tlh"), locale("fr"));
-        assert_eq!(
-            resolve(Some(&klingon), Some("BR"), &french),
-            locale("pt-BR")
-        );
+        assert_eq!(resolve(Some(&klingon), Some("BR"), &french), locale("pt-BR"));
         assert_eq!(resolve(Some(&klingon), Some("GE"), &french), french);
         assert_eq!(resolve(Some(&klingon), None, &klingon), Locale::ENGLISH);
-        assert_eq!(
-            resolve(Some(&locale("de-AT")), None, &french),
-            locale("de-AT")
-        );
+        assert_eq!(resolve(Some(&locale("de-AT")), None, &french), locale("de-AT"));
         let georgian = resolve_with(None, Some("GE"), &french, |l| l.language() == "ka");
         assert_eq!(georgian, locale("ka-GE"));
     }
 
     #[test]
     fn arabic_hebrew_persian_and_urdu_run_from_right_to_left() {
-        for tag in [
-            "ar", "he-IL", "fa", "ur-PK", "ps", "az-Arab", "pa-PK", "ckb",
-        ] {
+        for tag in ["ar", "he-IL", "fa", "ur-PK", "ps", "az-Arab", "pa-PK", "ckb"] {
             assert!(locale(tag).is_rtl(), "{tag}");
         }
         for tag in ["en", "hi", "ur-Latn", "pa-IN", "az", "zh-Hant", "ru"] {

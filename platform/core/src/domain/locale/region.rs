@@ -265,15 +265,8 @@ const MAIN_LANGUAGE: &[(&str, &str)] = &[
 
 /// The language of a region in upper case, without the region.
 pub(super) fn main_language(region: [u8; 2]) -> Option<Locale> {
-    let at = MAIN_LANGUAGE
-        .binary_search_by(|(code, _)| code.as_bytes().cmp(&region))
-        .ok()?;
-    Some(
-        MAIN_LANGUAGE[at]
-            .1
-            .parse()
-            .expect("the table holds valid tags, as its test proves"),
-    )
+    let at = MAIN_LANGUAGE.binary_search_by(|(code, _)| code.as_bytes().cmp(&region)).ok()?;
+    Some(MAIN_LANGUAGE[at].1.parse().expect("the table holds valid tags, as its test proves"))
 }
 
 #[cfg(test)]

@@ -76,22 +76,13 @@ static TEXTS: LazyLock<Vec<BuiltIn>> = LazyLock::new(|| {
 
 fn read(source: &str) -> Vec<BuiltIn> {
     // Strings are leaked: there is one set of them for as long as the process runs.
-    let cut = |text: String| {
-        pieces(text.leak()).expect("every built-in text is well formed, as its test proves")
-    };
+    let cut = |text: String| pieces(text.leak()).expect("every built-in text is well formed, as its test proves");
     let entries: BTreeMap<Locale, Entry> =
         toml::from_str(source).expect("the built-in texts are valid TOML, as their test proves");
     entries
         .into_iter()
         .map(|(locale, entry)| {
-            let Forms {
-                zero,
-                one,
-                two,
-                few,
-                many,
-                other,
-            } = entry.expiry;
+            let Forms { zero, one, two, few, many, other } = entry.expiry;
             let form = |form: Option<String>| cut(form.unwrap_or_else(|| other.clone()));
             BuiltIn {
                 locale,
@@ -100,14 +91,7 @@ fn read(source: &str) -> Vec<BuiltIn> {
                 do_not_share: cut(entry.do_not_share),
                 link: entry.link.leak(),
                 between_sentences: entry.between_sentences.leak(),
-                expiry: [
-                    form(zero),
-                    form(one),
-                    form(two),
-                    form(few),
-                    form(many),
-                    form(None),
-                ],
+                expiry: [form(zero), form(one), form(two), form(few), form(many), form(None)],
             }
         })
         .collect()
@@ -116,9 +100,7 @@ fn read(source: &str) -> Vec<BuiltIn> {
 /// The texts that a reader of this locale reads best, if there are any.
 pub(super) fn nearest(locale: &Locale) -> Option<&'static BuiltIn> {
     locale.fallbacks().find_map(|tried| {
-        let at = TEXTS
-            .binary_search_by_key(&tried, |text| text.locale)
-            .ok()?;
+        let at = TEXTS.binary_search_by_key(&tried, |text| text.locale).ok()?;
         Some(&TEXTS[at])
     })
 }
@@ -154,15 +136,9 @@ mod tests {
 
     #[test]
     fn every_entry_of_every_file_is_read() {
-        let entries: usize = SOURCES
-            .iter()
-            .map(|source| source.matches("\nsubject = ").count())
-            .sum();
+        let entries: usize = SOURCES.iter().map(|source| source.matches("\nsubject = ").count()).sum();
         assert_eq!(TEXTS.len(), entries);
-        assert!(
-            TEXTS.is_sorted_by(|a, b| a.locale < b.locale),
-            "a locale is there twice"
-        );
+        assert!(TEXTS.is_sorted_by(|a, b| a.locale < b.locale), "a locale is there twice");
     }
 
     #[test]
@@ -177,25 +153,16 @@ mod tests {
 
     #[test]
     fn each_text_fills_in_what_it_should_and_nothing_that_could_nest() {
-        let count = |pieces: &[Piece<'_>], which| {
-            pieces.iter().filter(|p| **p == Piece::Fill(which)).count()
-        };
+        let count = |pieces: &[Piece<'_>], which| pieces.iter().filter(|p| **p == Piece::Fill(which)).count();
         for text in TEXTS.iter() {
-            for (pieces, codes, brands) in [
-                (&text.subject, 1, 1),
-                (&text.body, 1, 1),
-                (&text.do_not_share, 0, 0),
-            ] {
+            for (pieces, codes, brands) in [(&text.subject, 1, 1), (&text.body, 1, 1), (&text.do_not_share, 0, 0)] {
                 assert_eq!(count(pieces, Placeholder::Code), codes, "{}", text.locale);
                 assert_eq!(count(pieces, Placeholder::Brand), brands, "{}", text.locale);
             }
             for form in &text.expiry {
                 for piece in form {
                     assert!(
-                        matches!(
-                            piece,
-                            Piece::Words(_) | Piece::Fill(Placeholder::ExpiresInMinutes)
-                        ),
+                        matches!(piece, Piece::Words(_) | Piece::Fill(Placeholder::ExpiresInMinutes)),
                         "{} nests {piece:?}",
                         text.locale
                     );

@@ -39,11 +39,7 @@ impl CustomTemplate {
 impl fmt::Debug for CustomTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let channel = self.channel.as_deref().unwrap_or("any channel");
-        write!(
-            f,
-            "CustomTemplate({channel}, {}, version {})",
-            self.locale, self.version
-        )
+        write!(f, "CustomTemplate({channel}, {}, version {})", self.locale, self.version)
     }
 }
 
@@ -85,22 +81,14 @@ impl TemplateSet {
     ) -> Result<&CustomTemplate, TemplateError> {
         let parsed = validate(text, subject, policy)?;
         if !builtin::speaks(&locale) {
-            let ready_made =
-                |p: &Placeholder| matches!(p, Placeholder::Expiry | Placeholder::DoNotShare);
+            let ready_made = |p: &Placeholder| matches!(p, Placeholder::Expiry | Placeholder::DoNotShare);
             if let Some(placeholder) = parsed.placeholders().find(ready_made) {
-                return Err(TemplateError::NoSentence {
-                    placeholder,
-                    locale,
-                });
+                return Err(TemplateError::NoSentence { placeholder, locale });
             }
         }
-        let latest = self
-            .latest(channel, &locale)
-            .map(|template| template.version);
+        let latest = self.latest(channel, &locale).map(|template| template.version);
         if latest.is_none() && self.current().count() >= Self::MAX_TEXTS {
-            return Err(TemplateError::TooMany {
-                limit: Self::MAX_TEXTS,
-            });
+            return Err(TemplateError::TooMany { limit: Self::MAX_TEXTS });
         }
         self.templates.push(CustomTemplate {
             channel: channel.map(str::to_owned),
@@ -111,26 +99,18 @@ impl TemplateSet {
             created_at: now,
         });
         self.forget_the_oldest(channel, &locale);
-        Ok(self
-            .templates
-            .last()
-            .expect("the one just pushed is its pair's latest, so it stays"))
+        Ok(self.templates.last().expect("the one just pushed is its pair's latest, so it stays"))
     }
 
     /// Keeps to [`Self::MAX_VERSIONS`] of this pair and [`Self::MAX_KEPT`] of all.
     fn forget_the_oldest(&mut self, channel: Option<&str>, locale: &Locale) {
         if self.versions(channel, locale).count() > Self::MAX_VERSIONS
-            && let Some(oldest) = self
-                .templates
-                .iter()
-                .position(|t| t.is_for(channel, locale))
+            && let Some(oldest) = self.templates.iter().position(|t| t.is_for(channel, locale))
         {
             self.templates.remove(oldest);
         }
-        let superseded = |t: &CustomTemplate| {
-            self.latest(t.channel.as_deref(), &t.locale)
-                .is_some_and(|l| l.version > t.version)
-        };
+        let superseded =
+            |t: &CustomTemplate| self.latest(t.channel.as_deref(), &t.locale).is_some_and(|l| l.version > t.version);
         if self.templates.len() > Self::MAX_KEPT
             && let Some(oldest) = self.templates.iter().position(superseded)
         {
@@ -147,11 +127,9 @@ impl TemplateSet {
         if self.templates.is_empty() {
             return None;
         }
-        [Some(channel), None].into_iter().find_map(|channel| {
-            locale
-                .fallbacks()
-                .find_map(|locale| self.latest(channel, &locale))
-        })
+        [Some(channel), None]
+            .into_iter()
+            .find_map(|channel| locale.fallbacks().find_map(|locale| self.latest(channel, &locale)))
     }
 
     /// Whether a reader of this locale gets a text they read over this channel, of the service's
@@ -164,29 +142,19 @@ impl TemplateSet {
     /// The latest version for exactly this channel (`None`: any channel) and locale.
     #[must_use]
     pub fn latest(&self, channel: Option<&str>, locale: &Locale) -> Option<&CustomTemplate> {
-        self.versions(channel, locale)
-            .max_by_key(|template| template.version)
+        self.versions(channel, locale).max_by_key(|template| template.version)
     }
 
     /// Every kept version for exactly this channel and locale, oldest first.
-    pub fn versions(
-        &self,
-        channel: Option<&str>,
-        locale: &Locale,
-    ) -> impl Iterator<Item = &CustomTemplate> {
-        self.templates
-            .iter()
-            .filter(move |template| template.is_for(channel, locale))
+    pub fn versions(&self, channel: Option<&str>, locale: &Locale) -> impl Iterator<Item = &CustomTemplate> {
+        self.templates.iter().filter(move |template| template.is_for(channel, locale))
     }
 
     /// The latest version for each channel and locale that has one.
     pub fn current(&self) -> impl Iterator<Item = &CustomTemplate> {
         // Later versions come later, and take the place of earlier ones.
-        let latest: BTreeMap<_, _> = self
-            .templates
-            .iter()
-            .map(|template| ((&template.channel, template.locale), template))
-            .collect();
+        let latest: BTreeMap<_, _> =
+            self.templates.iter().map(|template| ((&template.channel, template.locale), template)).collect();
         latest.into_values()
     }
 
@@ -195,8 +163,7 @@ impl TemplateSet {
     /// Its versions are forgotten, and numbers start from 1 again; `created_at` still tells apart.
     pub fn withdraw(&mut self, channel: Option<&str>, locale: &Locale) -> bool {
         let before = self.templates.len();
-        self.templates
-            .retain(|template| !template.is_for(channel, locale));
+        self.templates.retain(|template| !template.is_for(channel, locale));
         self.templates.len() < before
     }
 }
@@ -211,14 +178,11 @@ mod tests {
 
     fn publish(set: &mut TemplateSet, channel: Option<&str>, tag: &str, text: &str) -> u32 {
         let now = Timestamp::UNIX_EPOCH;
-        set.publish(channel, locale(tag), None, text, now, Policy::default())
-            .unwrap()
-            .version
+        set.publish(channel, locale(tag), None, text, now, Policy::default()).unwrap().version
     }
 
     fn chosen(set: &TemplateSet, channel: &str, tag: &str) -> Option<String> {
-        set.choose(channel, &locale(tag))
-            .map(|template| template.text.clone())
+        set.choose(channel, &locale(tag)).map(|template| template.text.clone())
     }
 
     #[test]
@@ -228,10 +192,7 @@ mod tests {
         assert_eq!(publish(&mut set, None, "es", "{{code}} b"), 2);
         assert_eq!(publish(&mut set, Some("email"), "es", "{{code}} c"), 1);
         assert_eq!(publish(&mut set, None, "es-MX", "{{code}} d"), 1);
-        let texts: Vec<_> = set
-            .versions(None, &locale("es"))
-            .map(|t| t.text.as_str())
-            .collect();
+        let texts: Vec<_> = set.versions(None, &locale("es")).map(|t| t.text.as_str()).collect();
         assert_eq!(texts, ["{{code}} a", "{{code}} b"]);
         assert_eq!(set.current().count(), 3);
     }
@@ -242,10 +203,7 @@ mod tests {
         for version in 1..=25 {
             assert_eq!(publish(&mut set, None, "es", "{{code}}"), version);
         }
-        let kept: Vec<u32> = set
-            .versions(None, &locale("es"))
-            .map(|t| t.version)
-            .collect();
+        let kept: Vec<u32> = set.versions(None, &locale("es")).map(|t| t.version).collect();
         assert_eq!(kept, (6..=25).collect::<Vec<_>>());
     }
 
@@ -253,28 +211,13 @@ mod tests {
     fn the_channels_own_text_comes_first_then_the_nearer_locale() {
         let mut set = TemplateSet::default();
         publish(&mut set, None, "es", "any es {{code}}");
-        assert_eq!(
-            chosen(&set, "email", "es-MX").as_deref(),
-            Some("any es {{code}}")
-        );
+        assert_eq!(chosen(&set, "email", "es-MX").as_deref(), Some("any es {{code}}"));
         publish(&mut set, None, "es-MX", "any es-MX {{code}}");
-        assert_eq!(
-            chosen(&set, "email", "es-MX").as_deref(),
-            Some("any es-MX {{code}}")
-        );
+        assert_eq!(chosen(&set, "email", "es-MX").as_deref(), Some("any es-MX {{code}}"));
         publish(&mut set, Some("email"), "es", "email es {{code}}");
-        assert_eq!(
-            chosen(&set, "email", "es-MX").as_deref(),
-            Some("email es {{code}}")
-        );
-        assert_eq!(
-            chosen(&set, "whatsapp", "es-MX").as_deref(),
-            Some("any es-MX {{code}}")
-        );
-        assert_eq!(
-            chosen(&set, "whatsapp", "es-AR").as_deref(),
-            Some("any es {{code}}")
-        );
+        assert_eq!(chosen(&set, "email", "es-MX").as_deref(), Some("email es {{code}}"));
+        assert_eq!(chosen(&set, "whatsapp", "es-MX").as_deref(), Some("any es-MX {{code}}"));
+        assert_eq!(chosen(&set, "whatsapp", "es-AR").as_deref(), Some("any es {{code}}"));
         assert_eq!(chosen(&set, "whatsapp", "en"), None);
     }
 
@@ -283,10 +226,7 @@ mod tests {
         let mut set = TemplateSet::default();
         publish(&mut set, None, "en", "old {{code}}");
         publish(&mut set, None, "en", "new {{code}}");
-        assert_eq!(
-            chosen(&set, "email", "en-GB").as_deref(),
-            Some("new {{code}}")
-        );
+        assert_eq!(chosen(&set, "email", "en-GB").as_deref(), Some("new {{code}}"));
     }
 
     #[test]
@@ -313,14 +253,7 @@ mod tests {
         let mut set = TemplateSet::default();
         let georgian = locale("ka");
         let now = Timestamp::UNIX_EPOCH;
-        let refused = set.publish(
-            None,
-            georgian,
-            None,
-            "{{code}} {{expiry}}",
-            now,
-            Policy::default(),
-        );
+        let refused = set.publish(None, georgian, None, "{{code}} {{expiry}}", now, Policy::default());
         assert_eq!(
             refused.unwrap_err().to_string(),
             "`{{expiry}}` has no wording in `ka`: write that sentence out in the text"
@@ -347,10 +280,7 @@ mod tests {
         let mut set = TemplateSet::default();
         for version in 1..=15 {
             for n in 0..TemplateSet::MAX_TEXTS {
-                assert_eq!(
-                    publish(&mut set, Some(&format!("channel-{n}")), "en", "{{code}}"),
-                    version
-                );
+                assert_eq!(publish(&mut set, Some(&format!("channel-{n}")), "en", "{{code}}"), version);
             }
         }
         assert_eq!(set.templates.len(), TemplateSet::MAX_KEPT);
@@ -379,10 +309,7 @@ mod tests {
                 "text": "{{code}}", "created_at": "1970-01-01T00:00:00Z"
             }])
         );
-        assert_eq!(
-            serde_json::from_value::<TemplateSet>(json.clone()).unwrap(),
-            set
-        );
+        assert_eq!(serde_json::from_value::<TemplateSet>(json.clone()).unwrap(), set);
         let mut strange = json;
         strange[0]["colour"] = "red".into();
         assert!(serde_json::from_value::<TemplateSet>(strange).is_err());

@@ -10,18 +10,12 @@ pub(super) fn find(text: &str) -> Option<&str> {
 }
 
 fn is_link(word: &str) -> bool {
-    word.contains("://")
-        || word.contains("：//")
-        || starts_with_www(word)
-        || has_domain(word)
-        || has_ipv4(word)
+    word.contains("://") || word.contains("：//") || starts_with_www(word) || has_domain(word) || has_ipv4(word)
 }
 
 fn starts_with_www(word: &str) -> bool {
     let start = word.trim_start_matches(|c: char| !c.is_alphanumeric());
-    start
-        .get(..4)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("www."))
+    start.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("www."))
 }
 
 /// Whether a dot stands between a label and what could be a top-level domain: two or more letters.
@@ -34,14 +28,10 @@ fn has_domain(word: &str) -> bool {
         run = match run {
             _ if c == '.' && label => Some(0),
             // The other dots of IDNA end Chinese and Japanese sentences, so only in ASCII company.
-            _ if matches!(c, '。' | '．' | '｡')
-                && before.is_some_and(|b: char| b.is_ascii_alphanumeric()) =>
-            {
+            _ if matches!(c, '。' | '．' | '｡') && before.is_some_and(|b: char| b.is_ascii_alphanumeric()) => {
                 Some(0)
             }
-            Some(letters) if c.is_alphabetic() && !(letters == 0 && is_east_asian(c)) => {
-                Some(letters + 1)
-            }
+            Some(letters) if c.is_alphabetic() && !(letters == 0 && is_east_asian(c)) => Some(letters + 1),
             Some(letters) if letters > 0 && is_label(c) => Some(letters + 1),
             _ => None,
         };
@@ -68,11 +58,10 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn has_ipv4(word: &str) -> bool {
-    word.split(|c: char| !c.is_ascii_digit() && c != '.')
-        .any(|run| {
-            let run = run.trim_matches('.');
-            run.len() <= 15 && run.parse::<std::net::Ipv4Addr>().is_ok()
-        })
+    word.split(|c: char| !c.is_ascii_digit() && c != '.').any(|run| {
+        let run = run.trim_matches('.');
+        run.len() <= 15 && run.parse::<std::net::Ipv4Addr>().is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -21,13 +21,9 @@ pub use self::{
     custom::{CustomTemplate, TemplateSet},
     parse::Placeholder,
     sms::{
-        SMS_RETRIEVER_HASH_CHARACTERS, SMS_RETRIEVER_MAX_BYTES, fits_sms_retriever,
-        is_sms_retriever_hash, webotp_host,
+        SMS_RETRIEVER_HASH_CHARACTERS, SMS_RETRIEVER_MAX_BYTES, fits_sms_retriever, is_sms_retriever_hash, webotp_host,
     },
-    validate::{
-        MAX_SUBJECT_CHARACTERS, MAX_TEXT_CHARACTERS, ParsedTemplate, Part, Policy, TemplateError,
-        validate,
-    },
+    validate::{MAX_SUBJECT_CHARACTERS, MAX_TEXT_CHARACTERS, ParsedTemplate, Part, Policy, TemplateError, validate},
 };
 
 /// Unicode's "first strong isolate": what follows is laid out by itself, in its own direction.
@@ -79,9 +75,7 @@ pub struct Rendered {
 impl fmt::Debug for Rendered {
     /// Not the texts, which hold the code.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rendered")
-            .field("locale", &self.locale)
-            .finish_non_exhaustive()
+        f.debug_struct("Rendered").field("locale", &self.locale).finish_non_exhaustive()
     }
 }
 
@@ -136,18 +130,10 @@ impl ParsedTemplate<'_> {
         let fill = Fill::new(*locale, inputs);
         let mut text = String::with_capacity(512);
         fill.write(&self.text, &mut text);
-        let lead = if speaks(locale) {
-            fill.built_in.link
-        } else {
-            ""
-        };
+        let lead = if speaks(locale) { fill.built_in.link } else { "" };
         fill.write_end(lead, &mut text);
         let subject = fill.subject(self.subject.as_deref().unwrap_or(&fill.built_in.subject));
-        Rendered {
-            subject,
-            text,
-            locale: *locale,
-        }
+        Rendered { subject, text, locale: *locale }
     }
 }
 
@@ -172,11 +158,7 @@ fn render_built_in(locale: &Locale, inputs: &Inputs<'_>) -> Rendered {
             }
         }
     }
-    Rendered {
-        subject: fill.subject(&built_in.subject),
-        text,
-        locale: built_in.locale,
-    }
+    Rendered { subject: fill.subject(&built_in.subject), text, locale: built_in.locale }
 }
 
 /// Everything that filling in needs, worked out once.
@@ -211,12 +193,8 @@ impl<'a> Fill<'a> {
                 Piece::Fill(Placeholder::Brand) => self.write_apart(self.inputs.brand, out),
                 Piece::Fill(Placeholder::ExpiresInMinutes) => write_number(self.minutes, out),
                 // These hold words and minutes only, so this goes no deeper.
-                Piece::Fill(Placeholder::Expiry) => {
-                    self.write(self.built_in.expiry(self.minutes), out)
-                }
-                Piece::Fill(Placeholder::DoNotShare) => {
-                    self.write(&self.built_in.do_not_share, out)
-                }
+                Piece::Fill(Placeholder::Expiry) => self.write(self.built_in.expiry(self.minutes), out),
+                Piece::Fill(Placeholder::DoNotShare) => self.write(&self.built_in.do_not_share, out),
             }
         }
     }
@@ -245,12 +223,7 @@ impl<'a> Fill<'a> {
             }
             out.push_str(link);
         }
-        sms::push_last_line(
-            out,
-            self.inputs.code,
-            self.inputs.web_origin,
-            self.inputs.sms_retriever_hash,
-        );
+        sms::push_last_line(out, self.inputs.code, self.inputs.web_origin, self.inputs.sms_retriever_hash);
     }
 }
 

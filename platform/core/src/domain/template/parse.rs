@@ -23,13 +23,7 @@ pub enum Placeholder {
 
 impl Placeholder {
     /// Every placeholder there is.
-    pub const ALL: [Self; 5] = [
-        Self::Code,
-        Self::Brand,
-        Self::ExpiresInMinutes,
-        Self::Expiry,
-        Self::DoNotShare,
-    ];
+    pub const ALL: [Self; 5] = [Self::Code, Self::Brand, Self::ExpiresInMinutes, Self::Expiry, Self::DoNotShare];
 
     /// The name that goes between the braces.
     #[must_use]
@@ -44,9 +38,7 @@ impl Placeholder {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|placeholder| placeholder.name() == name)
+        Self::ALL.into_iter().find(|placeholder| placeholder.name() == name)
     }
 }
 
@@ -69,15 +61,11 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
         let window = &inside.as_bytes()[..inside.len().min(MAX_NAME_BYTES + 2)];
         let Some(close) = window.windows(2).position(|pair| pair == b"}}") else {
             let position = text.len() - rest.len() + open;
-            return Err(TemplateError::UnclosedPlaceholder {
-                character: text[..position].chars().count() + 1,
-            });
+            return Err(TemplateError::UnclosedPlaceholder { character: text[..position].chars().count() + 1 });
         };
         let name = inside[..close].trim();
         let placeholder =
-            Placeholder::from_name(name).ok_or_else(|| TemplateError::UnknownPlaceholder {
-                name: name.to_owned(),
-            })?;
+            Placeholder::from_name(name).ok_or_else(|| TemplateError::UnknownPlaceholder { name: name.to_owned() })?;
         pieces.push(Piece::Fill(placeholder));
         rest = &inside[close + 2..];
     }
@@ -112,39 +100,23 @@ mod tests {
 
     #[test]
     fn lone_braces_are_words() {
-        assert_eq!(
-            pieces("{code} } }} {").unwrap(),
-            [Piece::Words("{code} } }} {")]
-        );
+        assert_eq!(pieces("{code} } }} {").unwrap(), [Piece::Words("{code} } }} {")]);
     }
 
     #[test]
     fn an_unknown_name_is_given_back_as_it_was_written() {
-        for (text, name) in [
-            ("{{otp}}", "otp"),
-            ("{{Code}}", "Code"),
-            ("{{}}", ""),
-            ("{{{code}}}", "{code"),
-            ("{{ é }}", "é"),
-        ] {
-            assert_eq!(
-                pieces(text),
-                Err(TemplateError::UnknownPlaceholder { name: name.into() })
-            );
+        for (text, name) in
+            [("{{otp}}", "otp"), ("{{Code}}", "Code"), ("{{}}", ""), ("{{{code}}}", "{code"), ("{{ é }}", "é")]
+        {
+            assert_eq!(pieces(text), Err(TemplateError::UnknownPlaceholder { name: name.into() }));
         }
     }
 
     #[test]
     fn braces_left_open_are_located_by_character() {
-        assert_eq!(
-            pieces("é {{code"),
-            Err(TemplateError::UnclosedPlaceholder { character: 3 })
-        );
+        assert_eq!(pieces("é {{code"), Err(TemplateError::UnclosedPlaceholder { character: 3 }));
         let far = format!("{{{{{}}}}}", "x".repeat(MAX_NAME_BYTES + 1));
-        assert_eq!(
-            pieces(&far),
-            Err(TemplateError::UnclosedPlaceholder { character: 1 })
-        );
+        assert_eq!(pieces(&far), Err(TemplateError::UnclosedPlaceholder { character: 1 }));
     }
 
     proptest! {

@@ -8,10 +8,7 @@ use crate::domain::locale::Locale;
 /// `Zero`, in Russian 21 is `One`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(
-    missing_docs,
-    reason = "CLDR's names; their meaning differs by language"
-)]
+#[expect(missing_docs, reason = "CLDR's names; their meaning differs by language")]
 pub enum Category {
     Zero,
     One,
@@ -82,8 +79,8 @@ pub fn category(locale: &Locale, n: u64) -> Category {
 
         "fil" if n <= 3 || !matches!(units, 4 | 6 | 9) => One,
 
-        "en" | "de" | "nl" | "af" | "sv" | "da" | "nb" | "fi" | "et" | "bg" | "hu" | "sq"
-        | "el" | "az" | "tr" | "ur" | "mr" | "ta" | "te" | "sw"
+        "en" | "de" | "nl" | "af" | "sv" | "da" | "nb" | "fi" | "et" | "bg" | "hu" | "sq" | "el" | "az" | "tr"
+        | "ur" | "mr" | "ta" | "te" | "sw"
             if n == 1 =>
         {
             One
@@ -97,23 +94,15 @@ mod tests {
     use super::*;
 
     fn samples() -> impl Iterator<Item = (Locale, Category, std::ops::RangeInclusive<u64>)> {
-        include_str!("plural_samples.txt")
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(|line| {
-                let mut words = line.split(' ');
-                let locale: Locale = words.next().unwrap().parse().unwrap();
-                let category: Category =
-                    serde_json::from_str(&format!("\"{}\"", words.next().unwrap())).unwrap();
-                words.map(move |word| {
-                    let (first, last) = word.split_once('~').unwrap_or((word, word));
-                    (
-                        locale,
-                        category,
-                        first.parse().unwrap()..=last.parse().unwrap(),
-                    )
-                })
+        include_str!("plural_samples.txt").lines().filter(|line| !line.starts_with('#')).flat_map(|line| {
+            let mut words = line.split(' ');
+            let locale: Locale = words.next().unwrap().parse().unwrap();
+            let category: Category = serde_json::from_str(&format!("\"{}\"", words.next().unwrap())).unwrap();
+            words.map(move |word| {
+                let (first, last) = word.split_once('~').unwrap_or((word, word));
+                (locale, category, first.parse().unwrap()..=last.parse().unwrap())
             })
+        })
     }
 
     #[test]

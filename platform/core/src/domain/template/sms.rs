@@ -15,11 +15,7 @@ pub const SMS_RETRIEVER_HASH_CHARACTERS: usize = 11;
 /// the GSM alphabet. To be too strict costs a sentence, to be too lax the whole feature.
 #[must_use]
 pub fn fits_sms_retriever(text: &str) -> bool {
-    let on_air = if text.chars().all(is_gsm) {
-        0
-    } else {
-        2 * text.encode_utf16().count()
-    };
+    let on_air = if text.chars().all(is_gsm) { 0 } else { 2 * text.encode_utf16().count() };
     text.len().max(on_air) <= SMS_RETRIEVER_MAX_BYTES
 }
 
@@ -35,9 +31,7 @@ fn is_gsm(c: char) -> bool {
 #[must_use]
 pub fn is_sms_retriever_hash(text: &str) -> bool {
     text.len() == SMS_RETRIEVER_HASH_CHARACTERS
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 /// The host that WebOTP binds a code to: `example.com` for `https://example.com:443/login`, and for
@@ -58,9 +52,7 @@ pub fn webotp_host(origin: &str) -> Option<&str> {
     };
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -78,12 +70,7 @@ pub fn webotp_host(origin: &str) -> Option<&str> {
 /// the one wants and ends as the other does. The hash cannot be taken for WebOTP's embedded host,
 /// which starts with `%`. A hash or an origin that is neither is left out: what cannot work there
 /// would only puzzle the reader, and settings are checked when they are saved.
-pub(super) fn push_last_line(
-    text: &mut String,
-    code: &str,
-    web_origin: Option<&str>,
-    hash: Option<&str>,
-) {
+pub(super) fn push_last_line(text: &mut String, code: &str, web_origin: Option<&str>, hash: Option<&str>) {
     let host = web_origin.and_then(webotp_host);
     let hash = hash.filter(|hash| is_sms_retriever_hash(hash));
     if host.is_some() || hash.is_some() {
@@ -108,10 +95,7 @@ mod tests {
     fn an_origin_is_cut_to_its_host() {
         for (origin, host) in [
             ("https://example.com", Some("example.com")),
-            (
-                "HTTPS://login.example.com:8443/a?b#c",
-                Some("login.example.com"),
-            ),
+            ("HTTPS://login.example.com:8443/a?b#c", Some("login.example.com")),
             ("example.com", Some("example.com")),
             ("localhost", Some("localhost")),
             ("xn--bcher-kva.example", Some("xn--bcher-kva.example")),
@@ -135,14 +119,7 @@ mod tests {
     fn a_hash_is_eleven_characters_of_base64() {
         assert!(is_sms_retriever_hash("FA+9qCX9VSu"));
         assert!(is_sms_retriever_hash("aB/9qCX9VSu"));
-        for wrong in [
-            "",
-            "FA+9qCX9VS",
-            "FA+9qCX9VSuX",
-            "FA+9 CX9VSu",
-            "FA_9qCX9VSu",
-            "FA+9qCX9VS\n",
-        ] {
+        for wrong in ["", "FA+9qCX9VS", "FA+9qCX9VSuX", "FA+9 CX9VSu", "FA_9qCX9VSu", "FA+9qCX9VS\n"] {
             assert!(!is_sms_retriever_hash(wrong), "{wrong:?}");
         }
     }
@@ -154,10 +131,7 @@ mod tests {
         assert!(fits_sms_retriever(&"é".repeat(70)));
         assert!(fits_sms_retriever(&"й".repeat(70)));
         assert!(!fits_sms_retriever(&"й".repeat(71)));
-        assert!(
-            !fits_sms_retriever(&format!("й{}", "a".repeat(70))),
-            "one letter makes all of them wide"
-        );
+        assert!(!fits_sms_retriever(&format!("й{}", "a".repeat(70))), "one letter makes all of them wide");
         assert!(fits_sms_retriever(&"के".repeat(23)) && !fits_sms_retriever(&"के".repeat(24)));
     }
 }

@@ -30,10 +30,7 @@ fn template(tag: &str, subject: Option<&str>, text: &str) -> CustomTemplate {
 }
 
 fn text_after(tag: &str, minutes: i64) -> String {
-    let inputs = Inputs {
-        expires_in: SignedDuration::from_mins(minutes),
-        ..inputs()
-    };
+    let inputs = Inputs { expires_in: SignedDuration::from_mins(minutes), ..inputs() };
     render(&locale(tag), None, &inputs).text
 }
 
@@ -45,29 +42,16 @@ fn custom_text(tag: &str, text: &str, inputs: &Inputs<'_>) -> String {
 fn every_language_tells_the_code_the_brand_and_the_minutes() {
     for language in languages() {
         for minutes in 1..=60 {
-            let inputs = Inputs {
-                expires_in: SignedDuration::from_mins(minutes),
-                ..inputs()
-            };
+            let inputs = Inputs { expires_in: SignedDuration::from_mins(minutes), ..inputs() };
             let message = render(&language, None, &inputs);
             assert_eq!(message.locale, language);
             for text in [&message.subject, &message.text] {
-                assert!(
-                    text.contains("123456") && text.contains("Acme"),
-                    "{language}: {text}"
-                );
-                assert!(
-                    !text.contains(['{', '}']) && !text.contains("  "),
-                    "{language}: {text}"
-                );
+                assert!(text.contains("123456") && text.contains("Acme"), "{language}: {text}");
+                assert!(!text.contains(['{', '}']) && !text.contains("  "), "{language}: {text}");
             }
             // One and two are words in Arabic and Hebrew.
             if minutes > 2 || !language.is_rtl() {
-                assert!(
-                    message.text.contains(&minutes.to_string()),
-                    "{language}: {}",
-                    message.text
-                );
+                assert!(message.text.contains(&minutes.to_string()), "{language}: {}", message.text);
             }
         }
     }
@@ -75,9 +59,7 @@ fn every_language_tells_the_code_the_brand_and_the_minutes() {
 
 #[test]
 fn there_are_more_than_fifty_languages_and_no_two_say_the_same() {
-    let mut texts: Vec<String> = languages()
-        .map(|l| render(&l, None, &inputs()).text)
-        .collect();
+    let mut texts: Vec<String> = languages().map(|l| render(&l, None, &inputs()).text).collect();
     let count = texts.len();
     assert!(count > 50, "{count}");
     texts.sort();
@@ -89,12 +71,8 @@ fn there_are_more_than_fifty_languages_and_no_two_say_the_same() {
 fn every_built_in_text_passes_the_rules_for_a_tenants_own() {
     for language in languages() {
         let message = render(&language, None, &inputs());
-        let own = message
-            .text
-            .replace("123456", "{{code}}")
-            .replace([ISOLATE, END_OF_ISOLATE], "");
-        validate(&own, None, Policy::default())
-            .unwrap_or_else(|error| panic!("{language}: {error}"));
+        let own = message.text.replace("123456", "{{code}}").replace([ISOLATE, END_OF_ISOLATE], "");
+        validate(&own, None, Policy::default()).unwrap_or_else(|error| panic!("{language}: {error}"));
     }
 }
 
@@ -147,11 +125,7 @@ fn what_is_left_is_rounded_up_to_minutes_between_one_and_sixty() {
         (3_600_000, 60),
         (i64::MAX, 60),
     ] {
-        assert_eq!(
-            whole_minutes(SignedDuration::from_millis(milliseconds)),
-            minutes,
-            "{milliseconds}"
-        );
+        assert_eq!(whole_minutes(SignedDuration::from_millis(milliseconds)), minutes, "{milliseconds}");
     }
     assert_eq!(whole_minutes(SignedDuration::MAX), 60);
     assert_eq!(whole_minutes(SignedDuration::MIN), 1);
@@ -169,20 +143,12 @@ fn code_and_brand_are_isolated_in_right_to_left_languages_and_only_there() {
     for language in languages() {
         let message = render(&language, None, &inputs());
         for text in [&message.subject, &message.text] {
-            let isolated =
-                text.contains("\u{2068}123456\u{2069}") && text.contains("\u{2068}Acme\u{2069}");
+            let isolated = text.contains("\u{2068}123456\u{2069}") && text.contains("\u{2068}Acme\u{2069}");
             assert_eq!(isolated, language.is_rtl(), "{language}: {text}");
-            assert_eq!(
-                text.contains('\u{2068}'),
-                language.is_rtl(),
-                "{language}: {text}"
-            );
+            assert_eq!(text.contains('\u{2068}'), language.is_rtl(), "{language}: {text}");
         }
     }
-    assert_eq!(
-        custom_text("he", "{{code}} {{brand}}", &inputs()),
-        "\u{2068}123456\u{2069} \u{2068}Acme\u{2069}"
-    );
+    assert_eq!(custom_text("he", "{{code}} {{brand}}", &inputs()), "\u{2068}123456\u{2069} \u{2068}Acme\u{2069}");
 }
 
 #[test]
@@ -194,160 +160,82 @@ fn the_line_for_browsers_is_last_and_names_only_the_host() {
     };
     for language in languages() {
         let text = render(&language, None, &inputs).text;
-        assert_eq!(
-            text.lines().last(),
-            Some("@login.example.com #123456"),
-            "{language}"
-        );
-        assert!(
-            text.contains("\nhttps://wotp.example/m/abc\n"),
-            "{language}: {text}"
-        );
+        assert_eq!(text.lines().last(), Some("@login.example.com #123456"), "{language}");
+        assert!(text.contains("\nhttps://wotp.example/m/abc\n"), "{language}: {text}");
     }
-    assert_eq!(
-        custom_text(
-            "en",
-            "{{code}}",
-            &Inputs {
-                link: None,
-                ..inputs
-            }
-        ),
-        "123456\n\n@login.example.com #123456"
-    );
+    assert_eq!(custom_text("en", "{{code}}", &Inputs { link: None, ..inputs }), "123456\n\n@login.example.com #123456");
 }
 
 #[test]
 fn the_hash_ends_the_message_and_every_language_fits_the_sms_retriever() {
-    let inputs = Inputs {
-        sms_retriever_hash: Some("FA+9qCX9VSu"),
-        ..inputs()
-    };
+    let inputs = Inputs { sms_retriever_hash: Some("FA+9qCX9VSu"), ..inputs() };
     for language in languages() {
         let text = render(&language, None, &inputs).text;
         assert!(text.ends_with("\n\nFA+9qCX9VSu"), "{language}: {text}");
-        assert!(
-            fits_sms_retriever(&text),
-            "{language}: {} bytes: {text}",
-            text.len()
-        );
+        assert!(fits_sms_retriever(&text), "{language}: {} bytes: {text}", text.len());
     }
     let english = render(&locale("en"), None, &inputs).text;
-    assert!(
-        english.contains("expires") && english.contains("share"),
-        "{english}"
-    );
+    assert!(english.contains("expires") && english.contains("share"), "{english}");
 }
 
 #[test]
 fn a_long_brand_costs_the_sentences_and_never_the_code() {
     let brand = "B".repeat(200);
-    let inputs = Inputs {
-        brand: &brand,
-        sms_retriever_hash: Some("FA+9qCX9VSu"),
-        ..inputs()
-    };
+    let inputs = Inputs { brand: &brand, sms_retriever_hash: Some("FA+9qCX9VSu"), ..inputs() };
     let text = render(&locale("en"), None, &inputs).text;
-    assert_eq!(
-        text,
-        format!("123456 is your {brand} verification code.\n\nFA+9qCX9VSu")
-    );
+    assert_eq!(text, format!("123456 is your {brand} verification code.\n\nFA+9qCX9VSu"));
 }
 
 #[test]
 fn browser_and_app_share_the_last_line() {
-    let inputs = Inputs {
-        web_origin: Some("example.com"),
-        sms_retriever_hash: Some("FA+9qCX9VSu"),
-        ..inputs()
-    };
+    let inputs = Inputs { web_origin: Some("example.com"), sms_retriever_hash: Some("FA+9qCX9VSu"), ..inputs() };
     let text = render(&locale("en"), None, &inputs).text;
-    assert_eq!(
-        text.lines().last(),
-        Some("@example.com #123456 FA+9qCX9VSu")
-    );
+    assert_eq!(text.lines().last(), Some("@example.com #123456 FA+9qCX9VSu"));
 }
 
 #[test]
 fn an_origin_or_hash_that_cannot_work_is_left_out() {
-    let inputs = Inputs {
-        web_origin: Some("http://example.com"),
-        sms_retriever_hash: Some("short"),
-        ..inputs()
-    };
+    let inputs = Inputs { web_origin: Some("http://example.com"), sms_retriever_hash: Some("short"), ..inputs() };
     assert_eq!(custom_text("en", "{{code}}", &inputs), "123456");
 }
 
 #[test]
 fn a_template_of_ones_own_is_filled_in_its_own_language() {
-    let own = template(
-        "pl",
-        Some("{{ brand }}: {{code}}"),
-        "{{code}}! {{expiry}} {{do_not_share}} ({{expires_in_minutes}})",
-    );
+    let own =
+        template("pl", Some("{{ brand }}: {{code}}"), "{{code}}! {{expiry}} {{do_not_share}} ({{expires_in_minutes}})");
     let message = render(&locale("en"), Some(&own), &inputs());
     assert_eq!(message.subject, "Acme: 123456");
-    assert_eq!(
-        message.text,
-        "123456! Wygaśnie za 5 minut. Nie udostępniaj go nikomu. (5)"
-    );
+    assert_eq!(message.text, "123456! Wygaśnie za 5 minut. Nie udostępniaj go nikomu. (5)");
     assert_eq!(message.locale, locale("pl"));
 }
 
 #[test]
 fn a_template_without_a_subject_has_ours_in_its_language() {
-    let message = render(
-        &locale("en"),
-        Some(&template("de-AT", None, "{{code}}")),
-        &inputs(),
-    );
+    let message = render(&locale("en"), Some(&template("de-AT", None, "{{code}}")), &inputs());
     assert_eq!(message.subject, "123456 ist Ihr Code für Acme");
     assert_eq!(message.locale, locale("de-AT"));
 }
 
 #[test]
 fn a_link_in_a_language_of_ones_own_stands_without_a_word_of_ours() {
-    let inputs = Inputs {
-        link: Some("https://x.example/a"),
-        ..inputs()
-    };
-    assert_eq!(
-        custom_text("ka", "{{code}}", &inputs),
-        "123456\n\nhttps://x.example/a"
-    );
-    assert_eq!(
-        custom_text("de", "{{code}}", &inputs),
-        "123456\n\nOder öffnen Sie diesen Link:\nhttps://x.example/a"
-    );
+    let inputs = Inputs { link: Some("https://x.example/a"), ..inputs() };
+    assert_eq!(custom_text("ka", "{{code}}", &inputs), "123456\n\nhttps://x.example/a");
+    assert_eq!(custom_text("de", "{{code}}", &inputs), "123456\n\nOder öffnen Sie diesen Link:\nhttps://x.example/a");
 }
 
 #[test]
 fn a_template_that_cannot_be_read_gives_way_to_the_built_in_text() {
     for broken in ["no code", "{{code", "{{code}} {{what}}"] {
-        let text = render(
-            &locale("de"),
-            Some(&template("fr", None, broken)),
-            &inputs(),
-        )
-        .text;
-        assert!(
-            text.starts_with("123456 ist Ihr Bestätigungscode"),
-            "{text}"
-        );
+        let text = render(&locale("de"), Some(&template("fr", None, broken)), &inputs()).text;
+        assert!(text.starts_with("123456 ist Ihr Bestätigungscode"), "{text}");
     }
 }
 
 #[test]
 fn a_brand_cannot_smuggle_in_placeholders_lines_or_directions() {
     let named = |brand| Inputs { brand, ..inputs() };
-    assert_eq!(
-        custom_text("en", "{{brand}} {{code}}", &named("{{code}}")),
-        "{{code}} 123456"
-    );
-    assert_eq!(
-        custom_text("en", "{{brand}} {{code}}", &named("A\n@evil.example #1")),
-        "A@evil.example #1 123456"
-    );
+    assert_eq!(custom_text("en", "{{brand}} {{code}}", &named("{{code}}")), "{{code}} 123456");
+    assert_eq!(custom_text("en", "{{brand}} {{code}}", &named("A\n@evil.example #1")), "A@evil.example #1 123456");
     assert_eq!(
         custom_text("he", "{{brand}}{{code}}", &named("A\u{2069}\u{202E}B")),
         "\u{2068}AB\u{2069}\u{2068}123456\u{2069}"
@@ -356,15 +244,9 @@ fn a_brand_cannot_smuggle_in_placeholders_lines_or_directions() {
 
 #[test]
 fn neither_code_nor_link_is_in_a_debug_print() {
-    let inputs = Inputs {
-        link: Some("https://secret"),
-        ..inputs()
-    };
+    let inputs = Inputs { link: Some("https://secret"), ..inputs() };
     let printed = format!("{inputs:?} {:?}", render(&locale("en"), None, &inputs));
-    assert!(
-        !printed.contains("123456") && !printed.contains("secret"),
-        "{printed}"
-    );
+    assert!(!printed.contains("123456") && !printed.contains("secret"), "{printed}");
 }
 
 proptest! {

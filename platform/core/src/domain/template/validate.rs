@@ -69,9 +69,7 @@ pub enum TemplateError {
         name: String,
     },
     /// `{{` without its `}}`.
-    #[error(
-        "the `{{{{` at character {character} is not closed: write a placeholder as `{{{{code}}}}`"
-    )]
+    #[error("the `{{{{` at character {character} is not closed: write a placeholder as `{{{{code}}}}`")]
     UnclosedPlaceholder {
         /// Where it stands, counted from 1.
         character: usize,
@@ -125,21 +123,15 @@ impl<'t> ParsedTemplate<'t> {
         if !text.contains(&Piece::Fill(Placeholder::Code)) {
             return Err(TemplateError::MissingCode);
         }
-        Ok(Self {
-            text,
-            subject: subject.map(pieces).transpose()?,
-        })
+        Ok(Self { text, subject: subject.map(pieces).transpose()? })
     }
 
     /// Every placeholder the template uses, in order, with repetitions.
     pub fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
-        self.text
-            .iter()
-            .chain(self.subject.iter().flatten())
-            .filter_map(|piece| match piece {
-                Piece::Fill(placeholder) => Some(*placeholder),
-                Piece::Words(_) => None,
-            })
+        self.text.iter().chain(self.subject.iter().flatten()).filter_map(|piece| match piece {
+            Piece::Fill(placeholder) => Some(*placeholder),
+            Piece::Words(_) => None,
+        })
     }
 }
 
@@ -178,11 +170,7 @@ pub fn validate<'t>(
 fn writing(part: Part, text: &str, limit: usize) -> Result<(), TemplateError> {
     let characters = text.chars().count();
     if characters > limit {
-        return Err(TemplateError::TooLong {
-            part,
-            characters,
-            limit,
-        });
+        return Err(TemplateError::TooLong { part, characters, limit });
     }
     let refused = |c: char| is_control(c) && !(c == '\n' && part == Part::Text);
     match text.chars().find(|c| refused(*c)) {
@@ -209,10 +197,7 @@ fn no_links(part: Part, pieces: &[Piece<'_>]) -> Result<(), TemplateError> {
         })
         .collect();
     match link::find(&filled) {
-        Some(found) => Err(TemplateError::Link {
-            part,
-            found: found.chars().take(60).collect(),
-        }),
+        Some(found) => Err(TemplateError::Link { part, found: found.chars().take(60).collect() }),
         None => Ok(()),
     }
 }
@@ -223,9 +208,7 @@ mod tests {
 
     use super::*;
 
-    const STRICT: Policy = Policy {
-        links_allowed: false,
-    };
+    const STRICT: Policy = Policy { links_allowed: false };
 
     fn refusal(text: &str, subject: Option<&str>) -> TemplateError {
         validate(text, subject, STRICT).unwrap_err()
@@ -237,41 +220,22 @@ mod tests {
         assert!(validate(&just, None, STRICT).is_ok());
         let more = format!("{just}й");
         let error = refusal(&more, None);
-        assert_eq!(
-            error,
-            TemplateError::TooLong {
-                part: Part::Text,
-                characters: 1_001,
-                limit: 1_000
-            }
-        );
-        assert_eq!(
-            error.to_string(),
-            "the text has 1001 characters: at most 1000 are allowed"
-        );
+        assert_eq!(error, TemplateError::TooLong { part: Part::Text, characters: 1_001, limit: 1_000 });
+        assert_eq!(error.to_string(), "the text has 1001 characters: at most 1000 are allowed");
     }
 
     #[test]
     fn the_code_must_be_in_the_text_and_not_only_in_the_subject() {
-        assert_eq!(
-            refusal("Welcome", Some("{{code}}")),
-            TemplateError::MissingCode
-        );
+        assert_eq!(refusal("Welcome", Some("{{code}}")), TemplateError::MissingCode);
         assert_eq!(refusal("", None), TemplateError::MissingCode);
     }
 
     #[test]
     fn an_unknown_placeholder_is_named_with_every_one_there_is() {
         let message = refusal("{{code}} {{name}}", None).to_string();
-        assert!(
-            message.starts_with("`{{name}}` is not a placeholder"),
-            "{message}"
-        );
+        assert!(message.starts_with("`{{name}}` is not a placeholder"), "{message}");
         for placeholder in Placeholder::ALL {
-            assert!(
-                message.contains(&format!("`{{{{{}}}}}`", placeholder.name())),
-                "{message}"
-            );
+            assert!(message.contains(&format!("`{{{{{}}}}}`", placeholder.name())), "{message}");
         }
     }
 
@@ -280,23 +244,16 @@ mod tests {
         assert!(validate("{{code}}\n{{brand}}", Some("For you"), STRICT).is_ok());
         assert_eq!(
             refusal("{{code}}", Some("a\nBcc: b")),
-            TemplateError::ControlCharacter {
-                part: Part::Subject,
-                found: '\n'
-            }
+            TemplateError::ControlCharacter { part: Part::Subject, found: '\n' }
         );
         assert_eq!(refusal("{{code}}", Some(" ")), TemplateError::EmptySubject);
     }
 
     #[test]
     fn control_characters_are_refused_by_their_number() {
-        for (c, shown) in [
-            ('\0', "U+0000"),
-            ('\r', "U+000D"),
-            ('\t', "U+0009"),
-            ('\u{202E}', "U+202E"),
-            ('\u{2028}', "U+2028"),
-        ] {
+        for (c, shown) in
+            [('\0', "U+0000"), ('\r', "U+000D"), ('\t', "U+0009"), ('\u{202E}', "U+202E"), ('\u{2028}', "U+2028")]
+        {
             let error = refusal(&format!("{{{{code}}}} {c}"), None);
             assert!(error.to_string().contains(shown), "{error}");
         }
@@ -307,34 +264,10 @@ mod tests {
     fn links_are_refused_unless_the_service_allows_them() {
         let text = "{{code}}: see example.com/help";
         let error = refusal(text, None);
-        assert_eq!(
-            error,
-            TemplateError::Link {
-                part: Part::Text,
-                found: "example.com/help".into()
-            }
-        );
-        assert!(
-            error.to_string().contains("does not allow links"),
-            "{error}"
-        );
-        assert!(
-            validate(
-                text,
-                None,
-                Policy {
-                    links_allowed: true
-                }
-            )
-            .is_ok()
-        );
-        assert!(matches!(
-            refusal("{{code}}", Some("t.me/x")),
-            TemplateError::Link {
-                part: Part::Subject,
-                ..
-            }
-        ));
+        assert_eq!(error, TemplateError::Link { part: Part::Text, found: "example.com/help".into() });
+        assert!(error.to_string().contains("does not allow links"), "{error}");
+        assert!(validate(text, None, Policy { links_allowed: true }).is_ok());
+        assert!(matches!(refusal("{{code}}", Some("t.me/x")), TemplateError::Link { part: Part::Subject, .. }));
     }
 
     #[test]
@@ -345,19 +278,9 @@ mod tests {
             "https{{brand}}://{{code}}",
             "{{code}} 1.1.1.{{expires_in_minutes}}",
         ] {
-            assert!(
-                matches!(refusal(text, None), TemplateError::Link { .. }),
-                "{text}"
-            );
+            assert!(matches!(refusal(text, None), TemplateError::Link { .. }), "{text}");
         }
-        assert!(
-            validate(
-                "{{brand}}. {{code}}. {{expiry}} {{do_not_share}}",
-                None,
-                STRICT
-            )
-            .is_ok()
-        );
+        assert!(validate("{{brand}}. {{code}}. {{expiry}} {{do_not_share}}", None, STRICT).is_ok());
     }
 
     proptest! {
@@ -377,9 +300,7 @@ mod tests {
     #[test]
     fn texts_made_to_be_slow_are_read_to_the_end() {
         // Each would take a minute if reading were quadratic in the text.
-        for hostile in [
-            "{{", "}}", "{{x", "1.", "a.", "{{code}}", "www.", "://", "．",
-        ] {
+        for hostile in ["{{", "}}", "{{x", "1.", "a.", "{{code}}", "www.", "://", "．"] {
             let text = hostile.repeat(300_000 / hostile.len());
             let _ = pieces(&text);
             let _ = link::find(&text);
