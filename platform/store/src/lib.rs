@@ -1,3 +1,8 @@
-//! Everything that remembers: stores, queues and limiters behind the ports of `wotp-core`.
+//! Everything that remembers: the embedded store, the doorbell queue and the limiter.
+//!
+//! Each module implements one port of `wotp-core` and passes its contract suite.
 
+pub mod limiter;
 pub mod queue;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

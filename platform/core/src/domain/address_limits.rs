@@ -15,7 +15,7 @@ const FAILURES_FREE: u32 = 10;
 /// Wrong guesses in a row after which an address rests for a day.
 ///
 /// Source: NIST SP 800-63B-4: at most 100 consecutive failures, which a new code does not reset.
-const FAILURES_MAX: u32 = 100;
+pub const FAILURES_MAX: u32 = 100;
 
 /// A service's limits for one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,36 @@ impl Default for AddressLimits {
     /// 5 in 10 minutes, 10 a day, 30, 60 and 120 seconds apart. Source: product defaults.
     fn default() -> Self {
         Self { sends_per_10_minutes: 5, sends_per_day: 10, cool_down_seconds: vec![30, 60, 120] }
+    }
+}
+
+/// What one verification tells about its address: all that the limits look at, so that a store
+/// need not read the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AddressTrace {
+    /// Where it stands.
+    pub status: Status,
+    /// Guesses made.
+    pub checks_used: u8,
+    /// When codes were sent.
+    pub sends: Vec<Timestamp>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When it ended.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl AddressTrace {
+    /// What `verification` tells.
+    pub fn of(verification: &Verification) -> Self {
+        Self {
+            status: verification.status,
+            checks_used: verification.checks_used,
+            sends: verification.sends.clone(),
+            created_at: verification.created_at,
+            ended_at: verification.ended_at,
+        }
     }
 }
 
@@ -54,17 +84,22 @@ impl AddressHistory {
     pub fn of<'a>(verifications: impl IntoIterator<Item = &'a Verification>) -> Self {
         let mut history = Self::default();
         for verification in verifications {
-            history.sends.extend_from_slice(&verification.sends);
-            if verification.status == Status::Approved {
-                history.approved_at = verification.ended_at;
-                history.failures = 0;
-                history.failed_at = None;
-            } else if verification.checks_used > 0 {
-                history.failures += u32::from(verification.checks_used);
-                history.failed_at = Some(verification.created_at);
-            }
+            history.add(&AddressTrace::of(verification));
         }
         history
+    }
+
+    /// Adds one more verification, a later one than those before.
+    pub fn add(&mut self, trace: &AddressTrace) {
+        self.sends.extend_from_slice(&trace.sends);
+        if trace.status == Status::Approved {
+            self.approved_at = trace.ended_at;
+            self.failures = 0;
+            self.failed_at = None;
+        } else if trace.checks_used > 0 {
+            self.failures += u32::from(trace.checks_used);
+            self.failed_at = Some(trace.created_at);
+        }
     }
 }
 

@@ -1,0 +1,138 @@
+//! What every [`Store`] promises, races included.
+
+mod admitting;
+mod isolation;
+mod listing;
+mod messages;
+mod replacing;
+mod tenants;
+mod upkeep;
+
+pub use admitting::*;
+pub use isolation::*;
+pub use listing::*;
+pub use messages::*;
+pub use replacing::*;
+pub use tenants::*;
+pub use upkeep::*;
+
+use std::sync::Arc;
+
+use super::builders::{admission, entropy};
+use crate::domain::id::TenantId;
+use crate::domain::verification::Verification;
+use crate::ports::{Admission, AdmitError, NewVerification, Store};
+
+/// One test for each promise of [`Store`], over what `make` gives: an `async fn() -> (Arc<dyn Store>,
+/// impl Sized)`, an empty store each time, whose second part lives as long as the test.
+#[macro_export]
+macro_rules! store_contract {
+    ($make:path) => {
+        $crate::store_contract!(@ $make;
+            // Tenants, services, keys.
+            a_tenant_is_created_with_its_service_and_keys
+            a_tenant_that_exists_is_not_created_again_and_nothing_of_it_is_kept
+            tenants_are_listed_oldest_first
+            a_tenant_moves_to_another_plan_and_its_keys_show_it
+            an_unknown_tenant_cannot_be_replaced
+            an_unknown_key_is_not_found
+            a_revoked_key_is_still_found_and_says_so
+            keys_are_listed_oldest_first
+            services_are_added_and_listed_oldest_first
+            a_service_is_replaced_only_as_it_was_read
+            a_store_that_is_there_answers
+            // Admitting.
+            an_admitted_verification_is_found_as_it_was
+            an_admission_counts_in_its_day_and_its_month
+            the_quota_refuses_the_first_beyond_it_and_keeps_nothing_of_it
+            beyond_the_included_uses_overage_is_charged_up_to_its_cap
+            test_and_live_are_counted_apart
+            at_the_edge_of_the_quota_64_racing_calls_admit_exactly_what_is_left
+            an_address_is_written_to_only_as_often_as_its_limits_allow
+            test_mode_does_not_spend_a_live_address
+            wrong_guesses_of_earlier_verifications_delay_the_next
+            of_64_racing_calls_to_one_address_exactly_one_is_admitted
+            a_repeated_key_returns_what_it_made_as_it_was_then
+            a_repeated_key_comes_before_limits_and_quota
+            a_key_used_for_another_request_is_refused
+            an_expired_key_is_free_again
+            one_key_raced_64_times_admits_once
+            a_refused_call_does_not_spend_its_key
+            // Replacing.
+            a_replaced_verification_is_found_with_its_next_version
+            a_verification_is_replaced_only_as_it_was_read
+            of_50_racing_replaces_of_one_version_one_wins
+            fifty_racing_guesses_count_fifty
+            a_refund_gives_back_the_use_once
+            a_refund_of_overage_gives_back_the_overage
+            a_replace_that_lost_refunds_nothing
+            a_resend_is_stored_and_counts_against_the_address
+            a_resend_respects_other_verifications_of_the_address
+            a_sandbox_resend_is_exempt
+            a_resend_of_what_changed_is_a_conflict
+            a_deleted_verification_is_gone_with_its_key
+            // Listing.
+            a_listing_shows_the_newest_first
+            pages_follow_each_other_without_gap_or_repeat_while_more_is_started
+            a_cursor_whose_verification_was_deleted_goes_on
+            filters_show_what_holds_all_of_them
+            a_redacted_address_is_not_found_again
+            neighbours_are_counted_by_prefix_and_time
+            // Messages.
+            a_message_is_admitted_found_and_counted
+            a_message_is_replaced_only_as_it_was_read
+            a_message_over_quota_is_refused
+            a_message_key_is_repeated_and_told_apart
+            messages_are_listed_newest_first_and_filtered
+            a_deleted_message_is_gone
+            // Upkeep.
+            what_is_due_comes_longest_due_first_of_both_kinds
+            due_takes_no_more_than_asked
+            what_is_replaced_is_due_at_its_new_time
+            recovery_frees_what_a_gone_process_held
+            a_recovered_hold_is_lost_to_its_old_worker
+            forgetting_drops_expired_keys_and_old_counts_only
+            // Isolation.
+            another_tenants_verification_does_not_exist
+            another_tenants_message_does_not_exist
+            another_tenants_services_and_keys_do_not_exist
+            another_tenants_address_is_not_limited_or_counted
+            another_tenants_quota_and_idempotency_keys_are_its_own);
+    };
+    (@ $make:path; $($promise:ident)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $promise() {
+            let (store, _kept) = $make().await;
+            $crate::testing::store::$promise(store).await;
+        }
+    )+};
+}
+
+type Subject = Arc<dyn Store>;
+
+const ANSWERS: &str = "the store answers";
+/// From the range kept for fiction.
+const TO: &str = "+12025550123";
+
+fn new_tenant() -> TenantId {
+    TenantId::new(super::builders::noon(), entropy())
+}
+
+/// Admits, and fails the test unless it was admitted.
+async fn admitted(store: &Subject, new: NewVerification) -> Verification {
+    let tenant = new.verification.tenant;
+    match store.tenant(tenant).admit(new).await {
+        Ok(Admission::Admitted(verification)) => verification,
+        other => panic!("it should have been admitted: {other:?}"),
+    }
+}
+
+/// Admits without quota, limits or key.
+async fn started(store: &Subject, verification: Verification) -> Verification {
+    admitted(store, admission(verification)).await
+}
+
+async fn try_admit(store: &Subject, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
+    let tenant = new.verification.tenant;
+    store.tenant(tenant).admit(new).await
+}

@@ -1,0 +1,145 @@
+//! Tenants, services and keys.
+
+use super::{ANSWERS, Subject, new_tenant};
+use crate::domain::api_key::KeyHash;
+use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::mode::Mode;
+use crate::domain::service::Service;
+use crate::domain::tenant::Tenant;
+use crate::ports::ReplaceError;
+use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, seconds};
+
+async fn created(store: &Subject) -> (Tenant, Service) {
+    let tenant = a_tenant();
+    let service = a_service(&tenant);
+    store.create_tenant(&tenant, &service, &[]).await.expect(ANSWERS);
+    (tenant, service)
+}
+
+/// All of it is there once the call returns.
+pub async fn a_tenant_is_created_with_its_service_and_keys(store: Subject) {
+    let tenant = a_tenant();
+    let service = a_service(&tenant);
+    let keys = [a_stored_key(tenant.id, Mode::Live), a_stored_key(tenant.id, Mode::Test)];
+    store.create_tenant(&tenant, &service, &keys).await.expect(ANSWERS);
+    let door = store.tenant(tenant.id);
+    assert_eq!(door.find_tenant().await.expect(ANSWERS), Some(tenant.clone()));
+    assert_eq!(door.find_service(service.id).await.expect(ANSWERS), Some(service.clone()));
+    assert_eq!(door.services().await.expect(ANSWERS), [service]);
+    for (key, hash) in keys {
+        let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was created");
+        assert_eq!((holder.key, holder.tenant), (key, tenant.clone()));
+    }
+}
+
+/// All or nothing.
+pub async fn a_tenant_that_exists_is_not_created_again_and_nothing_of_it_is_kept(store: Subject) {
+    let (tenant, _) = created(&store).await;
+    let again = Tenant { name: "Other".to_owned(), default_service: ServiceId::new(seconds(1), entropy()), ..tenant };
+    let key = a_stored_key(again.id, Mode::Live);
+    assert!(store.create_tenant(&again, &a_service(&again), std::slice::from_ref(&key)).await.is_err());
+    assert_eq!(store.find_key(&key.1).await.expect(ANSWERS), None);
+    assert_eq!(store.tenant(again.id).services().await.expect(ANSWERS).len(), 1);
+    assert_eq!(store.tenants().await.expect(ANSWERS)[0].name, "Acme");
+}
+
+/// By id, which is by time.
+pub async fn tenants_are_listed_oldest_first(store: Subject) {
+    let mut expected = Vec::new();
+    for second in [5, 3, 9] {
+        let tenant = Tenant { id: TenantId::new(seconds(second), entropy()), ..a_tenant() };
+        store.create_tenant(&tenant, &a_service(&tenant), &[]).await.expect(ANSWERS);
+        expected.push(tenant);
+    }
+    expected.sort_by_key(|tenant| tenant.id);
+    assert_eq!(store.tenants().await.expect(ANSWERS), expected);
+}
+
+/// The next call with one of its keys is under the new plan.
+pub async fn a_tenant_moves_to_another_plan_and_its_keys_show_it(store: Subject) {
+    let tenant = a_tenant();
+    let (key, hash) = a_stored_key(tenant.id, Mode::Live);
+    store.create_tenant(&tenant, &a_service(&tenant), &[(key, hash)]).await.expect(ANSWERS);
+    let moved = Tenant { plan: "pro".to_owned(), ..tenant };
+    store.tenant(moved.id).replace_tenant(&moved).await.expect(ANSWERS);
+    let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was created");
+    assert_eq!(holder.tenant, moved);
+}
+
+/// Replacing is not creating.
+pub async fn an_unknown_tenant_cannot_be_replaced(store: Subject) {
+    let tenant = a_tenant();
+    let replaced = store.tenant(tenant.id).replace_tenant(&tenant).await;
+    assert!(matches!(replaced, Err(ReplaceError::Conflict)));
+    assert_eq!(store.tenant(tenant.id).find_tenant().await.expect(ANSWERS), None);
+}
+
+/// Only the hash of a key that was inserted finds one.
+pub async fn an_unknown_key_is_not_found(store: Subject) {
+    created(&store).await;
+    assert_eq!(store.find_key(&KeyHash([9; 32])).await.expect(ANSWERS), None);
+}
+
+/// So that the caller can be told why it does not work.
+pub async fn a_revoked_key_is_still_found_and_says_so(store: Subject) {
+    let (tenant, _) = created(&store).await;
+    let door = store.tenant(tenant.id);
+    let (mut key, hash) = a_stored_key(tenant.id, Mode::Live);
+    assert!(matches!(door.replace_key(&key).await, Err(ReplaceError::Conflict)));
+    door.insert_key(&key, &hash).await.expect(ANSWERS);
+    key.revoked_at = Some(seconds(5));
+    door.replace_key(&key).await.expect(ANSWERS);
+    let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
+    assert_eq!(holder.key.revoked_at, Some(seconds(5)));
+}
+
+/// Revoked ones too.
+pub async fn keys_are_listed_oldest_first(store: Subject) {
+    let (tenant, _) = created(&store).await;
+    let door = store.tenant(tenant.id);
+    let mut expected = Vec::new();
+    for second in [2, 1, 3] {
+        let (mut key, hash) = a_stored_key(tenant.id, Mode::Test);
+        key.id = crate::domain::id::ApiKeyId::new(seconds(second), entropy());
+        key.revoked_at = (second == 2).then(|| seconds(9));
+        door.insert_key(&key, &hash).await.expect(ANSWERS);
+        expected.push(key);
+    }
+    expected.sort_by_key(|key| key.id);
+    assert_eq!(door.keys().await.expect(ANSWERS), expected);
+}
+
+/// Each is found by its id, too.
+pub async fn services_are_added_and_listed_oldest_first(store: Subject) {
+    let (tenant, first) = created(&store).await;
+    let door = store.tenant(tenant.id);
+    let second = Service { id: ServiceId::new(seconds(60), entropy()), ..a_service(&tenant) };
+    door.insert_service(&second).await.expect(ANSWERS);
+    assert_eq!(door.services().await.expect(ANSWERS), [first, second.clone()]);
+    assert_eq!(door.find_service(second.id).await.expect(ANSWERS), Some(second));
+    assert_eq!(door.find_service(ServiceId::from_bytes([0; 16])).await.expect(ANSWERS), None);
+}
+
+/// Two people who edit the same settings do not overwrite each other.
+pub async fn a_service_is_replaced_only_as_it_was_read(store: Subject) {
+    let (tenant, mut mine) = created(&store).await;
+    let door = store.tenant(tenant.id);
+    let mut theirs = mine.clone();
+    mine.settings.brand = "Mine".to_owned();
+    theirs.settings.brand = "Theirs".to_owned();
+    let version = mine.version;
+    door.replace_service(&mut mine).await.expect(ANSWERS);
+    assert_eq!(mine.version, version + 1);
+    assert!(matches!(door.replace_service(&mut theirs).await, Err(ReplaceError::Conflict)));
+    assert_eq!(theirs.version, version);
+    assert_eq!(door.find_service(mine.id).await.expect(ANSWERS), Some(mine.clone()));
+    mine.settings.brand = "Mine again".to_owned();
+    door.replace_service(&mut mine).await.expect(ANSWERS);
+    assert_eq!(door.find_service(mine.id).await.expect(ANSWERS), Some(mine));
+}
+
+/// For `/health/ready`.
+pub async fn a_store_that_is_there_answers(store: Subject) {
+    store.ping().await.expect(ANSWERS);
+    assert_eq!(store.tenant(new_tenant()).find_tenant().await.expect(ANSWERS), None);
+}

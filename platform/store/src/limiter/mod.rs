@@ -1,0 +1,5 @@
+//! Limiters: they count calls in buckets.
+
+mod memory;
+
+pub use memory::MemoryLimiter;

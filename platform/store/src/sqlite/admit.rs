@@ -1,0 +1,253 @@
+//! The two atomic promises: admitting, and replacing.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, params};
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::address_limits::{
+    AddressHistory, AddressLimited, AddressLimits, AddressTrace, FAILURES_MAX, LONG_WINDOW,
+};
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded};
+use wotp_core::domain::service::EXPIRY_MAX_SECONDS;
+use wotp_core::domain::vault::AddressIndex;
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendError};
+
+use super::fault::Fault;
+use super::record::{Columns, Record, mode_number};
+use super::writer::{Work, Writer};
+
+/// What the writer decided on an admission.
+enum Decision {
+    Admitted(Charge),
+    Repeated(String),
+    KeyReused,
+    Address(AddressLimited),
+    Quota(QuotaExceeded),
+}
+
+/// One admission, made ready on the caller's thread.
+struct Candidate<R> {
+    tenant: TenantId,
+    record: Arc<R>,
+    columns: Columns,
+    quota: Quota,
+    limits: Option<AddressLimits>,
+    idempotency: Option<Idempotency>,
+}
+
+impl<R: Record> Candidate<R> {
+    /// Reads and checks first; writes only what is admitted.
+    fn decide(&mut self, work: &mut Work<'_>) -> Result<Decision, Fault> {
+        let connection = work.connection;
+        let now = self.record.created_at();
+        if let Some(idempotency) = &self.idempotency {
+            let known: Option<([u8; 32], String)> = connection
+                .prepare_cached(
+                    "SELECT fingerprint, doc FROM idempotency WHERE tenant = ? AND key = ? AND expires_at > ?",
+                )?
+                .query_row(params![self.tenant.to_bytes(), idempotency.key, now.as_microsecond()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            if let Some((fingerprint, doc)) = known {
+                let same = fingerprint == idempotency.fingerprint;
+                return Ok(if same { Decision::Repeated(doc) } else { Decision::KeyReused });
+            }
+        }
+        if let (Some(limits), Some(address)) = (&self.limits, &self.columns.address) {
+            let history = address_history(work, self.tenant, address, self.record.mode(), now)?;
+            if let Err(limited) = limits.admit(&history, now) {
+                return Ok(Decision::Address(limited));
+            }
+        }
+        let mut used = [0; 2];
+        for (used, allowance) in used.iter_mut().zip(&self.quota.allowances) {
+            let window = (allowance.window.kind, allowance.window.starts);
+            *used = work.usage.used(connection, self.tenant, self.quota.resource, window)?;
+        }
+        let charge = match self.quota.charge(used) {
+            Ok(charge) => charge,
+            Err(exceeded) => return Ok(Decision::Quota(exceeded)),
+        };
+
+        let mut counted = *self.record.counted();
+        if charge != counted.charge {
+            // Only the writer knows; rare enough to write the document again here.
+            let mut record = (*self.record).clone();
+            record.counted_mut().charge = charge;
+            counted.charge = charge;
+            self.columns.doc = serde_json::to_string(&record)?;
+        }
+        self.columns.insert::<R>(connection, self.idempotency.as_ref().map(|idempotency| &idempotency.key))?;
+        if let Some(idempotency) = &self.idempotency {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, expires_at, doc) VALUES (?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    self.tenant.to_bytes(),
+                    idempotency.key,
+                    idempotency.fingerprint,
+                    idempotency.expires_at.as_microsecond(),
+                    self.columns.doc,
+                ])?;
+        }
+        work.usage.add(connection, self.tenant, &counted)?;
+        Ok(Decision::Admitted(charge))
+    }
+}
+
+/// Admits one record: counts it and stores it, together.
+pub(super) async fn admit<R: Record>(
+    writer: &Writer,
+    tenant: TenantId,
+    mut record: R,
+    quota: Quota,
+    limits: Option<AddressLimits>,
+    idempotency: Option<Idempotency>,
+) -> Result<Admission<R>, AdmitError> {
+    let columns = Columns::of(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
+    let record = Arc::new(record);
+    let mut candidate = Candidate { tenant, record: Arc::clone(&record), columns, quota, limits, idempotency };
+    match writer.submit(move |work| candidate.decide(work)).await? {
+        Decision::Admitted(charge) => {
+            // The writer has dropped its share before it answers; a clone is the way out all the same.
+            let mut record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
+            record.counted_mut().charge = charge;
+            Ok(Admission::Admitted(record))
+        }
+        Decision::Repeated(doc) => {
+            let first = serde_json::from_str(&doc).map_err(|error| AdmitError::Store(Fault::from(error).into()))?;
+            Ok(Admission::Repeated(first))
+        }
+        Decision::KeyReused => Err(AdmitError::KeyReused),
+        Decision::Address(limited) => Err(AdmitError::Address(limited)),
+        Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+    }
+}
+
+/// Makes the columns of the next version; the record itself keeps its version until that is stored.
+fn next<R: Record>(tenant: TenantId, record: &mut R) -> Result<(Columns, u64), Fault> {
+    let expected = *record.version_mut();
+    *record.version_mut() = expected.saturating_add(1);
+    let columns = Columns::of(tenant, record);
+    *record.version_mut() = expected;
+    Ok((columns?, expected))
+}
+
+/// Stores a changed record, if nobody changed it since.
+pub(super) async fn replace<R: Record>(
+    writer: &Writer,
+    tenant: TenantId,
+    record: &mut R,
+    refund: bool,
+) -> Result<(), ReplaceError> {
+    let (columns, expected) = match next(tenant, record) {
+        // Through this door there is no such record.
+        Err(Fault::Foreign) => return Err(ReplaceError::Conflict),
+        next => next.map_err(|fault| ReplaceError::Store(fault.into()))?,
+    };
+    let refunded = refund.then(|| *record.counted());
+    let replaced = writer
+        .submit(move |work| {
+            let replaced = columns.replace::<R>(work.connection, expected)?;
+            if let Some(counted) = refunded.as_ref().filter(|_| replaced) {
+                work.usage.refund(work.connection, tenant, counted)?;
+            }
+            Ok(replaced)
+        })
+        .await?;
+    if !replaced {
+        return Err(ReplaceError::Conflict);
+    }
+    *record.version_mut() = expected.saturating_add(1);
+    Ok(())
+}
+
+/// Stores a verification that was sent again, if its address may be written to once more.
+pub(super) async fn replace_for_resend(
+    writer: &Writer,
+    tenant: TenantId,
+    verification: &mut Verification,
+    exempt: bool,
+) -> Result<(), ResendError> {
+    let (columns, expected) = match next(tenant, verification) {
+        Err(Fault::Foreign) => return Err(ResendError::Conflict),
+        next => next.map_err(|fault| ResendError::Store(fault.into()))?,
+    };
+    let limits = (!exempt).then(|| verification.policy.address_limits.clone());
+    let (mode, now) = (verification.mode, verification.sends.last().copied());
+    let id = verification.id;
+    let resent = writer
+        .submit(move |work| {
+            let connection = work.connection;
+            let stored: Option<u64> = connection
+                .prepare_cached("SELECT version FROM verification WHERE tenant = ? AND id = ?")?
+                .query_row(params![tenant.to_bytes(), id.to_bytes()], |row| row.get(0))
+                .optional()?;
+            if stored != Some(expected) {
+                return Ok(Err(None));
+            }
+            // What is stored does not know the new send yet, so all of it is history.
+            if let (Some(limits), Some(address), Some(now)) = (&limits, &columns.address, now) {
+                let history = address_history(work, tenant, address, mode, now)?;
+                if let Err(limited) = limits.admit(&history, now) {
+                    return Ok(Err(Some(limited)));
+                }
+            }
+            columns.replace::<Verification>(connection, expected)?;
+            Ok(Ok(()))
+        })
+        .await?;
+    match resent {
+        Ok(()) => {
+            verification.version = expected.saturating_add(1);
+            Ok(())
+        }
+        Err(None) => Err(ResendError::Conflict),
+        Err(Some(limited)) => Err(ResendError::Address(limited)),
+    }
+}
+
+/// What is known of an address, as far back as the limits look.
+///
+/// Newest first, until nothing older can matter: a send matters for a day, and a resend comes at
+/// most an hour after its start; wrong guesses matter back to the last right one, but only if the
+/// last of them is of the last day, and a hundred are as good as more. So the cost is bounded
+/// however long an address has been known.
+fn address_history(
+    work: &Work<'_>,
+    tenant: TenantId,
+    address: &AddressIndex,
+    mode: Mode,
+    now: Timestamp,
+) -> Result<AddressHistory, Fault> {
+    let reach = LONG_WINDOW.saturating_add(jiff::SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into()));
+    let horizon = now.saturating_sub(reach).unwrap_or(Timestamp::MIN);
+    let mut statement = work.connection.prepare_cached(
+        "SELECT doc FROM verification INDEXED BY verification_address
+         WHERE tenant = ? AND address_index = ? AND mode = ? ORDER BY id DESC",
+    )?;
+    let mut rows = statement.query(params![tenant.to_bytes(), address.as_bytes(), mode_number(mode)])?;
+    let mut traces: Vec<AddressTrace> = Vec::new();
+    let (mut failures, mut failures_count) = (0u32, true);
+    while let Some(row) = rows.next()? {
+        let doc = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let trace: AddressTrace = serde_json::from_str(doc)?;
+        if trace.created_at < horizon && (!failures_count || failures == 0 || failures >= FAILURES_MAX) {
+            break;
+        }
+        if trace.status == wotp_core::domain::verification::Status::Approved {
+            failures_count = false;
+        } else if failures_count {
+            failures += u32::from(trace.checks_used);
+        }
+        traces.push(trace);
+    }
+    let mut history = AddressHistory::default();
+    traces.iter().rev().for_each(|trace| history.add(trace));
+    Ok(history)
+}

@@ -1,0 +1,119 @@
+//! Moving the write-ahead log into the file, beside the writer instead of in its way.
+//!
+//! SQLite's own automatic checkpoint runs inside a commit: every so many pages, everybody who waits
+//! would wait for thousands of pages to be copied and flushed. So a thread of its own copies while
+//! the writer goes on, and the writer itself only does the short rest, which lets the log start
+//! over from its beginning instead of growing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use rusqlite::wal::CheckpointMode;
+
+use super::schema::{self, OpenOptions};
+
+/// Length of the log, in pages, from which it is moved into the file: 16 MB of 4 KB pages.
+///
+/// A page that changes often is copied once per round, so longer is cheaper, until the log does not
+/// fit the disk's and the processor's caches any more.
+const LOG_PAGES: i32 = 4_000;
+/// What the writer does itself at most, in pages: a few milliseconds.
+const REST_PAGES: i32 = 500;
+/// Length from which the writer waits for readers rather than let the log grow on: 128 MB.
+const LOG_PAGES_MAX: i32 = 32_000;
+
+/// Nothing copied yet, or a round is under way.
+const NONE: i32 = -1;
+
+/// The writer's side.
+pub(super) struct LogKeeper {
+    /// Pages in the log after the last commit.
+    length: Arc<AtomicI32>,
+    /// Pages of the log that the last round of the copier found copied.
+    copied: Arc<AtomicI32>,
+    copier: Option<(mpsc::SyncSender<()>, JoinHandle<()>)>,
+    copying: bool,
+}
+
+impl LogKeeper {
+    /// Takes over the log from SQLite's automatic checkpoint, which the hook replaces.
+    pub(super) fn start(
+        writer: &mut Connection,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Result<Self, schema::OpenError> {
+        let length = Arc::new(AtomicI32::new(0));
+        let seen = Arc::clone(&length);
+        let hook = move |_: &mut rusqlite::hooks::Wal, pages| {
+            seen.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        writer.wal_hook(Some(hook)).map_err(|error| schema::OpenError::of(path, error))?;
+        let connection = schema::connect(path, options)?;
+        let copied = Arc::new(AtomicI32::new(NONE));
+        let done = Arc::clone(&copied);
+        let (start, rounds) = mpsc::sync_channel::<()>(1);
+        let thread = std::thread::Builder::new()
+            .name("wotp-checkpoint".to_owned())
+            .spawn(move || {
+                while rounds.recv().is_ok() {
+                    let pages = match connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+                        Ok((_, copied)) => copied,
+                        Err(error) => {
+                            tracing::warn!(%error, "the log of the store could not be moved into the file; it grows");
+                            0
+                        }
+                    };
+                    done.store(pages.max(0), Ordering::Release);
+                }
+            })
+            .map_err(|error| schema::OpenError::Thread { source: error })?;
+        Ok(Self { length, copied, copier: Some((start, thread)), copying: false })
+    }
+
+    /// After each commit: starts a round of copying, or ends one.
+    pub(super) fn tend(&mut self, writer: &Connection) {
+        let length = self.length.load(Ordering::Relaxed);
+        if length < LOG_PAGES {
+            return;
+        }
+        if self.copying {
+            let copied = self.copied.swap(NONE, Ordering::Acquire);
+            if copied == NONE {
+                return;
+            }
+            self.copying = false;
+            if length - copied <= REST_PAGES {
+                self.finish(writer, CheckpointMode::PASSIVE);
+                return;
+            }
+        }
+        if length >= LOG_PAGES_MAX {
+            self.finish(writer, CheckpointMode::RESTART);
+            return;
+        }
+        self.copying = self.copier.as_ref().is_some_and(|(start, _)| start.try_send(()).is_ok());
+    }
+
+    fn finish(&self, writer: &Connection, mode: CheckpointMode) {
+        match writer.wal_checkpoint_v2(None::<&str>, mode) {
+            // The next write starts the log over, unless a reader still needs it.
+            Ok(_) => self.length.store(0, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "the log of the store could not be moved into the file; it grows"),
+        }
+    }
+}
+
+impl Drop for LogKeeper {
+    fn drop(&mut self) {
+        if let Some((start, thread)) = self.copier.take() {
+            drop(start);
+            // It ends by itself once nobody can start a round.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The embedded store: one SQLite file, served by one process.
+//!
+//! One thread writes and commits for everybody who waits ([`writer`]); reading goes on beside it
+//! ([`read`]). A second process, the command line, may open the same file to write tenants,
+//! services and keys while the first one serves; counts and verifications belong to the server.
+
+mod admit;
+mod backup;
+mod checkpoint;
+mod fault;
+mod read;
+mod record;
+mod schema;
+mod store;
+mod upkeep;
+mod usage;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use backup::{BackupError, Progress, Stats, backup, verify};
+use checkpoint::LogKeeper;
+use read::Readers;
+pub use schema::{OpenError, OpenOptions};
+use writer::Writer;
+
+/// A store in one SQLite file.
+///
+/// Dropping it finishes what waits, moves the log into the file and closes it.
+pub struct SqliteStore {
+    path: PathBuf,
+    // Before `writer`: the last connection to close moves the log into the file, and one that only
+    // reads could not.
+    readers: Arc<Readers>,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens the file, creates it when there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`], in words that say what to do.
+    pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_owned();
+        let mut connection = schema::open(&path, &options)?;
+        let log = LogKeeper::start(&mut connection, &path, &options)?;
+        let writer = Writer::start(connection, log).map_err(|source| OpenError::Thread { source })?;
+        let readers = Arc::new(Readers::new(path.clone(), options));
+        Ok(Self { path, readers, writer })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,250 @@
+//! Opening a file: whose it is, how old it is, and bringing it up to date.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault::{Kind, kind};
+
+/// "WOTP" in ASCII: tells our files from other programs'. NEVER change it.
+pub(super) const APPLICATION_ID: i32 = 0x574F_5450;
+
+/// Each brings a file from the version of its index to the next. NEVER change one that was released.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// The version of the files that this program writes.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+const PAGE_SIZE: u32 = 4096;
+/// How long to wait for another process's write: the command line's are milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENTS: usize = 64;
+/// After a crash, files up to this size are checked whole: 64 MB take about 100 ms. Larger ones
+/// would delay the start, and the log protects them as well; `wotp doctor` checks any size.
+const CHECKED_SIZE_BYTES: u64 = 64 << 20;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Whether to create the file when there is none.
+    pub create: bool,
+    /// Memory for pages, per connection, in bytes. It is taken as it is needed.
+    pub cache_size_bytes: u32,
+    /// Most that the file may grow to, in bytes; the store answers that it is full before that.
+    pub max_size_bytes: Option<u64>,
+    /// Whether to check a small file whole when the process that last served it did not close it.
+    /// Off for a command beside a running server, whose open log looks the same.
+    pub check_after_crash: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { create: true, cache_size_bytes: 16 << 20, max_size_bytes: None, check_after_crash: true }
+    }
+}
+
+/// Why a store does not open. Says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such file, and it was not to be created.
+    #[error("there is no store at {0}: start the server once, or restore a backup")]
+    Missing(PathBuf),
+    /// The folder is not there.
+    #[error("the folder of {0} does not exist: create it, or name another data folder")]
+    FolderMissing(PathBuf),
+    /// Another program's file.
+    #[error("{0} is an SQLite file of another program: name another data folder")]
+    Foreign(PathBuf),
+    /// A file of a newer WOTP.
+    #[error(
+        "{path} was written by a newer WOTP (its schema is {found}, this program knows {known}): run the newer program"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The newest version that this program knows.
+        known: usize,
+    },
+    /// It is no database, or it is broken.
+    #[error("{path} is damaged or no database ({detail}): restore a backup with `wotp restore`")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// It may not be written.
+    #[error("{path} cannot be opened for writing: check the owner and the permissions of the file and its folder")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// There is no room for it.
+    #[error("there is no room on the disk of {path}: make some")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// Anything else.
+    #[error("{path} does not open")]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The system gives no thread.
+    #[error("the store's thread does not start")]
+    Thread {
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl OpenError {
+    pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match kind(&source) {
+            Kind::Full => Self::Full { path, source },
+            Kind::ReadOnly => Self::ReadOnly { path, source },
+            Kind::Damaged => Self::Damaged { path, detail: source.to_string() },
+            Kind::Other => Self::Other { path, source },
+        }
+    }
+}
+
+/// A connection that may write, to a file that is known to be ours.
+pub(super) fn connect(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        configure(&connection, options)?;
+        // Every commit is flushed: what was answered survives a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // Nothing here refers to anything by foreign key.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        Ok(connection)
+    };
+    open().map_err(|error| OpenError::of(path, error))
+}
+
+/// A connection that only reads.
+pub(super) fn connect_to_read(path: &Path, options: &OpenOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection, options)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection, options: &OpenOptions) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Negative means kibibytes.
+    connection.pragma_update(None, "cache_size", -i64::from(options.cache_size_bytes / 1024))?;
+    Ok(())
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+/// Whether the file holds something, and if so that it is ours and not newer than we are.
+fn belongs(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    let read = || {
+        let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((objects, pragma(connection, "application_id")?, pragma(connection, "user_version")?))
+    };
+    let (objects, application, version) = read().map_err(|error| OpenError::of(path, error))?;
+    if objects == 0 && application == 0 {
+        return Ok(0);
+    }
+    if application != i64::from(APPLICATION_ID) {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    let found = usize::try_from(version).unwrap_or(usize::MAX);
+    if found > VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(found)
+}
+
+/// The version of the file, whatever wrote it.
+pub(super) fn version(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    belongs(path, connection)
+}
+
+/// Brings a file to `target`; one that is there already stays as it is.
+pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -> Result<(), OpenError> {
+    if belongs(path, connection)? >= target {
+        return Ok(());
+    }
+    let sql = |error| OpenError::of(path, error);
+    // Another process may be doing the same: whoever gets the lock second finds it done.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    let from = belongs(path, &transaction)?;
+    for (number, step) in MIGRATIONS.iter().enumerate().take(target).skip(from) {
+        tracing::info!(from = number, to = number + 1, "the store's schema is brought up to date");
+        transaction.execute_batch(step).map_err(sql)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sql)?;
+    let version = i64::try_from(target.max(from)).unwrap_or(i64::MAX);
+    transaction.pragma_update(None, "user_version", version).map_err(sql)?;
+    transaction.commit().map_err(sql)
+}
+
+/// Opens a file for writing and brings it up to date.
+pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
+    if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+        return Err(OpenError::FolderMissing(path.to_owned()));
+    }
+    let exists = path.metadata().is_ok_and(|file| file.len() > 0);
+    if !exists && !options.create {
+        return Err(OpenError::Missing(path.to_owned()));
+    }
+    let crashed = exists && log_of(path).metadata().is_ok_and(|log| log.len() > 0);
+    let mut connection = connect(path, options)?;
+    let sql = |error| OpenError::of(path, error);
+    // Before anything is written: it might be somebody else's.
+    if belongs(path, &connection)? == 0 {
+        connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sql)?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+    if crashed && options.check_after_crash && path.metadata().is_ok_and(|file| file.len() <= CHECKED_SIZE_BYTES) {
+        check(path, &connection, "quick_check")?;
+    }
+    migrate(path, &mut connection, VERSION)?;
+    if let Some(size) = options.max_size_bytes {
+        let page_size = pragma(&connection, "page_size").map_err(sql)?.max(1);
+        let pages = i64::try_from(size).unwrap_or(i64::MAX) / page_size;
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(sql)?;
+    }
+    Ok(connection)
+}
+
+/// Runs one of SQLite's checks.
+pub(super) fn check(path: &Path, connection: &Connection, pragma: &str) -> Result<(), OpenError> {
+    let found: String = connection
+        .query_row(&format!("PRAGMA {pragma}(1)"), [], |row| row.get(0))
+        .map_err(|error| OpenError::of(path, error))?;
+    if found == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), detail: found }) }
+}
+
+/// The write-ahead log that belongs to a file.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}

@@ -1,0 +1,315 @@
+//! The ports, over the writer and the readers.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::api_key::{ApiKey, KeyHash};
+use wotp_core::domain::id::{MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::message::Message;
+use wotp_core::domain::quota::{Resource, Window};
+use wotp_core::domain::service::Service;
+use wotp_core::domain::tenant::Tenant;
+use wotp_core::domain::vault::AddressIndex;
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::{
+    Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
+    Store, StoreError, TenantStore, Usage,
+};
+
+use super::SqliteStore;
+use super::admit;
+use super::fault::Fault;
+use super::read;
+use super::record::{self, Record};
+use super::upkeep;
+use super::usage;
+
+fn json(document: &impl Serialize) -> Result<String, StoreError> {
+    Ok(serde_json::to_string(document).map_err(Fault::from)?)
+}
+
+fn insert_service(connection: &Connection, service: &Service, doc: &str) -> Result<(), Fault> {
+    connection
+        .prepare_cached("INSERT INTO service (tenant, id, version, doc) VALUES (?, ?, ?, ?)")?
+        .execute(params![service.tenant.to_bytes(), service.id.to_bytes(), service.version, doc])?;
+    Ok(())
+}
+
+fn insert_key(connection: &Connection, key: &ApiKey, hash: &KeyHash, doc: &str) -> Result<(), Fault> {
+    connection.prepare_cached("INSERT INTO api_key (hash, tenant, id, doc) VALUES (?, ?, ?, ?)")?.execute(params![
+        hash.0,
+        key.tenant.to_bytes(),
+        key.id.to_bytes(),
+        doc
+    ])?;
+    Ok(())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn tenant(&self, id: TenantId) -> Box<dyn TenantStore + '_> {
+        Box::new(Door { store: self, tenant: id })
+    }
+
+    async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        service: &Service,
+        keys: &[(ApiKey, KeyHash)],
+    ) -> Result<(), StoreError> {
+        if service.tenant != tenant.id || keys.iter().any(|(key, _)| key.tenant != tenant.id) {
+            return Err(Fault::Foreign.into());
+        }
+        let docs = (json(tenant)?, json(service)?);
+        let keys = keys.iter().map(|(key, hash)| Ok((key.clone(), *hash, json(key)?)));
+        let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
+        let (id, service) = (tenant.id, service.clone());
+        self.writer
+            .submit(move |work| {
+                work.connection
+                    .prepare_cached("INSERT INTO tenant (id, doc) VALUES (?, ?)")?
+                    .execute(params![id.to_bytes(), docs.0])?;
+                insert_service(work.connection, &service, &docs.1)?;
+                keys.iter().try_for_each(|(key, hash, doc)| insert_key(work.connection, key, hash, doc))
+            })
+            .await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        self.readers.read_many(|connection| read::all(connection, "SELECT doc FROM tenant ORDER BY id", &[])).await
+    }
+
+    async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT api_key.doc, tenant.doc FROM api_key JOIN tenant ON tenant.id = api_key.tenant WHERE hash = ?",
+            )?;
+            let mut rows = statement.query(params![hash.0])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+            Ok(Some(KeyHolder { key: serde_json::from_str(text(0)?)?, tenant: serde_json::from_str(text(1)?)? }))
+        })
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueItem>, StoreError> {
+        self.readers
+            .read_many(move |connection| {
+                let mut due = read::due::<Verification>(connection, now, limit)?;
+                due.extend(read::due::<Message>(connection, now, limit)?);
+                due.sort_by_key(|(wake_at, _)| *wake_at);
+                due.truncate(limit);
+                Ok(due.into_iter().map(|(_, item)| item).collect())
+            })
+            .await
+    }
+
+    async fn recover(&self, now: Timestamp) -> Result<usize, StoreError> {
+        upkeep::recover(&self.writer, now).await
+    }
+
+    async fn forget(&self, now: Timestamp) -> Result<usize, StoreError> {
+        upkeep::forget(&self.writer, now).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Both sides: reading may go on when writing does not.
+        self.readers.read(|connection| read::count(connection, "SELECT 1"))?;
+        self.writer.submit(|work| read::count(work.connection, "SELECT 1")).await.map(|_| ())
+    }
+}
+
+/// One tenant's door.
+struct Door<'a> {
+    store: &'a SqliteStore,
+    tenant: TenantId,
+}
+
+impl Door<'_> {
+    fn find<T: serde::de::DeserializeOwned>(&self, sql: &str, id: [u8; 16]) -> Result<Option<T>, StoreError> {
+        let tenant = self.tenant.to_bytes();
+        self.store.readers.read(|connection| read::find(connection, sql, &[&tenant, &id]))
+    }
+
+    async fn page<R: Record>(
+        &self,
+        filter: &Filter,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<Page<R>, StoreError> {
+        let (tenant, filter) = (self.tenant, filter.clone());
+        self.store.readers.read_many(move |connection| read::page(connection, tenant, &filter, after, limit)).await
+    }
+
+    async fn delete<R: Record>(&self, id: [u8; 16]) -> Result<(), StoreError> {
+        let tenant = self.tenant;
+        self.store.writer.submit(move |work| record::delete::<R>(work.connection, tenant, id)).await
+    }
+
+    /// Runs an update of one row; nothing to update is a conflict.
+    async fn update(
+        &self,
+        run: impl FnMut(&Connection) -> Result<usize, Fault> + Send + 'static,
+    ) -> Result<(), ReplaceError> {
+        let mut run = run;
+        let changed = self.store.writer.submit(move |work| run(work.connection)).await?;
+        if changed > 0 { Ok(()) } else { Err(ReplaceError::Conflict) }
+    }
+
+    fn own(&self, tenant: TenantId) -> Result<(), StoreError> {
+        if tenant == self.tenant { Ok(()) } else { Err(Fault::Foreign.into()) }
+    }
+}
+
+#[async_trait]
+impl TenantStore for Door<'_> {
+    async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError> {
+        let id = self.tenant.to_bytes();
+        self.store.readers.read(|connection| read::find(connection, "SELECT doc FROM tenant WHERE id = ?", &[&id]))
+    }
+
+    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError> {
+        if tenant.id != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        let (id, doc) = (self.tenant.to_bytes(), json(tenant)?);
+        self.update(move |connection| {
+            Ok(connection.prepare_cached("UPDATE tenant SET doc = ?2 WHERE id = ?1")?.execute(params![id, doc])?)
+        })
+        .await
+    }
+
+    async fn services(&self) -> Result<Vec<Service>, StoreError> {
+        let tenant = self.tenant.to_bytes();
+        let sql = "SELECT doc FROM service WHERE tenant = ? ORDER BY id";
+        self.store.readers.read_many(move |connection| read::all(connection, sql, &[&tenant])).await
+    }
+
+    async fn find_service(&self, id: ServiceId) -> Result<Option<Service>, StoreError> {
+        self.find("SELECT doc FROM service WHERE tenant = ? AND id = ?", id.to_bytes())
+    }
+
+    async fn insert_service(&self, service: &Service) -> Result<(), StoreError> {
+        self.own(service.tenant)?;
+        let (doc, service) = (json(service)?, service.clone());
+        self.store.writer.submit(move |work| insert_service(work.connection, &service, &doc)).await
+    }
+
+    async fn replace_service(&self, service: &mut Service) -> Result<(), ReplaceError> {
+        if service.tenant != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        let expected = service.version;
+        service.version = expected.saturating_add(1);
+        let doc = json(service);
+        service.version = expected;
+        let doc = doc?;
+        let (tenant, id) = (self.tenant.to_bytes(), service.id.to_bytes());
+        self.update(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "UPDATE service SET version = version + 1, doc = ? WHERE tenant = ? AND id = ? AND version = ?",
+                )?
+                .execute(params![doc, tenant, id, expected])?)
+        })
+        .await?;
+        service.version = expected.saturating_add(1);
+        Ok(())
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let tenant = self.tenant.to_bytes();
+        let sql = "SELECT doc FROM api_key WHERE tenant = ? ORDER BY id";
+        self.store.readers.read_many(move |connection| read::all(connection, sql, &[&tenant])).await
+    }
+
+    async fn insert_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError> {
+        self.own(key.tenant)?;
+        let (doc, key, hash) = (json(key)?, key.clone(), *hash);
+        self.store.writer.submit(move |work| insert_key(work.connection, &key, &hash, &doc)).await
+    }
+
+    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
+        if key.tenant != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        let (tenant, id, doc) = (self.tenant.to_bytes(), key.id.to_bytes(), json(key)?);
+        self.update(move |connection| {
+            Ok(connection
+                .prepare_cached("UPDATE api_key SET doc = ?3 WHERE tenant = ?1 AND id = ?2")?
+                .execute(params![tenant, id, doc])?)
+        })
+        .await
+    }
+
+    async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
+        let NewVerification { verification, quota, address_limits, idempotency } = new;
+        admit::admit(&self.store.writer, self.tenant, verification, quota, address_limits, idempotency).await
+    }
+
+    async fn find_verification(&self, id: VerificationId) -> Result<Option<Verification>, StoreError> {
+        self.find(Verification::SQL.find, id.to_bytes())
+    }
+
+    async fn verifications(
+        &self,
+        filter: &Filter,
+        after: Option<VerificationId>,
+        limit: usize,
+    ) -> Result<Page<Verification>, StoreError> {
+        self.page(filter, after.map(VerificationId::to_bytes), limit).await
+    }
+
+    async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
+        admit::replace(&self.store.writer, self.tenant, verification, refund).await
+    }
+
+    async fn replace_for_resend(&self, verification: &mut Verification, exempt: bool) -> Result<(), ResendError> {
+        admit::replace_for_resend(&self.store.writer, self.tenant, verification, exempt).await
+    }
+
+    async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError> {
+        self.delete::<Verification>(id.to_bytes()).await
+    }
+
+    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
+        let (tenant, index) = (self.tenant, *index);
+        let since = VerificationId::first_at(since).to_bytes();
+        self.store.readers.read_many(move |connection| read::count_by_prefix(connection, tenant, &index, since)).await
+    }
+
+    async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
+        let NewMessage { message, quota, idempotency } = new;
+        admit::admit(&self.store.writer, self.tenant, message, quota, None, idempotency).await
+    }
+
+    async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.find(Message::SQL.find, id.to_bytes())
+    }
+
+    async fn messages(
+        &self,
+        filter: &Filter,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Page<Message>, StoreError> {
+        self.page(filter, after.map(MessageId::to_bytes), limit).await
+    }
+
+    async fn replace_message(&self, message: &mut Message, refund: bool) -> Result<(), ReplaceError> {
+        admit::replace(&self.store.writer, self.tenant, message, refund).await
+    }
+
+    async fn delete_message(&self, id: MessageId) -> Result<(), StoreError> {
+        self.delete::<Message>(id.to_bytes()).await
+    }
+
+    async fn usage(&self, resource: Resource, windows: &[Window]) -> Result<Vec<Usage>, StoreError> {
+        self.store.readers.read(|connection| {
+            windows
+                .iter()
+                .map(|window| usage::stored(connection, self.tenant, resource, window.kind, window.starts))
+                .collect()
+        })
+    }
+}

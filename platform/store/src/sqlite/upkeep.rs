@@ -1,0 +1,90 @@
+//! What the store does for itself: freeing what a gone process held, and forgetting.
+
+use jiff::SignedDuration;
+use rusqlite::params;
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::StoreError;
+
+use super::fault::Fault;
+use super::record::{Columns, Record};
+use super::writer::{Work, Writer};
+
+/// Rows that one command changes at most, so that others do not wait long for their turn.
+const BATCH: usize = 256;
+/// Holds end within minutes; a day allows for a clock that stepped back.
+const HOLDS_END_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+/// Counts are kept for a year of comparison and a month of grace, after a window of a month.
+const USAGE_KEPT: SignedDuration = SignedDuration::from_hours(24 * (400 + 31));
+
+/// Frees what workers of a process that is gone still hold; says how many.
+///
+/// They are found in the index by `wake_at`: what is held is due when its hold ends, so all of it
+/// lies before `HOLDS_END_WITHIN`, and `leased` stands in the index beside it. An index of its own
+/// would be shorter to scan at a start, and would cost two more writes for each verification.
+pub(super) async fn recover(writer: &Writer, now: Timestamp) -> Result<usize, StoreError> {
+    Ok(recover_kind::<Verification>(writer, now).await? + recover_kind::<Message>(writer, now).await?)
+}
+
+async fn recover_kind<R: Record>(writer: &Writer, now: Timestamp) -> Result<usize, StoreError> {
+    let mut freed = 0;
+    loop {
+        let batch = writer.submit(move |work| free::<R>(work, now)).await?;
+        freed += batch;
+        if batch < BATCH {
+            return Ok(freed);
+        }
+    }
+}
+
+fn free<R: Record>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> {
+    let until = now.saturating_add(HOLDS_END_WITHIN).unwrap_or(Timestamp::MAX).as_microsecond();
+    let mut statement = work.connection.prepare_cached(R::SQL.leased)?;
+    let held = statement
+        .query_map(params![until, i64::try_from(BATCH).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(2)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for (tenant, doc) in &held {
+        let mut record: R = serde_json::from_str(doc)?;
+        let expected = *record.version_mut();
+        record.dispatch_mut().release(now);
+        *record.version_mut() = expected.saturating_add(1);
+        Columns::of(TenantId::from_bytes(*tenant), &mut record)?.replace::<R>(work.connection, expected)?;
+    }
+    Ok(held.len())
+}
+
+/// Forgets idempotency keys that expired and counts of long ago; says how many.
+pub(super) async fn forget(writer: &Writer, now: Timestamp) -> Result<usize, StoreError> {
+    let long_ago = now.saturating_sub(USAGE_KEPT).unwrap_or(Timestamp::MIN);
+    let statements = [
+        (
+            "DELETE FROM idempotency WHERE rowid IN
+             (SELECT rowid FROM idempotency WHERE expires_at <= ? LIMIT ?)",
+            now,
+        ),
+        (
+            "DELETE FROM usage WHERE (tenant, resource, kind, starts) IN
+             (SELECT tenant, resource, kind, starts FROM usage INDEXED BY usage_starts WHERE starts < ? LIMIT ?)",
+            long_ago,
+        ),
+    ];
+    let mut forgotten = 0;
+    for (sql, before) in statements {
+        loop {
+            let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+            let before = before.as_microsecond();
+            let batch = writer
+                .submit(move |work| Ok(work.connection.prepare_cached(sql)?.execute(params![before, limit])?))
+                .await?;
+            forgotten += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+    }
+    Ok(forgotten)
+}

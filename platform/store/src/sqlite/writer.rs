@@ -1,0 +1,160 @@
+//! The one thread that writes, and commits for everybody who waits.
+//!
+//! A commit costs a flush of the disk whatever is in it, so the writer takes all that waits into one
+//! transaction: the busier it is, the cheaper a command gets. A command reads and checks first and
+//! writes only then, so a refused one leaves nothing behind. When one fails in SQLite itself, the
+//! group is rolled back and each of its commands runs again alone: none is half applied, and none
+//! fails because of its neighbour.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use wotp_core::ports::StoreError;
+
+use super::checkpoint::LogKeeper;
+use super::fault::Fault;
+use super::usage::UsageCounts;
+
+/// Commands in one commit, at most: what comes later would wait too long for its answer.
+const GROUP_MAX: usize = 512;
+
+/// What a command works on.
+pub(super) struct Work<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) usage: &'a mut UsageCounts,
+}
+
+/// A command may run more than once; only the last run counts.
+trait Command: Send {
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Fault>;
+    fn answer(self: Box<Self>, committed: Result<(), Fault>);
+}
+
+struct Task<F, T> {
+    run: F,
+    outcome: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Command for Task<F, T>
+where
+    F: FnMut(&mut Work<'_>) -> Result<T, Fault> + Send,
+    T: Send,
+{
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Fault> {
+        self.outcome = Some((self.run)(work)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Fault>) {
+        let Self { run, outcome, reply } = *self;
+        // What the command borrowed from its caller goes back before the caller wakes.
+        drop(run);
+        let answer = committed.and_then(|()| outcome.ok_or(Fault::Closed)).map_err(StoreError::from);
+        // A caller that went away does not want to know; the command is done all the same.
+        let _ = reply.send(answer);
+    }
+}
+
+/// The handle to the writing thread. Dropping it ends the thread once it has done what waits.
+pub(super) struct Writer {
+    commands: Option<mpsc::Sender<Box<dyn Command>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection, log: LogKeeper) -> std::io::Result<Self> {
+        let (commands, waiting) = mpsc::channel();
+        let ledger = Ledger { connection, usage: UsageCounts::default(), log };
+        let thread = std::thread::Builder::new().name("wotp-store".to_owned()).spawn(move || ledger.serve(&waiting))?;
+        Ok(Self { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Runs a command and answers once it is durable.
+    pub(super) async fn submit<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Work<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or(Fault::Closed)?;
+        commands.send(Box::new(Task { run, outcome: None, reply })).map_err(|_| Fault::Closed)?;
+        answer.await.map_err(|_| Fault::Closed)?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // It only ends by panic outside of a command, and then there is nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Ledger {
+    connection: Connection,
+    usage: UsageCounts,
+    log: LogKeeper,
+}
+
+impl Ledger {
+    fn serve(mut self, waiting: &mpsc::Receiver<Box<dyn Command>>) {
+        let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP_MAX);
+        while let Ok(first) = waiting.recv() {
+            group.push(first);
+            group.extend(waiting.try_iter().take(GROUP_MAX - 1));
+            self.commit_for_all(&mut group);
+            self.log.tend(&self.connection);
+        }
+    }
+
+    fn commit_for_all(&mut self, group: &mut Vec<Box<dyn Command>>) {
+        match self.commit(group) {
+            Err(fault) if group.len() > 1 => {
+                tracing::debug!(error = %fault, commands = group.len(), "a group failed; its commands run alone");
+                for mut command in group.drain(..) {
+                    let committed = self.commit(std::slice::from_mut(&mut command));
+                    command.answer(committed);
+                }
+            }
+            Err(fault) => {
+                if let Some(command) = group.pop() {
+                    command.answer(Err(fault));
+                }
+            }
+            Ok(()) => group.drain(..).for_each(|command| command.answer(Ok(()))),
+        }
+    }
+
+    /// All of the group, or nothing of it.
+    fn commit(&mut self, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
+        // What a panic may leave half changed is given up below: the transaction and the counts.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            let mut work = Work { connection: &self.connection, usage: &mut self.usage };
+            for command in group {
+                command.run(&mut work)?;
+            }
+            self.usage.flush(&self.connection)?;
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        }))
+        .unwrap_or(Err(Fault::Panicked));
+        if done.is_err() {
+            self.usage.forget();
+            // SQLite ends the transaction itself on some errors, a full disk among them.
+            if !self.connection.is_autocommit()
+                && let Err(error) = self.connection.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "the store could not roll back");
+            }
+        }
+        done
+    }
+}

@@ -1,0 +1,32 @@
+//! Every promise of every port, on each implementation.
+
+#![cfg(feature = "sqlite")]
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use wotp_core::ports::{Limiter, Store};
+use wotp_store::limiter::MemoryLimiter;
+use wotp_store::sqlite::{OpenOptions, SqliteStore};
+
+mod sqlite {
+    use super::*;
+
+    async fn fresh() -> (Arc<dyn Store>, TempDir) {
+        let folder = TempDir::new().unwrap();
+        let store = SqliteStore::open(folder.path().join("wotp.db"), OpenOptions::default()).unwrap();
+        (Arc::new(store), folder)
+    }
+
+    wotp_core::store_contract!(fresh);
+}
+
+mod memory_limiter {
+    use super::*;
+
+    async fn fresh() -> (Arc<dyn Limiter>, ()) {
+        (Arc::new(MemoryLimiter::new()), ())
+    }
+
+    wotp_core::limiter_contract!(fresh);
+}
