@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use wotp_core::app::{ApiCaller, SendMessage};
 use wotp_core::domain::dispatch::DeliveryStatus;
 use wotp_core::domain::id::MessageId;
@@ -120,7 +120,7 @@ pub(super) async fn list_messages(
 }
 
 /// Parameters of the listing of messages. All conditions hold together.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the documentation of what `ListQuery` reads")]
 pub(super) struct MessageListParams {

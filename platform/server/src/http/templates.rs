@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use wotp_core::app::NewTemplate;
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::template::CustomTemplate;
@@ -92,7 +92,7 @@ pub(super) struct Preview {
 }
 
 /// Which texts to withdraw.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WithdrawParams {

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use wotp_core::app::{ApiCaller, StartVerification};
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::code::CodeKind;
@@ -448,7 +448,7 @@ pub(super) async fn list_verifications(
 }
 
 /// Parameters of the listing of verifications. All conditions hold together.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the documentation of what `ListQuery` reads")]
 pub(super) struct VerificationListParams {
