@@ -1,0 +1,134 @@
+//! kill -9 at random moments under load: nothing accepted is lost, nothing is approved twice.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::process::{Server, Tenant, create_tenant};
+
+/// Kills in a row; `CRASH_ROUNDS=100` for the long run.
+fn rounds() -> u32 {
+    std::env::var("CRASH_ROUNDS").ok().map_or(5, |text| text.parse().expect("CRASH_ROUNDS is a number"))
+}
+
+const CALLERS: usize = 8;
+
+/// What callers were told, over all rounds.
+#[derive(Default)]
+struct Told {
+    /// Number by verification, for each 201.
+    accepted: HashMap<String, String>,
+    /// Verifications with a reply `valid: true`.
+    approved: HashSet<String>,
+    /// Verifications whose check was sent and whose reply was lost: either may be.
+    in_doubt: HashSet<String>,
+}
+
+fn random(below: u64) -> u64 {
+    RandomState::new().hash_one(0) % below
+}
+
+/// Starts, waits for the code, checks it, until the server is gone.
+fn call(server: &Server, tenant: &Tenant, numbers: &AtomicU64, accepted: &AtomicU64, told: &Mutex<Told>) {
+    loop {
+        // Nothing leaves the console channel; the numbers only have to be valid and distinct.
+        let to = format!("+1212{:07}", 2_000_000 + numbers.fetch_add(1, Ordering::Relaxed));
+        let Some((status, reply)) = server.request(&tenant.live_key, "POST", "/v1/verifications", Some(json!({ "to": to }))) else { return };
+        assert_eq!(status, 201, "{reply}");
+        let id = reply["id"].as_str().expect("an id").to_owned();
+        told.lock().unwrap().accepted.insert(id.clone(), to.clone());
+        accepted.fetch_add(1, Ordering::Relaxed);
+        let Some(code) = server.code_for(&to) else { return };
+        told.lock().unwrap().in_doubt.insert(id.clone());
+        let Some((status, reply)) = check(server, tenant, &id, &code) else { return };
+        assert_eq!((status, &reply["valid"]), (200, &Value::Bool(true)), "{reply}");
+        let mut told = told.lock().unwrap();
+        told.in_doubt.remove(&id);
+        assert!(told.approved.insert(id));
+    }
+}
+
+fn check(server: &Server, tenant: &Tenant, id: &str, code: &str) -> Option<(u16, Value)> {
+    server.request(&tenant.live_key, "POST", &format!("/v1/verifications/{id}/check"), Some(json!({ "code": code })))
+}
+
+/// Every verification that is stored.
+fn stored(server: &Server, tenant: &Tenant) -> HashMap<String, Value> {
+    let mut all = HashMap::new();
+    let mut cursor = String::new();
+    loop {
+        let (status, page) = server.request(&tenant.live_key, "GET", &format!("/v1/verifications?limit=100{cursor}"), None).expect("a page");
+        assert_eq!(status, 200, "{page}");
+        for verification in page["data"].as_array().expect("a list") {
+            all.insert(verification["id"].as_str().expect("an id").to_owned(), verification.clone());
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn killed_at_random_moments_under_load_it_loses_nothing_and_approves_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = create_tenant(folder.path(), "unlimited");
+    let (numbers, told) = (AtomicU64::new(0), Mutex::new(Told::default()));
+    let mut codes: HashMap<String, Vec<String>> = HashMap::new();
+    for round in 0..rounds() {
+        let mut server = Server::start(folder.path());
+        let (accepted, enough) = (AtomicU64::new(0), 1 + random(60));
+        std::thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                scope.spawn(|| call(&server, &tenant, &numbers, &accepted, &told));
+            }
+            // By its pid, since the callers hold the server meanwhile.
+            let pid = server.pid().to_string();
+            while accepted.load(Ordering::Relaxed) < enough {
+                std::thread::yield_now();
+            }
+            for _ in 0..random(200_000) {
+                std::hint::spin_loop();
+            }
+            let killed = std::process::Command::new("kill").args(["-9", &pid]).status().expect("kill runs");
+            assert!(killed.success(), "round {round}");
+        });
+        server.kill();
+        for (to, printed) in server.codes() {
+            codes.entry(to).or_default().extend(printed);
+        }
+    }
+
+    let told = told.into_inner().unwrap();
+    let server = Server::start(folder.path());
+    // Whatever the last kill left undelivered comes out now.
+    for (id, to) in &told.accepted {
+        if !codes.contains_key(to) {
+            let code = server.code_for(to).unwrap_or_else(|| panic!("{id} was accepted and never delivered"));
+            codes.entry(to.clone()).or_default().push(code);
+        }
+    }
+    for (to, printed) in &codes {
+        assert!(printed.windows(2).all(|pair| pair[0] == pair[1]), "a retry to {to} carried another code");
+    }
+    let stored = stored(&server, &tenant);
+    for (id, to) in &told.accepted {
+        assert!(stored.contains_key(id), "{id} was accepted and is not stored");
+        let code = &codes[to][0];
+        let (_, reply) = check(&server, &tenant, id, code).expect("a reply");
+        let valid = reply["valid"] == Value::Bool(true);
+        if told.approved.contains(id) {
+            assert!(!valid && reply["status"] == "approved", "{id} was approved twice: {reply}");
+        } else if !told.in_doubt.contains(id) {
+            assert!(valid, "{id} was delivered and its code is not right: {reply}");
+        }
+    }
+    let (_, usage) = server.request(&tenant.live_key, "GET", "/v1/usage", None).expect("usage");
+    assert_eq!(usage["verifications"]["month"]["used"], json!(stored.len()), "usage is not what was admitted");
+    drop(server);
+    let verified = crate::process::wotp(&["doctor", "--data", folder.path().to_str().unwrap()]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
