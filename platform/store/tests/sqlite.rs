@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::id::{TenantId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Resource, Window};
 use wotp_core::domain::verification::Verification;
@@ -358,15 +358,14 @@ async fn the_log_does_not_grow_without_end() {
     let home = Home::new();
     let store = Arc::new(home.open());
     let tenant = tenant();
+    let one = a_verification(tenant, TO, noon());
     let mut longest = 0;
     for _ in 0..8 {
         let mut calls = JoinSet::new();
         for n in 0..1000 {
-            let store = Arc::clone(&store);
-            calls.spawn(async move {
-                let new = admission(a_verification(tenant, TO, seconds(n)));
-                store.tenant(tenant).admit(new).await.unwrap();
-            });
+            let id = VerificationId::new(seconds(n), entropy());
+            let (store, new) = (Arc::clone(&store), admission(Verification { id, ..one.clone() }));
+            calls.spawn(async move { store.tenant(tenant).admit(new).await.unwrap() });
         }
         calls.join_all().await;
         longest = longest.max(store.stats().await.unwrap().log_size_bytes);

@@ -21,6 +21,9 @@ const PAGE_SIZE: u32 = 4096;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS: usize = 64;
+/// Memory for pages of each connection that reads: the upper levels of the indexes. There are
+/// several, every write of the writer empties them, and the system's own page cache is behind them.
+const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
 /// After a crash, files up to this size are checked whole: 64 MB take about 100 ms. Larger ones
 /// would delay the start, and the log protects them as well; `wotp doctor` checks any size.
 const CHECKED_SIZE_BYTES: u64 = 64 << 20;
@@ -30,7 +33,7 @@ const CHECKED_SIZE_BYTES: u64 = 64 << 20;
 pub struct OpenOptions {
     /// Whether to create the file when there is none.
     pub create: bool,
-    /// Memory for pages, per connection, in bytes. It is taken as it is needed.
+    /// Memory for pages of the connection that writes, in bytes. It is taken as it is needed.
     pub cache_size_bytes: u32,
     /// Most that the file may grow to, in bytes; the store answers that it is full before that.
     pub max_size_bytes: Option<u64>,
@@ -130,7 +133,7 @@ pub(super) fn connect(path: &Path, options: &OpenOptions) -> Result<Connection, 
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        configure(&connection, options)?;
+        configure(&connection, options.cache_size_bytes)?;
         // Every commit is flushed: what was answered survives a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Nothing here refers to anything by foreign key.
@@ -141,19 +144,19 @@ pub(super) fn connect(path: &Path, options: &OpenOptions) -> Result<Connection, 
 }
 
 /// A connection that only reads.
-pub(super) fn connect_to_read(path: &Path, options: &OpenOptions) -> rusqlite::Result<Connection> {
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    configure(&connection, options)?;
+    configure(&connection, READER_CACHE_SIZE_BYTES)?;
     Ok(connection)
 }
 
-fn configure(connection: &Connection, options: &OpenOptions) -> rusqlite::Result<()> {
+fn configure(connection: &Connection, cache_size_bytes: u32) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Negative means kibibytes.
-    connection.pragma_update(None, "cache_size", -i64::from(options.cache_size_bytes / 1024))?;
+    connection.pragma_update(None, "cache_size", -i64::from(cache_size_bytes / 1024))?;
     Ok(())
 }
 
