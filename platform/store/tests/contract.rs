@@ -1,6 +1,7 @@
 //! Every promise of every port, on each implementation.
 
 #![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 use std::sync::Arc;
 

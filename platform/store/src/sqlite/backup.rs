@@ -13,7 +13,7 @@ use super::SqliteStore;
 use super::fault::Fault;
 use super::read;
 use super::record::Record as _;
-use super::schema::{self, OpenError, OpenOptions};
+use super::schema::{self, OpenError};
 
 /// Pages copied between two reports of progress: 4 MB.
 const STEP_PAGES: i32 = 1024;
@@ -110,8 +110,7 @@ fn copy(from: &Path, to: &Path, mut progress: impl FnMut(Progress)) -> Result<()
     }
     let read = |error| OpenError::of(from, error);
     let write = |error| OpenError::of(to, error);
-    let options = OpenOptions::default();
-    let source = schema::connect_to_read(from, &options).map_err(read)?;
+    let source = schema::connect_to_read(from).map_err(read)?;
     schema::version(from, &source)?;
     // Codes and addresses are sealed in it, but it is nobody else's business all the same.
     create_private(to).map_err(|source| BackupError::Write { path: to.to_owned(), source })?;
@@ -160,8 +159,7 @@ pub fn verify(path: &Path) -> Result<usize, OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing(path.to_owned()));
     }
-    let connection =
-        schema::connect_to_read(path, &OpenOptions::default()).map_err(|error| OpenError::of(path, error))?;
+    let connection = schema::connect_to_read(path).map_err(|error| OpenError::of(path, error))?;
     let version = schema::version(path, &connection)?;
     if version == 0 {
         return Err(OpenError::Damaged { path: path.to_owned(), detail: "it is empty".to_owned() });

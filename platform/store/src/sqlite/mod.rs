@@ -46,7 +46,7 @@ impl SqliteStore {
         let mut connection = schema::open(&path, &options)?;
         let log = LogKeeper::start(&mut connection, &path, &options)?;
         let writer = Writer::start(connection, log).map_err(|source| OpenError::Thread { source })?;
-        let readers = Arc::new(Readers::new(path.clone(), options));
+        let readers = Arc::new(Readers::new(path.clone()));
         Ok(Self { path, readers, writer })
     }
 

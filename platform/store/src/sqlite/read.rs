@@ -18,7 +18,7 @@ use wotp_core::ports::{DueItem, Filter, Page, StoreError};
 
 use super::fault::Fault;
 use super::record::{Record, mode_number, status_number};
-use super::schema::{self, OpenOptions};
+use super::schema;
 
 /// Connections that are kept open while nobody reads.
 const IDLE_MAX: usize = 8;
@@ -26,13 +26,12 @@ const IDLE_MAX: usize = 8;
 /// A pool of connections that only read. It grows to as many as read at once.
 pub(super) struct Readers {
     path: PathBuf,
-    options: OpenOptions,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, options: OpenOptions) -> Self {
-        Self { path, options, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, idle: Mutex::new(Vec::new()) }
     }
 
     /// Reads on this thread: for one row or a few.
@@ -40,7 +39,7 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => schema::connect_to_read(&self.path, &self.options).map_err(Fault::from)?,
+            None => schema::connect_to_read(&self.path).map_err(Fault::from)?,
         };
         let found = read(&connection)?;
         // One that failed is not kept: it may be the connection that is broken.

@@ -54,7 +54,7 @@ macro_rules! statements {
             find: concat!("SELECT doc FROM ", $table, " WHERE tenant = ? AND id = ?"),
             delete: concat!("DELETE FROM ", $table, " WHERE tenant = ? AND id = ? RETURNING idempotency"),
             due: concat!("SELECT wake_at, tenant, id FROM ", $table, " WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"),
-            leased: concat!("SELECT tenant, id, doc FROM ", $table, " WHERE wake_at <= ? AND leased = 1 LIMIT ?"),
+            leased: concat!("SELECT tenant, doc FROM ", $table, " WHERE wake_at <= ? AND leased = 1 LIMIT ?"),
             list: concat!("SELECT doc FROM ", $table, " INDEXED BY ", $table, "_id WHERE tenant = :tenant"),
             list_by_address: concat!(
                 "SELECT doc FROM ",
@@ -272,4 +272,49 @@ pub(super) fn delete<R: Record>(connection: &Connection, tenant: TenantId, id: [
 fn forget_key(connection: &Connection, tenant: &[u8; 16], key: &[u8; 32]) -> Result<(), Fault> {
     connection.prepare_cached("DELETE FROM idempotency WHERE tenant = ? AND key = ?")?.execute(params![tenant, key])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::sqlite::schema::{OpenOptions, open};
+
+    /// How SQLite would run a statement, in its words.
+    fn plan(connection: &Connection, sql: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        let mut plan = String::new();
+        while let Some(row) = rows.next().unwrap() {
+            plan.push_str(&row.get::<_, String>("detail").unwrap());
+            plan.push('\n');
+        }
+        plan
+    }
+
+    fn assert_searched<R: Record>(connection: &Connection, table: &str) {
+        let by = |index: &str| format!("SEARCH {table} USING INDEX {table}_{index} ");
+        for (sql, expected) in [
+            (R::SQL.replace.to_owned(), by("id")),
+            (R::SQL.find.to_owned(), by("id")),
+            (R::SQL.delete.to_owned(), by("id")),
+            (R::SQL.due.to_owned(), by("wake")),
+            (R::SQL.leased.to_owned(), by("wake")),
+            (format!("{} AND id < :after ORDER BY id DESC", R::SQL.list), by("id")),
+            (format!("{} AND id < :after ORDER BY id DESC", R::SQL.list_by_address), by("address")),
+        ] {
+            let plan = plan(connection, &sql);
+            assert!(plan.starts_with(&expected), "{sql}\n{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+        }
+    }
+
+    #[test]
+    fn no_statement_reads_a_whole_table_or_sorts_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let connection = open(&folder.path().join("wotp.db"), &OpenOptions::default()).unwrap();
+        assert_searched::<Verification>(&connection, "verification");
+        assert_searched::<Message>(&connection, "message");
+    }
 }

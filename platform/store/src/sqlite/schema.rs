@@ -21,6 +21,9 @@ const PAGE_SIZE: u32 = 4096;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS: usize = 64;
+/// Memory for pages of each connection that reads: the upper levels of the indexes. There are
+/// several, every write of the writer empties them, and the system's own page cache is behind them.
+const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
 /// After a crash, files up to this size are checked whole: 64 MB take about 100 ms. Larger ones
 /// would delay the start, and the log protects them as well; `wotp doctor` checks any size.
 const CHECKED_SIZE_BYTES: u64 = 64 << 20;
@@ -30,7 +33,7 @@ const CHECKED_SIZE_BYTES: u64 = 64 << 20;
 pub struct OpenOptions {
     /// Whether to create the file when there is none.
     pub create: bool,
-    /// Memory for pages, per connection, in bytes. It is taken as it is needed.
+    /// Memory for pages of the connection that writes, in bytes. It is taken as it is needed.
     pub cache_size_bytes: u32,
     /// Most that the file may grow to, in bytes; the store answers that it is full before that.
     pub max_size_bytes: Option<u64>,
@@ -130,7 +133,7 @@ pub(super) fn connect(path: &Path, options: &OpenOptions) -> Result<Connection, 
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        configure(&connection, options)?;
+        configure(&connection, options.cache_size_bytes)?;
         // Every commit is flushed: what was answered survives a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Nothing here refers to anything by foreign key.
@@ -141,19 +144,19 @@ pub(super) fn connect(path: &Path, options: &OpenOptions) -> Result<Connection, 
 }
 
 /// A connection that only reads.
-pub(super) fn connect_to_read(path: &Path, options: &OpenOptions) -> rusqlite::Result<Connection> {
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    configure(&connection, options)?;
+    configure(&connection, READER_CACHE_SIZE_BYTES)?;
     Ok(connection)
 }
 
-fn configure(connection: &Connection, options: &OpenOptions) -> rusqlite::Result<()> {
+fn configure(connection: &Connection, cache_size_bytes: u32) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Negative means kibibytes.
-    connection.pragma_update(None, "cache_size", -i64::from(options.cache_size_bytes / 1024))?;
+    connection.pragma_update(None, "cache_size", -i64::from(cache_size_bytes / 1024))?;
     Ok(())
 }
 
@@ -247,4 +250,107 @@ pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::types::ValueRef;
+    use tempfile::TempDir;
+    use wotp_core::domain::Timestamp;
+    use wotp_core::domain::mode::Mode;
+    use wotp_core::ports::{Filter, Store as _};
+    use wotp_core::testing::builders::{
+        a_message, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, message_admission,
+        noon,
+    };
+
+    use super::*;
+    use crate::sqlite::SqliteStore;
+
+    /// What a store of each version held, written by the program of that time: `FIXTURES[n]` goes into
+    /// a file of version `n + 1`. A migration that comes without one does not compile.
+    const FIXTURES: [&str; VERSION] = [include_str!("migrations/0001.fixture.sql")];
+
+    fn written_by(version: usize, folder: &TempDir) -> PathBuf {
+        let path = folder.path().join(format!("version-{version}.db"));
+        let mut connection = connect(&path, &OpenOptions::default()).unwrap();
+        migrate(&path, &mut connection, version).unwrap();
+        connection.execute_batch(FIXTURES[version - 1]).unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_file_of_every_version_is_brought_up_to_date_and_keeps_what_it_holds() {
+        let folder = TempDir::new().unwrap();
+        for version in 1..=VERSION {
+            let store = SqliteStore::open(written_by(version, &folder), OpenOptions::default()).unwrap();
+            let stats = store.stats().await.unwrap();
+            assert_eq!((stats.schema_version, stats.tenants, stats.idempotency_keys), (VERSION, 1, 1));
+            let tenant = store.tenants().await.unwrap().remove(0);
+            let door = store.tenant(tenant.id);
+            assert_eq!(door.services().await.unwrap().len(), 1);
+            assert_eq!(door.keys().await.unwrap().len(), 1);
+            let verification = door.verifications(&Filter::default(), None, 9).await.unwrap().items.remove(0);
+            let address = verification.address.as_ref().map(|address| address.index);
+            let same = door.verifications(&Filter { address, ..Filter::default() }, None, 9).await.unwrap();
+            assert_eq!(same.items, [verification]);
+            assert_eq!(door.messages(&Filter::default(), None, 9).await.unwrap().items.len(), 1);
+            assert_eq!(store.due(Timestamp::MAX, 9).await.unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_new_file_and_one_that_grew_up_have_the_same_schema() {
+        let folder = TempDir::new().unwrap();
+        let schema = |path: &Path| {
+            let connection = open(path, &OpenOptions::default()).unwrap();
+            let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.collect::<Result<Vec<(String, Option<String>)>, _>>().unwrap()
+        };
+        let new = schema(&folder.path().join("new.db"));
+        for version in 1..=VERSION {
+            assert_eq!(schema(&written_by(version, &folder)), new);
+        }
+    }
+
+    /// Prints a fixture for the newest version: run it once when a migration is added, and NEVER
+    /// replace the fixture of a version that was released.
+    ///
+    /// `cargo test -p wotp-store -- --ignored --nocapture print_a_fixture`
+    #[tokio::test]
+    #[ignore = "a tool, not a test"]
+    async fn print_a_fixture() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let store = SqliteStore::open(&path, OpenOptions::default()).unwrap();
+        let tenant = a_tenant();
+        let key = a_stored_key(tenant.id, Mode::Live);
+        store.create_tenant(&tenant, &a_service(&tenant), &[key]).await.unwrap();
+        let door = store.tenant(tenant.id);
+        let mut verification = admission(a_verification(tenant.id, "+12025550123", noon()));
+        verification.idempotency = Some(an_idempotency(1, 1, noon()));
+        door.admit(verification).await.unwrap();
+        door.admit_message(message_admission(a_message(tenant.id, "+12025550123", noon()))).await.unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for table in ["tenant", "service", "api_key", "verification", "message", "usage", "idempotency"] {
+            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_names().collect::<Vec<_>>().join(", ");
+            let width = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let values: Vec<String> = (0..width)
+                    .map(|column| match row.get_ref(column).unwrap() {
+                        ValueRef::Null => "NULL".to_owned(),
+                        ValueRef::Integer(number) => number.to_string(),
+                        ValueRef::Blob(bytes) => {
+                            format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                        }
+                        other => format!("'{}'", other.as_str().unwrap().replace('\'', "''")),
+                    })
+                    .collect();
+                println!("INSERT INTO {table} ({columns}) VALUES ({});", values.join(", "));
+            }
+        }
+    }
 }

@@ -42,19 +42,29 @@ async fn recover_kind<R: Record>(writer: &Writer, now: Timestamp) -> Result<usiz
 fn free<R: Record>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> {
     let until = now.saturating_add(HOLDS_END_WITHIN).unwrap_or(Timestamp::MAX).as_microsecond();
     let mut statement = work.connection.prepare_cached(R::SQL.leased)?;
+    // Read whole before anything is written: the index that is walked changes with each write.
     let held = statement
         .query_map(params![until, i64::try_from(BATCH).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(2)?))
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
+    let mut freed = 0;
     for (tenant, doc) in &held {
-        let mut record: R = serde_json::from_str(doc)?;
+        let mut record: R = match serde_json::from_str(doc) {
+            Ok(record) => record,
+            Err(error) => {
+                // One broken document must not keep the others, and the server, from starting.
+                tracing::error!(%error, "a record that was held cannot be read; it stays held");
+                continue;
+            }
+        };
         let expected = *record.version_mut();
         record.dispatch_mut().release(now);
         *record.version_mut() = expected.saturating_add(1);
-        Columns::of(TenantId::from_bytes(*tenant), &mut record)?.replace::<R>(work.connection, expected)?;
+        let columns = Columns::of(TenantId::from_bytes(*tenant), &mut record)?;
+        freed += usize::from(columns.replace::<R>(work.connection, expected)?);
     }
-    Ok(held.len())
+    Ok(freed)
 }
 
 /// Forgets idempotency keys that expired and counts of long ago; says how many.

@@ -4,6 +4,7 @@
 //! true. A count that a hundred commands of one group change is written once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use wotp_core::domain::Timestamp;
@@ -70,11 +71,13 @@ pub(super) fn stored(
 
 impl UsageCounts {
     fn count(&mut self, connection: &Connection, key: Key) -> Result<&mut Count, Fault> {
-        if !self.counts.contains_key(&key) {
-            let usage = stored(connection, key.0, key.1, key.2, key.3)?;
-            self.counts.insert(key, Count { usage, changed: false });
+        match self.counts.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let usage = stored(connection, key.0, key.1, key.2, key.3)?;
+                Ok(unknown.insert(Count { usage, changed: false }))
+            }
         }
-        Ok(self.counts.get_mut(&key).expect("it was just put there"))
     }
 
     /// What was used in one window, commands of this group included.
