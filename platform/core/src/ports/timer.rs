@@ -8,5 +8,5 @@ use jiff::SignedDuration;
 #[async_trait]
 pub trait Timer: Send + Sync {
     /// Runs `work` for at most `limit`; says whether it finished. What did not finish is dropped.
-    async fn within(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>) -> bool;
+    async fn within<'a>(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + 'a>>) -> bool;
 }

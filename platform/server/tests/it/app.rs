@@ -1,0 +1,302 @@
+//! The whole platform in one process, with its time, channels and queue in a test's hands.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Method;
+use jiff::SignedDuration;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wotp_core::app::{App, Delivered, NewKeySettings, Ports, Swept};
+use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::plan::Catalogue;
+use wotp_core::domain::vault::{MasterKey, Vault};
+use wotp_core::ports::{Channel, Job};
+use wotp_core::testing::{ManualClock, SeededEntropy};
+use wotp_server::http::{HttpSettings, router};
+use wotp_store::limiter::MemoryLimiter;
+use wotp_store::queue::{MemoryBackend, MemoryQueue};
+use wotp_store::sqlite::{OpenOptions, SqliteStore};
+
+use crate::client::Request;
+use crate::outbox::{ManualTimer, Outbox};
+
+/// When every test begins, if it does not say otherwise.
+pub const NOON: &str = "2026-11-22T12:00:00Z";
+/// A number that is nobody's and behaves like anybody's.
+pub const NUMBER: &str = "+12025550123";
+
+/// The `n`th of many numbers that are nobody's, none of them a sandbox number.
+pub fn number(n: usize) -> String {
+    assert!(n < 900, "the range reserved for fiction has no more numbers");
+    format!("+447700900{:03}", n + 100)
+}
+
+pub fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+pub fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+/// A code of the same length that is not the right one.
+pub fn wrong(code: &str) -> String {
+    let first = if code.starts_with('7') { '4' } else { '7' };
+    format!("{first}{}", &code[1..])
+}
+
+/// What a test wants to be different.
+pub struct Setup {
+    plans: Catalogue,
+    starts_at: &'static str,
+    http: HttpSettings,
+    queue_size: usize,
+}
+
+impl Setup {
+    /// Plans in the format of `billing/plans.toml`; the first one is what tenants get.
+    pub fn plan(mut self, limits: &str) -> Self {
+        let catalogue = format!("[plans.custom]\nname = 'Custom'\n{limits}\n");
+        self.plans = Catalogue::parse(&catalogue).expect("a test writes a plan that holds");
+        self
+    }
+
+    pub fn starts_at(mut self, moment: &'static str) -> Self {
+        self.starts_at = moment;
+        self
+    }
+
+    pub fn http(mut self, change: impl FnOnce(&mut HttpSettings)) -> Self {
+        change(&mut self.http);
+        self
+    }
+
+    /// How many rings wait at most.
+    pub fn queue_size(mut self, rings: usize) -> Self {
+        self.queue_size = rings;
+        self
+    }
+
+    pub fn start(self) -> TestApp {
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = SqliteStore::open(folder.path().join("wotp.db"), OpenOptions::default()).expect("a new store");
+        let (queue, backend) = MemoryQueue::new(self.queue_size);
+        let clock = Arc::new(ManualClock::at(self.starts_at));
+        let timer = Arc::new(ManualTimer::new(Arc::clone(&clock)));
+        let channel = |name, reaches| Arc::new(Outbox::new(name, reaches, Arc::clone(&timer)));
+        let outbox = channel("outbox", &[AddressKind::Phone, AddressKind::Email]);
+        let spare = channel("spare", &[AddressKind::Phone]);
+        let master = MasterKey { id: 1, bytes: [42; 32].into() };
+        let app = Arc::new(App::new(Ports {
+            store: Arc::new(store),
+            queue: Arc::new(queue),
+            limiter: Arc::new(MemoryLimiter::new()),
+            channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
+            vault: Vault::new(&[master]).expect("there is a master key"),
+            plans: self.plans,
+            clock: Arc::clone(&clock) as Arc<_>,
+            entropy: Arc::new(SeededEntropy::new(7)),
+            timer: Arc::clone(&timer) as Arc<_>,
+        }));
+        let ready = Arc::clone(&self.http.ready);
+        let router = router(Arc::clone(&app), self.http);
+        TestApp { app, router, clock, outbox, spare, ready, backend: Mutex::new(Some(backend)), folder }
+    }
+}
+
+/// The whole platform. Dropped with jobs still queued, it fails.
+pub struct TestApp {
+    pub app: Arc<App>,
+    router: Router,
+    pub clock: Arc<ManualClock>,
+    /// The first channel: phones and email.
+    pub outbox: Arc<Outbox>,
+    /// The second channel: phones only.
+    pub spare: Arc<Outbox>,
+    /// False while draining.
+    pub ready: Arc<AtomicBool>,
+    backend: Mutex<Option<MemoryBackend>>,
+    folder: TempDir,
+}
+
+/// A tenant as `wotp tenant create` prints it.
+pub struct TestTenant {
+    pub id: TenantId,
+    pub service: ServiceId,
+    pub live: String,
+    pub test: String,
+}
+
+impl TestApp {
+    /// Something other than the usual.
+    pub fn with() -> Setup {
+        let http = HttpSettings {
+            trusted_proxies: Vec::new(),
+            request_timeout: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+            per_ip: None,
+            ready: Arc::new(AtomicBool::new(true)),
+            metrics: recorder(),
+        };
+        Setup { plans: Catalogue::built_in(), starts_at: NOON, http, queue_size: 4096 }
+    }
+
+    /// The usual: the built-in plans, no limit per IP address.
+    pub fn start() -> Self {
+        Self::with().start()
+    }
+
+    /// The usual, and a tenant without limits.
+    pub async fn start_with_tenant() -> (Self, TestTenant) {
+        let app = Self::start();
+        let tenant = app.tenant("Acme").await;
+        (app, tenant)
+    }
+
+    /// A tenant of the plan `custom` if there is one, else without limits.
+    pub async fn tenant(&self, name: &str) -> TestTenant {
+        let plan = if self.app.ports().plans.find("custom").is_some() { "custom" } else { "unlimited" };
+        self.tenant_on(name, plan).await
+    }
+
+    pub async fn tenant_on(&self, name: &str, plan: &str) -> TestTenant {
+        let new = self.app.create_tenant(name, plan).await.expect("a new tenant");
+        TestTenant {
+            id: new.tenant.id,
+            service: new.service.id,
+            live: new.live_key.reveal().to_owned(),
+            test: new.test_key.reveal().to_owned(),
+        }
+    }
+
+    /// Another key of a tenant: every scope, live, unless `change` says otherwise.
+    pub async fn key(&self, tenant: &TestTenant, change: impl FnOnce(&mut NewKeySettings)) -> String {
+        let mut settings = NewKeySettings::named("another key", Mode::Live);
+        settings.scopes = Scope::ALL.iter().copied().collect();
+        change(&mut settings);
+        let key = self.app.issue_key(tenant.id, settings).await.expect("a new key");
+        key.secret.reveal().to_owned()
+    }
+
+    pub fn request(&self, method: Method, path: impl Into<String>) -> Request {
+        Request::new(self.router.clone(), method, path)
+    }
+
+    pub fn get(&self, path: impl Into<String>) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    pub fn post(&self, path: impl Into<String>) -> Request {
+        self.request(Method::POST, path)
+    }
+
+    /// `POST /v1/verifications`.
+    pub fn starting(&self, key: &str, body: Value) -> Request {
+        self.post("/v1/verifications").key(key).json(body)
+    }
+
+    /// A verification of `to`, started and delivered: its body, and the code that went out.
+    pub async fn started(&self, key: &str, to: &str) -> (Value, String) {
+        self.started_as(key, json!({ "to": to })).await
+    }
+
+    /// As [`started`](Self::started), from a whole body.
+    pub async fn started_as(&self, key: &str, body: Value) -> (Value, String) {
+        let verification = self.starting(key, body).await.expect(201);
+        self.run_jobs().await;
+        let code = match verification["test_code"].as_str() {
+            Some(code) => code.to_owned(),
+            None => self.outbox.last().code,
+        };
+        (verification, code)
+    }
+
+    /// `POST /v1/verifications/{id}/check`.
+    pub fn checking(&self, key: &str, verification: &Value, code: &str) -> Request {
+        self.post(format!("{}/check", path(verification))).key(key).json(json!({ "code": code }))
+    }
+
+    /// `GET /v1/verifications/{id}`.
+    pub async fn read(&self, key: &str, verification: &Value) -> Value {
+        self.get(path(verification)).key(key).await.expect(200)
+    }
+
+    /// Changes the tenant's first service.
+    pub async fn change_service(&self, tenant: &TestTenant, change: Value) {
+        self.request(Method::PATCH, format!("/v1/services/{}", tenant.service))
+            .key(&tenant.live)
+            .json(change)
+            .await
+            .expect(200);
+    }
+
+    /// What was used today of a resource, as in `verifications`.
+    pub async fn used_today(&self, key: &str, resource: &str) -> u64 {
+        let usage = self.get("/v1/usage").key(key).await.expect(200);
+        usage[resource]["day"]["used"].as_u64().expect("a count")
+    }
+
+    /// The next job, if one waits.
+    pub fn next_job(&self) -> Option<Job> {
+        self.backend.lock().unwrap().as_mut()?.try_next()
+    }
+
+    /// Forgets every job, as a queue that is flushed does; says how many.
+    pub fn lose_jobs(&self) -> usize {
+        std::iter::from_fn(|| self.next_job()).count()
+    }
+
+    /// Nobody answers the doorbell any more.
+    pub fn stop_workers(&self) {
+        *self.backend.lock().unwrap() = None;
+    }
+
+    /// Does jobs until none waits.
+    pub async fn run_jobs(&self) -> Vec<Delivered> {
+        let mut done = Vec::new();
+        while let Some(job) = self.next_job() {
+            done.push(self.app.deliver(job).await.expect("a job is done"));
+        }
+        done
+    }
+
+    /// One sweep.
+    pub async fn sweep(&self) -> Swept {
+        self.app.sweep(500).await.expect("a sweep")
+    }
+
+    /// Where the store's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let waiting = self.app.ports().queue.depth();
+        if !std::thread::panicking() {
+            assert_eq!(waiting, 0, "a test ends with its jobs done");
+        }
+    }
+}
+
+/// `/v1/verifications/{id}` of a verification.
+pub fn path(verification: &Value) -> String {
+    format!("/v1/verifications/{}", id(verification))
+}
+
+pub fn id(of: &Value) -> &str {
+    of["id"].as_str().expect("it has an id")
+}
+
+fn recorder() -> PrometheusHandle {
+    PrometheusBuilder::new().build_recorder().handle()
+}

@@ -1,0 +1,143 @@
+//! Requests as a client writes them, and replies as it sees them.
+
+use std::future::{Future, IntoFuture};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+/// One request. Await it to send it.
+#[derive(Clone)]
+pub struct Request {
+    router: Router,
+    method: Method,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    ip: IpAddr,
+}
+
+impl Request {
+    pub fn new(router: Router, method: Method, path: impl Into<String>) -> Self {
+        let ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+        Self { router, method, path: path.into(), headers: Vec::new(), body: Vec::new(), ip }
+    }
+
+    pub fn key(self, key: &str) -> Self {
+        self.header("authorization", &format!("Bearer {key}"))
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn json(self, body: Value) -> Self {
+        self.header("content-type", "application/json").bytes(body.to_string())
+    }
+
+    pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub fn from_ip(mut self, ip: &str) -> Self {
+        self.ip = ip.parse().expect("a test names an IP address");
+        self
+    }
+
+    async fn send(self) -> Reply {
+        let mut request = http::Request::builder().method(self.method.clone()).uri(&self.path);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(Body::from(self.body)).expect("a test writes a request that can be sent");
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.ip, 40_000)));
+        let response = self.router.oneshot(request).await.expect("a router always replies");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the reply arrives whole").to_bytes();
+        let text = String::from_utf8(body.to_vec()).expect("replies are UTF-8");
+        let asked = format!("{} {}", self.method, self.path);
+        Reply { asked, status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+}
+
+impl IntoFuture for Request {
+    type Output = Reply;
+    type IntoFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// Sends all of them at the same time.
+pub async fn race(requests: impl IntoIterator<Item = Request>) -> Vec<Reply> {
+    let mut racing: JoinSet<Reply> = requests.into_iter().map(IntoFuture::into_future).collect();
+    let mut replies = Vec::new();
+    while let Some(reply) = racing.join_next().await {
+        replies.push(reply.expect("a request does not panic"));
+    }
+    replies
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    asked: String,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    /// The body, when the status is this one.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{} answered {}", self.asked, self.text);
+        self.json()
+    }
+
+    /// The problem, when it is this one.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(body["code"], code, "{} answered {}", self.asked, self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(body["status"], status);
+        assert_eq!(body["request_id"], self.header("x-request-id"), "a problem names its request");
+        body
+    }
+
+    /// The fields that a refusal names.
+    #[track_caller]
+    pub fn wrong_fields(&self) -> Vec<String> {
+        let body = self.problem(422, "invalid_request");
+        let errors = body["errors"].as_array().expect("a refusal names fields");
+        errors.iter().map(|error| error["field"].as_str().expect("a field has a name").to_owned()).collect()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        if self.text.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{} answered no JSON: {}", self.asked, self.text))
+    }
+
+    /// A header's value; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().expect("headers are ASCII")).unwrap_or_default()
+    }
+
+    pub fn retry_after(&self) -> u64 {
+        self.header("retry-after").parse().expect("`Retry-After` is a number of seconds")
+    }
+}

@@ -1,0 +1,252 @@
+//! Who may do what: a walk over every operation that the document has.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use wotp_core::domain::api_key::Scope;
+
+use crate::app::{NUMBER, TestApp, TestTenant, id, number, seconds};
+use crate::client::{Reply, Request};
+
+/// What an operation is to somebody else's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// For everybody, without a key.
+    Public,
+    /// About one thing, named in the path: somebody else's is not found.
+    OneThing,
+    /// About the caller's own things only: somebody else's do not show.
+    Own,
+    /// Takes a service in its body: somebody else's is not found.
+    NamesService,
+    /// Takes an address: somebody else's verifications of it do not exist.
+    NamesAddress,
+}
+
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    scope: Option<Scope>,
+    reach: Reach,
+}
+
+const fn op(method: &'static str, path: &'static str, scope: Scope, reach: Reach) -> Operation {
+    Operation { method, path, scope: Some(scope), reach }
+}
+
+const fn public(path: &'static str) -> Operation {
+    Operation { method: "get", path, scope: None, reach: Reach::Public }
+}
+
+/// Every operation. One that the document has and this table has not fails the test.
+const OPERATIONS: &[Operation] = &[
+    op("post", "/v1/verifications", Scope::VerificationsWrite, Reach::NamesService),
+    op("get", "/v1/verifications", Scope::VerificationsRead, Reach::Own),
+    op("post", "/v1/verifications/check", Scope::VerificationsWrite, Reach::NamesAddress),
+    op("get", "/v1/verifications/{id}", Scope::VerificationsRead, Reach::OneThing),
+    op("post", "/v1/verifications/{id}/check", Scope::VerificationsWrite, Reach::OneThing),
+    op("post", "/v1/verifications/{id}/resend", Scope::VerificationsWrite, Reach::OneThing),
+    op("post", "/v1/verifications/{id}/cancel", Scope::VerificationsWrite, Reach::OneThing),
+    op("post", "/v1/messages", Scope::MessagesWrite, Reach::NamesService),
+    op("get", "/v1/messages", Scope::MessagesRead, Reach::Own),
+    op("get", "/v1/messages/{id}", Scope::MessagesRead, Reach::OneThing),
+    op("get", "/v1/services", Scope::ServicesRead, Reach::Own),
+    op("post", "/v1/services", Scope::ServicesWrite, Reach::Own),
+    op("get", "/v1/services/{id}", Scope::ServicesRead, Reach::OneThing),
+    op("patch", "/v1/services/{id}", Scope::ServicesWrite, Reach::OneThing),
+    op("get", "/v1/services/{id}/templates", Scope::ServicesRead, Reach::OneThing),
+    op("post", "/v1/services/{id}/templates", Scope::ServicesWrite, Reach::OneThing),
+    op("delete", "/v1/services/{id}/templates", Scope::ServicesWrite, Reach::OneThing),
+    op("post", "/v1/services/{id}/templates/preview", Scope::ServicesRead, Reach::OneThing),
+    op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
+    op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
+    op("post", "/api/otp/verify", Scope::VerificationsWrite, Reach::NamesAddress),
+    op("post", "/api/message/send", Scope::MessagesWrite, Reach::Own),
+    op("get", "/api/message/logs", Scope::MessagesRead, Reach::Own),
+    op("get", "/api/user/usage", Scope::UsageRead, Reach::Own),
+    public("/v1/limits"),
+    public("/health/live"),
+    public("/health/ready"),
+];
+
+/// Two tenants; the first has one of everything.
+struct Stage {
+    app: TestApp,
+    acme: TestTenant,
+    globex: TestTenant,
+    verification: Value,
+    code: String,
+    message: Value,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        let globex = app.tenant("Globex").await;
+        let (verification, code) = app.started(&acme.live, NUMBER).await;
+        let message = app.post("/v1/messages").key(&acme.live).json(json!({ "to": NUMBER, "content": "Hello" }));
+        let message = message.await.expect(201);
+        let template = json!({ "locale": "en", "text": "{{code}}" });
+        let templates = format!("/v1/services/{}/templates", acme.service);
+        app.post(templates).key(&acme.live).json(template).await.expect(201);
+        app.run_jobs().await;
+        // A resend would be allowed.
+        app.clock.advance(seconds(60));
+        Self { app, acme, globex, verification, code, message }
+    }
+
+    /// The operation on the first tenant's things, such that its own key would succeed.
+    fn request(&self, operation: &Operation) -> Request {
+        let whose = match operation.path {
+            path if path.starts_with("/v1/verifications") => id(&self.verification).to_owned(),
+            path if path.starts_with("/v1/messages") => id(&self.message).to_owned(),
+            _ => self.acme.service.to_string(),
+        };
+        let path = operation.path.replace("{id}", &whose);
+        let service = self.acme.service.to_string();
+        let body = match (operation.method, operation.path) {
+            ("post", "/v1/verifications") => json!({ "to": number(1), "service": service }),
+            ("post", "/v1/messages") => json!({ "to": number(1), "content": "Hello", "service": service }),
+            ("post", "/v1/verifications/check") => json!({ "to": NUMBER, "code": self.code }),
+            ("post", "/v1/verifications/{id}/check") => json!({ "code": self.code }),
+            ("post", "/v1/services") => json!({ "name": "Another" }),
+            ("patch", _) => json!({ "brand": "Taken over" }),
+            ("post", "/v1/services/{id}/templates") => json!({ "locale": "en", "text": "Taken over {{code}}" }),
+            ("post", "/v1/services/{id}/templates/preview") => json!({ "locale": "en" }),
+            ("post", "/api/otp/send") => json!({ "phone": number(2) }),
+            ("post", "/api/otp/verify") => json!({ "phone": NUMBER, "otp": self.code }),
+            ("post", "/api/message/send") => json!({ "phone": number(2), "content": "Hello" }),
+            _ => Value::Null,
+        };
+        let path = if operation.method == "delete" { format!("{path}?locale=en") } else { path };
+        let method: Method = operation.method.to_uppercase().parse().expect("a method");
+        let request = self.app.request(method, path);
+        if body.is_null() { request } else { request.json(body) }
+    }
+
+    /// Everything that the first tenant can see of itself.
+    async fn everything(&self) -> Vec<Value> {
+        let mut seen = Vec::new();
+        let service = format!("/v1/services/{}/templates", self.acme.service);
+        for path in ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", service.as_str()] {
+            seen.push(self.app.get(path).key(&self.acme.live).await.expect(200));
+        }
+        seen
+    }
+}
+
+/// The status and, where the path speaks problems, the code.
+#[track_caller]
+fn assert_refused(reply: &Reply, operation: &Operation, status: u16, code: &str) {
+    if operation.path.starts_with("/api/") {
+        assert!(reply.expect(status)["error"].is_string());
+    } else {
+        reply.problem(status, code);
+    }
+}
+
+#[test]
+fn the_table_has_every_operation_of_the_document() {
+    let document: Value = serde_json::from_str(&wotp_server::http::openapi_json()).expect("the document is JSON");
+    let paths = document["paths"].as_object().expect("the document has paths");
+    let documented: BTreeSet<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().expect("a path has operations").keys();
+            methods.map(move |method| (method.clone(), path.clone()))
+        })
+        .collect();
+    let tabled: BTreeSet<_> = OPERATIONS.iter().map(|it| (it.method.to_owned(), it.path.to_owned())).collect();
+    assert_eq!(tabled, documented, "say in OPERATIONS who may call what");
+}
+
+#[tokio::test]
+async fn without_a_key_only_what_is_public_answers() {
+    let stage = Stage::set().await;
+    let before = stage.everything().await;
+    for operation in OPERATIONS {
+        let reply = stage.request(operation).await;
+        match operation.reach {
+            Reach::Public => assert_eq!(reply.status, 200, "{}", operation.path),
+            _ => assert_refused(&reply, operation, 401, "api_key_missing"),
+        }
+    }
+    assert_eq!(stage.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_key_without_the_scope_is_refused_everywhere() {
+    let stage = Stage::set().await;
+    let before = stage.everything().await;
+    for operation in OPERATIONS {
+        let Some(scope) = operation.scope else { continue };
+        let key = stage.app.key(&stage.acme, |key| _ = key.scopes.remove(&scope)).await;
+        assert_refused(&stage.request(operation).key(&key).await, operation, 403, "scope_missing");
+    }
+    assert_eq!(stage.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_key_with_only_the_scope_is_enough() {
+    for operation in OPERATIONS {
+        let Some(scope) = operation.scope else { continue };
+        let stage = Stage::set().await;
+        let key = stage.app.key(&stage.acme, |key| key.scopes = [scope].into()).await;
+        let reply = stage.request(operation).key(&key).await;
+        assert!((200..300).contains(&reply.status), "{} {}: {}", operation.method, operation.path, reply.text);
+        stage.app.run_jobs().await;
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_key_finds_and_changes_nothing() {
+    let stage = Stage::set().await;
+    let key = stage.app.key(&stage.globex, |_| {}).await;
+    let before = stage.everything().await;
+    let secrets = [id(&stage.verification), id(&stage.message), &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
+    for operation in OPERATIONS {
+        let reply = stage.request(operation).key(&key).await;
+        match operation.reach {
+            Reach::OneThing | Reach::NamesService => assert_refused(&reply, operation, 404, "not_found"),
+            Reach::NamesAddress if operation.path.starts_with("/api/") => {
+                assert_eq!(reply.expect(200), json!({ "success": false, "message": "Invalid or expired OTP" }));
+            }
+            Reach::NamesAddress => assert_refused(&reply, operation, 404, "not_found"),
+            Reach::Own | Reach::Public => {
+                assert!((200..300).contains(&reply.status), "{} {}: {}", operation.method, operation.path, reply.text);
+            }
+        }
+        for secret in &secrets {
+            assert!(!reply.text.contains(secret), "{} {} tells {secret}: {}", operation.method, operation.path, reply.text);
+        }
+    }
+    stage.app.run_jobs().await;
+    assert_eq!(stage.everything().await, before, "nothing of the first tenant's has changed");
+    let checked = stage.app.checking(&stage.acme.live, &stage.verification, &stage.code).await.expect(200);
+    assert_eq!(checked["valid"], true, "not even a guess was counted against it");
+}
+
+#[tokio::test]
+async fn filters_that_name_another_tenants_things_show_nothing() {
+    let stage = Stage::set().await;
+    let address = format!("address=%2B{}", &NUMBER[1..]);
+    let service = format!("service={}", stage.acme.service);
+    for query in [address, service, "metadata[a]=b".to_owned()] {
+        let list = stage.app.get(format!("/v1/verifications?{query}")).key(&stage.globex.live).await.expect(200);
+        assert_eq!(list, json!({ "data": [], "next_cursor": null }));
+    }
+}
+
+#[tokio::test]
+async fn a_test_key_neither_sees_nor_changes_what_live_keys_made() {
+    let stage = Stage::set().await;
+    let before = stage.everything().await;
+    for operation in OPERATIONS.iter().filter(|operation| operation.reach == Reach::OneThing) {
+        if operation.path.starts_with("/v1/services") {
+            continue;
+        }
+        assert_refused(&stage.request(operation).key(&stage.acme.test).await, operation, 404, "not_found");
+    }
+    assert_eq!(stage.everything().await, before);
+}

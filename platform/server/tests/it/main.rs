@@ -1,0 +1,30 @@
+//! The platform from the outside: what a client sees, over the real router, use cases and store.
+//!
+//! One binary, so that everything is linked once. [`app::TestApp`] holds the platform; time,
+//! channels and the queue are in the test's hands.
+
+mod app;
+mod client;
+mod outbox;
+
+mod addresses;
+mod checks;
+mod codes;
+mod compat;
+mod deliver;
+mod health;
+mod idempotency;
+mod isolation;
+mod keys;
+mod listing;
+mod messages;
+mod per_ip;
+mod problems;
+mod quota;
+mod races;
+mod resends;
+mod retention;
+mod secrets;
+mod services;
+mod texts;
+mod verifications;

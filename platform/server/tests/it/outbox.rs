@@ -1,0 +1,178 @@
+//! A channel and a timer that do what a test says.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::sync::{Notify, oneshot};
+use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
+use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError, Timer};
+use wotp_core::testing::ManualClock;
+
+/// What the channel does with one call.
+pub enum Answer {
+    Reaches(DeliveryStatus),
+    Refuses(DeliveryFailure),
+    AsksToWait(SignedDuration),
+    /// The connection broke after the message was handed over.
+    Breaks,
+    /// Says nothing until the timer has run out.
+    StaysSilent,
+    /// Says nothing until the test does.
+    Waits(oneshot::Receiver<Answer>),
+}
+
+/// One call as the channel saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub message_id: String,
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    pub code: String,
+    pub locale: String,
+    pub brand: String,
+}
+
+/// A channel that keeps what it is given.
+pub struct Outbox {
+    name: &'static str,
+    reaches: &'static [AddressKind],
+    timer: Arc<ManualTimer>,
+    answers: Mutex<VecDeque<Answer>>,
+    letters: Mutex<Vec<Letter>>,
+    arrived: Notify,
+}
+
+/// A call that waits for the test.
+pub struct Held(oneshot::Sender<Answer>);
+
+impl Held {
+    pub fn answer(self, answer: Answer) {
+        // A worker that crashed meanwhile does not want to know.
+        let _ = self.0.send(answer);
+    }
+}
+
+impl Outbox {
+    pub fn new(name: &'static str, reaches: &'static [AddressKind], timer: Arc<ManualTimer>) -> Self {
+        let (answers, letters) = (Mutex::default(), Mutex::default());
+        Self { name, reaches, timer, answers, letters, arrived: Notify::new() }
+    }
+
+    /// What it does with the next call that nothing was said about; otherwise it sends.
+    pub fn next(&self, answer: Answer) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    pub fn refuses_next(&self, reason: DeliveryFailure) {
+        self.next(Answer::Refuses(reason));
+    }
+
+    pub fn holds_next(&self) -> Held {
+        let (sender, receiver) = oneshot::channel();
+        self.next(Answer::Waits(receiver));
+        Held(sender)
+    }
+
+    /// Every call, oldest first.
+    pub fn letters(&self) -> Vec<Letter> {
+        self.letters.lock().unwrap().clone()
+    }
+
+    pub fn last(&self) -> Letter {
+        self.letters().pop().expect("the channel was called")
+    }
+
+    /// Returns once it was called `count` times in all.
+    pub async fn called(&self, count: usize) {
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            if self.letters.lock().unwrap().len() >= count {
+                return;
+            }
+            arrived.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Outbox {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn reaches(&self) -> &[AddressKind] {
+        self.reaches
+    }
+
+    async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
+        self.letters.lock().unwrap().push(Letter {
+            message_id: outgoing.message_id.to_string(),
+            to: outgoing.to.as_str().to_owned(),
+            subject: outgoing.subject.clone(),
+            text: outgoing.text.clone(),
+            code: outgoing.code.as_ref().map(|code| code.as_str().to_owned()).unwrap_or_default(),
+            locale: outgoing.locale.to_string(),
+            brand: outgoing.brand.clone(),
+        });
+        self.arrived.notify_waiters();
+        let next = self.answers.lock().unwrap().pop_front();
+        let mut answer = next.unwrap_or(Answer::Reaches(DeliveryStatus::Sent));
+        let detail = "as the test says".to_owned();
+        loop {
+            answer = match answer {
+                Answer::Reaches(reached) => return Ok(Acknowledged { provider_id: None, reached }),
+                Answer::Refuses(reason) => return Err(SendError::Refused { reason, detail }),
+                Answer::AsksToWait(after) => return Err(SendError::Later { after, detail }),
+                Answer::Breaks => return Err(SendError::Unknown { detail }),
+                Answer::StaysSilent => {
+                    self.timer.run_out();
+                    std::future::pending().await
+                }
+                Answer::Waits(answer) => answer.await.expect("the test answers the call that it holds"),
+            };
+        }
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A timer that runs out when a test says so, and moves the clock as far as the wait was long.
+pub struct ManualTimer {
+    clock: Arc<ManualClock>,
+    over: Notify,
+}
+
+impl ManualTimer {
+    pub fn new(clock: Arc<ManualClock>) -> Self {
+        Self { clock, over: Notify::new() }
+    }
+
+    /// Ends the wait under way, or the next one.
+    pub fn run_out(&self) {
+        self.over.notify_one();
+    }
+}
+
+#[async_trait]
+impl Timer for ManualTimer {
+    async fn within<'a>(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + 'a>>) -> bool {
+        tokio::select! {
+            biased;
+            () = work => true,
+            () = self.over.notified() => {
+                self.clock.advance(limit);
+                false
+            }
+        }
+    }
+}

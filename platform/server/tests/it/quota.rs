@@ -1,0 +1,204 @@
+//! What a plan allows, counted to the last one.
+
+use serde_json::{Value, json};
+use wotp_core::domain::dispatch::DeliveryFailure;
+
+use crate::app::{NUMBER, TestApp, days, number, path, seconds};
+use crate::client::race;
+
+const TEN_A_DAY: &str = "limits = { verifications_day = 10, verifications_month = 15, test_day = 3 }";
+
+#[tokio::test]
+async fn the_first_beyond_the_day_is_refused_until_the_day_turns() {
+    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let acme = app.tenant("Acme").await;
+    for n in 0..10 {
+        app.started(&acme.live, &number(n)).await;
+    }
+    let refused = app.starting(&acme.live, json!({ "to": NUMBER })).await;
+    let problem = refused.problem(429, "quota_exceeded");
+    assert_eq!(problem["violated-policies"], json!(["day"]));
+    assert_eq!(problem["retry_at"], "2026-11-23T00:00:00Z");
+    assert_eq!(refused.retry_after(), 12 * 3600);
+    app.clock.advance(seconds(12 * 3600));
+    app.started(&acme.live, NUMBER).await;
+}
+
+#[tokio::test]
+async fn a_calendar_month_turns_on_the_first_in_utc() {
+    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let acme = app.tenant("Acme").await;
+    for n in 0..15 {
+        if n == 10 {
+            app.clock.advance(days(1));
+        }
+        app.started(&acme.live, &number(n)).await;
+    }
+    let problem = app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    assert_eq!((&problem["violated-policies"], &problem["retry_at"]), (&json!(["month"]), &json!("2026-12-01T00:00:00Z")));
+    app.clock.advance(days(7) + seconds(12 * 3600 - 1));
+    app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    app.clock.advance(seconds(1));
+    app.started(&acme.live, NUMBER).await;
+}
+
+#[tokio::test]
+async fn an_anniversary_month_turns_on_the_day_the_tenant_came() {
+    let app = TestApp::with().plan("period = 'anniversary'\nlimits = { verifications_month = 1 }").start();
+    let acme = app.tenant("Acme").await;
+    app.started(&acme.live, &number(0)).await;
+    let problem = app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    assert_eq!(problem["retry_at"], "2026-12-22T12:00:00Z");
+    app.clock.advance(days(30));
+    app.started(&acme.live, NUMBER).await;
+}
+
+#[tokio::test]
+async fn an_anniversary_on_the_31st_turns_on_the_last_day_of_a_shorter_month() {
+    let plan = "period = 'anniversary'\nlimits = { verifications_month = 1 }";
+    let app = TestApp::with().plan(plan).starts_at("2027-01-31T10:00:00Z").start();
+    let acme = app.tenant("Acme").await;
+    app.started(&acme.live, &number(0)).await;
+    let refused = async || app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    assert_eq!(refused().await["retry_at"], "2027-02-28T10:00:00Z");
+    app.clock.advance(days(28));
+    app.started(&acme.live, &number(1)).await;
+    assert_eq!(refused().await["retry_at"], "2027-03-31T10:00:00Z");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_starts_at_the_edge_admit_exactly_what_is_left() {
+    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let acme = app.tenant("Acme").await;
+    for n in 0..3 {
+        app.started(&acme.live, &number(n)).await;
+    }
+    let replies = race((3..67).map(|n| app.starting(&acme.live, json!({ "to": number(n) })))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 7);
+    for refused in replies.iter().filter(|reply| reply.status != 201) {
+        refused.problem(429, "quota_exceeded");
+    }
+    app.run_jobs().await;
+    assert_eq!(app.outbox.letters().len(), 10);
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 10);
+}
+
+#[tokio::test]
+async fn what_no_channel_took_is_not_counted() {
+    let app = TestApp::with().plan("limits = { verifications_day = 1 }").start();
+    let acme = app.tenant("Acme").await;
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
+    app.outbox.refuses_next(DeliveryFailure::InvalidRecipient);
+    app.spare.refuses_next(DeliveryFailure::InvalidRecipient);
+    app.run_jobs().await;
+    let failed = app.read(&acme.live, &verification).await;
+    assert_eq!((&failed["status"], &failed["reason"]), (&json!("failed"), &json!("undeliverable")));
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 0);
+    app.started(&acme.live, &number(1)).await;
+}
+
+#[tokio::test]
+async fn what_never_left_the_queue_is_not_counted() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    assert_eq!(app.lose_jobs(), 1);
+    app.clock.advance(seconds(300));
+    app.sweep().await;
+    let failed = app.read(&acme.live, &verification).await;
+    assert_eq!((&failed["status"], &failed["reason"]), (&json!("failed"), &json!("undeliverable")));
+    assert_eq!(failed["deliveries"][0]["reason"], "expired");
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 0, "given back once, to the day it was taken from");
+    app.sweep().await;
+    let usage = app.get("/v1/usage").key(&acme.live).await.expect(200);
+    assert_eq!(usage["verifications"]["month"]["used"], 0);
+}
+
+#[tokio::test]
+async fn a_code_that_may_have_got_out_is_counted() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let body = json!({ "to": NUMBER, "channels": ["outbox"] });
+    app.outbox.next(crate::outbox::Answer::Breaks);
+    let (verification, code) = app.started_as(&acme.live, body).await;
+    assert_eq!(app.read(&acme.live, &verification).await["status"], "pending");
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
+    assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], true);
+}
+
+#[tokio::test]
+async fn canceled_and_wrong_codes_are_counted() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
+}
+
+#[tokio::test]
+async fn a_plan_that_sells_overage_goes_on_to_its_cap_and_says_so() {
+    let plan = "on_quota = 'overage'\noverage = { cap_multiple = 2 }\nlimits = { verifications_month = 2 }";
+    let app = TestApp::with().plan(plan).start();
+    let acme = app.tenant("Acme").await;
+    for n in 0..4 {
+        app.started(&acme.live, &number(n)).await;
+    }
+    app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    let usage = app.get("/v1/usage").key(&acme.live).await.expect(200);
+    let month = &usage["verifications"]["month"];
+    let shown = ["used", "overage", "included", "remaining"].map(|name| month[name].as_u64());
+    assert_eq!(shown, [Some(4), Some(2), Some(2), Some(0)]);
+}
+
+#[tokio::test]
+async fn test_keys_have_a_quota_of_their_own() {
+    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let acme = app.tenant("Acme").await;
+    for n in 0..3 {
+        app.started(&acme.test, &number(n)).await;
+    }
+    app.starting(&acme.test, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
+    app.started(&acme.live, NUMBER).await;
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
+    assert_eq!(app.used_today(&acme.live, "test_verifications").await, 3);
+}
+
+#[tokio::test]
+async fn messages_have_a_quota_of_their_own() {
+    let app = TestApp::with().plan("limits = { verifications_day = 1, messages_day = 2 }").start();
+    let acme = app.tenant("Acme").await;
+    let send = || app.post("/v1/messages").key(&acme.live).json(json!({ "to": NUMBER, "content": "Hello" }));
+    send().await.expect(201);
+    send().await.expect(201);
+    send().await.problem(429, "quota_exceeded");
+    app.started(&acme.live, NUMBER).await;
+    app.run_jobs().await;
+    assert_eq!(app.used_today(&acme.live, "messages").await, 2);
+}
+
+#[tokio::test]
+async fn calls_a_second_are_limited_for_the_tenant_and_shown() {
+    let app = TestApp::with().plan("limits = { rate_per_second = 2, rate_burst = 3 }").start();
+    let acme = app.tenant("Acme").await;
+    let other = app.key(&acme, |_| {}).await;
+    let first = app.starting(&acme.live, json!({ "to": number(0) })).await;
+    first.expect(201);
+    assert_eq!(first.header("ratelimit-policy"), "\"tenant\";q=3;w=2");
+    assert_eq!(first.header("ratelimit"), "\"tenant\";r=2;t=1");
+    app.starting(&acme.live, json!({ "to": number(1) })).await.expect(201);
+    app.starting(&other, json!({ "to": number(2) })).await.expect(201);
+    let refused = app.starting(&other, json!({ "to": number(3) })).await;
+    assert_eq!(refused.problem(429, "rate_limited")["violated-policies"], json!(["tenant"]));
+    assert_eq!(refused.retry_after(), 1);
+    app.clock.advance(seconds(1));
+    app.starting(&other, json!({ "to": number(3) })).await.expect(201);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn usage_shows_every_resource_in_its_day_and_month() {
+    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let acme = app.tenant("Acme").await;
+    app.started(&acme.live, &number(0)).await;
+    app.started(&acme.test, &number(0)).await;
+    let usage: Value = app.get("/v1/usage").key(&acme.live).await.expect(200);
+    insta::assert_json_snapshot!("usage", usage);
+}

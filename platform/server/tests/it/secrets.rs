@@ -1,0 +1,179 @@
+//! What must not be found: not in the log, not in the metrics, not in the store's files.
+
+use std::io::Write;
+use std::sync::{LazyLock, Mutex};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+use wotp_core::domain::dispatch::DeliveryFailure;
+
+use crate::app::{TestApp, days, id, path, seconds};
+use crate::outbox::Answer;
+
+/// Everything that was ever logged in this process.
+static LOG: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(Mutex::default);
+
+struct Capture;
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+/// What nobody but the addressee may read: long enough that no chance repeats it.
+struct Secrets(Vec<String>);
+
+impl Secrets {
+    fn of(texts: impl IntoIterator<Item = String>) -> Self {
+        Self(texts.into_iter().inspect(|text| assert!(text.len() >= 9, "{text} could be there by chance")).collect())
+    }
+
+    #[track_caller]
+    fn assert_absent(&self, place: &str, bytes: &[u8]) {
+        for secret in &self.0 {
+            let found = bytes.windows(secret.len()).position(|window| window.eq_ignore_ascii_case(secret.as_bytes()));
+            if let Some(at) = found {
+                let around = &bytes[at.saturating_sub(200)..(at + 200).min(bytes.len())];
+                panic!("{place} holds {secret}: {}", String::from_utf8_lossy(around));
+            }
+        }
+    }
+}
+
+const PHONE: &str = "+12025550187";
+const SECOND_PHONE: &str = "+447700900987";
+const THIRD_PHONE: &str = "+447700900988";
+const EMAIL: &str = "ada.lovelace@example.com";
+const CONTENT: &str = "The gardener did it, in the library.";
+
+/// Every kind of call, and every way for it to fail.
+async fn busy_day(app: &TestApp) -> Secrets {
+    let acme = app.tenant("Acme").await;
+    let whole = app.key(&acme, |_| {}).await;
+    app.change_service(&acme, json!({ "code": { "custom_allowed": true, "length": 12 } })).await;
+    let mut codes = Vec::new();
+
+    // Delivered, guessed wrong, resent, approved.
+    let (verification, code) = app.started(&whole, PHONE).await;
+    app.checking(&whole, &verification, "998877665544").await.expect(200);
+    app.clock.advance(seconds(30));
+    app.post(format!("{}/resend", path(&verification))).key(&acme.live).await.expect(200);
+    app.run_jobs().await;
+    app.post("/v1/verifications/check").key(&acme.live).json(json!({ "to": PHONE, "code": code })).await.expect(200);
+    codes.push(code);
+
+    // Every way for a channel to fail.
+    app.outbox.next(Answer::StaysSilent);
+    app.spare.refuses_next(DeliveryFailure::InvalidRecipient);
+    let chosen = json!({ "to": SECOND_PHONE, "code": "ZQXJKVWPHM", "metadata": { "note": "n" } });
+    codes.push(app.started_as(&acme.live, chosen).await.1);
+    app.outbox.next(Answer::AsksToWait(seconds(5)));
+    app.outbox.next(Answer::Breaks);
+    let (canceled, code) = app.started(&acme.live, THIRD_PHONE).await;
+    codes.push(code);
+    app.clock.advance(seconds(5));
+    app.sweep().await;
+    app.run_jobs().await;
+    app.post(format!("{}/cancel", path(&canceled))).key(&acme.live).await.expect(200);
+    app.outbox.refuses_next(DeliveryFailure::Rejected);
+    codes.push(app.started(&acme.live, EMAIL).await.1);
+    codes.push(app.started(&acme.test, PHONE).await.1);
+
+    // A message, and the WOTP paths.
+    let message = json!({ "to": PHONE, "content": CONTENT });
+    app.post("/v1/messages").key(&acme.live).json(message).await.expect(201);
+    app.post("/api/otp/verify").key(&acme.live).json(json!({ "phone": PHONE, "otp": "998877665544" })).await.expect(200);
+    app.run_jobs().await;
+
+    // Refusals of all kinds.
+    app.starting(&acme.live, json!({ "to": PHONE })).await;
+    app.starting(&acme.live, json!({ "to": format!("{PHONE}9999") })).await.wrong_fields();
+    app.starting(&acme.live, json!({ "to": PHONE, "code": 998_877_665_544_u64 })).await.wrong_fields();
+    app.starting(&acme.live[..40], json!({ "to": PHONE })).await.expect(401);
+    app.get(format!("/v1/verifications?address=%2B{}", &PHONE[1..])).key(&acme.live).await.expect(200);
+    app.get(format!("/v1/nothing/{PHONE}")).key(&acme.live).await.expect(404);
+    app.get("/v1/services").key(&acme.live).await.expect(200);
+
+    let digits = [PHONE, SECOND_PHONE, THIRD_PHONE].map(|phone| phone[phone.len() - 10..].to_owned());
+    // The part of a key after its prefix: the first four characters may be shown.
+    let keys = [&acme.live, &acme.test, &whole].map(|key| key[12..].to_owned());
+    let others = [EMAIL, CONTENT, "998877665544"].map(str::to_owned);
+    Secrets::of(codes.into_iter().chain(digits).chain(keys).chain(others))
+}
+
+#[tokio::test]
+async fn neither_log_nor_metrics_nor_jobs_hold_a_code_an_address_or_a_key() {
+    // For the whole process: a log line of another test is no more allowed to tell.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(Capture).init();
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::with().http(|http| http.metrics = handle).start();
+    let secrets = busy_day(&app).await;
+
+    let log = LOG.lock().unwrap().clone();
+    let text = String::from_utf8_lossy(&log);
+    for said in ["did not acknowledge in time", "a channel did not send", "route=\"/v1/verifications/{id}/check\""] {
+        assert!(text.contains(said), "the log was captured, and says {said:?}: {text}");
+    }
+    secrets.assert_absent("the log", &log);
+
+    let metrics = app.get("/metrics").await;
+    assert!(metrics.text.contains("wotp_http_requests_total"), "{}", metrics.text);
+    secrets.assert_absent("/metrics", metrics.text.as_bytes());
+}
+
+#[tokio::test]
+async fn a_job_holds_ids_only() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.change_service(&acme, json!({ "code": { "length": 12 } })).await;
+    let verification = app.starting(&acme.live, json!({ "to": PHONE })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let (shown, stored) = (format!("{job:?}"), serde_json::to_string(&job).expect("a job serialises"));
+    assert!(shown.contains(id(&verification)) && stored.contains(id(&verification)));
+    app.app.deliver(job).await.expect("a job is done");
+    let secrets = Secrets::of([app.outbox.last().code, PHONE[1..].to_owned()]);
+    secrets.assert_absent("a job", shown.as_bytes());
+    secrets.assert_absent("a job", stored.as_bytes());
+}
+
+/// Every file of the store, as a thief would take them.
+fn files(app: &TestApp) -> Vec<(String, Vec<u8>)> {
+    let folder = std::fs::read_dir(app.folder()).expect("the store's folder");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("a file").path();
+        (path.display().to_string(), std::fs::read(&path).expect("a file that can be read"))
+    };
+    folder.map(read).collect()
+}
+
+#[tokio::test]
+async fn a_stolen_store_tells_neither_codes_nor_addresses_nor_keys() {
+    let app = TestApp::start();
+    let secrets = busy_day(&app).await;
+    let stolen = files(&app);
+    assert!(stolen.iter().any(|(name, bytes)| name.ends_with("-wal") && !bytes.is_empty()), "the log is stolen too");
+    for (name, bytes) in &stolen {
+        secrets.assert_absent(name, bytes);
+    }
+    app.clock.advance(days(40));
+    app.sweep().await;
+    for (name, bytes) in &files(&app) {
+        secrets.assert_absent(name, bytes);
+    }
+}
