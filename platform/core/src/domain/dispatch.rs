@@ -253,6 +253,10 @@ impl Dispatch {
     /// Starts over with the first channel: a resend.
     pub fn restart(&mut self, id: DeliveryId, now: Timestamp, until: Timestamp, token: LeaseToken) {
         self.cut(DeliveryFailure::Canceled, now);
+        // A call may still be under way: nobody waits for it any more, and a late answer still counts.
+        if let Some(current) = self.current_mut().filter(|delivery| delivery.status <= DeliveryStatus::Sending) {
+            current.fail(DeliveryFailure::NoAck, now);
+        }
         let first = self.channels.first().map(String::as_str).unwrap_or_default();
         self.deliveries.push(Delivery::queued(id, first, now));
         self.turn = Turn::Leased { until, token };
@@ -414,6 +418,15 @@ mod tests {
         assert_eq!(dispatch.deliveries[0].reason, None);
         dispatch.settle(refused(), at(10), at(300), id(3));
         assert!(!dispatch.record(id(2), Receipt::Delivered, at(11)));
+    }
+
+    #[test]
+    fn a_resend_waits_no_longer_for_the_call_under_way_and_still_hears_of_it() {
+        let mut dispatch = born(&["a"]);
+        dispatch.restart(id(2), at(29), at(60), 8);
+        assert_eq!(dispatch.deliveries[0].reason, Some(DeliveryFailure::NoAck));
+        assert!(dispatch.record(id(1), Receipt::Sent, at(31)));
+        assert_eq!(dispatch.deliveries[0].status, DeliveryStatus::Sent);
     }
 
     #[test]
