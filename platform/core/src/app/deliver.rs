@@ -12,7 +12,7 @@ use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::sandbox::{self, Behaviour};
 use crate::domain::vault::Purpose;
-use crate::domain::verification::Verification;
+use crate::domain::verification::{Status, Verification};
 use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError};
 
 /// What came of a job, for metrics.
@@ -68,6 +68,15 @@ impl App {
         let Some(mut verification) = store.find_verification(id).await? else { return Ok(Delivered::Nothing) };
         let now = self.now();
         if !verification.is_open(now) {
+            let ours = token.is_some_and(|token| verification.dispatch.is_held_by(token, now));
+            if ours && verification.status != Status::Pending {
+                // It ended before its turn: said here, or its delivery would look queued for ever.
+                verification.dispatch.release(now);
+                verification.dispatch.cut(DeliveryFailure::Canceled, now);
+                if let Err(ReplaceError::Store(error)) = store.replace(&mut verification, false).await {
+                    return Err(error.into());
+                }
+            }
             return Ok(Delivered::Nothing);
         }
         let token = match token.filter(|token| verification.dispatch.is_held_by(*token, now)) {
