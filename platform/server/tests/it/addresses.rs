@@ -29,7 +29,9 @@ async fn an_address_is_the_same_however_it_is_written() {
 #[tokio::test]
 async fn what_is_no_address_is_refused_with_what_would_be_right() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    for bad in ["", "12025550123", "+1202555", "+0123456789", "ada@", "ada@localhost", "tel:+12025550123", "+1202555012e"] {
+    for bad in
+        ["", "12025550123", "+1202555", "+0123456789", "ada@", "ada@localhost", "tel:+12025550123", "+1202555012e"]
+    {
         let refused = app.starting(&acme.live, json!({ "to": bad })).await;
         assert_eq!(refused.wrong_fields(), ["to"], "{bad}");
         let message = refused.json()["errors"][0]["message"].to_string();

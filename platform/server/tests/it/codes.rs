@@ -7,7 +7,8 @@ use crate::app::{NUMBER, TestApp, number};
 #[tokio::test]
 async fn a_code_has_the_kind_and_length_that_the_call_asks_for() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let kinds = [("numeric", "0123456789"), ("alphanumeric", "ACDEFGHJKMNPQRTUVWXY34679"), ("alpha", "ACDEFGHJKMNPQRTUVWXY")];
+    let kinds =
+        [("numeric", "0123456789"), ("alphanumeric", "ACDEFGHJKMNPQRTUVWXY34679"), ("alpha", "ACDEFGHJKMNPQRTUVWXY")];
     for (n, (kind, alphabet)) in kinds.into_iter().enumerate() {
         for (m, length) in [4, 6, 12].into_iter().enumerate() {
             let body = json!({ "to": number(n * 10 + m), "code_kind": kind, "code_length": length });

@@ -187,6 +187,7 @@ async fn what_was_canceled_before_its_turn_does_not_go_out() {
     app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
     app.run_jobs().await;
     assert_eq!(app.outbox.letters(), []);
+    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "failed", json!("canceled"))]);
 }
 
 #[tokio::test]
@@ -239,6 +240,6 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
     slow.await.expect("a worker does not panic").expect("a job is done");
     assert_eq!(
         deliveries(&app, &acme, &verification).await,
-        [was("outbox", "failed", json!("rejected")), was("outbox", "sent", Value::Null)]
+        [was("outbox", "failed", json!("no_ack")), was("outbox", "sent", Value::Null)]
     );
 }

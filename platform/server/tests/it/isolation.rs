@@ -204,7 +204,8 @@ async fn another_tenants_key_finds_and_changes_nothing() {
     let stage = Stage::set().await;
     let key = stage.app.key(&stage.globex, |_| {}).await;
     let before = stage.everything().await;
-    let secrets = [id(&stage.verification), id(&stage.message), &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
+    let secrets =
+        [id(&stage.verification), id(&stage.message), &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
     for operation in OPERATIONS {
         let reply = stage.request(operation).key(&key).await;
         match operation.reach {
@@ -218,7 +219,13 @@ async fn another_tenants_key_finds_and_changes_nothing() {
             }
         }
         for secret in &secrets {
-            assert!(!reply.text.contains(secret), "{} {} tells {secret}: {}", operation.method, operation.path, reply.text);
+            assert!(
+                !reply.text.contains(secret),
+                "{} {} tells {secret}: {}",
+                operation.method,
+                operation.path,
+                reply.text
+            );
         }
     }
     stage.app.run_jobs().await;

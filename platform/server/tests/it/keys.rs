@@ -47,7 +47,9 @@ async fn the_stored_hash_of_a_key_is_no_key() {
 #[tokio::test]
 async fn a_key_works_only_from_its_networks() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let key = app.key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]).await;
+    let key = app
+        .key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()])
+        .await;
     for ip in ["192.0.2.200", "2001:db8:7::1", "::ffff:192.0.2.1"] {
         app.get("/v1/usage").key(&key).from_ip(ip).await.expect(200);
     }
@@ -61,7 +63,8 @@ async fn behind_a_trusted_proxy_the_allowlist_looks_at_the_client() {
     let app = TestApp::with().http(|http| http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).start();
     let acme = app.tenant("Acme").await;
     let key = app.key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap()]).await;
-    let from = |forwarded: &str| app.get("/v1/usage").key(&key).from_ip("10.0.0.1").header("x-forwarded-for", forwarded);
+    let from =
+        |forwarded: &str| app.get("/v1/usage").key(&key).from_ip("10.0.0.1").header("x-forwarded-for", forwarded);
     from("192.0.2.1").await.expect(200);
     from("192.0.2.1, 198.51.100.7").await.problem(403, "ip_not_allowed");
 }
@@ -110,7 +113,10 @@ async fn a_key_bound_to_a_service_sees_and_uses_no_other() {
     app.get(crate::app::path(&other)).key(&bound).await.problem(404, "not_found");
     let named = json!({ "to": "+12025550125", "service": acme.service.to_string() });
     app.starting(&bound, named).await.problem(403, "service_not_allowed");
-    app.get(format!("/v1/verifications?service={}", acme.service)).key(&bound).await.problem(403, "service_not_allowed");
+    app.get(format!("/v1/verifications?service={}", acme.service))
+        .key(&bound)
+        .await
+        .problem(403, "service_not_allowed");
     let list = app.get("/v1/verifications").key(&bound).await.expect(200);
     assert_eq!(list["data"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/v1/services").key(&bound).await.expect(200)["data"].as_array().unwrap().len(), 1);

@@ -26,10 +26,14 @@ async fn the_newest_come_first() {
 async fn every_filter_narrows_the_list() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let shop = app.post("/v1/services").key(&acme.live).json(json!({ "name": "Shop" })).await.expect(201);
-    let (approved, code) = app.started_as(&acme.live, json!({ "to": number(0), "metadata": { "order": "7", "a b": "ö" } })).await;
+    let (approved, code) =
+        app.started_as(&acme.live, json!({ "to": number(0), "metadata": { "order": "7", "a b": "ö" } })).await;
     app.checking(&acme.live, &approved, &code).await.expect(200);
     app.clock.advance(seconds(60));
-    let spare = app.starting(&acme.live, json!({ "to": number(1), "channels": ["spare"], "metadata": { "order": "8" } })).await.expect(201);
+    let spare = app
+        .starting(&acme.live, json!({ "to": number(1), "channels": ["spare"], "metadata": { "order": "8" } }))
+        .await
+        .expect(201);
     app.run_jobs().await;
     app.clock.advance(seconds(60));
     let (shopped, _) = app.started_as(&acme.live, json!({ "to": number(2), "service": shop["id"] })).await;
@@ -45,7 +49,10 @@ async fn every_filter_narrows_the_list() {
     assert_eq!(ids(&app, key, &format!("service={}", id(&shop))).await, only(&shopped));
     assert_eq!(ids(&app, key, "metadata[order]=7&metadata%5Ba+b%5D=%C3%B6").await, only(&approved));
     assert_eq!(ids(&app, key, "metadata[order]=9").await, Vec::<String>::new());
-    assert_eq!(ids(&app, key, "created_from=2026-11-22T12:01:00Z&created_before=2026-11-22T12:02:00Z").await, only(&spare));
+    assert_eq!(
+        ids(&app, key, "created_from=2026-11-22T12:01:00Z&created_before=2026-11-22T12:02:00Z").await,
+        only(&spare)
+    );
     assert_eq!(ids(&app, key, "status=pending&channel=outbox").await, only(&shopped));
     assert_eq!(ids(&app, &acme.test, "").await, only(&test), "a test key sees what test keys made");
 }

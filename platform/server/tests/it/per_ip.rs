@@ -44,7 +44,8 @@ async fn one_ipv6_customer_has_one_bucket_whatever_address_it_takes() {
 #[tokio::test]
 async fn a_stranger_cannot_choose_its_bucket_with_a_header() {
     let app = three_at_once();
-    let ask = |n: usize| app.get("/health/live").from_ip("192.0.2.1").header("x-forwarded-for", &format!("198.51.100.{n}"));
+    let ask =
+        |n: usize| app.get("/health/live").from_ip("192.0.2.1").header("x-forwarded-for", &format!("198.51.100.{n}"));
     assert_eq!(statuses((0..4).map(ask)).await, [200, 200, 200, 429]);
 }
 

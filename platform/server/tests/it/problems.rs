@@ -35,7 +35,9 @@ async fn every_refusal_is_a_problem_with_a_code_and_the_requests_id() {
         reply.problem(*status, code);
         assert_secure(reply);
     }
-    assert_eq!(refused[2].0.header("allow").split(',').map(str::trim).collect::<Vec<_>>(), ["GET", "HEAD", "POST"]);
+    let mut allowed: Vec<_> = refused[2].0.header("allow").split(',').collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
 }
 
 #[tokio::test]
@@ -73,7 +75,12 @@ async fn a_body_of_exactly_the_largest_size_is_read() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let body = format!("{{\"to\":\"{NUMBER}\"}}");
     let body = format!("{body}{}", " ".repeat(16 * 1024 - body.len()));
-    app.post("/v1/verifications").key(&acme.live).header("content-type", "application/json").bytes(body).await.expect(201);
+    app.post("/v1/verifications")
+        .key(&acme.live)
+        .header("content-type", "application/json")
+        .bytes(body)
+        .await
+        .expect(201);
     app.run_jobs().await;
 }
 

@@ -35,7 +35,10 @@ async fn a_calendar_month_turns_on_the_first_in_utc() {
         app.started(&acme.live, &number(n)).await;
     }
     let problem = app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
-    assert_eq!((&problem["violated-policies"], &problem["retry_at"]), (&json!(["month"]), &json!("2026-12-01T00:00:00Z")));
+    assert_eq!(
+        (&problem["violated-policies"], &problem["retry_at"]),
+        (&json!(["month"]), &json!("2026-12-01T00:00:00Z"))
+    );
     app.clock.advance(days(7) + seconds(12 * 3600 - 1));
     app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
     app.clock.advance(seconds(1));

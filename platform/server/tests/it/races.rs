@@ -34,7 +34,8 @@ async fn of_50_racing_wrong_checks_each_is_counted_up_to_the_limit() {
     app.change_service(&acme, json!({ "code": { "checks": 10 } })).await;
     let (verification, code) = app.started(&acme.live, NUMBER).await;
     let replies = race(vec![app.checking(&acme.live, &verification, &wrong(&code)); 50]).await;
-    let mut counts: Vec<_> = replies.iter().map(|reply| reply.expect(200)["checks"]["used"].as_u64().unwrap()).collect();
+    let mut counts: Vec<_> =
+        replies.iter().map(|reply| reply.expect(200)["checks"]["used"].as_u64().unwrap()).collect();
     counts.sort_unstable();
     assert_eq!(counts[..10], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "no two guesses are counted as one");
     assert!(counts[10..].iter().all(|count| *count == 10));
@@ -97,7 +98,8 @@ async fn a_resend_while_the_first_send_is_under_way_loses_neither() {
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].code, letters[1].code, "both carry the one code");
     let both = app.read(&acme.live, &verification).await;
-    let statuses: Vec<_> = both["deliveries"].as_array().unwrap().iter().map(|delivery| delivery["status"].clone()).collect();
+    let statuses: Vec<_> =
+        both["deliveries"].as_array().unwrap().iter().map(|delivery| delivery["status"].clone()).collect();
     assert_eq!(statuses, [json!("delivered"), json!("sent")]);
     assert_eq!(app.checking(&acme.live, &verification, &letters[0].code).await.expect(200)["valid"], true);
 }

@@ -123,7 +123,8 @@ async fn the_eleventh_code_of_a_day_waits_for_the_first_to_be_a_day_old() {
 #[tokio::test]
 async fn resends_and_starts_count_together_for_an_address() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    app.change_service(&acme, json!({ "address_limits": { "cool_down_seconds": [0], "sends_per_10_minutes": 2 } })).await;
+    app.change_service(&acme, json!({ "address_limits": { "cool_down_seconds": [0], "sends_per_10_minutes": 2 } }))
+        .await;
     let (verification, _) = app.started(&acme.live, NUMBER).await;
     app.clock.advance(seconds(1));
     app.started(&acme.live, NUMBER).await;

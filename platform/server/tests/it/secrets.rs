@@ -97,11 +97,16 @@ async fn busy_day(app: &TestApp) -> Secrets {
     // A message, and the WOTP paths.
     let message = json!({ "to": PHONE, "content": CONTENT });
     app.post("/v1/messages").key(&acme.live).json(message).await.expect(201);
-    app.post("/api/otp/verify").key(&acme.live).json(json!({ "phone": PHONE, "otp": "998877665544" })).await.expect(200);
+    app.post("/api/otp/verify")
+        .key(&acme.live)
+        .json(json!({ "phone": PHONE, "otp": "998877665544" }))
+        .await
+        .expect(200);
     app.run_jobs().await;
 
     // Refusals of all kinds.
-    app.starting(&acme.live, json!({ "to": PHONE })).await;
+    codes.push(app.started(&acme.live, PHONE).await.1);
+    app.starting(&acme.live, json!({ "to": PHONE })).await.problem(429, "cool_down");
     app.starting(&acme.live, json!({ "to": format!("{PHONE}9999") })).await.wrong_fields();
     app.starting(&acme.live, json!({ "to": PHONE, "code": 998_877_665_544_u64 })).await.wrong_fields();
     app.starting(&acme.live[..40], json!({ "to": PHONE })).await.expect(401);

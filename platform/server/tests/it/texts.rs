@@ -29,7 +29,8 @@ async fn the_language_is_the_calls_then_the_regions_then_the_services() {
 async fn a_services_own_text_is_sent_in_its_language_and_channel() {
     let (app, acme) = TestApp::start_with_tenant().await;
     publish(&app, &acme, json!({ "locale": "en", "text": "Any: {{code}}" })).await;
-    publish(&app, &acme, json!({ "locale": "en", "text": "Outbox: {{code}} for {{brand}}", "channel": "outbox" })).await;
+    publish(&app, &acme, json!({ "locale": "en", "text": "Outbox: {{code}} for {{brand}}", "channel": "outbox" }))
+        .await;
     let (_, code) = app.started(&acme.live, &number(0)).await;
     assert_eq!(app.outbox.last().text, format!("Outbox: {code} for Acme"));
     let spare = json!({ "to": number(1), "channels": ["spare"] });
@@ -65,7 +66,12 @@ async fn a_new_version_holds_for_new_verifications_and_withdrawing_brings_ours_b
 async fn a_call_may_bring_its_own_text_by_the_same_rules() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let asking = |template: &str| app.starting(&acme.live, json!({ "to": NUMBER, "template": template }));
-    for bad in ["no code", "{{code}} {{nonsense}}", "{{code}} https://example.com", &format!("{{{{code}}}}{}", "x".repeat(1000))] {
+    for bad in [
+        "no code",
+        "{{code}} {{nonsense}}",
+        "{{code}} https://example.com",
+        &format!("{{{{code}}}}{}", "x".repeat(1000)),
+    ] {
         assert_eq!(asking(bad).await.wrong_fields(), ["template"], "{bad}");
     }
     asking("Type {{code}} at {{brand}}.").await.expect(201);

@@ -132,11 +132,14 @@ async fn a_sandbox_number_behaves_as_promised_with_a_live_key() {
 #[tokio::test]
 async fn metadata_is_kept_and_bounded() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let pairs = |count: usize| (0..count).map(|n| (format!("name{n}"), json!("value"))).collect::<serde_json::Map<_, _>>();
+    let pairs =
+        |count: usize| (0..count).map(|n| (format!("name{n}"), json!("value"))).collect::<serde_json::Map<_, _>>();
     let full = app.starting(&acme.live, json!({ "to": NUMBER, "metadata": pairs(20) })).await.expect(201);
     app.run_jobs().await;
     assert_eq!(app.read(&acme.live, &full).await["metadata"], json!(pairs(20)));
-    for metadata in [json!(pairs(21)), json!({ "a".repeat(41): "b" }), json!({ "a": "b".repeat(501) }), json!({ "": "b" })] {
+    for metadata in
+        [json!(pairs(21)), json!({ "a".repeat(41): "b" }), json!({ "a": "b".repeat(501) }), json!({ "": "b" })]
+    {
         let refused = app.starting(&acme.live, json!({ "to": "+12025550124", "metadata": metadata })).await;
         assert_eq!(refused.wrong_fields(), ["metadata"]);
     }
