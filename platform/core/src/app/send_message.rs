@@ -47,7 +47,8 @@ impl App {
             Mode::Live => Resource::Messages,
             Mode::Test => Resource::TestMessages,
         };
-        let quota = self.plan_of(&caller.tenant)?.quota(resource, now, caller.tenant.period_anchor);
+        let plan = self.plan_of(&caller.tenant)?;
+        let quota = plan.quota(resource, now, caller.tenant.period_anchor);
         let id = MessageId::new(now, &*self.ports.entropy);
         let token = self.token();
         let owner = id.to_bytes();
@@ -64,7 +65,7 @@ impl App {
             brand: settings.brand.clone(),
             locale: locale::resolve(None, address.region(), &settings.locale),
             ack_timeout_seconds: settings.failover_after_seconds,
-            retention: settings.retention.clone(),
+            retention: settings.retention.at_most(plan.limits.retention_days),
             dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
             counted: counted(&quota),
             created_at: now,

@@ -100,8 +100,12 @@ impl App {
         let owner = id.to_bytes();
         let expires_at = after(now, policy.expires_in_seconds);
         let delivery = DeliveryId::new(now, &*self.ports.entropy);
-        let policy =
-            Policy { templates: templates(&service, &request, &policy, &channels, now), code_length, ..policy };
+        let policy = Policy {
+            templates: templates(&service, &request, &policy, &channels, now),
+            code_length,
+            retention: policy.retention.at_most(self.plan_of(&caller.tenant)?.limits.retention_days),
+            ..policy
+        };
         let verification = Verification {
             id,
             tenant: caller.tenant.id,

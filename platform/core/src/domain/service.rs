@@ -69,6 +69,22 @@ impl Default for Retention {
     }
 }
 
+impl Retention {
+    /// The same, but no longer than `days` where a plan says so.
+    ///
+    /// ```
+    /// use wotp_core::domain::service::Retention;
+    /// let kept = Retention { addresses_days: 30, records_days: 90 };
+    /// assert_eq!(kept.at_most(Some(60)), Retention { addresses_days: 30, records_days: 60 });
+    /// assert_eq!(kept.at_most(None), kept);
+    /// ```
+    #[must_use]
+    pub fn at_most(&self, days: Option<u32>) -> Self {
+        let longest = days.unwrap_or(u32::MAX);
+        Self { addresses_days: self.addresses_days.min(longest), records_days: self.records_days.min(longest) }
+    }
+}
+
 /// What a tenant sets on a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
