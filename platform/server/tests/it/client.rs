@@ -48,7 +48,7 @@ impl Request {
         self
     }
 
-    pub fn from_ip(mut self, ip: &str) -> Self {
+    pub fn at_ip(mut self, ip: &str) -> Self {
         self.ip = ip.parse().expect("a test names an IP address");
         self
     }

@@ -51,10 +51,10 @@ async fn a_key_works_only_from_its_networks() {
         .key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()])
         .await;
     for ip in ["192.0.2.200", "2001:db8:7::1", "::ffff:192.0.2.1"] {
-        app.get("/v1/usage").key(&key).from_ip(ip).await.expect(200);
+        app.get("/v1/usage").key(&key).at_ip(ip).await.expect(200);
     }
-    app.get("/v1/usage").key(&key).from_ip("198.51.100.7").await.problem(403, "ip_not_allowed");
-    let forged = app.get("/v1/usage").key(&key).from_ip("198.51.100.7").header("x-forwarded-for", "192.0.2.1");
+    app.get("/v1/usage").key(&key).at_ip("198.51.100.7").await.problem(403, "ip_not_allowed");
+    let forged = app.get("/v1/usage").key(&key).at_ip("198.51.100.7").header("x-forwarded-for", "192.0.2.1");
     forged.await.problem(403, "ip_not_allowed");
 }
 
@@ -63,8 +63,7 @@ async fn behind_a_trusted_proxy_the_allowlist_looks_at_the_client() {
     let app = TestApp::with().http(|http| http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).start();
     let acme = app.tenant("Acme").await;
     let key = app.key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap()]).await;
-    let from =
-        |forwarded: &str| app.get("/v1/usage").key(&key).from_ip("10.0.0.1").header("x-forwarded-for", forwarded);
+    let from = |forwarded: &str| app.get("/v1/usage").key(&key).at_ip("10.0.0.1").header("x-forwarded-for", forwarded);
     from("192.0.2.1").await.expect(200);
     from("192.0.2.1, 198.51.100.7").await.problem(403, "ip_not_allowed");
 }

@@ -3,6 +3,8 @@
 //! One binary, so that everything is linked once. [`app::TestApp`] holds the platform; time,
 //! channels and the queue are in the test's hands.
 
+#![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
+
 mod app;
 mod client;
 mod outbox;

@@ -89,3 +89,20 @@ async fn usage_outlives_what_was_counted() {
     let usage = app.get("/v1/usage").key(&acme.live).await.expect(200);
     assert_eq!(usage["verifications"]["month"]["used"], 1);
 }
+
+#[tokio::test]
+async fn a_plan_that_keeps_things_for_less_time_goes_before_the_service() {
+    let app = TestApp::with().plan("limits = { retention_days = 7 }").start();
+    let acme = app.tenant("Acme").await;
+    let (verification, code) = app.started(&acme.live, NUMBER).await;
+    app.checking(&acme.live, &verification, &code).await.expect(200);
+    let message = app.post("/v1/messages").key(&acme.live).json(json!({ "to": NUMBER, "content": "Hello" }));
+    message.await.expect(201);
+    app.run_jobs().await;
+    app.clock.advance(days(7) - seconds(1));
+    assert_eq!(app.sweep().await.redacted, 0);
+    app.clock.advance(seconds(1));
+    assert_eq!(app.sweep().await.redacted, 2);
+    assert_eq!(app.sweep().await.deleted, 2);
+    app.get(path(&verification)).key(&acme.live).await.problem(404, "not_found");
+}
