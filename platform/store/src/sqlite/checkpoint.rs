@@ -16,14 +16,14 @@ use rusqlite::wal::CheckpointMode;
 
 use super::schema::{self, OpenOptions};
 
-/// Length of the log, in pages, from which it is moved into the file: 16 MB of 4 KB pages.
+/// Length of the log, in pages of 8 KB, from which it is moved into the file: 32 MB.
 ///
 /// A page that changes often is copied once per round, so longer is cheaper, until the log does not
 /// fit the disk's and the processor's caches any more.
 const LOG_PAGES: i32 = 4_000;
 /// What the writer does itself at most, in pages: a few milliseconds.
-const REST_PAGES: i32 = 500;
-/// Length from which the writer waits for readers rather than let the log grow on: 128 MB.
+const REST_PAGES: i32 = 400;
+/// Length from which the writer waits for readers rather than let the log grow on: 256 MB.
 const LOG_PAGES_MAX: i32 = 32_000;
 
 /// Nothing copied yet, or a round is under way.

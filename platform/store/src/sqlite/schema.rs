@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::{Kind, kind};
@@ -16,7 +17,9 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 /// The version of the files that this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-const PAGE_SIZE: u32 = 4096;
+/// A document takes 1.3 to 1.8 kB, of which only two fit 4 KB. Measured: 8 KB costs a tenth less per
+/// admission than 4 KB, and 16 KB more again, since each changed page is written whole.
+const PAGE_SIZE: u32 = 8192;
 /// How long to wait for another process's write: the command line's are milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: more than there are.
@@ -154,6 +157,9 @@ pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
 fn configure(connection: &Connection, cache_size_bytes: u32) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it SQLite prepares a statement over a partial index again for every new value: a tenth
+    // of an admission's cost, for a plan that is the same each time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Negative means kibibytes.
     connection.pragma_update(None, "cache_size", -i64::from(cache_size_bytes / 1024))?;

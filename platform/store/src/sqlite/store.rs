@@ -308,7 +308,10 @@ impl TenantStore for Door<'_> {
         self.store.readers.read(|connection| {
             windows
                 .iter()
-                .map(|window| usage::stored(connection, self.tenant, resource, window.kind, window.starts))
+                .map(|window| {
+                    let stored = usage::stored(connection, self.tenant, resource, window.kind, window.starts)?;
+                    Ok(stored.unwrap_or_default())
+                })
                 .collect()
         })
     }

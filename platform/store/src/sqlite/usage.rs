@@ -29,6 +29,8 @@ pub(super) struct UsageCounts {
 struct Count {
     usage: Usage,
     changed: bool,
+    /// Whether there is a row of it: updating one costs half of an upsert.
+    stored: bool,
 }
 
 /// NEVER change a number: they are stored.
@@ -49,15 +51,15 @@ pub(super) fn kind_number(kind: WindowKind) -> i64 {
     }
 }
 
-/// What is stored for one window; zero when nothing is.
+/// What is stored for one window.
 pub(super) fn stored(
     connection: &Connection,
     tenant: TenantId,
     resource: Resource,
     kind: WindowKind,
     starts: Timestamp,
-) -> Result<Usage, Fault> {
-    let usage = connection
+) -> Result<Option<Usage>, Fault> {
+    Ok(connection
         .prepare_cached(
             "SELECT used, overage FROM usage WHERE tenant = ? AND resource = ? AND kind = ? AND starts = ?",
         )?
@@ -65,8 +67,7 @@ pub(super) fn stored(
             params![tenant.to_bytes(), resource_number(resource), kind_number(kind), starts.as_microsecond()],
             |row| Ok(Usage { used: row.get(0)?, overage: row.get(1)? }),
         )
-        .optional()?;
-    Ok(usage.unwrap_or_default())
+        .optional()?)
 }
 
 impl UsageCounts {
@@ -74,8 +75,9 @@ impl UsageCounts {
         match self.counts.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(unknown) => {
-                let usage = stored(connection, key.0, key.1, key.2, key.3)?;
-                Ok(unknown.insert(Count { usage, changed: false }))
+                let stored = stored(connection, key.0, key.1, key.2, key.3)?;
+                let (usage, stored) = (stored.unwrap_or_default(), stored.is_some());
+                Ok(unknown.insert(Count { usage, changed: false, stored }))
             }
         }
     }
@@ -130,22 +132,24 @@ impl UsageCounts {
         if self.changed.is_empty() {
             return Ok(());
         }
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO usage (tenant, resource, kind, starts, used, overage) VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO UPDATE SET used = excluded.used, overage = excluded.overage",
+        let mut update = connection.prepare_cached(
+            "UPDATE usage SET used = ?5, overage = ?6 WHERE tenant = ?1 AND resource = ?2 AND kind = ?3 AND starts = ?4",
+        )?;
+        let mut insert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO usage (tenant, resource, kind, starts, used, overage) VALUES (?, ?, ?, ?, ?, ?)",
         )?;
         for key in self.changed.drain(..) {
             let Some(count) = self.counts.get_mut(&key) else { continue };
             count.changed = false;
             let (tenant, resource, kind, starts) = key;
-            upsert.execute(params![
-                tenant.to_bytes(),
-                resource_number(resource),
-                kind_number(kind),
-                starts.as_microsecond(),
-                count.usage.used,
-                count.usage.overage,
-            ])?;
+            let (resource, kind) = (resource_number(resource), kind_number(kind));
+            let Usage { used, overage } = count.usage;
+            let values = params![tenant.to_bytes(), resource, kind, starts.as_microsecond(), used, overage];
+            // A count that was forgotten meanwhile has no row any more.
+            if !count.stored || update.execute(values)? == 0 {
+                insert.execute(values)?;
+                count.stored = true;
+            }
         }
         if self.counts.len() > REMEMBERED_MAX {
             self.forget();
