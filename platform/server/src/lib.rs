@@ -1,4 +1,10 @@
 //! The binary `wotp` as a library: HTTP API, workers, configuration, command line.
 
+pub mod cli;
+pub mod config;
+pub mod data_folder;
 pub mod http;
 pub mod jobs;
+pub mod server;
+pub mod system;
+pub mod wiring;

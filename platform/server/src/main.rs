@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `wotp`. See [`wotp_server::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wotp_server::cli::main()
+}

@@ -11,6 +11,7 @@ mod outbox;
 
 mod addresses;
 mod checks;
+mod cli;
 mod codes;
 mod compat;
 mod deliver;

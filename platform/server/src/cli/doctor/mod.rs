@@ -1,0 +1,153 @@
+//! `wotp doctor`: looks at everything that an installation needs, changes nothing, and says what to do.
+
+mod checks;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+use wotp_core::domain::plan::Catalogue;
+use wotp_core::domain::vault::Vault;
+use wotp_core::ports::Clock as _;
+
+use super::Global;
+use super::failure::Failure;
+use crate::config::Loaded;
+use crate::data_folder::DataFolder;
+use crate::system::SystemClock;
+use crate::wiring::embedded::{OpenOptions, SqliteStore};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    Warn,
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    /// What was found.
+    found: String,
+    /// What to do.
+    help: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, found: found.into(), help: None }
+    }
+
+    fn warn(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, found: found.into(), help: Some(help.into()) }
+    }
+
+    fn error(check: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Error, found: found.into(), help: Some(help.into()) }
+    }
+
+    /// From an error that has its own words for what to do.
+    fn failed(check: &'static str, error: &dyn std::error::Error, help: impl Into<String>) -> Self {
+        let chain = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+        Self::error(check, chain.collect::<Vec<_>>().join(": "), help)
+    }
+}
+
+pub(super) async fn run(global: &Global) -> Result<ExitCode, Failure> {
+    let findings = examine(global).await;
+    let sound = findings.iter().all(|finding| finding.verdict != Verdict::Error);
+    let machines = json!({ "ok": sound, "checks": findings });
+    global.output().print(&machines, || {
+        let lines = findings.iter().map(|Finding { check, verdict, found, help }| {
+            let sign = match verdict {
+                Verdict::Ok => "ok   ",
+                Verdict::Warn => "warn ",
+                Verdict::Error => "ERROR",
+            };
+            let help = help.as_ref().map(|help| format!("\n{:22}do: {help}", "")).unwrap_or_default();
+            format!("{sign}  {check:13}  {found}{help}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn examine(global: &Global) -> Vec<Finding> {
+    let mut findings = vec![checks::clock(SystemClock.now())];
+    let loaded = match global.load(None) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            findings.push(Finding::error(
+                "configuration",
+                failure.to_string().trim_end(),
+                "mend it first; the rest depends on it",
+            ));
+            return findings;
+        }
+    };
+    findings.push(checks::configuration(&loaded));
+    let folder = match DataFolder::open(global.data()) {
+        Ok(folder) => folder,
+        Err(error) => {
+            findings.push(Finding::failed("folder", &error, error.help()));
+            return findings;
+        }
+    };
+    findings.push(checks::folder(&folder));
+    findings.push(checks::disk(&folder));
+    findings.push(checks::server(&folder).await);
+    findings.extend(channels(&loaded, &folder).await);
+    let database = loaded.config.database(folder.path());
+    let (finding, vault) = checks::master_key(&folder, &database);
+    findings.push(finding);
+    let (finding, sound) = checks::database(&database);
+    findings.push(finding);
+    if sound {
+        findings.extend(stored(&loaded, &folder, vault.as_ref()).await);
+    }
+    findings
+}
+
+async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
+    let channels = match crate::wiring::channels(&loaded.config, folder) {
+        Ok(channels) => channels,
+        Err(error) => {
+            let help = error.help().unwrap_or_else(|| "mend the section [channels.email]".to_owned());
+            return vec![Finding::failed("channels", &error, help)];
+        }
+    };
+    if channels.is_empty() {
+        let help = "set up a channel, as in [channels.email]: `wotp config reference` shows how";
+        return vec![Finding::warn("channels", "none: only test keys and sandbox numbers can be used", help)];
+    }
+    let mut findings = Vec::new();
+    for channel in channels {
+        findings.push(checks::channel(&*channel).await);
+    }
+    findings
+}
+
+/// What only the open store can tell.
+async fn stored(loaded: &Loaded, folder: &DataFolder, vault: Option<&Vault>) -> Vec<Finding> {
+    let database = loaded.config.database(folder.path());
+    let options = OpenOptions { create: false, check_after_crash: false, ..OpenOptions::default() };
+    let store = match SqliteStore::open(&database, options) {
+        Ok(store) => Arc::new(store),
+        Err(error) => return vec![Finding::failed("store", &error, "mend that, and run this again")],
+    };
+    let plans = loaded.config.catalogue(folder.path()).unwrap_or_else(|_| Catalogue::built_in());
+    let served = folder.serving().ok().flatten().is_some();
+    let mut findings = vec![checks::contents(&store).await];
+    if let Some(vault) = vault {
+        findings.push(checks::seal(&*store, vault).await);
+    }
+    findings.push(checks::plans(&*store, &plans).await);
+    findings.push(checks::due(&*store, SystemClock.now(), served).await);
+    findings.push(checks::history(&*store, SystemClock.now()).await);
+    findings
+}

@@ -1,0 +1,156 @@
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use wotp_core::app::NewKeySettings;
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::api_key::{ApiKey, KeyRefusal, Scope};
+use wotp_core::domain::id::{ApiKeyId, ServiceId, TenantId};
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::tenant;
+
+use super::failure::Failure;
+use super::{Global, output};
+use crate::config::network;
+
+/// Ten years.
+const EXPIRY_MAX_DAYS: i64 = 3650;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make a key; it is shown this once
+    Create(Box<Create>),
+    /// List a tenant's keys, revoked ones too, oldest first
+    List {
+        /// The tenant's id
+        tenant: TenantId,
+    },
+    /// Stop a key: within a second, everywhere
+    Revoke {
+        /// The tenant's id
+        tenant: TenantId,
+        /// The key's id, as in key_01J9ZK3V8X6W5T4S3R2Q1P0N9M
+        key: ApiKeyId,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Create {
+    /// The tenant's id
+    tenant: TenantId,
+    /// What to call it
+    #[arg(long, value_parser = tenant::name)]
+    name: String,
+    /// Whether it reaches people
+    #[arg(long, value_enum, default_value_t = KeyMode::Live)]
+    mode: KeyMode,
+    /// What it may do, once for each scope [default: all but addresses:read]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// The only service it may use
+    #[arg(long)]
+    service: Option<ServiceId>,
+    /// When it stops working
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=EXPIRY_MAX_DAYS))]
+    expires_in_days: Option<i64>,
+    /// A network it may be used from, once for each [default: any]
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = network)]
+    allowed_ips: Vec<IpNet>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KeyMode {
+    /// Codes go out
+    Live,
+    /// Nobody is reached; replies carry the code
+    Test,
+}
+
+pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
+    let (_, wired) = global.open()?;
+    let app = wired.app;
+    let now = app.ports().clock.now();
+    match command {
+        Command::Create(create) => {
+            let Create { tenant, name, mode, scopes, service, expires_in_days, allowed_ips } = *create;
+            let mode = match mode {
+                KeyMode::Live => Mode::Live,
+                KeyMode::Test => Mode::Test,
+            };
+            let expires_at = expires_in_days
+                .map(|days| now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX));
+            let standard = NewKeySettings::named(&name, mode);
+            let scopes = if scopes.is_empty() { standard.scopes } else { scopes.into_iter().collect() };
+            let settings = NewKeySettings { name, mode, scopes, service, expires_at, allowed_ips };
+            let new = app.issue_key(tenant, settings).await?;
+            let mut machines = shown(&new.key, now);
+            machines["secret"] = Value::from(new.secret.reveal());
+            global.output().print(&machines, || {
+                format!(
+                    "key     {}  {}\nsecret  {}\n\nThe secret is shown this once.",
+                    new.key.id,
+                    new.key.name,
+                    new.secret.reveal()
+                )
+            })?;
+        }
+        Command::List { tenant } => {
+            let keys = app.list_keys(tenant).await?;
+            let machines = json!({ "keys": keys.iter().map(|key| shown(key, now)).collect::<Vec<_>>() });
+            global.output().print(&machines, || {
+                let row = |key: &ApiKey| {
+                    let scopes = if key.scopes == Scope::standard() {
+                        "standard".to_owned()
+                    } else {
+                        key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
+                    };
+                    vec![
+                        key.id.to_string(),
+                        format!("{}…", key.shown),
+                        status(key, now).to_owned(),
+                        scopes,
+                        key.name.clone(),
+                    ]
+                };
+                output::table(&["id", "key", "status", "scopes", "name"], &keys.iter().map(row).collect::<Vec<_>>())
+            })?;
+        }
+        Command::Revoke { tenant, key } => {
+            let key = app.revoke_key(tenant, key).await?;
+            // Asked again: it was revoked after `now`.
+            global.output().print(&shown(&key, app.ports().clock.now()), || {
+                format!("{} ({}…, {}) does not work any more", key.id, key.shown, key.name)
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(key: &ApiKey, now: Timestamp) -> &'static str {
+    match key.admit(now, None) {
+        Err(KeyRefusal::Revoked) => "revoked",
+        Err(KeyRefusal::Expired) => "expired",
+        // From the command line it comes from nowhere.
+        Ok(()) | Err(KeyRefusal::Ip) => "active",
+    }
+}
+
+/// All that is known of a key but the key. Nothing is left out when it is empty.
+fn shown(key: &ApiKey, now: Timestamp) -> Value {
+    json!({
+        "id": key.id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "mode": key.mode,
+        "shown": key.shown,
+        "status": status(key, now),
+        "scopes": key.scopes,
+        "service": key.service,
+        "expires_at": key.expires_at,
+        "allowed_ips": key.allowed_ips,
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    })
+}

@@ -1,0 +1,168 @@
+//! The command line: one file per subcommand, each a thin face over the use cases.
+
+mod backup;
+mod config;
+mod demo;
+mod doctor;
+mod failure;
+mod key;
+mod logging;
+mod loopback;
+mod openapi;
+mod output;
+mod restore;
+mod sealed;
+mod serve;
+mod tenant;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Inputs, Loaded, load};
+use crate::data_folder::DataFolder;
+use crate::wiring::{Purpose, Wired, wire};
+use failure::Failure;
+use output::Output;
+
+/// Where an installation is when nobody says.
+const DATA: &str = "./data";
+
+#[derive(Parser)]
+#[command(
+    name = "wotp",
+    version,
+    about = "Verifies that people hold the phone numbers and addresses they say they do",
+    after_help = "Start with `wotp demo`. Every command but `serve` also works while a server runs."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone)]
+struct Global {
+    /// Data folder [default: ./data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Configuration file [default: wotp.toml in the data folder, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON, errors too
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server: HTTP API, workers and upkeep, until SIGTERM or Ctrl-C
+    Serve(serve::Arguments),
+    /// Send and check a code before your eyes, on a server of its own
+    Demo(demo::Arguments),
+    /// Tenants: the organisations that verify people
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// API keys of a tenant
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
+    /// The configuration: check it, show what is in force, print the reference
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Copy the database to a file, while the server runs too
+    Backup(backup::Arguments),
+    /// Put a backup in place of the database
+    Restore(restore::Arguments),
+    /// Check the whole installation and say what to do
+    Doctor,
+}
+
+impl Global {
+    fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new(DATA))
+    }
+
+    fn output(&self) -> Output {
+        Output::new(self.json)
+    }
+
+    /// The configuration in force.
+    fn load(&self, listen: Option<SocketAddr>) -> Result<Loaded, Failure> {
+        let inputs = Inputs {
+            file: self.config.clone(),
+            data: self.data().to_owned(),
+            variables: std::env::vars_os().collect(),
+            listen,
+        };
+        Ok(load(inputs)?)
+    }
+
+    /// The installation that is there, for one command.
+    fn open(&self) -> Result<(Loaded, Wired), Failure> {
+        let folder = DataFolder::open(self.data())?;
+        let loaded = self.load(None)?;
+        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new())?;
+        Ok((loaded, wired))
+    }
+
+    /// The installation, made when it is not there, for one command.
+    fn open_or_create(&self) -> Result<(Loaded, Wired), Failure> {
+        // Before the folder is made: a mistake in the configuration leaves nothing behind.
+        let loaded = self.load(None)?;
+        let folder = DataFolder::create(self.data())?;
+        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new())?;
+        Ok((loaded, wired))
+    }
+}
+
+/// Runs the command that the process was started with. Exits with 0 when it did what it should, 1
+/// when it failed, 2 when it was called wrongly.
+pub fn main() -> ExitCode {
+    // Database, log, backups: nothing that we make is for anybody but its owner.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Prints help and mistakes in the call itself, and exits with 0 and 2.
+    let Cli { global, command } = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::caused("the runtime does not start", error).report(global.json),
+    };
+    let json = global.json;
+    let result = runtime.block_on(run(global, command));
+    // A thread that is stuck outside of us must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(arguments) => serve::run(&global, arguments).await,
+        Command::Demo(arguments) => demo::run(&global, arguments).await,
+        Command::Tenant(command) => tenant::run(&global, command).await,
+        Command::Key(command) => key::run(&global, command).await,
+        Command::Openapi => openapi::run(&global),
+        Command::Config(command) => config::run(&global, command),
+        Command::Backup(arguments) => backup::run(&global, arguments),
+        Command::Restore(arguments) => restore::run(&global, arguments).await,
+        Command::Doctor => doctor::run(&global).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_put_together_soundly() {
+        Cli::command().debug_assert();
+    }
+}

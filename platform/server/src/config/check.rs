@@ -1,0 +1,108 @@
+//! What the shape of the values cannot say.
+
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+use wotp_core::domain::plan::Catalogue;
+
+use super::error::Complaint;
+use super::{Config, Environment, SQLITE};
+
+/// Longest that a request may be allowed to take.
+const REQUEST_TIMEOUT_MAX_SECONDS: u64 = 300;
+/// Most deliveries in hand at once.
+const CONCURRENCY_MAX: usize = 4096;
+
+pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> String) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    let mut complain = |key: &str, problem: String, right: &str| {
+        let (key, source, right) = (key.to_owned(), place(key), right.to_owned());
+        complaints.push(Complaint { key, source, problem, right });
+    };
+    let server = &config.server;
+    if !(1..=REQUEST_TIMEOUT_MAX_SECONDS).contains(&server.request_timeout_seconds) {
+        let problem = format!("{} seconds is out of bounds", server.request_timeout_seconds);
+        complain("server.request_timeout_seconds", problem, "write 1 to 300");
+    }
+    for origin in &server.cors_origins {
+        if !is_origin(origin) {
+            let problem = format!("`{origin}` is no web origin");
+            complain(
+                "server.cors_origins",
+                problem,
+                "write scheme and host, as in https://app.example.com, without a path",
+            );
+        }
+    }
+    if config.store.url.strip_prefix(SQLITE).is_none_or(|file| file.is_empty() || file.starts_with("//")) {
+        let problem = format!("`{}` is no store that this program knows", config.store.url);
+        complain("store.url", problem, "write sqlite:wotp.db, or sqlite:/some/folder/wotp.db");
+    }
+    if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
+        let problem = format!("`{}` is no filter: {error}", config.log.level);
+        complain("log.level", problem, "write error, warn, info, debug or trace, or as in warn,wotp_core=debug");
+    }
+    if config.limits.per_ip_per_second > 0 && config.limits.per_ip_burst == 0 {
+        let problem = "a burst of 0 lets nobody in".to_owned();
+        complain(
+            "limits.per_ip_burst",
+            problem,
+            "write at least 1, or switch the limit off with per_ip_per_second = 0",
+        );
+    }
+    if !(1..=CONCURRENCY_MAX).contains(&config.worker.concurrency) {
+        let problem = format!("{} deliveries at once is out of bounds", config.worker.concurrency);
+        complain("worker.concurrency", problem, "write 1 to 4096");
+    }
+    if config.environment == Environment::Production && config.channels.console.enabled {
+        let problem = "the console channel prints codes for whoever reads the terminal; it is for development only";
+        complain(
+            "channels.console.enabled",
+            problem.to_owned(),
+            "write enabled = false, and set up a channel that reaches people, as in [channels.email]",
+        );
+    }
+    if let Some(email) = &config.channels.email
+        && email.username.is_empty() != email.password_file.is_empty()
+    {
+        let problem = "username and password_file go together".to_owned();
+        complain("channels.email.username", problem, "give both, or neither");
+    }
+    match config.catalogue(data) {
+        Err(problem) => complain("plans.file", problem, "the built-in catalogue, billing/plans.toml, is an example"),
+        Ok(catalogue) if catalogue.find(&config.plans.default).is_none() => {
+            let known = catalogue.ids().collect::<Vec<_>>().join(", ");
+            complain(
+                "plans.default",
+                format!("there is no plan `{}`", config.plans.default),
+                &format!("there are: {known}"),
+            );
+        }
+        Ok(_) => {}
+    }
+    complaints
+}
+
+/// Whether it is what a browser sends as `Origin`: scheme and host, maybe a port, and no more.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    matches!(scheme, "http" | "https")
+        && uri.authority().is_some_and(|authority| authority.as_str() == host && !host.contains('@'))
+}
+
+impl Config {
+    /// The plans. `data` is the data folder.
+    ///
+    /// # Errors
+    /// In words, why the file cannot be used.
+    pub fn catalogue(&self, data: &Path) -> Result<Catalogue, String> {
+        if self.plans.file.is_empty() {
+            return Ok(Catalogue::built_in());
+        }
+        let path = data.join(&self.plans.file);
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        Catalogue::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}

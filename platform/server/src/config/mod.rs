@@ -1,0 +1,292 @@
+//! What an operator may set: one TOML file, environment variables over it, every key known.
+//!
+//! `reference.toml` beside this file is the documentation, and a test holds it to this code.
+
+mod check;
+mod error;
+mod load;
+mod shape;
+mod show;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use error::{Complaint, ConfigError};
+pub use load::{Inputs, Loaded, load};
+pub use shape::listen_address;
+pub(crate) use shape::network;
+pub use show::Shown;
+
+/// Every key with its default and what it means: what `wotp config reference` prints.
+pub const REFERENCE: &str = include_str!("reference.toml");
+
+/// The file that is read from the data folder when no other is named.
+pub const FILE_NAME: &str = "wotp.toml";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this installation is for.
+    pub environment: Environment,
+    /// The HTTP server.
+    pub server: Server,
+    /// Where things are kept.
+    pub store: Store,
+    /// What is written to standard error.
+    pub log: Log,
+    /// Brakes on callers nobody knows yet.
+    pub limits: Limits,
+    /// The workers that deliver.
+    pub worker: Worker,
+    /// Ways to reach people.
+    pub channels: Channels,
+    /// What tenants may use.
+    pub plans: Plans,
+}
+
+/// Who an installation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// Developers: codes may be printed.
+    #[default]
+    Development,
+    /// People: codes go to their owners and nowhere else.
+    Production,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where it listens. Port 0 takes any free one.
+    #[serde(deserialize_with = "shape::listen")]
+    pub listen: SocketAddr,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "shape::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Longest that one request may take.
+    pub request_timeout_seconds: u64,
+    /// Web origins whose pages may call the API.
+    pub cors_origins: Vec<String>,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sqlite:FILE`; a relative file lies in the data folder.
+    pub url: String,
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or a filter of `tracing`, as in `warn,wotp_core=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Brakes on callers nobody knows yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests a second from one IP address; 0 means no limit.
+    pub per_ip_per_second: u32,
+    /// How many of them may come at once.
+    pub per_ip_burst: u32,
+}
+
+/// The workers that deliver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Deliveries in hand at once, at most.
+    pub concurrency: usize,
+}
+
+/// Ways to reach people.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Channels {
+    /// Prints codes. Development only.
+    pub console: Console,
+    /// Sends mail. Not there without this section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+}
+
+/// The channel that prints codes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// Whether it is there.
+    pub enabled: bool,
+    /// Where it prints.
+    pub output: ConsoleOutput,
+}
+
+/// Where the console channel prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsoleOutput {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Nowhere: to measure everything but the channel.
+    Nowhere,
+}
+
+/// The mail server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Email {
+    /// Its name, which its certificate must bear.
+    pub host: String,
+    /// Its port.
+    #[serde(default = "shape::submission_port")]
+    pub port: u16,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: Tls,
+    /// Who we are to it; empty where it does not ask.
+    #[serde(default)]
+    pub username: String,
+    /// File that holds the password and nothing else; a relative one lies in the data folder.
+    #[serde(default)]
+    pub password_file: String,
+    /// File with a certificate (PEM) to trust besides the system's; a relative one lies in the data
+    /// folder.
+    #[serde(default)]
+    pub certificate_file: String,
+    /// The sender, as in `Acme <codes@example.com>`.
+    pub from: String,
+}
+
+/// How the connection to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// TLS from the first byte.
+    Tls,
+    /// Upgraded before anything is said; refused when the server does not offer it.
+    #[default]
+    Starttls,
+    /// None: for a relay on this machine.
+    None,
+}
+
+/// What tenants may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plans {
+    /// A catalogue of one's own; a relative file lies in the data folder. Empty means the built-in one.
+    pub file: String,
+    /// The plan of a tenant that is created without one.
+    pub default: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: Vec::new(),
+            request_timeout_seconds: 30,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "sqlite:wotp.db".to_owned() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_ip_per_second: 50, per_ip_burst: 200 }
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { concurrency: 64 }
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { enabled: true, output: ConsoleOutput::Stdout }
+    }
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self { file: String::new(), default: "free".to_owned() }
+    }
+}
+
+/// What `store.url` begins with.
+const SQLITE: &str = "sqlite:";
+
+impl Config {
+    /// The database file. `data` is the data folder.
+    pub fn database(&self, data: &Path) -> PathBuf {
+        // `load` refused any other URL.
+        data.join(self.store.url.strip_prefix(SQLITE).unwrap_or(&self.store.url))
+    }
+
+    /// Longest that one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.server.request_timeout_seconds)
+    }
+
+    /// The brake on one IP address: requests a second, and how many at once; none when it is off.
+    pub fn per_ip(&self) -> Option<(u32, u32)> {
+        let Limits { per_ip_per_second, per_ip_burst } = self.limits;
+        (per_ip_per_second > 0).then_some((per_ip_per_second, per_ip_burst))
+    }
+
+    /// A configuration in which every optional part is there: tells which keys exist, and of what
+    /// kind they are.
+    fn complete() -> Self {
+        let email = Email {
+            host: "smtp.example.com".to_owned(),
+            port: shape::submission_port(),
+            tls: Tls::default(),
+            username: String::new(),
+            password_file: String::new(),
+            certificate_file: String::new(),
+            from: "Acme <codes@example.com>".to_owned(),
+        };
+        Self { channels: Channels { email: Some(email), ..Channels::default() }, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

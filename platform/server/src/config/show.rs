@@ -1,0 +1,28 @@
+use figment::value::Value;
+use serde::Serialize;
+
+use super::load::{Loaded, dict, keys, place};
+
+/// One value in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// The key, as in `server.listen`.
+    pub key: String,
+    /// Its value. No key holds a secret: those are in files that are named here.
+    pub value: serde_json::Value,
+    /// Where it came from: `default`, a file, the name of a variable, or `--listen`.
+    pub source: String,
+}
+
+impl Loaded {
+    /// Every value in force, by key.
+    pub fn shown(&self) -> Vec<Shown> {
+        let values = Value::from(dict(&self.config));
+        let shown = |key: String| {
+            let value = values.find_ref(&key).and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default();
+            let source = place(&self.figment, &key);
+            Shown { key, value, source }
+        };
+        keys(&dict(&self.config)).into_iter().map(shown).collect()
+    }
+}

@@ -1,0 +1,167 @@
+use super::load::{dict, keys};
+use super::*;
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn with_file(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join(FILE_NAME), text).unwrap();
+    load(Inputs { data: data.path().to_owned(), variables: variables(pairs), ..Inputs::default() })
+}
+
+fn with_variables(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    load(Inputs { variables: variables(pairs), ..Inputs::default() })
+}
+
+fn complaint(result: Result<Loaded, ConfigError>) -> String {
+    let ConfigError(complaints) = result.unwrap_err();
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    complaints[0].to_string()
+}
+
+/// The reference with what is commented out put in force: keys, not prose.
+fn reference_in_force() -> String {
+    let key = |line: &str| {
+        let known = keys(&dict(&Config::complete()));
+        let name = line.split(" = ").next().unwrap_or_default();
+        line == "[channels.email]"
+            || (line.contains(" = ") && known.iter().any(|key| key == &format!("channels.email.{name}")))
+    };
+    let lines = REFERENCE.lines().map(|line| line.strip_prefix("# ").filter(|line| key(line)).unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_holds_the_defaults() {
+    assert_eq!(with_file(REFERENCE, &[]).unwrap().config, Config::default());
+}
+
+#[test]
+fn the_reference_names_every_key_there_is() {
+    let loaded = with_file(&reference_in_force(), &[]).unwrap();
+    assert_eq!(loaded.config, Config::complete());
+    for shown in loaded.shown() {
+        assert!(shown.source.ends_with(FILE_NAME), "{} is missing from the reference", shown.key);
+    }
+}
+
+#[test]
+fn nothing_at_all_means_the_defaults() {
+    let loaded = with_variables(&[("PATH", "/bin"), ("HOME", "/root")]).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.file, None);
+}
+
+#[test]
+fn a_variable_goes_before_the_file_and_the_flag_before_both() {
+    let file = "[server]\nlisten = '127.0.0.1:1'\nrequest_timeout_seconds = 5\n[worker]\nconcurrency = 7";
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join(FILE_NAME), file).unwrap();
+    let loaded = load(Inputs {
+        data: data.path().to_owned(),
+        variables: variables(&[("WOTP_SERVER__LISTEN", "127.0.0.1:2"), ("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "6")]),
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 3))),
+        ..Inputs::default()
+    })
+    .unwrap();
+    assert_eq!(loaded.config.server.listen.port(), 3);
+    assert_eq!(loaded.config.server.request_timeout_seconds, 6);
+    assert_eq!(loaded.config.worker.concurrency, 7);
+    let source = |key: &str| loaded.shown().into_iter().find(|shown| shown.key == key).unwrap().source;
+    assert_eq!(source("server.listen"), "--listen");
+    assert_eq!(source("server.request_timeout_seconds"), "WOTP_SERVER__REQUEST_TIMEOUT_SECONDS");
+    assert!(source("worker.concurrency").ends_with("wotp.toml"));
+    assert_eq!(source("log.level"), "default");
+}
+
+#[test]
+fn a_variable_that_does_not_exist_is_refused_by_name() {
+    let said = complaint(with_variables(&[("WOTP_FOO", "1")]));
+    assert!(said.contains("WOTP_FOO") && said.contains("no such key"), "{said}");
+    let said = complaint(with_variables(&[("WOTP_LISTEN", "127.0.0.1:1")]));
+    assert!(said.contains("did you mean `server.listen`?"), "{said}");
+    // A section is not a key.
+    assert!(complaint(with_variables(&[("WOTP_SERVER", "1")])).contains("no such key"));
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_refused_with_the_one_that_was_meant() {
+    let said = complaint(with_file("[server]\nlisen = '127.0.0.1:1'", &[]));
+    assert!(said.starts_with("server.lisen ("), "{said}");
+    assert!(said.contains("wotp.toml") && said.ends_with("did you mean `server.listen`?"), "{said}");
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let ConfigError(complaints) = with_file("a = 1\n[server]\nb = 2", &[("WOTP_C", "3")]).unwrap_err();
+    assert_eq!(complaints.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["a", "server.b", "c"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_explained() {
+    for (file, pairs, expected) in [
+        ("[worker]\nconcurrency = 'many'", &[][..], "worker.concurrency ("),
+        ("[worker]\nconcurrency = 'many'", &[], "write it as in `concurrency = 64`"),
+        ("[server]\nlisten = '8080'", &[], "write IP:PORT, as in 127.0.0.1:8080"),
+        ("[server]\ntrusted_proxies = ['10.0.0.0/99']", &[], "server.trusted_proxies ("),
+        ("environment = 'staging'", &[], r#"write "development" or "production""#),
+        ("[channels.email]\nfrom = 'a@example.com'", &[], "channels.email.host ("),
+        ("", &[("WOTP_WORKER__CONCURRENCY", "-1")], "WOTP_WORKER__CONCURRENCY"),
+        ("", &[("WOTP_CHANNELS__CONSOLE__ENABLED", "maybe")], "write true or false"),
+        ("[server", &[], "is not TOML"),
+    ] {
+        let said = complaint(with_file(file, pairs));
+        assert!(said.contains(expected), "{file:?} {pairs:?}: {said}");
+    }
+}
+
+#[test]
+fn a_value_out_of_bounds_is_refused_with_its_origin() {
+    for (name, value, expected) in [
+        ("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "0", "write 1 to 300"),
+        ("WOTP_SERVER__CORS_ORIGINS", "https://a.example/path", "without a path"),
+        ("WOTP_SERVER__CORS_ORIGINS", "*", "is no web origin"),
+        ("WOTP_STORE__URL", "postgres://x", "write sqlite:wotp.db"),
+        ("WOTP_STORE__URL", "sqlite:", "write sqlite:wotp.db"),
+        ("WOTP_LOG__LEVEL", "loud=very", "is no filter"),
+        ("WOTP_LIMITS__PER_IP_BURST", "0", "at least 1"),
+        ("WOTP_WORKER__CONCURRENCY", "0", "write 1 to 4096"),
+        ("WOTP_PLANS__DEFAULT", "gold", "there are: free, pro, unlimited"),
+        ("WOTP_PLANS__FILE", "nowhere.toml", "cannot be read"),
+    ] {
+        let said = complaint(with_variables(&[(name, value)]));
+        assert!(said.contains(expected) && said.contains(name), "{name}={value}: {said}");
+    }
+}
+
+#[test]
+fn production_refuses_the_channel_that_prints_codes() {
+    let said = complaint(with_variables(&[("WOTP_ENVIRONMENT", "production")]));
+    assert!(said.contains("channels.console.enabled (default)") && said.contains("enabled = false"), "{said}");
+    let quiet = [("WOTP_ENVIRONMENT", "production"), ("WOTP_CHANNELS__CONSOLE__ENABLED", "false")];
+    assert_eq!(with_variables(&quiet).unwrap().config.environment, Environment::Production);
+}
+
+#[test]
+fn a_text_that_looks_like_a_number_stays_a_text_and_a_list_has_commas() {
+    let loaded = with_variables(&[
+        ("WOTP_CHANNELS__EMAIL__HOST", "12345"),
+        ("WOTP_CHANNELS__EMAIL__FROM", "codes@example.com"),
+        ("WOTP_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7"),
+        ("WOTP_SERVER__CORS_ORIGINS", r#"["https://a.example", "http://localhost:3000"]"#),
+    ])
+    .unwrap();
+    assert_eq!(loaded.config.channels.email.unwrap().host, "12345");
+    assert_eq!(loaded.config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()]);
+    assert_eq!(loaded.config.server.cors_origins, ["https://a.example", "http://localhost:3000"]);
+}
+
+#[test]
+fn a_database_lies_in_the_data_folder_unless_it_says_where() {
+    let mut config = Config::default();
+    assert_eq!(config.database(Path::new("/data")), Path::new("/data/wotp.db"));
+    config.store.url = "sqlite:/elsewhere/x.db".to_owned();
+    assert_eq!(config.database(Path::new("/data")), Path::new("/elsewhere/x.db"));
+}

@@ -1,0 +1,547 @@
+//! The command line, by running the real binary.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Numbers from a range that is reserved for fiction.
+const ADA: &str = "+12025550123";
+const BOB: &str = "+12025550124";
+
+/// The binary, without what the shell of whoever runs the tests has set.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wotp"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WOTP_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What a finished command said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.err);
+        serde_json::from_str(&self.out).unwrap()
+    }
+
+    fn succeeded(&self) {
+        assert_eq!(self.code, 0, "{}", self.err);
+    }
+
+    /// Checks that it failed, and that it said all of this about it.
+    fn failed_saying(&self, words: &[&str]) {
+        assert_eq!(self.code, 1, "{}{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
+        }
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A data folder to be.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        self.run_with(arguments, &[])
+    }
+
+    fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+        let mut command = binary();
+        command.args(arguments).arg("--data").arg(self.data()).envs(variables.iter().copied());
+        command.output().unwrap().into()
+    }
+
+    fn tenant(&self, name: &str) -> Value {
+        self.run(&["tenant", "create", name, "--plan", "unlimited", "--json"]).json()
+    }
+}
+
+/// `wotp serve`, until it is stopped or dropped.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(place: &Place) -> Self {
+        let mut command = binary();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(place.data());
+        command.env("WOTP_CHANNELS__CONSOLE__OUTPUT", "nowhere").env("WOTP_LOG__LEVEL", "warn");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").expect("it says where").to_owned();
+        Self { child, address }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap()
+    }
+
+    fn request(&self, method: &str, path: &str, key: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (host, length) = (&self.address, body.len());
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n");
+        let head = format!("{head}content-type: application/json\r\nauthorization: Bearer {key}\r\n\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// Starts a verification and says its id.
+    fn start_verification(&self, key: &str, to: &str) -> String {
+        let (status, reply) = self.request("POST", "/v1/verifications", key, &json!({ "to": to }).to_string());
+        assert_eq!(status, 201, "{reply}");
+        reply["id"].as_str().unwrap().to_owned()
+    }
+
+    fn verification_status(&self, key: &str, id: &str) -> u16 {
+        self.request("GET", &format!("/v1/verifications/{id}"), key, "").0
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn creating_a_tenant_prints_exactly_its_ids_and_keys() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let mut names: Vec<&String> = tenant.as_object().unwrap().keys().collect();
+    names.sort();
+    assert_eq!(names, ["live_key", "service", "tenant", "test_key"]);
+    for (name, prefix) in [("tenant", "ten_"), ("service", "svc_"), ("live_key", "wk_live_"), ("test_key", "wk_test_")]
+    {
+        assert!(text(&tenant[name]).starts_with(prefix), "{tenant}");
+    }
+}
+
+#[test]
+fn what_it_makes_is_for_its_owner_alone() {
+    let place = Place::new();
+    place.tenant("Acme");
+    place.run(&["backup", &place.file("b.db"), "--with-master-key"]).succeeded();
+    assert_eq!(mode(&place.data()), 0o700);
+    for file in ["wotp.db", "master.key"] {
+        assert_eq!(mode(&place.data().join(file)), 0o600, "{file}");
+    }
+    for file in ["b.db", "b.db.master.key"] {
+        assert_eq!(mode(Path::new(&place.file(file))), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn for_people_the_keys_come_with_a_command_to_paste() {
+    let place = Place::new();
+    let said = place.run(&["tenant", "create", "Acme"]);
+    assert!(said.out.contains("curl -s http://127.0.0.1:8080/v1/verifications"), "{}", said.out);
+    assert!(said.out.contains("Authorization: Bearer wk_test_"), "{}", said.out);
+}
+
+#[test]
+fn a_mistake_in_the_call_exits_with_2() {
+    let place = Place::new();
+    for arguments in [
+        &["nonsense"][..],
+        &["tenant", "create"],
+        &["tenant", "set-plan", "acme", "pro"],
+        &["serve", "--listen", "8080"],
+        &["key", "create", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M", "--name", "x", "--scope", "everything"],
+        &["key", "create", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M", "--name", "x", "--allow-ip", "10.0.0.0/99"],
+        &["key", "create", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M", "--name", "x", "--expires-in-days", "0"],
+    ] {
+        assert_eq!(place.run(arguments).code, 2, "{arguments:?}");
+    }
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_made_by_looking_into_it() {
+    let place = Place::new();
+    for arguments in [&["tenant", "list"][..], &["backup", "x.db"], &["key", "list", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M"]]
+    {
+        place.run(arguments).failed_saying(&["error: there is no data folder at", "help: "]);
+    }
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn errors_are_json_when_asked_for() {
+    let said = Place::new().run(&["tenant", "list", "--json"]);
+    assert_eq!(said.code, 1);
+    let error: Value = serde_json::from_str(&said.err).unwrap();
+    assert!(text(&error["error"]).contains("there is no data folder"));
+    assert!(text(&error["help"]).contains("--data"));
+    assert_eq!(said.out, "");
+}
+
+#[test]
+fn plans_are_set_and_unknown_ones_refused_with_those_there_are() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    place
+        .run(&["tenant", "create", "B", "--plan", "gold"])
+        .failed_saying(&["there is no plan `gold`", "free, pro, unlimited"]);
+    assert_eq!(place.run(&["tenant", "set-plan", text(&tenant["tenant"]), "pro", "--json"]).json()["plan"], "pro");
+    let listed = place.run(&["tenant", "list", "--json"]).json();
+    assert_eq!(listed["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["tenants"][0]["plan"], "pro");
+    let unknown = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M";
+    place.run(&["tenant", "set-plan", unknown, "pro"]).failed_saying(&["there is no such tenant", "wotp tenant list"]);
+}
+
+#[test]
+fn a_key_made_and_revoked_beside_a_running_server_works_and_stops_there() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let server = Serving::start(&place);
+    let id = text(&tenant["tenant"]);
+    let made = place
+        .run(&["key", "create", id, "--name", "ci", "--mode", "test", "--scope", "verifications:write", "--json"])
+        .json();
+    assert_eq!(made["scopes"], json!(["verifications:write"]));
+    let secret = text(&made["secret"]);
+    let verification = server.start_verification(secret, ADA);
+    assert_eq!(server.verification_status(secret, &verification), 403, "it may not read");
+
+    let keys = place.run(&["key", "list", id, "--json"]).json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 3);
+    assert!(!keys.to_string().contains(secret));
+    let revoked = place.run(&["key", "revoke", id, text(&made["id"]), "--json"]).json();
+    assert_eq!(revoked["status"], "revoked");
+    // Another process may know a key for a second: wait for the state.
+    while server.verification_status(secret, &verification) != 401 {
+        std::thread::yield_now();
+    }
+    let other = place.tenant("Other");
+    place
+        .run(&["key", "revoke", text(&other["tenant"]), text(&made["id"])])
+        .failed_saying(&["there is no such API key"]);
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_is_told_which_one_has_it() {
+    let place = Place::new();
+    let server = Serving::start(&place);
+    let pid = server.child.id().to_string();
+    place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&[
+        "another server runs on the data folder",
+        &pid,
+        "help: ",
+    ]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_explained() {
+    let (place, other) = (Place::new(), Place::new());
+    let server = Serving::start(&place);
+    other
+        .run(&["serve", "--listen", &server.address])
+        .failed_saying(&["cannot listen on", "something listens there already"]);
+}
+
+#[test]
+fn sigterm_and_ctrl_c_stop_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let tenant = place.tenant("Acme");
+        let mut server = Serving::start(&place);
+        // A connection that is kept open and idle must not hold it up.
+        let idle = TcpStream::connect(&server.address).unwrap();
+        server.start_verification(text(&tenant["live_key"]), ADA);
+        server.signal(signal);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+        drop(idle);
+        assert!(!place.data().join("wotp.db-wal").exists(), "the store was closed");
+        assert_eq!(place.run(&["doctor"]).code, 0);
+    }
+}
+
+#[test]
+fn a_request_in_hand_is_finished_before_it_stops() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let mut server = Serving::start(&place);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let body = r#"{"to":"+12025550123"}"#;
+    let key = text(&tenant["live_key"]);
+    let head = format!(
+        "POST /v1/verifications HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nauthorization: Bearer {key}\r\n"
+    );
+    let head = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server asks for the body: it is in the middle of the request.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert!(asked.starts_with(b"HTTP/1.1 100"));
+    server.signal(Signal::TERM);
+    while TcpStream::connect(&server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_backup_of_a_running_server_restores_elsewhere_with_its_key_only() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let tenant = place.tenant("Acme");
+    let key = text(&tenant["live_key"]);
+    let server = Serving::start(&place);
+    let id = server.start_verification(key, ADA);
+    let (plain, whole) = (place.file("plain.db"), place.file("whole.db"));
+    assert_eq!(place.run(&["backup", &plain, "--json"]).json()["master_key_file"], Value::Null);
+    place.run(&["backup", &plain]).failed_saying(&["exists already"]);
+    let made = place.run(&["backup", &whole, "--with-master-key", "--json"]).json();
+    assert_eq!(made["master_key_file"], json!(format!("{whole}.master.key")));
+    let later = server.start_verification(key, BOB);
+    place.run(&["restore", &plain, "--force"]).failed_saying(&["another server runs"]);
+
+    elsewhere
+        .run(&["restore", &plain])
+        .failed_saying(&["there is no master key for this backup", "master.key, mode 0600"]);
+    assert!(!elsewhere.data().join("wotp.db").exists());
+    let restored = elsewhere.run(&["restore", &whole, "--json"]).json();
+    assert_eq!(restored["kept"], Value::Null);
+    let second = Serving::start(&elsewhere);
+    assert_eq!(second.verification_status(key, &id), 200);
+    assert_eq!(second.verification_status(key, &later), 404, "it came after the backup");
+}
+
+#[test]
+fn a_restore_over_a_database_needs_force_and_keeps_the_old_one() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let backup = place.file("b.db");
+    place.run(&["backup", &backup]).succeeded();
+    place.tenant("Later");
+    place.run(&["restore", &backup]).failed_saying(&["there is a database at", "--force"]);
+    let kept = place.run(&["restore", &backup, "--force", "--json"]).json();
+    let tenants = place.run(&["tenant", "list", "--json"]).json();
+    assert_eq!(tenants["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(tenants["tenants"][0]["tenant"], tenant["tenant"]);
+    // The old one is whole.
+    let url = format!("sqlite:{}", text(&kept["kept"]));
+    let old = place.run_with(&["tenant", "list", "--json"], &[("WOTP_STORE__URL", &url)]).json();
+    assert_eq!(old["tenants"].as_array().unwrap().len(), 2);
+    assert!(!place.data().join("wotp.db.restoring").exists());
+}
+
+#[test]
+fn a_backup_that_is_damaged_or_of_another_key_changes_nothing() {
+    let (place, other) = (Place::new(), Place::new());
+    let tenant = other.tenant("Other");
+    let server = Serving::start(&other);
+    server.start_verification(text(&tenant["live_key"]), ADA);
+    assert_eq!(server.stop().code(), Some(0));
+    let foreign = other.file("b.db");
+    other.run(&["backup", &foreign]).succeeded();
+    place.tenant("Acme");
+    place.run(&["restore", &foreign, "--force"]).failed_saying(&["was made with another master key"]);
+
+    let broken = place.file("broken.db");
+    fs::write(&broken, "not a database, although it has some length to it").unwrap();
+    place.run(&["restore", &broken, "--force"]).failed_saying(&["damaged"]);
+    place.run(&["restore", &place.file("no.db")]).failed_saying(&["there is no"]);
+    assert_eq!(place.run(&["tenant", "list", "--json"]).json()["tenants"][0]["name"], "Acme");
+    assert!(!place.data().join("wotp.db.restoring").exists());
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_noticed_and_can_be_done_again() {
+    let place = Place::new();
+    place.tenant("Acme");
+    let backup = place.file("b.db");
+    place.run(&["backup", &backup]).succeeded();
+    // As it is between the two renames.
+    fs::copy(&backup, place.data().join("wotp.db.restoring")).unwrap();
+    fs::remove_file(place.data().join("wotp.db")).unwrap();
+    place.run(&["tenant", "create", "B"]).failed_saying(&["a restore of the database was cut off", "--force"]);
+    assert_eq!(place.run(&["doctor"]).code, 1);
+    place.run(&["restore", &backup]).succeeded();
+    assert_eq!(place.run(&["tenant", "list", "--json"]).json()["tenants"][0]["name"], "Acme");
+}
+
+#[test]
+fn a_database_without_its_master_key_is_refused() {
+    let place = Place::new();
+    place.tenant("Acme");
+    fs::remove_file(place.data().join("master.key")).unwrap();
+    place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&["no master key", "backup"]);
+    assert!(!place.data().join("master.key").exists());
+}
+
+#[test]
+fn a_damaged_database_is_refused_and_said_so() {
+    let place = Place::new();
+    place.tenant("Acme");
+    fs::write(place.data().join("wotp.db"), [0x5a; 8192]).unwrap();
+    place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&["damaged", "wotp restore"]);
+    let said = place.run(&["doctor", "--json"]);
+    let findings: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, &findings["ok"]), (1, &json!(false)));
+}
+
+#[test]
+fn the_doctor_finds_nothing_on_a_sound_installation() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let server = Serving::start(&place);
+    server.start_verification(text(&tenant["live_key"]), ADA);
+    let report = place.run(&["doctor", "--json"]).json();
+    assert_eq!(report["ok"], true);
+    let checks: Vec<&str> = report["checks"].as_array().unwrap().iter().map(|one| text(&one["check"])).collect();
+    assert_eq!(
+        checks,
+        [
+            "clock",
+            "configuration",
+            "folder",
+            "disk",
+            "server",
+            "channel",
+            "master key",
+            "database",
+            "contents",
+            "seal",
+            "plans",
+            "due",
+            "history"
+        ]
+    );
+    let errors = report["checks"].as_array().unwrap().iter().filter(|one| one["verdict"] == "error");
+    assert_eq!(errors.count(), 0, "{report}");
+}
+
+#[test]
+fn the_doctor_says_what_to_type() {
+    let place = Place::new();
+    place.tenant("Acme");
+    let key = place.data().join("master.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = place.run(&["doctor"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains(&format!("chmod 600 {}", fs::canonicalize(&key).unwrap().display())), "{}", said.out);
+}
+
+#[test]
+fn the_configuration_is_checked_shown_and_explained() {
+    let place = Place::new();
+    assert_eq!(place.run(&["config", "check", "--json"]).json(), json!({ "ok": true, "file": null }));
+    let reference = place.run(&["config", "reference"]);
+    let file = place.file("mine.toml");
+    fs::write(&file, &reference.out).unwrap();
+    let shown =
+        place.run_with(&["config", "show", "--config", &file, "--json"], &[("WOTP_WORKER__CONCURRENCY", "5")]).json();
+    let find = |key: &str| shown["values"].as_array().unwrap().iter().find(|one| one["key"] == key).unwrap().clone();
+    assert_eq!(
+        find("worker.concurrency"),
+        json!({ "key": "worker.concurrency", "value": 5, "source": "WOTP_WORKER__CONCURRENCY" })
+    );
+    assert_eq!(find("log.level"), json!({ "key": "log.level", "value": "info", "source": file }));
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn a_variable_nobody_knows_stops_every_command_before_it_does_anything() {
+    let place = Place::new();
+    for arguments in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"], &["tenant", "create", "Acme"]] {
+        place.run_with(arguments, &[("WOTP_FOO", "1")]).failed_saying(&["WOTP_FOO", "there is no such key", "help: "]);
+    }
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn production_does_not_start_with_the_channel_that_prints_codes() {
+    let place = Place::new();
+    let production = ("WOTP_ENVIRONMENT", "production");
+    place.run_with(&["serve"], &[production]).failed_saying(&["channels.console.enabled", "enabled = false"]);
+}
+
+#[test]
+fn the_openapi_document_is_json() {
+    let document = Place::new().run(&["openapi"]).json();
+    assert!(document["paths"]["/v1/verifications"]["post"].is_object());
+}
+
+#[test]
+fn the_demo_sends_and_checks_a_code() {
+    let place = Place::new();
+    let said = place.run(&["demo", "--once"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for words in [
+        "$ wotp tenant create",
+        "$ curl -s http://127.0.0.1:",
+        "201 Created",
+        "console: to=+12025550123 channel=console code=",
+        r#""valid": false, "status": "pending""#,
+        r#""valid": true, "status": "approved""#,
+        "first verified code after",
+        r#""test_code": ""#,
+    ] {
+        assert!(said.out.contains(words), "`{words}` is not in: {}", said.out);
+    }
+    assert!(!said.out.contains('\u{1b}'), "no colours in a pipe");
+    let machine = Place::new().run(&["demo", "--once", "--json"]).json();
+    assert!(machine["first_verified_seconds"].as_f64().unwrap() < 60.0);
+}
