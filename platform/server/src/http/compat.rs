@@ -112,11 +112,15 @@ pub(super) struct MessageSendBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WotpReply)]
 pub(super) struct Reply {
+    /// Whether it was done; of a check, whether the code was right.
+    #[schema(example = true)]
     success: bool,
+    /// In words.
     #[schema(example = "OTP sent")]
     message: &'static str,
     /// The phone number as it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "+12025550123")]
     phone: Option<String>,
     /// The code, with a test key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +128,7 @@ pub(super) struct Reply {
 }
 
 /// Send a code.
-#[utoipa::path(post, path = "/api/otp/send", tag = "WOTP-compatible", request_body = OtpSendBody,
+#[utoipa::path(post, path = "/api/otp/send", tag = "WOTP-compatible", security(("api_key" = ["verifications:write"])), request_body = OtpSendBody,
     responses((status = 200, description = "Sent", body = Reply), CompatProblems))]
 pub(super) async fn otp_send(
     State(api): State<Arc<Api>>,
@@ -157,8 +161,10 @@ fn otp_placeholder(text: &str) -> String {
     text.replace("{{otp}}", "{{code}}").replace("{{ otp }}", "{{code}}").replace("\r\n", "\n")
 }
 
-/// Check a code. A wrong or expired one is `success: false`.
-#[utoipa::path(post, path = "/api/otp/verify", tag = "WOTP-compatible", request_body = OtpVerifyBody,
+/// Check a code.
+///
+/// A wrong or expired one is `success: false`.
+#[utoipa::path(post, path = "/api/otp/verify", tag = "WOTP-compatible", security(("api_key" = ["verifications:write"])), request_body = OtpVerifyBody,
     responses((status = 200, description = "Checked", body = Reply), CompatProblems))]
 pub(super) async fn otp_verify(
     State(api): State<Arc<Api>>,
@@ -177,7 +183,7 @@ pub(super) async fn otp_verify(
 }
 
 /// Send a direct message.
-#[utoipa::path(post, path = "/api/message/send", tag = "WOTP-compatible", request_body = MessageSendBody,
+#[utoipa::path(post, path = "/api/message/send", tag = "WOTP-compatible", security(("api_key" = ["messages:write"])), request_body = MessageSendBody,
     responses((status = 200, description = "Queued", body = Reply), CompatProblems))]
 pub(super) async fn message_send(
     State(api): State<Arc<Api>>,
@@ -195,13 +201,19 @@ pub(super) async fn message_send(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WotpLog)]
 struct Log {
+    /// Its id.
     #[schema(example = "msg_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     id: String,
     /// Masked, unless the key has `addresses:read`.
+    #[schema(required, example = "+1********23")]
     phone: Option<String>,
+    /// Where it stands.
     #[schema(value_type = super::verifications::DeliveryStatusName)]
     status: wotp_core::domain::dispatch::DeliveryStatus,
+    /// The channel at hand.
+    #[schema(required, example = "console")]
     channel: Option<String>,
+    /// When it was accepted.
     #[serde(rename = "createdAt")]
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -211,12 +223,15 @@ struct Log {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WotpLogs)]
 pub(super) struct Logs {
+    /// True.
+    #[schema(example = true)]
     success: bool,
+    /// Newest first.
     logs: Vec<Log>,
 }
 
 /// Read the log of direct messages, newest first.
-#[utoipa::path(get, path = "/api/message/logs", tag = "WOTP-compatible", params(messages::MessageListParams),
+#[utoipa::path(get, path = "/api/message/logs", tag = "WOTP-compatible", security(("api_key" = ["messages:read"])), params(messages::MessageListParams),
     responses((status = 200, description = "A page", body = Logs), CompatProblems))]
 pub(super) async fn message_logs(
     State(api): State<Arc<Api>>,
@@ -238,24 +253,32 @@ pub(super) async fn message_logs(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WotpUsage)]
 pub(super) struct Usage {
+    /// True.
+    #[schema(example = true)]
     success: bool,
+    /// The plan's id.
+    #[schema(example = "free")]
     plan: String,
     /// Verifications this month.
+    #[schema(example = 12)]
     #[serde(rename = "otpUsed")]
     otp_used: u64,
     /// Allowed this month; null without limit.
     #[serde(rename = "otpLimit")]
+    #[schema(required, example = 100)]
     otp_limit: Option<u64>,
     /// Direct messages this month.
+    #[schema(example = 3)]
     #[serde(rename = "messagesUsed")]
     messages_used: u64,
     /// Allowed this month; null without limit.
     #[serde(rename = "messagesLimit")]
+    #[schema(required, example = 250)]
     messages_limit: Option<u64>,
 }
 
 /// Read what was used this month.
-#[utoipa::path(get, path = "/api/user/usage", tag = "WOTP-compatible", responses((status = 200, description = "This month", body = Usage), CompatProblems))]
+#[utoipa::path(get, path = "/api/user/usage", tag = "WOTP-compatible", security(("api_key" = ["usage:read"])), responses((status = 200, description = "This month", body = Usage), CompatProblems))]
 pub(super) async fn user_usage(State(api): State<Arc<Api>>, caller: Caller<UsageRead>) -> Result<Json<Usage>, Problem> {
     use wotp_core::domain::quota::{Resource, WindowKind};
     let all = api.app.usage(&caller).await.map_err(|refusal| refused(&api, refusal))?;
@@ -282,14 +305,17 @@ pub(super) async fn user_usage(State(api): State<Arc<Api>>, caller: Caller<Usage
 enum CompatProblems {
     /// The request does not hold.
     #[response(status = 400)]
-    Invalid(#[to_schema] ErrorBody),
+    Invalid(ErrorBody),
     /// There is no API key that works.
     #[response(status = 401)]
-    Unknown(#[to_schema] ErrorBody),
+    Unknown(ErrorBody),
     /// The API key may not do this, or not from here.
     #[response(status = 403)]
-    Forbidden(#[to_schema] ErrorBody),
+    Forbidden(ErrorBody),
     /// A quota or limit is used up: see `Retry-After`.
     #[response(status = 429)]
-    Limited(#[to_schema] ErrorBody),
+    Limited(ErrorBody),
+    /// Something went wrong on our side, or nothing can be stored now.
+    #[response(status = 500)]
+    Internal(ErrorBody),
 }

@@ -19,22 +19,28 @@ use super::{Api, BODY_SIZE_MAX};
 #[derive(Debug, Serialize, ToSchema)]
 struct Bounded {
     /// When nothing else is said.
+    #[schema(example = 6)]
     default: u32,
     /// At least.
+    #[schema(example = 4)]
     min: u32,
     /// At most.
+    #[schema(example = 12)]
     max: u32,
     /// Beyond this it is marked as below a standard; null where there is none.
+    #[schema(required, example = 6)]
     standard: Option<u32>,
 }
 
 /// A number that behaves the same every time, with live and with test keys.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SandboxNumber)]
 struct SandboxNumberView {
     /// E.164.
     #[schema(example = "+447700900001")]
     number: &'static str,
     /// How it behaves.
+    #[schema(example = "delivered at once")]
     behaviour: &'static str,
 }
 
@@ -55,14 +61,19 @@ pub(super) struct LimitsView {
     /// Codes to one address within a day.
     sends_per_day: Bounded,
     /// Pauses after the first, second, third … code to one address.
+    #[schema(example = json!([30, 60, 120]))]
     cool_down_seconds: Vec<u32>,
     /// How long an `Idempotency-Key` is remembered.
+    #[schema(example = 86400)]
     idempotency_seconds: u32,
     /// Largest request body.
+    #[schema(example = 16384)]
     body_size_bytes: usize,
     /// Longest direct message.
+    #[schema(example = 2048)]
     message_length_characters: usize,
     /// Longest template.
+    #[schema(example = 1000)]
     template_length_characters: usize,
     /// Channels that are there.
     #[schema(example = json!(["console"]))]

@@ -51,11 +51,13 @@ pub(super) struct MessageView {
     #[schema(value_type = DeliveryStatusName)]
     pub(super) status: DeliveryStatus,
     /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
-    #[schema(example = "+1********23")]
+    #[schema(required, example = "+1********23")]
     pub(super) to: Option<String>,
     /// For which service.
+    #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: String,
     /// The channel at hand.
+    #[schema(required)]
     pub(super) channel: Option<String>,
     /// Every attempt, oldest first.
     deliveries: Vec<DeliveryView>,
@@ -80,11 +82,11 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
 }
 
 /// Send a direct message.
-#[utoipa::path(post, path = "/v1/messages", tag = "Messages", request_body = SendBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours it returns the first result", min_length = 1, max_length = 255)),
+#[utoipa::path(post, path = "/v1/messages", tag = "Messages", security(("api_key" = ["messages:write"])), request_body = SendBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
-        (status = 201, description = "Accepted", body = MessageView, headers(("Location" = String), ("RateLimit" = Option<String>), ("RateLimit-Policy" = Option<String>))),
-        super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::LimitProblems, super::openapi::NotFoundProblem,
+        (status = 201, description = "Accepted", body = MessageView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
+        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn send_message(
     State(api): State<Arc<Api>>,
@@ -103,7 +105,7 @@ pub(super) async fn send_message(
 }
 
 /// List direct messages, newest first.
-#[utoipa::path(get, path = "/v1/messages", tag = "Messages", params(MessageListParams),
+#[utoipa::path(get, path = "/v1/messages", tag = "Messages", security(("api_key" = ["messages:read"])), params(MessageListParams),
     responses((status = 200, description = "A page", body = ListPage<MessageView>), super::openapi::QueryProblems, super::openapi::AuthProblems))]
 pub(super) async fn list_messages(
     State(api): State<Arc<Api>>,
@@ -144,7 +146,7 @@ pub(super) struct MessageListParams {
 }
 
 /// Read a direct message.
-#[utoipa::path(get, path = "/v1/messages/{id}", tag = "Messages", params(("id" = String, Path, description = "`msg_…`")),
+#[utoipa::path(get, path = "/v1/messages/{id}", tag = "Messages", security(("api_key" = ["messages:read"])), params(("id" = String, Path, description = "`msg_…`", example = "msg_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The message", body = MessageView), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn find_message(
     State(api): State<Arc<Api>>,

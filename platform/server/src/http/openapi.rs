@@ -1,10 +1,15 @@
 //! The OpenAPI 3.1 document, from the code. `sdk/openapi.json` is its committed copy.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::schema::{Array, ArrayItems, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, SecurityRequirement};
+use utoipa::openapi::{OpenApi as Document, Ref, RefOr, Schema, SecurityRequirement};
 use utoipa::{IntoResponses, OpenApi};
 
-use super::problem::ProblemBody;
+use super::problem::{ProblemBody, ProblemCode, ProblemField};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +26,7 @@ use super::problem::ProblemBody;
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),
     ),
+    components(schemas(ProblemBody, ProblemField, ProblemCode, super::compat::ErrorBody)),
 )]
 struct Description;
 
@@ -40,10 +46,72 @@ pub(super) fn description() -> Document {
 
 /// The whole document as JSON, with a line feed at its end.
 pub fn openapi_json() -> String {
-    let (_, document) = super::documented().split_for_parts();
+    let (_, mut document) = super::documented().split_for_parts();
+    complete(&mut document);
     let mut json = document.to_pretty_json().expect("the document serialises");
     json.push('\n');
     json
+}
+
+/// Says of every operation what the code has in one place for all of them.
+fn complete(document: &mut Document) {
+    let named = document.components.get_or_insert_default().schemas.clone();
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    for schema in schemas.values_mut() {
+        refer(schema, &named);
+    }
+    for (path, item) in &mut document.paths.paths {
+        let reading = item.get.iter_mut().map(|operation| (operation, false));
+        let changing = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        let changing = changing.into_iter().flatten().map(|operation| (operation, true));
+        for (operation, changes) in reading.chain(changing) {
+            either_header(operation);
+            operation.parameters.iter_mut().flatten().for_each(parameter_without_null);
+            // WOTP's own paths document their refusals themselves, in WOTP's shape.
+            if !super::compat::speaks_at(path) {
+                let store = if changes { StoreProblems::responses() } else { BTreeMap::new() };
+                for (status, response) in AnyProblems::responses().into_iter().chain(store) {
+                    operation.responses.responses.entry(status).or_insert(response);
+                }
+            }
+        }
+    }
+}
+
+/// utoipa writes a generic type's argument out; a reader and an SDK want it by its name.
+fn refer(schema: &mut RefOr<Schema>, named: &BTreeMap<String, RefOr<Schema>>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    for property in object.properties.values_mut() {
+        let RefOr::T(Schema::Array(Array { items: ArrayItems::RefOrSchema(items), .. })) = property else { continue };
+        let same = |(_, schema): &(&String, &RefOr<Schema>)| {
+            matches!(schema, RefOr::T(Schema::Object(_))) && *schema == &**items
+        };
+        if let Some((name, _)) = named.iter().find(same) {
+            **items = RefOr::Ref(Ref::from_schema_name(name));
+        }
+    }
+}
+
+/// A key that is asked for may come in either header, with the same scopes.
+fn either_header(operation: &mut Operation) {
+    let Some(security) = &mut operation.security else { return };
+    let in_x_api_key = security.iter().filter_map(|requirement| {
+        let requirement = serde_json::to_value(requirement).expect("a requirement serialises");
+        let scopes = requirement.get("api_key")?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned);
+        Some(SecurityRequirement::new("api_key_header", scopes.collect::<Vec<_>>()))
+    });
+    let in_x_api_key: Vec<_> = in_x_api_key.collect();
+    security.extend(in_x_api_key);
+}
+
+/// A header or a query cannot say null: what is optional is left out.
+fn parameter_without_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+        && let SchemaType::Array(types) = &object.schema_type
+        && let [kind, Type::Null] = types.as_slice()
+    {
+        object.schema_type = SchemaType::Type(kind.clone());
+    }
 }
 
 /// A body that does not hold.
@@ -52,16 +120,34 @@ pub fn openapi_json() -> String {
 pub(super) enum BodyProblems {
     /// `malformed_json`
     #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] ProblemBody),
+    Malformed(ProblemBody),
     /// `body_too_large`
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] ProblemBody),
+    TooLarge(ProblemBody),
     /// `unsupported_media_type`
     #[response(status = 415, content_type = "application/problem+json")]
-    MediaType(#[to_schema] ProblemBody),
+    MediaType(ProblemBody),
+    /// `invalid_request`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+}
+
+/// A body that does not hold, of a call that sends something.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum SendProblems {
+    /// `malformed_json`
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemBody),
+    /// `body_too_large`
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemBody),
+    /// `unsupported_media_type`
+    #[response(status = 415, content_type = "application/problem+json")]
+    MediaType(ProblemBody),
     /// `invalid_request`, `unknown_channel`, `no_channel`, `idempotency_key_reused`
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] ProblemBody),
+    Invalid(ProblemBody),
 }
 
 /// A query that does not hold.
@@ -70,7 +156,7 @@ pub(super) enum BodyProblems {
 pub(super) enum QueryProblems {
     /// `invalid_request`
     #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(#[to_schema] ProblemBody),
+    Invalid(ProblemBody),
 }
 
 /// A caller that may not.
@@ -79,10 +165,10 @@ pub(super) enum QueryProblems {
 pub(super) enum AuthProblems {
     /// `api_key_missing`, `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
-    Unknown(#[to_schema] ProblemBody),
+    Unknown(ProblemBody),
     /// `ip_not_allowed`, `scope_missing`, `service_not_allowed`
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] ProblemBody),
+    Forbidden(ProblemBody),
 }
 
 /// Something that is not there.
@@ -91,23 +177,193 @@ pub(super) enum AuthProblems {
 pub(super) enum NotFoundProblem {
     /// `not_found`
     #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] ProblemBody),
+    NotFound(ProblemBody),
 }
 
-/// Something in the way.
+/// Two changes at the same moment.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum ConflictProblem {
-    /// `verification_ended`, `no_sends_left`, `conflict`
+    /// `conflict`
     #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(#[to_schema] ProblemBody),
+    Conflict(ProblemBody),
 }
 
-/// Too much.
+/// A verification that is over.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum LimitProblems {
+pub(super) enum EndedConflict {
+    /// `verification_ended`
+    #[response(status = 409, content_type = "application/problem+json")]
+    Ended(ProblemBody),
+}
+
+/// A code that cannot be sent again.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum ResendConflict {
+    /// `verification_ended`, `no_sends_left`
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(ProblemBody),
+}
+
+/// Too much, of verifications.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum StartLimits {
     /// `quota_exceeded`, `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
     #[response(status = 429, content_type = "application/problem+json")]
-    Limited(#[to_schema] ProblemBody),
+    Limited(ProblemBody),
+}
+
+/// Too much, of resends.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum ResendLimits {
+    /// `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
+/// Too much, of messages.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum MessageLimits {
+    /// `quota_exceeded`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
+/// What any call may meet.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum AnyProblems {
+    /// `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+    /// `internal`
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(ProblemBody),
+    /// `unavailable`
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemBody),
+}
+
+/// What a call that changes something may meet besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum StoreProblems {
+    /// `store_full`
+    #[response(status = 507, content_type = "application/problem+json")]
+    Full(ProblemBody),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wotp_core::domain::api_key::Scope;
+
+    fn document() -> Value {
+        serde_json::from_str(&openapi_json()).unwrap()
+    }
+
+    fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        paths
+            .flat_map(|(path, item)| {
+                let operations = item.as_object().unwrap().iter();
+                operations.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+            })
+            .collect()
+    }
+
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_committed_document_is_the_one_of_this_code() {
+        let committed = include_str!("../../../../sdk/openapi.json");
+        assert!(
+            committed == openapi_json(),
+            "sdk/openapi.json is stale; refresh it with `wotp openapi > sdk/openapi.json` and commit it"
+        );
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            let target = document.pointer(reference.strip_prefix('#').unwrap());
+            assert!(target.is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_says_who_may_call_it() {
+        let document = document();
+        let mut names = Vec::new();
+        for (path, method, operation) in operations(&document) {
+            names.push(operation["operationId"].as_str().unwrap());
+            let security = operation["security"].as_array().unwrap();
+            let public = path.starts_with("/health/") || path == "/v1/limits";
+            if public {
+                assert_eq!(security, &[serde_json::json!({})], "{method} {path}");
+                continue;
+            }
+            for (requirement, scheme) in security.iter().zip(["api_key", "api_key_header"]) {
+                let [scope] = requirement[scheme].as_array().unwrap().as_slice() else { panic!("{method} {path}") };
+                assert!(scope.as_str().unwrap().parse::<Scope>().is_ok(), "{method} {path}: {scope}");
+            }
+            assert_eq!(security.len(), 2, "{method} {path}");
+            for status in ["401", "403", "429", "500"] {
+                assert!(operation["responses"].get(status).is_some(), "{method} {path}: {status}");
+            }
+        }
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn problems_are_documented_with_the_status_they_have() {
+        let document = document();
+        let mut documented = Vec::new();
+        for (path, method, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let description = response["description"].as_str().unwrap();
+                for word in description.split('`') {
+                    if let Some(code) = ProblemCode::ALL.iter().find(|code| code.id() == word) {
+                        assert_eq!(code.status().as_str(), status, "{method} {path}: {word}");
+                        documented.push(*code);
+                    }
+                }
+            }
+        }
+        // These belong to no operation.
+        documented.extend([ProblemCode::RouteNotFound, ProblemCode::MethodNotAllowed]);
+        for code in ProblemCode::ALL {
+            assert!(documented.contains(code), "{}", code.id());
+        }
+    }
+
+    #[test]
+    fn no_schema_forbids_what_another_part_of_it_requires() {
+        // `additionalProperties: false` inside `allOf` refuses the properties of its siblings.
+        let document = document();
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            assert!(schema.get("allOf").is_none(), "{name}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub(super) struct ListPage<T> {
     /// What is on it.
     data: Vec<T>,
     /// Pass it as `cursor` for the next page; null on the last.
-    #[schema(example = "AQGRG-Zb2t0-J1mhDqBrzKk")]
+    #[schema(required, example = "AQGRG-Zb2t0-J1mhDqBrzKk")]
     next_cursor: Option<String>,
 }
 

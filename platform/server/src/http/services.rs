@@ -20,7 +20,7 @@ use super::{Api, Problem};
 /// What a service's codes are like.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CodeSettings)]
+#[schema(as = CodeChange)]
 struct CodeBody {
     /// What codes are made of.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ struct CodeBody {
 /// How often one address may be written to.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = AddressLimits)]
+#[schema(as = AddressLimitsChange)]
 struct AddressLimitsBody {
     /// Sends within 10 minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ struct AddressLimitsBody {
 /// How long things are kept after a verification or message has ended.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Retention)]
+#[schema(as = RetentionChange)]
 struct RetentionBody {
     /// Days until addresses, metadata and contents are erased.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +139,54 @@ mod nullable {
     }
 }
 
+/// What a service's codes are like.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CodeSettings)]
+struct CodeView {
+    /// What codes are made of.
+    kind: CodeKindName,
+    /// Characters.
+    #[schema(example = 6)]
+    length: u8,
+    /// Life in seconds.
+    #[schema(example = 300)]
+    expires_in_seconds: u32,
+    /// Guesses allowed.
+    #[schema(example = 5)]
+    checks: u8,
+    /// Whether a call may bring its own code.
+    custom_allowed: bool,
+    /// Whether a code may live for up to an hour.
+    long_expiry_allowed: bool,
+}
+
+/// How often one address may be written to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AddressLimits)]
+struct AddressLimitsView {
+    /// Sends within 10 minutes.
+    #[schema(example = 5)]
+    sends_per_10_minutes: u32,
+    /// Sends within 24 hours.
+    #[schema(example = 10)]
+    sends_per_day: u32,
+    /// Pauses after the first, second, third … send; the last one repeats.
+    #[schema(example = json!([30, 60, 120]))]
+    cool_down_seconds: Vec<u32>,
+}
+
+/// How long things are kept after a verification or message has ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Retention)]
+struct RetentionView {
+    /// Days until addresses, metadata and contents are erased.
+    #[schema(example = 30)]
+    addresses_days: u32,
+    /// Days until the rest is deleted.
+    #[schema(example = 90)]
+    records_days: u32,
+}
+
 /// One product of a tenant that verifies people.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Service)]
@@ -146,9 +194,35 @@ pub(super) struct ServiceView {
     /// Its id.
     #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     id: String,
-    /// Its name and settings, all of them.
-    #[serde(flatten)]
-    settings: ServiceBody,
+    /// What you call it.
+    #[schema(example = "Web shop")]
+    name: String,
+    /// What people read as the sender.
+    #[schema(example = "Acme")]
+    brand: String,
+    /// The language when neither the call nor the number says one.
+    #[schema(example = "en")]
+    locale: String,
+    /// Channels in order; empty means all that are there.
+    #[schema(example = json!(["email", "console"]))]
+    channels: Vec<String>,
+    /// How long to wait for a channel's acknowledgement before the next.
+    #[schema(example = 8)]
+    failover_after_seconds: u32,
+    /// What codes are like.
+    code: CodeView,
+    /// How often one address may be written to.
+    address_limits: AddressLimitsView,
+    /// How long things are kept.
+    retention: RetentionView,
+    /// Host for the last line of WebOTP.
+    #[schema(required, example = "example.com")]
+    web_origin: Option<String>,
+    /// Your Android app's hash for the SMS Retriever.
+    #[schema(required)]
+    sms_retriever_hash: Option<String>,
+    /// Whether templates may hold links.
+    links_allowed: bool,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -172,33 +246,28 @@ fn view(service: Service) -> ServiceView {
     } = service.settings;
     ServiceView {
         id: service.id.to_string(),
-        settings: ServiceBody {
-            name: Some(service.name),
-            brand: Some(brand),
-            locale: Some(locale.to_string()),
-            channels: Some(channels),
-            failover_after_seconds: Some(failover_after_seconds),
-            code: Some(CodeBody {
-                kind: Some(code.kind.into()),
-                length: Some(code.length),
-                expires_in_seconds: Some(code.expires_in_seconds),
-                checks: Some(code.checks),
-                custom_allowed: Some(code.custom_allowed),
-                long_expiry_allowed: Some(code.long_expiry_allowed),
-            }),
-            address_limits: Some(AddressLimitsBody {
-                sends_per_10_minutes: Some(address_limits.sends_per_10_minutes),
-                sends_per_day: Some(address_limits.sends_per_day),
-                cool_down_seconds: Some(address_limits.cool_down_seconds),
-            }),
-            retention: Some(RetentionBody {
-                addresses_days: Some(retention.addresses_days),
-                records_days: Some(retention.records_days),
-            }),
-            web_origin: Some(web_origin),
-            sms_retriever_hash: Some(sms_retriever_hash),
-            links_allowed: Some(links_allowed),
+        name: service.name,
+        brand,
+        locale: locale.to_string(),
+        channels,
+        failover_after_seconds,
+        code: CodeView {
+            kind: code.kind.into(),
+            length: code.length,
+            expires_in_seconds: code.expires_in_seconds,
+            checks: code.checks,
+            custom_allowed: code.custom_allowed,
+            long_expiry_allowed: code.long_expiry_allowed,
         },
+        address_limits: AddressLimitsView {
+            sends_per_10_minutes: address_limits.sends_per_10_minutes,
+            sends_per_day: address_limits.sends_per_day,
+            cool_down_seconds: address_limits.cool_down_seconds,
+        },
+        retention: RetentionView { addresses_days: retention.addresses_days, records_days: retention.records_days },
+        web_origin,
+        sms_retriever_hash,
+        links_allowed,
         created_at: service.created_at,
         updated_at: service.updated_at,
     }
@@ -242,7 +311,7 @@ fn settings_over(body: &ServiceBody, settings: &Settings) -> Settings {
 }
 
 /// List services, oldest first.
-#[utoipa::path(get, path = "/v1/services", tag = "Services", responses((status = 200, description = "All services", body = ServiceList), super::openapi::AuthProblems))]
+#[utoipa::path(get, path = "/v1/services", tag = "Services", security(("api_key" = ["services:read"])), responses((status = 200, description = "All services", body = ServiceList), super::openapi::AuthProblems))]
 pub(super) async fn list_services(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
@@ -254,12 +323,13 @@ pub(super) async fn list_services(
 /// All services.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServiceList {
+    /// Every service that the key may see.
     data: Vec<ServiceView>,
 }
 
 /// Create a service.
-#[utoipa::path(post, path = "/v1/services", tag = "Services", request_body = ServiceBody,
-    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String))), super::openapi::BodyProblems, super::openapi::AuthProblems))]
+#[utoipa::path(post, path = "/v1/services", tag = "Services", security(("api_key" = ["services:write"])), request_body = ServiceBody,
+    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String, description = "Its path"))), super::openapi::BodyProblems, super::openapi::AuthProblems))]
 pub(super) async fn create_service(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
@@ -278,7 +348,7 @@ pub(super) async fn create_service(
 }
 
 /// Read a service.
-#[utoipa::path(get, path = "/v1/services/{id}", tag = "Services", params(("id" = String, Path, description = "`svc_…`")),
+#[utoipa::path(get, path = "/v1/services/{id}", tag = "Services", security(("api_key" = ["services:read"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The service", body = ServiceView), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn find_service(
     State(api): State<Arc<Api>>,
@@ -292,7 +362,7 @@ pub(super) async fn find_service(
 /// Change a service.
 ///
 /// What is left out stays. Verifications under way keep the settings they started with.
-#[utoipa::path(patch, path = "/v1/services/{id}", tag = "Services", params(("id" = String, Path, description = "`svc_…`")), request_body = ServiceBody,
+#[utoipa::path(patch, path = "/v1/services/{id}", tag = "Services", security(("api_key" = ["services:write"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = ServiceBody,
     responses((status = 200, description = "Changed", body = ServiceView), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem))]
 pub(super) async fn change_service(
     State(api): State<Arc<Api>>,

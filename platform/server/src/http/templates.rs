@@ -58,14 +58,19 @@ pub(super) struct PreviewBody {
 #[schema(as = Template)]
 pub(super) struct TemplateView {
     /// For one channel; null for any.
+    #[schema(required, example = "email")]
     channel: Option<String>,
     /// In this language.
+    #[schema(example = "en")]
     locale: String,
     /// Counts up with each publication for the same channel and language; the newest is sent.
+    #[schema(example = 1)]
     version: u32,
     /// For channels that show one.
+    #[schema(required)]
     subject: Option<String>,
     /// The text.
+    #[schema(example = "{{code}} is your {{brand}} code. {{expiry}}")]
     text: String,
     /// When it was published.
     #[schema(value_type = String, format = DateTime)]
@@ -75,6 +80,7 @@ pub(super) struct TemplateView {
 /// The texts in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TemplateList {
+    /// The newest for each channel and language.
     data: Vec<TemplateView>,
 }
 
@@ -82,12 +88,16 @@ pub(super) struct TemplateList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Preview {
     /// For channels that show one.
+    #[schema(example = "123456 is your Acme code")]
     subject: String,
     /// The whole message.
+    #[schema(example = "123456 is your Acme code. It expires in 5 minutes.")]
     text: String,
     /// Its language.
+    #[schema(example = "en")]
     locale: String,
     /// Its length as an SMS Retriever counts it.
+    #[schema(example = 50)]
     text_size_bytes: usize,
 }
 
@@ -134,7 +144,7 @@ fn channel(name: Option<String>) -> Result<Option<String>, Problem> {
 }
 
 /// List the texts in force.
-#[utoipa::path(get, path = "/v1/services/{id}/templates", tag = "Services", params(("id" = String, Path, description = "`svc_…`")),
+#[utoipa::path(get, path = "/v1/services/{id}/templates", tag = "Services", security(("api_key" = ["services:read"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The newest text for each channel and language", body = TemplateList), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn list_templates(
     State(api): State<Arc<Api>>,
@@ -146,7 +156,7 @@ pub(super) async fn list_templates(
 }
 
 /// Publish a text: the next version for its channel and language.
-#[utoipa::path(post, path = "/v1/services/{id}/templates", tag = "Services", params(("id" = String, Path, description = "`svc_…`")), request_body = TemplateBody,
+#[utoipa::path(post, path = "/v1/services/{id}/templates", tag = "Services", security(("api_key" = ["services:write"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = TemplateBody,
     responses((status = 201, description = "Published", body = TemplateView), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem))]
 pub(super) async fn publish_template(
     State(api): State<Arc<Api>>,
@@ -167,7 +177,7 @@ pub(super) async fn publish_template(
 }
 
 /// Withdraw the texts for one channel and language: the built-in text is sent again.
-#[utoipa::path(delete, path = "/v1/services/{id}/templates", tag = "Services", params(("id" = String, Path, description = "`svc_…`"), WithdrawParams),
+#[utoipa::path(delete, path = "/v1/services/{id}/templates", tag = "Services", security(("api_key" = ["services:write"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M"), WithdrawParams),
     responses((status = 204, description = "Withdrawn"), super::openapi::QueryProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem))]
 pub(super) async fn withdraw_template(
     State(api): State<Arc<Api>>,
@@ -185,7 +195,7 @@ pub(super) async fn withdraw_template(
 }
 
 /// Preview a text without publishing it.
-#[utoipa::path(post, path = "/v1/services/{id}/templates/preview", tag = "Services", params(("id" = String, Path, description = "`svc_…`")), request_body = PreviewBody,
+#[utoipa::path(post, path = "/v1/services/{id}/templates/preview", tag = "Services", security(("api_key" = ["services:read"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = PreviewBody,
     responses((status = 200, description = "What it looks like", body = Preview), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn preview_template(
     State(api): State<Arc<Api>>,

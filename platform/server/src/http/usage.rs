@@ -46,18 +46,21 @@ struct ResourceView {
 #[schema(as = WindowUsage)]
 struct WindowView {
     /// Counted; what could not be delivered is taken off again.
+    #[schema(example = 12)]
     used: u64,
     /// Of these, beyond what the plan includes.
     overage: u64,
     /// Included in the plan; null without limit.
+    #[schema(required, example = 100)]
     included: Option<u64>,
     /// What can still be used, overage included; null without limit.
+    #[schema(required, example = 88)]
     remaining: Option<u64>,
     /// The first moment of the window.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-01T00:00:00Z")]
     starts_at: Timestamp,
     /// The first moment after it.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-12-01T00:00:00Z")]
     resets_at: Timestamp,
 }
 
@@ -83,7 +86,7 @@ fn resource(all: &[ResourceUsage], name: &str) -> ResourceView {
 }
 
 /// Read what was used of the plan.
-#[utoipa::path(get, path = "/v1/usage", tag = "Usage", responses((status = 200, description = "Today and this month", body = UsageView), super::openapi::AuthProblems))]
+#[utoipa::path(get, path = "/v1/usage", tag = "Usage", security(("api_key" = ["usage:read"])), responses((status = 200, description = "Today and this month", body = UsageView), super::openapi::AuthProblems))]
 pub(super) async fn usage(State(api): State<Arc<Api>>, caller: Caller<UsageRead>) -> Result<Json<UsageView>, Problem> {
     let all = api.app.usage(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(UsageView {

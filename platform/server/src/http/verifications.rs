@@ -26,6 +26,7 @@ use super::{Api, Problem, idempotency, rate_limit};
 /// What a code is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CodeKind)]
 pub(super) enum CodeKindName {
     /// Digits.
     Numeric,
@@ -120,6 +121,7 @@ pub(super) struct CheckAddressBody {
 /// Where a verification stands.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = VerificationStatus)]
 pub(super) enum StatusName {
     /// Waiting for the right code.
     Pending,
@@ -164,25 +166,25 @@ pub(super) struct DeliveryView {
     #[schema(value_type = String, format = DateTime)]
     queued_at: Timestamp,
     /// When the channel's server acknowledged it.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     sent_at: Option<Timestamp>,
     /// When it reached the device.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     delivered_at: Option<Timestamp>,
     /// When it was opened.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     read_at: Option<Timestamp>,
     /// When it failed.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     failed_at: Option<Timestamp>,
     /// Why it failed.
-    #[schema(value_type = Option<DeliveryFailureName>)]
+    #[schema(required, value_type = Option<DeliveryFailureName>)]
     reason: Option<DeliveryFailure>,
 }
 
 /// Where one delivery stands. `sent` means that the channel's server acknowledged it.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = DeliveryStatus, rename_all = "snake_case")]
 #[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
 pub(super) enum DeliveryStatusName {
     Queued,
@@ -195,7 +197,7 @@ pub(super) enum DeliveryStatusName {
 
 /// Why a delivery failed.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = DeliveryFailure, rename_all = "snake_case")]
 #[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
 pub(super) enum DeliveryFailureName {
     InvalidRecipient,
@@ -209,7 +211,7 @@ pub(super) enum DeliveryFailureName {
 
 /// Why a verification failed.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = FailureReason, rename_all = "snake_case")]
 #[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
 pub(super) enum FailureReasonName {
     MaxChecks,
@@ -219,7 +221,7 @@ pub(super) enum FailureReasonName {
 
 /// A standard that a verification falls short of, by its tenant's choice.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[schema(as = BelowStandard, rename_all = "snake_case")]
 #[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
 pub(super) enum BelowStandardName {
     ShortCode,
@@ -249,6 +251,7 @@ pub(super) struct Checks {
     /// Made so far, kept across resends.
     used: u8,
     /// Allowed in all.
+    #[schema(example = 5)]
     allowed: u8,
 }
 
@@ -256,11 +259,13 @@ pub(super) struct Checks {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Sends {
     /// So far.
+    #[schema(example = 1)]
     used: usize,
     /// Allowed in all.
+    #[schema(example = 5)]
     allowed: u32,
     /// From when on a resend is allowed; null when there is none.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:30Z")]
     next_at: Option<Timestamp>,
 }
 
@@ -274,16 +279,16 @@ pub(super) struct VerificationView {
     /// Where it stands.
     status: StatusName,
     /// Why it failed.
-    #[schema(value_type = Option<FailureReasonName>)]
+    #[schema(required, value_type = Option<FailureReasonName>)]
     reason: Option<FailureReason>,
     /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
-    #[schema(example = "+1********23")]
+    #[schema(required, example = "+1********23")]
     to: Option<String>,
     /// For which service.
     #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: String,
     /// The channel at hand.
-    #[schema(example = "console")]
+    #[schema(required, example = "console")]
     channel: Option<String>,
     /// Every attempt, oldest first.
     deliveries: Vec<DeliveryView>,
@@ -295,17 +300,19 @@ pub(super) struct VerificationView {
     #[schema(example = "en")]
     locale: String,
     /// When the code stops working.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:05:00Z")]
     expires_at: Timestamp,
     /// When it was started.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// When it ended.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     /// Whether it was started with a test key: nothing reaches a person.
+    #[schema(example = true)]
     test_mode: bool,
     /// Your own notes.
+    #[schema(example = json!({"order": "7"}))]
     metadata: BTreeMap<String, String>,
     /// Standards (NIST SP 800-63B-4, OWASP ASVS) that it falls short of, by your settings.
     #[schema(value_type = Vec<BelowStandardName>)]
@@ -320,6 +327,7 @@ pub(super) struct VerificationView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CheckResult {
     /// True once, for the first right code in time.
+    #[schema(example = false)]
     valid: bool,
     /// Where the verification stands now.
     status: StatusName,
@@ -386,11 +394,11 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
 ///
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
 /// The code goes out within moments; follow `deliveries`.
-#[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", request_body = StartBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours it returns the first result", min_length = 1, max_length = 255)),
+#[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
-        (status = 201, description = "Started", body = VerificationView, headers(("Location" = String), ("RateLimit" = Option<String>), ("RateLimit-Policy" = Option<String>))),
-        super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::LimitProblems, super::openapi::NotFoundProblem,
+        (status = 201, description = "Started", body = VerificationView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
+        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::StartLimits, super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn start_verification(
     State(api): State<Arc<Api>>,
@@ -427,7 +435,7 @@ pub(super) fn location(path: &str, id: &str) -> HeaderValue {
 }
 
 /// List verifications, newest first.
-#[utoipa::path(get, path = "/v1/verifications", tag = "Verifications", params(VerificationListParams),
+#[utoipa::path(get, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:read"])), params(VerificationListParams),
     responses((status = 200, description = "A page", body = ListPage<VerificationView>), super::openapi::QueryProblems, super::openapi::AuthProblems))]
 pub(super) async fn list_verifications(
     State(api): State<Arc<Api>>,
@@ -478,7 +486,7 @@ pub(super) struct VerificationListParams {
 }
 
 /// Read a verification.
-#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
+#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "Verifications", security(("api_key" = ["verifications:read"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The verification", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn find_verification(
     State(api): State<Arc<Api>>,
@@ -493,7 +501,7 @@ pub(super) async fn find_verification(
 /// Check a code.
 ///
 /// Of any number of checks, at the same time or not, at most one is ever `valid`.
-#[utoipa::path(post, path = "/v1/verifications/{id}/check", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")), request_body = CheckBody,
+#[utoipa::path(post, path = "/v1/verifications/{id}/check", tag = "Verifications", security(("api_key" = ["verifications:write"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = CheckBody,
     responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn check_verification(
     State(api): State<Arc<Api>>,
@@ -509,7 +517,7 @@ pub(super) async fn check_verification(
 ///
 /// The newest pending verification of the address decides; an older code that is still in time is
 /// right too.
-#[utoipa::path(post, path = "/v1/verifications/check", tag = "Verifications", request_body = CheckAddressBody,
+#[utoipa::path(post, path = "/v1/verifications/check", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = CheckAddressBody,
     responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn check_address(
     State(api): State<Arc<Api>>,
@@ -534,8 +542,8 @@ fn result(api: &Api, caller: &ApiCaller, checked: wotp_core::app::Checked) -> Re
 /// Send the same code again.
 ///
 /// Same code, same expiry, same checks left. Not before `sends.next_at`.
-#[utoipa::path(post, path = "/v1/verifications/{id}/resend", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
-    responses((status = 200, description = "Sent again", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem, super::openapi::LimitProblems))]
+#[utoipa::path(post, path = "/v1/verifications/{id}/resend", tag = "Verifications", security(("api_key" = ["verifications:write"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+    responses((status = 200, description = "Sent again", body = VerificationView, headers(("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ResendConflict, super::openapi::ResendLimits))]
 pub(super) async fn resend_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
@@ -549,8 +557,8 @@ pub(super) async fn resend_verification(
 }
 
 /// Call a verification off.
-#[utoipa::path(post, path = "/v1/verifications/{id}/cancel", tag = "Verifications", params(("id" = String, Path, description = "`ver_…`")),
-    responses((status = 200, description = "Canceled", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ConflictProblem))]
+#[utoipa::path(post, path = "/v1/verifications/{id}/cancel", tag = "Verifications", security(("api_key" = ["verifications:write"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+    responses((status = 200, description = "Canceled", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::EndedConflict))]
 pub(super) async fn cancel_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,

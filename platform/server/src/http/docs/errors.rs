@@ -1,0 +1,98 @@
+//! Every problem: what `type` and `code` of a refusal lead to.
+
+use super::reference::Reference;
+use super::render::{Prose, Text, block, open_section, put};
+use super::sample::Sample;
+use super::schema::properties;
+use crate::http::{Problem, ProblemCode};
+
+pub(super) const ID: &str = "errors";
+pub(super) const TITLE: &str = "Errors";
+
+/// What the caller does about it.
+fn advice(code: ProblemCode) -> &'static str {
+    match code {
+        ProblemCode::MalformedJson => "Send one JSON value, whole and in UTF-8. `detail` says where reading stopped.",
+        ProblemCode::UnsupportedMediaType => "Send `Content-Type: application/json`.",
+        ProblemCode::BodyTooLarge => "Send at most 16 KiB.",
+        ProblemCode::InvalidRequest => {
+            "Read `errors`: each entry names a field and what would be right. Unknown fields are refused too, so that a \
+             typing error is not a setting that silently does nothing."
+        }
+        ProblemCode::ApiKeyMissing => "Send `Authorization: Bearer wk_…`, or `X-API-Key: wk_…`.",
+        ProblemCode::ApiKeyMalformed => {
+            "A character is missing or wrong: keys carry a checksum. Copy the key again from where you keep it."
+        }
+        ProblemCode::ApiKeyUnknown => "This server never issued it. Look whether base URL and key belong together.",
+        ProblemCode::ApiKeyRevoked => "Use another key; a revoked one never works again.",
+        ProblemCode::ApiKeyExpired => "Issue a new key and replace it.",
+        ProblemCode::IpNotAllowed => "Call from a network on the key's allowlist, or change the list.",
+        ProblemCode::ScopeMissing => "Use a key with the scope that `detail` names.",
+        ProblemCode::ServiceNotAllowed => "Leave `service` out, or use a key that is not bound to another service.",
+        ProblemCode::NotFound => {
+            "Look at the id. What belongs to somebody else is answered the same way, and so is what retention has deleted."
+        }
+        ProblemCode::RouteNotFound => "Look at the path; this page lists all of them.",
+        ProblemCode::MethodNotAllowed => "The `Allow` header names the methods that this path takes.",
+        ProblemCode::UnknownChannel => "`detail` names the channels that there are; so does `GET /v1/limits`.",
+        ProblemCode::NoChannel => {
+            "No channel of the service, or of the call, reaches this kind of address. Name another channel, or verify \
+             another address."
+        }
+        ProblemCode::QuotaExceeded => {
+            "Wait until `retry_at`, when the window turns over, or move to a larger plan. `violated-policies` says \
+             whether it is the day or the month."
+        }
+        ProblemCode::RateLimited => "Wait as long as `Retry-After` says, then send the same request again.",
+        ProblemCode::AddressLimited => {
+            "Too many codes, or too many wrong guesses, for one address: it protects its owner from being bombed. Tell \
+             the person to come back after `retry_at`."
+        }
+        ProblemCode::CoolDown => "Let the person wait for the code that is under way. Offer a resend after `retry_at`.",
+        ProblemCode::NoSendsLeft => "Wait until this verification has ended, then start another.",
+        ProblemCode::VerificationEnded => "It was approved, has expired, failed or was canceled. Start another.",
+        ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",
+        ProblemCode::Conflict => "Read it again, and repeat the change on what it is now.",
+        ProblemCode::StoreFull => "Nothing was kept. Tell the operator: the server's disk is full.",
+        ProblemCode::Unavailable => {
+            "Nothing was kept, unless it took too long: repeat it with the same `Idempotency-Key`."
+        }
+        ProblemCode::Internal => {
+            "Repeat it with the same `Idempotency-Key`. If it stays, give the operator the `request_id`."
+        }
+    }
+}
+
+/// The section.
+pub(super) fn write(html: &mut String, reference: &Reference<'_>) {
+    open_section(html, ID, TITLE);
+    html.push_str(
+        "<p class=\"lead\">A refusal is a problem by RFC 9457, <code>application/problem+json</code>. Branch on \
+         <code>code</code>: it never changes. <code>title</code> and <code>detail</code> are for people. \
+         The fields are those of <a href=\"#object-Problem\">Problem</a>.</p>\n\
+         <p>Repeat a request only when <code>retryable</code> is true, not before <code>Retry-After</code>, and with the \
+         same <code>Idempotency-Key</code>. The paths under <code>/api</code> keep WOTP's own shape, \
+         <a href=\"#object-WotpError\">WotpError</a>, with the status codes 400, 401, 403, 405, 429 and 500.</p>\n",
+    );
+    let problem = Problem::field("to", "a phone number starts with `+` and the country code, as in `+12025550123`");
+    let body = serde_json::to_value(problem.body("req_01J9ZK3V8X6W5T4S3R2Q1P0N9M")).expect("a problem serialises");
+    let order = properties(reference.schema("Problem")).into_iter();
+    let members = order.filter_map(|(name, _)| Some((name.to_owned(), body.get(name)?.into())));
+    block(html, "Reply 422", &Sample::Object(members.collect()).html());
+    html.push_str("<div class=\"problems\">\n");
+    for code in ProblemCode::ALL {
+        let status = code.status();
+        put!(
+            html,
+            "<section class=\"problem\" id=\"{id}\" aria-labelledby=\"{id}-title\"><h3 id=\"{id}-title\"><code>{id}</code></h3>\
+             <p class=\"facts\"><code class=\"status s{class}\">{status}</code> {title}{retry}</p><p>{advice}</p></section>\n",
+            id = code.id(),
+            class = status.as_u16() / 100,
+            status = status.as_u16(),
+            title = Text(code.title()),
+            retry = if code.retryable() { " <span class=\"retry\">retryable</span>" } else { "" },
+            advice = Prose(advice(*code)),
+        );
+    }
+    html.push_str("</div>\n</section>\n");
+}
