@@ -132,7 +132,8 @@ async fn admit_finished(app: &App, model: &Model, to: &str) -> Result<(), Preloa
     let tenant = model.new.tenant.id;
     let now = ports.clock.now();
     let id = VerificationId::new(now, &*ports.entropy);
-    let plan = ports.plans.find(&model.new.tenant.plan).ok_or_else(|| Refusal::UnknownPlan(model.new.tenant.plan.clone()))?;
+    let plan =
+        ports.plans.find(&model.new.tenant.plan).ok_or_else(|| Refusal::UnknownPlan(model.new.tenant.plan.clone()))?;
     let verification = Verification {
         id,
         address: Some(StoredAddress {

@@ -36,7 +36,11 @@ fn call(server: &Server, tenant: &Tenant, numbers: &AtomicU64, accepted: &Atomic
     loop {
         // Nothing leaves the console channel; the numbers only have to be valid and distinct.
         let to = format!("+1212{:07}", 2_000_000 + numbers.fetch_add(1, Ordering::Relaxed));
-        let Some((status, reply)) = server.request(&tenant.live_key, "POST", "/v1/verifications", Some(json!({ "to": to }))) else { return };
+        let Some((status, reply)) =
+            server.request(&tenant.live_key, "POST", "/v1/verifications", Some(json!({ "to": to })))
+        else {
+            return;
+        };
         assert_eq!(status, 201, "{reply}");
         let id = reply["id"].as_str().expect("an id").to_owned();
         told.lock().unwrap().accepted.insert(id.clone(), to.clone());
@@ -60,7 +64,9 @@ fn stored(server: &Server, tenant: &Tenant) -> HashMap<String, Value> {
     let mut all = HashMap::new();
     let mut cursor = String::new();
     loop {
-        let (status, page) = server.request(&tenant.live_key, "GET", &format!("/v1/verifications?limit=100{cursor}"), None).expect("a page");
+        let (status, page) = server
+            .request(&tenant.live_key, "GET", &format!("/v1/verifications?limit=100{cursor}"), None)
+            .expect("a page");
         assert_eq!(status, 200, "{page}");
         for verification in page["data"].as_array().expect("a list") {
             all.insert(verification["id"].as_str().expect("an id").to_owned(), verification.clone());

@@ -8,12 +8,14 @@
 mod app;
 mod client;
 mod outbox;
+mod process;
 
 mod addresses;
 mod checks;
 mod cli;
 mod codes;
 mod compat;
+mod crash;
 mod deliver;
 mod health;
 mod idempotency;

@@ -18,10 +18,9 @@ pub fn wotp(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wotp")).args(arguments).output().expect("wotp runs")
 }
 
-/// A tenant's keys.
+/// A tenant's key.
 pub struct Tenant {
     pub live_key: String,
-    pub test_key: String,
 }
 
 /// Creates a tenant with `wotp tenant create`.
@@ -30,8 +29,7 @@ pub fn create_tenant(data: &Path, plan: &str) -> Tenant {
     let output = wotp(&["tenant", "create", "Acme", "--plan", plan, "--data", data, "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tenant: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let key = |name: &str| tenant[name].as_str().expect("a key").to_owned();
-    Tenant { live_key: key("live_key"), test_key: key("test_key") }
+    Tenant { live_key: tenant["live_key"].as_str().expect("a key").to_owned() }
 }
 
 /// The codes that the console channel printed, by address; several when one was sent twice.
@@ -100,11 +98,6 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Waits for the process to end by itself.
-    pub fn wait(mut self) -> std::process::ExitStatus {
-        self.child.wait().expect("the process is ours")
     }
 
     /// Every code printed so far.
