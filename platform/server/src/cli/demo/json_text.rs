@@ -10,6 +10,13 @@ pub(super) fn lines(text: &str) -> Vec<String> {
     lines
 }
 
+/// Some of an object's fields, in their order, and a sign that there are more.
+pub(super) fn some_of(object: &str, fields: &[&str]) -> String {
+    let wanted = |item: &&str| pair(item).is_some_and(|(key, _)| fields.contains(&key.trim_matches('"')));
+    let chosen: Vec<&str> = items(object.trim()).into_iter().filter(wanted).collect();
+    format!("{{{},…}}", chosen.join(","))
+}
+
 fn write(value: &str, before: &str, after: &str, indent: usize, lines: &mut Vec<String>) {
     let margin = " ".repeat(indent);
     let items = items(value);
@@ -101,6 +108,12 @@ mod tests {
     fn short_things_stay_on_one_line() {
         assert_eq!(lines(r#"{"b":1,"a":[true,"x:{,"]}"#), [r#"{"b": 1, "a": [true, "x:{,"]}"#]);
         assert_eq!(lines("null"), ["null"]);
+    }
+
+    #[test]
+    fn some_of_the_fields_keep_their_order_and_their_values() {
+        let reply = r#"{"z":{"used":1,"allowed":5},"a":"z","b":null}"#;
+        assert_eq!(some_of(reply, &["b", "z"]), r#"{"z":{"used":1,"allowed":5},"b":null,…}"#);
     }
 
     #[test]

@@ -199,15 +199,15 @@ impl Demo {
         let check = format!("{path}/check");
         let wrong = guess(&wrong_code(code.as_str()));
         let reply = self.call("POST", &check, live, Some(&wrong)).await?;
-        let said = self.expect(&reply, 200)?;
-        self.brief(&said, &["valid", "status", "checks"])?;
+        self.expect(&reply, 200)?;
+        self.brief(&reply, &["valid", "status", "checks"])?;
 
         terminal.step(4, "The code that was sent is right")?;
         let right = guess(code.as_str());
         let reply = self.call("POST", &check, live, Some(&right)).await?;
         let said = self.expect(&reply, 200)?;
         let first_verified_seconds = self.seconds_since(self.waiting_since);
-        self.brief(&said, &["valid", "status", "checks"])?;
+        self.brief(&reply, &["valid", "status", "checks"])?;
         if said["valid"] != Value::Bool(true) {
             return Err(Failure::new("the right code was refused"));
         }
@@ -215,21 +215,26 @@ impl Demo {
 
         terminal.step(5, "It works once")?;
         let reply = self.call("POST", &check, live, Some(&right)).await?;
-        let said = self.expect(&reply, 200)?;
-        self.brief(&said, &["valid", "status", "checks"])?;
+        self.expect(&reply, 200)?;
+        self.brief(&reply, &["valid", "status", "checks"])?;
 
         terminal.step(6, "What became of it, and of the plan")?;
         let reply = self.call("GET", &path, live, None).await?;
-        let said = self.expect(&reply, 200)?;
-        self.brief(&said, &["status", "to", "deliveries", "ended_at"])?;
+        self.expect(&reply, 200)?;
+        self.brief(&reply, &["status", "to", "deliveries", "ended_at"])?;
         let reply = self.call("GET", "/v1/usage", live, None).await?;
         let said = self.expect(&reply, 200)?;
-        self.brief(&said, &["plan", "verifications"])?;
+        let window = |name: &str| {
+            let window = &said["verifications"][name];
+            format!("{} of {}", window["used"], window["included"])
+        };
+        let (plan, day, month) = (text(&said, "/plan"), window("day"), window("month"));
+        terminal.indented(Tone::Good, [format!("plan {plan}: {day} verifications used today, {month} this month")])?;
 
         terminal.step(7, "A test key reaches nobody, and its replies tell the code")?;
         let reply = self.call("POST", "/v1/verifications", test, Some(&body)).await?;
-        let said = self.expect(&reply, 201)?;
-        self.brief(&said, &["id", "status", "test_mode", "test_code"])?;
+        self.expect(&reply, 201)?;
+        self.brief(&reply, &["id", "status", "test_mode", "test_code"])?;
         Ok(Shown { tenant, verification: id, first_verified_seconds })
     }
 
@@ -292,10 +297,8 @@ impl Demo {
     }
 
     /// Prints some of a reply's fields, and a sign that there are more.
-    fn brief(&self, reply: &Value, fields: &[&str]) -> Result<(), Failure> {
-        let shown = fields.iter().map(|field| format!("\"{field}\":{}", reply[*field]));
-        let text = format!("{{{},…}}", shown.collect::<Vec<_>>().join(","));
-        self.terminal.indented(Tone::Good, json_text::lines(&text))
+    fn brief(&self, reply: &Reply, fields: &[&str]) -> Result<(), Failure> {
+        self.terminal.indented(Tone::Good, json_text::lines(&json_text::some_of(&reply.body, fields)))
     }
 
     fn seconds_since(&self, milliseconds: i64) -> f64 {
