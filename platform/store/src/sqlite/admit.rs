@@ -16,6 +16,7 @@ use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendError};
 
 use super::fault::Fault;
+use super::hot::Hot;
 use super::record::{Columns, Record, mode_number};
 use super::writer::{Work, Writer};
 
@@ -102,7 +103,7 @@ impl<R: Record> Candidate<R> {
 
 /// Admits one record: counts it and stores it, together.
 pub(super) async fn admit<R: Record>(
-    writer: &Writer,
+    (writer, hot): (&Writer, &Arc<Hot<R>>),
     tenant: TenantId,
     mut record: R,
     quota: Quota,
@@ -112,9 +113,14 @@ pub(super) async fn admit<R: Record>(
     let columns = Columns::of(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
     let record = Arc::new(record);
     let mut candidate = Candidate { tenant, record: Arc::clone(&record), columns, quota, limits, idempotency };
-    match writer.submit(move |work| candidate.decide(work)).await? {
+    let (hot, kept) = (Arc::clone(hot), Arc::clone(&record));
+    let keep = move |decision: &Decision| {
+        if matches!(decision, Decision::Admitted(charge) if *charge == kept.counted().charge) {
+            hot.put(kept);
+        }
+    };
+    match writer.submit_then(move |work| candidate.decide(work), keep).await? {
         Decision::Admitted(charge) => {
-            // The writer has dropped its share before it answers; a clone is the way out all the same.
             let mut record = Arc::try_unwrap(record).unwrap_or_else(|shared| (*shared).clone());
             record.counted_mut().charge = charge;
             Ok(Admission::Admitted(record))
@@ -140,7 +146,7 @@ fn next<R: Record>(tenant: TenantId, record: &mut R) -> Result<(Columns, u64), F
 
 /// Stores a changed record, if nobody changed it since.
 pub(super) async fn replace<R: Record>(
-    writer: &Writer,
+    (writer, hot): (&Writer, &Arc<Hot<R>>),
     tenant: TenantId,
     record: &mut R,
     refund: bool,
@@ -151,15 +157,25 @@ pub(super) async fn replace<R: Record>(
         next => next.map_err(|fault| ReplaceError::Store(fault.into()))?,
     };
     let refunded = refund.then(|| *record.counted());
-    let replaced = writer
-        .submit(move |work| {
-            let replaced = columns.replace::<R>(work.connection, expected)?;
-            if let Some(counted) = refunded.as_ref().filter(|_| replaced) {
-                work.usage.refund(work.connection, tenant, counted)?;
-            }
-            Ok(replaced)
-        })
-        .await?;
+    let (hot, id) = (Arc::clone(hot), record.id());
+    let kept = record.is_under_way().then(|| {
+        let mut kept = record.clone();
+        *kept.version_mut() = expected.saturating_add(1);
+        Arc::new(kept)
+    });
+    let run = move |work: &mut Work<'_>| {
+        let replaced = columns.replace::<R>(work.connection, expected)?;
+        if let Some(counted) = refunded.as_ref().filter(|_| replaced) {
+            work.usage.refund(work.connection, tenant, counted)?;
+        }
+        Ok(replaced)
+    };
+    let keep = move |replaced: &bool| match kept {
+        Some(kept) if *replaced => hot.put(kept),
+        // Ended, or somebody else's change: the file knows.
+        _ => hot.remove(tenant, id),
+    };
+    let replaced = writer.submit_then(run, keep).await?;
     if !replaced {
         return Err(ReplaceError::Conflict);
     }
@@ -169,7 +185,7 @@ pub(super) async fn replace<R: Record>(
 
 /// Stores a verification that was sent again, if its address may be written to once more.
 pub(super) async fn replace_for_resend(
-    writer: &Writer,
+    (writer, hot): (&Writer, &Arc<Hot<Verification>>),
     tenant: TenantId,
     verification: &mut Verification,
     exempt: bool,
@@ -181,26 +197,30 @@ pub(super) async fn replace_for_resend(
     let limits = (!exempt).then(|| verification.policy.address_limits.clone());
     let (mode, now) = (verification.mode, verification.sends.last().copied());
     let id = verification.id;
+    let hot = Arc::clone(hot);
     let resent = writer
-        .submit(move |work| {
-            let connection = work.connection;
-            let stored: Option<u64> = connection
-                .prepare_cached("SELECT version FROM verification WHERE tenant = ? AND id = ?")?
-                .query_row(params![tenant.to_bytes(), id.to_bytes()], |row| row.get(0))
-                .optional()?;
-            if stored != Some(expected) {
-                return Ok(Err(None));
-            }
-            // What is stored does not know the new send yet, so all of it is history.
-            if let (Some(limits), Some(address), Some(now)) = (&limits, &columns.address, now) {
-                let history = address_history(work, tenant, address, mode, now)?;
-                if let Err(limited) = limits.admit(&history, now) {
-                    return Ok(Err(Some(limited)));
+        .submit_then(
+            move |work| {
+                let connection = work.connection;
+                let stored: Option<u64> = connection
+                    .prepare_cached("SELECT version FROM verification WHERE tenant = ? AND id = ?")?
+                    .query_row(params![tenant.to_bytes(), id.to_bytes()], |row| row.get(0))
+                    .optional()?;
+                if stored != Some(expected) {
+                    return Ok(Err(None));
                 }
-            }
-            columns.replace::<Verification>(connection, expected)?;
-            Ok(Ok(()))
-        })
+                // What is stored does not know the new send yet, so all of it is history.
+                if let (Some(limits), Some(address), Some(now)) = (&limits, &columns.address, now) {
+                    let history = address_history(work, tenant, address, mode, now)?;
+                    if let Err(limited) = limits.admit(&history, now) {
+                        return Ok(Err(Some(limited)));
+                    }
+                }
+                columns.replace::<Verification>(connection, expected)?;
+                Ok(Ok(()))
+            },
+            move |_| hot.remove(tenant, id.to_bytes()),
+        )
         .await?;
     match resent {
         Ok(()) => {

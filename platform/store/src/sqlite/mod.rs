@@ -8,6 +8,7 @@ mod admit;
 mod backup;
 mod checkpoint;
 mod fault;
+mod hot;
 mod read;
 mod record;
 mod schema;
@@ -21,8 +22,11 @@ use std::sync::Arc;
 
 pub use backup::{BackupError, Progress, Stats, backup, verify};
 use checkpoint::LogKeeper;
+use hot::Hot;
 use read::Readers;
 pub use schema::{OpenError, OpenOptions};
+use wotp_core::domain::message::Message;
+use wotp_core::domain::verification::Verification;
 use writer::Writer;
 
 /// A store in one SQLite file.
@@ -34,6 +38,8 @@ pub struct SqliteStore {
     // reads could not.
     readers: Arc<Readers>,
     writer: Writer,
+    verifications: Arc<Hot<Verification>>,
+    messages: Arc<Hot<Message>>,
 }
 
 impl SqliteStore {
@@ -47,7 +53,7 @@ impl SqliteStore {
         let log = LogKeeper::start(&mut connection, &path, &options)?;
         let writer = Writer::start(connection, log).map_err(|source| OpenError::Thread { source })?;
         let readers = Arc::new(Readers::new(path.clone()));
-        Ok(Self { path, readers, writer })
+        Ok(Self { path, readers, writer, verifications: Arc::default(), messages: Arc::default() })
     }
 
     /// The file.

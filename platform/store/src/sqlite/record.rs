@@ -91,6 +91,8 @@ pub(super) trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 's
     fn created_at(&self) -> Timestamp;
     fn metadata_holds(&self, key: &str, value: &str) -> bool;
     fn went_through(&self, channel: &str) -> bool;
+    /// Whether it is still under way, and so will be read again soon.
+    fn is_under_way(&self) -> bool;
 }
 
 macro_rules! shared {
@@ -151,6 +153,9 @@ impl Record for Verification {
         // One that has ended is not due before its retention ends, whoever held it.
         self.status == Status::Pending && matches!(self.dispatch.turn, Turn::Leased { .. })
     }
+    fn is_under_way(&self) -> bool {
+        self.status == Status::Pending
+    }
     fn metadata_holds(&self, key: &str, value: &str) -> bool {
         self.metadata.get(key).is_some_and(|held| held == value)
     }
@@ -165,6 +170,9 @@ impl Record for Message {
     }
     fn is_leased(&self) -> bool {
         matches!(self.dispatch.turn, Turn::Leased { .. })
+    }
+    fn is_under_way(&self) -> bool {
+        self.dispatch.turn != Turn::Settled
     }
     fn metadata_holds(&self, _: &str, _: &str) -> bool {
         false

@@ -1,5 +1,7 @@
 //! The ports, over the writer and the readers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -20,10 +22,12 @@ use wotp_core::ports::{
 use super::SqliteStore;
 use super::admit;
 use super::fault::Fault;
+use super::hot::Hot;
 use super::read;
 use super::record::{self, Record};
 use super::upkeep;
 use super::usage;
+use super::writer::Work;
 
 fn json(document: &impl Serialize) -> Result<String, StoreError> {
     Ok(serde_json::to_string(document).map_err(Fault::from)?)
@@ -105,7 +109,7 @@ impl Store for SqliteStore {
     }
 
     async fn recover(&self, now: Timestamp) -> Result<usize, StoreError> {
-        upkeep::recover(&self.writer, now).await
+        upkeep::recover(&self.writer, (&self.verifications, &self.messages), now).await
     }
 
     async fn forget(&self, now: Timestamp) -> Result<usize, StoreError> {
@@ -141,9 +145,17 @@ impl Door<'_> {
         self.store.readers.read_many(move |connection| read::page(connection, tenant, &filter, after, limit)).await
     }
 
-    async fn delete<R: Record>(&self, id: [u8; 16]) -> Result<(), StoreError> {
-        let tenant = self.tenant;
-        self.store.writer.submit(move |work| record::delete::<R>(work.connection, tenant, id)).await
+    fn find_record<R: Record>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
+        match hot.find(self.tenant, id) {
+            Some(record) => Ok(Some((*record).clone())),
+            None => self.find(R::SQL.find, id),
+        }
+    }
+
+    async fn delete<R: Record>(&self, hot: &Arc<Hot<R>>, id: [u8; 16]) -> Result<(), StoreError> {
+        let (tenant, hot) = (self.tenant, Arc::clone(hot));
+        let delete = move |work: &mut Work<'_>| record::delete::<R>(work.connection, tenant, id);
+        self.store.writer.submit_then(delete, move |()| hot.remove(tenant, id)).await
     }
 
     /// Runs an update of one row; nothing to update is a conflict.
@@ -244,11 +256,19 @@ impl TenantStore for Door<'_> {
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
         let NewVerification { verification, quota, address_limits, idempotency } = new;
-        admit::admit(&self.store.writer, self.tenant, verification, quota, address_limits, idempotency).await
+        admit::admit(
+            (&self.store.writer, &self.store.verifications),
+            self.tenant,
+            verification,
+            quota,
+            address_limits,
+            idempotency,
+        )
+        .await
     }
 
     async fn find_verification(&self, id: VerificationId) -> Result<Option<Verification>, StoreError> {
-        self.find(Verification::SQL.find, id.to_bytes())
+        self.find_record(&self.store.verifications, id.to_bytes())
     }
 
     async fn verifications(
@@ -261,15 +281,16 @@ impl TenantStore for Door<'_> {
     }
 
     async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
-        admit::replace(&self.store.writer, self.tenant, verification, refund).await
+        admit::replace((&self.store.writer, &self.store.verifications), self.tenant, verification, refund).await
     }
 
     async fn replace_for_resend(&self, verification: &mut Verification, exempt: bool) -> Result<(), ResendError> {
-        admit::replace_for_resend(&self.store.writer, self.tenant, verification, exempt).await
+        admit::replace_for_resend((&self.store.writer, &self.store.verifications), self.tenant, verification, exempt)
+            .await
     }
 
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError> {
-        self.delete::<Verification>(id.to_bytes()).await
+        self.delete(&self.store.verifications, id.to_bytes()).await
     }
 
     async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
@@ -280,11 +301,11 @@ impl TenantStore for Door<'_> {
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
         let NewMessage { message, quota, idempotency } = new;
-        admit::admit(&self.store.writer, self.tenant, message, quota, None, idempotency).await
+        admit::admit((&self.store.writer, &self.store.messages), self.tenant, message, quota, None, idempotency).await
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
-        self.find(Message::SQL.find, id.to_bytes())
+        self.find_record(&self.store.messages, id.to_bytes())
     }
 
     async fn messages(
@@ -297,11 +318,11 @@ impl TenantStore for Door<'_> {
     }
 
     async fn replace_message(&self, message: &mut Message, refund: bool) -> Result<(), ReplaceError> {
-        admit::replace(&self.store.writer, self.tenant, message, refund).await
+        admit::replace((&self.store.writer, &self.store.messages), self.tenant, message, refund).await
     }
 
     async fn delete_message(&self, id: MessageId) -> Result<(), StoreError> {
-        self.delete::<Message>(id.to_bytes()).await
+        self.delete(&self.store.messages, id.to_bytes()).await
     }
 
     async fn usage(&self, resource: Resource, windows: &[Window]) -> Result<Vec<Usage>, StoreError> {

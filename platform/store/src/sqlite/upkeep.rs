@@ -1,5 +1,7 @@
 //! What the store does for itself: freeing what a gone process held, and forgetting.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use rusqlite::params;
 use wotp_core::domain::Timestamp;
@@ -9,6 +11,7 @@ use wotp_core::domain::verification::Verification;
 use wotp_core::ports::StoreError;
 
 use super::fault::Fault;
+use super::hot::Hot;
 use super::record::{Columns, Record};
 use super::writer::{Work, Writer};
 
@@ -24,14 +27,19 @@ const USAGE_KEPT: SignedDuration = SignedDuration::from_hours(24 * (400 + 31));
 /// They are found in the index by `wake_at`: what is held is due when its hold ends, so all of it
 /// lies before `HOLDS_END_WITHIN`, and `leased` stands in the index beside it. An index of its own
 /// would be shorter to scan at a start, and would cost two more writes for each verification.
-pub(super) async fn recover(writer: &Writer, now: Timestamp) -> Result<usize, StoreError> {
-    Ok(recover_kind::<Verification>(writer, now).await? + recover_kind::<Message>(writer, now).await?)
+pub(super) async fn recover(
+    writer: &Writer,
+    hot: (&Arc<Hot<Verification>>, &Arc<Hot<Message>>),
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    Ok(recover_kind(writer, hot.0, now).await? + recover_kind(writer, hot.1, now).await?)
 }
 
-async fn recover_kind<R: Record>(writer: &Writer, now: Timestamp) -> Result<usize, StoreError> {
+async fn recover_kind<R: Record>(writer: &Writer, hot: &Arc<Hot<R>>, now: Timestamp) -> Result<usize, StoreError> {
     let mut freed = 0;
     loop {
-        let batch = writer.submit(move |work| free::<R>(work, now)).await?;
+        let stale = Arc::clone(hot);
+        let batch = writer.submit_then(move |work| free::<R>(work, now), move |_| stale.clear()).await?;
         freed += batch;
         if batch < BATCH {
             return Ok(freed);
