@@ -1,9 +1,13 @@
 //! Request bodies: JSON, bounded, and refused by the name of what is wrong.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Problem, ProblemCode};
@@ -39,9 +43,66 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// Reads a `T` from an object only.
+///
+/// serde's derive also takes a list of the values in the order of the fields. No schema of ours
+/// says so, and an order of fields is not a promise that we want to keep.
+struct FromObject<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FromObject<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+/// As [`FromObject`], where null says as much as nothing.
+struct FromObjectOrNull<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FromObjectOrNull<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_map(FromObject(PhantomData)).map(Some)
+    }
+}
+
+/// For an object within a body: `#[serde(default, deserialize_with = "object_or_null")]`.
+pub(super) fn object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_option(FromObjectOrNull(PhantomData))
+}
+
+fn from_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, serde_path_to_error::Error<D::Error>> {
+    let mut track = serde_path_to_error::Track::new();
+    serde_path_to_error::Deserializer::new(deserializer, &mut track)
+        .deserialize_map(FromObject(PhantomData))
+        .map_err(|error| serde_path_to_error::Error::new(track.path(), error))
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = from_object(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
@@ -79,6 +140,8 @@ mod tests {
     struct Outer {
         #[serde(rename = "inner")]
         _inner: Inner,
+        #[serde(default, rename = "other", deserialize_with = "object_or_null")]
+        _other: Option<Inner>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -102,7 +165,17 @@ mod tests {
         assert_eq!(fields(r#"{"inner":{"n":256}}"#), invalid("inner.n"));
         assert_eq!(fields("{}"), invalid("inner"));
         assert_eq!(fields("[]"), invalid("body"));
+        assert_eq!(fields(r#"{"inner":{"n":1},"other":{"m":1}}"#), invalid("other.m"));
         assert_eq!(fields("{").0, ProblemCode::MalformedJson);
         assert_eq!(fields(r#"{"inner":{"n":1}} x"#).0, ProblemCode::MalformedJson);
+    }
+
+    #[test]
+    fn values_without_their_names_are_not_an_object() {
+        let invalid = |name: &str| (ProblemCode::InvalidRequest, vec![name.to_owned()]);
+        assert_eq!(fields(r#"[{"n":1}]"#), invalid("body"));
+        assert_eq!(fields(r#"{"inner":{"n":1},"other":[1]}"#), invalid("other"));
+        assert!(parse::<Outer>(br#"{"inner":{"n":1},"other":null}"#).is_ok());
+        assert!(parse::<Outer>(br#"{"inner":{"n":1},"other":{"n":2}}"#).is_ok());
     }
 }

@@ -91,7 +91,7 @@ pub(super) struct OtpVerifyBody {
     #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
     phone: String,
     /// The code as it was typed.
-    #[schema(example = "123456", max_length = 64)]
+    #[schema(example = "123456")]
     otp: String,
 }
 

@@ -359,6 +359,13 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_problems_are_those_that_replies_carry() {
+        let document = document();
+        let names: Vec<&str> = ProblemCode::ALL.iter().map(|code| code.id()).collect();
+        assert_eq!(document["components"]["schemas"]["ProblemCode"]["enum"], serde_json::json!(names));
+    }
+
+    #[test]
     fn no_schema_forbids_what_another_part_of_it_requires() {
         // `additionalProperties: false` inside `allOf` refuses the properties of its siblings.
         let document = document();

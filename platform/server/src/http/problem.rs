@@ -17,7 +17,7 @@ macro_rules! problems {
         /// The stable names of all problems: what a program branches on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum ProblemCode {
-            $($(#[$doc])* #[serde(rename = $code)] $name,)+
+            $($(#[$doc])* #[serde(rename = $code)] #[schema(rename = $code)] $name,)+
         }
 
         impl ProblemCode {

@@ -13,7 +13,7 @@ use wotp_core::app::ServiceChange;
 use wotp_core::domain::service::{Service, Settings};
 
 use super::auth::{Caller, ServicesRead, ServicesWrite};
-use super::body::Body;
+use super::body::{Body, object_or_null};
 use super::verifications::{CodeKindName, location, path_id, refused};
 use super::{Api, Problem};
 
@@ -105,13 +105,13 @@ pub(super) struct ServiceBody {
     #[schema(minimum = 3, maximum = 60)]
     failover_after_seconds: Option<u32>,
     /// What codes are like.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     code: Option<CodeBody>,
     /// How often one address may be written to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     address_limits: Option<AddressLimitsBody>,
     /// How long things are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     retention: Option<RetentionBody>,
     /// Host for the last line of WebOTP; null for none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nullable")]

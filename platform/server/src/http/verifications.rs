@@ -99,7 +99,7 @@ pub(super) struct StartBody {
 #[schema(as = Check)]
 pub(super) struct CheckBody {
     /// The code as it was typed; spaces, dashes and case do not matter.
-    #[schema(example = "123456", max_length = 64)]
+    #[schema(example = "123456")]
     code: String,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct CheckAddressBody {
     #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
     to: String,
     /// The code as it was typed.
-    #[schema(example = "123456", max_length = 64)]
+    #[schema(example = "123456")]
     code: String,
     /// The service's id; the key's or the tenant's default when left out.
     service: Option<String>,
