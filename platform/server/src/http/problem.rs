@@ -151,8 +151,13 @@ pub struct ProblemBody {
 }
 
 /// A refusal on its way out. The outermost layer writes its body, with the request's id.
+///
+/// Boxed, because it is the error of every handler: what succeeds does not carry room for it.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     code: ProblemCode,
     detail: String,
     errors: Vec<ProblemField>,
@@ -164,21 +169,23 @@ pub struct Problem {
 impl Problem {
     /// A problem with these words.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             detail: detail.into(),
             errors: Vec::new(),
             violated: Vec::new(),
             retry: None,
             headers: HeaderMap::new(),
-        }
+        }))
     }
 
     /// A problem with fields that do not hold.
     pub(crate) fn invalid(errors: Vec<ProblemField>) -> Self {
         let detail =
             errors.iter().map(|error| format!("`{}`: {}", error.field, error.message)).collect::<Vec<_>>().join("; ");
-        Self { errors, ..Self::new(ProblemCode::InvalidRequest, detail) }
+        let mut problem = Self::new(ProblemCode::InvalidRequest, detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// A problem with one field that does not hold.
@@ -187,7 +194,7 @@ impl Problem {
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
@@ -195,29 +202,29 @@ impl Problem {
         // Rounded up: a caller that waits this long is not refused for coming too early.
         let wait = u64::try_from(at.duration_since(now).as_millis()).unwrap_or(0);
         let seconds = wait.div_ceil(1000).max(1);
-        self.retry = Some((at, seconds));
+        self.0.retry = Some((at, seconds));
         self
     }
 
     pub(crate) fn code(&self) -> ProblemCode {
-        self.code
+        self.0.code
     }
 
     pub(crate) fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     pub(crate) fn headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        if let Some((_, seconds)) = self.retry {
+        let mut headers = self.0.headers.clone();
+        if let Some((_, seconds)) = self.0.retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            if let Some(policy) = self.violated.first() {
+            if let Some(policy) = self.0.violated.first() {
                 let state = format!("\"{policy}\";r=0;t={seconds}");
                 let state = HeaderValue::from_str(&state).expect("a policy's name is ASCII");
                 headers.entry(HeaderName::from_static("ratelimit")).or_insert(state);
             }
         }
-        if self.code.status() == StatusCode::UNAUTHORIZED {
+        if self.0.code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         headers
@@ -225,22 +232,22 @@ impl Problem {
 
     /// The body, for the request with this id.
     pub(crate) fn body(&self, request_id: &str) -> ProblemBody {
-        let kind = if self.code == ProblemCode::QuotaExceeded || self.code == ProblemCode::RateLimited {
+        let kind = if self.0.code == ProblemCode::QuotaExceeded || self.0.code == ProblemCode::RateLimited {
             // Registered by the RateLimit header fields draft.
             "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned()
         } else {
-            format!("/docs#{}", self.code.id())
+            format!("/docs#{}", self.0.code.id())
         };
         ProblemBody {
             kind,
-            title: self.code.title().to_owned(),
-            status: self.code.status().as_u16(),
-            detail: self.detail.clone(),
-            code: self.code,
-            retryable: self.code.retryable(),
-            errors: self.errors.clone(),
-            violated_policies: self.violated.iter().map(|policy| (*policy).to_owned()).collect(),
-            retry_at: self.retry.map(|(at, _)| at),
+            title: self.0.code.title().to_owned(),
+            status: self.0.code.status().as_u16(),
+            detail: self.0.detail.clone(),
+            code: self.0.code,
+            retryable: self.0.code.retryable(),
+            errors: self.0.errors.clone(),
+            violated_policies: self.0.violated.iter().map(|policy| (*policy).to_owned()).collect(),
+            retry_at: self.0.retry.map(|(at, _)| at),
             request_id: request_id.to_owned(),
         }
     }
@@ -295,7 +302,7 @@ impl Problem {
                     exceeded.window.ends
                 );
                 let mut problem = Self::new(ProblemCode::QuotaExceeded, detail).retry(exceeded.window.ends, now);
-                problem.violated = vec![window];
+                problem.0.violated = vec![window];
                 problem
             }
             Refusal::Rate { policy, rate, decision } => {
@@ -304,7 +311,7 @@ impl Problem {
                     rate.per_second, rate.burst
                 );
                 let mut problem = Self::new(ProblemCode::RateLimited, detail).retry(decision.at, now);
-                problem.violated = vec![policy];
+                problem.0.violated = vec![policy];
                 problem
             }
             Refusal::Address(limited) => {
@@ -329,7 +336,7 @@ impl Problem {
                     ),
                 };
                 let mut problem = Self::new(code, detail).retry(limited.retry_at, now);
-                problem.violated = vec![policy];
+                problem.0.violated = vec![policy];
                 problem
             }
             Refusal::CoolDown { next_at } => {
@@ -338,7 +345,7 @@ impl Problem {
                     "a code went to this address moments ago; let the person wait for it",
                 )
                 .retry(next_at, now);
-                problem.violated = vec!["cool_down"];
+                problem.0.violated = vec!["cool_down"];
                 problem
             }
             Refusal::NoSendsLeft => Self::new(
@@ -378,7 +385,7 @@ fn log(error: &Refusal) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.0.code.status().into_response();
         *response.headers_mut() = self.headers();
         response.extensions_mut().insert(self);
         response

@@ -51,7 +51,7 @@ pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
             }
         }
         rounds = rounds.wrapping_add(1);
-        if rounds % FORGET_EVERY == 0
+        if rounds.is_multiple_of(FORGET_EVERY)
             && let Err(error) = app.ports().store.forget(app.ports().clock.now()).await
         {
             tracing::error!(
