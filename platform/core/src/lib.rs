@@ -6,7 +6,7 @@
 //! - [`ports`]: what the use cases need from the world, as traits;
 //! - [`domain`]: the rules, pure and synchronous. Time and randomness are parameters.
 //!
-//! With the feature `testing`, [`testing`] holds the contract suites that every adapter must pass.
+//! With the feature `testing`, the module `testing` holds the contract suites that every adapter must pass.
 
 pub mod app;
 pub mod domain;
