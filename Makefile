@@ -8,7 +8,8 @@ SHELL := bash
 
 # Where cargo builds; set CARGO_TARGET_DIR to share it between clones.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Where `make run` keeps its data, and where it and `make demo` listen.
+# Where `make run` keeps its data and listens. `make demo` uses a fresh folder and a free port
+# unless they are set.
 DATA ?= data
 LISTEN ?= 127.0.0.1:8080
 
@@ -19,9 +20,10 @@ help: ## list these targets
 demo: ## install what is missing, build, then send and check a code before your eyes
 	@.ci/prerequisites build
 	@echo "building (the first time takes a few minutes)"
-	@start=$$(date +%s); cargo build --locked -p wotp-server; \
-		echo "built in $$(($$(date +%s) - start)) s"
-	@$(TARGET)/debug/wotp demo $(if $(filter command line environment,$(origin DATA)),--data "$(DATA)")
+	@start=$$(date +%s%3N); cargo build --locked -p wotp-server; \
+		exec $(TARGET)/debug/wotp demo --started-at $$start \
+		$(if $(filter command line environment,$(origin DATA)),--data "$(DATA)") \
+		$(if $(filter command line environment,$(origin LISTEN)),--listen "$(LISTEN)")
 
 run: ## serve on 127.0.0.1:8080 with its data in ./data (DATA=... LISTEN=... to change)
 	@.ci/prerequisites build
@@ -36,7 +38,8 @@ test: ## install what the tests need and run them all (TEST=name runs only tests
 bench: ## build for release and measure; the table on screen, the figures in target/bench.json
 	@.ci/prerequisites build
 	@cargo build --release --locked -p wotp-server
-	@cargo run --release --locked -p wotp-bench -- --wotp $(TARGET)/release/wotp --json $(TARGET)/bench.json
+	@cargo run --release --locked -p wotp-bench -- \
+		--wotp $(TARGET)/release/wotp --json $(TARGET)/bench.json --scratch $(TARGET)/bench
 
 lint: ## format, clippy, rustdoc, unused dependencies, licences, advisories, shell scripts
 	@.ci/prerequisites lint
