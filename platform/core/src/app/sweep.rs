@@ -11,6 +11,8 @@ pub struct Swept {
     pub rung: usize,
     /// Verifications and messages whose time ran out.
     pub expired: usize,
+    /// Deliveries given up, of verifications that ended and workers that did not come back.
+    pub cut: usize,
     /// Addresses erased.
     pub redacted: usize,
     /// Records deleted.
@@ -44,13 +46,14 @@ impl App {
                     swept.rung += 1;
                 }
                 Wake::Expire => swept.expired += 1,
+                Wake::Cut => swept.cut += 1,
                 Wake::Redact => swept.redacted += 1,
                 Wake::Delete => swept.deleted += 1,
                 Wake::Ring | Wake::Wait => {}
             }
         }
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
-        swept.more &= swept.rung == 0 && swept.expired + swept.redacted + swept.deleted > 0;
+        swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         Ok(swept)
     }
 
@@ -63,6 +66,7 @@ impl App {
             Wake::Expire => {
                 verification.expire(now);
             }
+            Wake::Cut => verification.abandon(now),
             Wake::Redact => verification.redact(),
             Wake::Delete => {
                 store.delete_verification(id).await?;
@@ -88,7 +92,8 @@ impl App {
                 store.delete_message(id).await?;
                 return Ok(wake);
             }
-            Wake::Ring | Wake::Wait => return Ok(wake),
+            // A message ends with its delivery, so it has none to cut.
+            Wake::Ring | Wake::Cut | Wake::Wait => return Ok(wake),
         }
         let refund = message.counted.refunded && !refunded;
         replaced(store.replace_message(&mut message, refund).await, wake)

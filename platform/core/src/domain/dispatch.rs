@@ -16,9 +16,11 @@ pub const TRIES_MAX: u8 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
-    /// Waiting for a worker.
+    /// Waiting for a worker, or born with one: a send is stored already held, and stays like this
+    /// until the channel answers, so that the common path needs no write to say so.
     Queued,
-    /// Handed to the channel, which has not answered.
+    /// A worker took it, to hand it to the channel, which has not answered: a fail-over, a retry,
+    /// or what another worker left.
     Sending,
     /// The channel's server acknowledged it.
     Sent,
@@ -239,6 +241,7 @@ impl Dispatch {
         let due = self.is_due(now);
         if due {
             self.turn = Turn::Leased { until, token };
+            self.turn_status(DeliveryStatus::Queued, DeliveryStatus::Sending);
         }
         due
     }
@@ -247,6 +250,14 @@ impl Dispatch {
     pub fn release(&mut self, now: Timestamp) {
         if matches!(self.turn, Turn::Leased { .. }) {
             self.turn = Turn::Due { at: now };
+            self.turn_status(DeliveryStatus::Sending, DeliveryStatus::Queued);
+        }
+    }
+
+    /// Only from the status that goes before: a receipt may have told more than the worker knows.
+    fn turn_status(&mut self, from: DeliveryStatus, to: DeliveryStatus) {
+        if let Some(current) = self.current_mut().filter(|delivery| delivery.status == from) {
+            current.status = to;
         }
     }
 
@@ -389,6 +400,33 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_is_sending_from_its_claim_to_the_answer() {
+        let mut dispatch = born(&["a", "b"]);
+        let status = |dispatch: &Dispatch| dispatch.current().unwrap().status;
+        assert_eq!(status(&dispatch), DeliveryStatus::Queued);
+        assert!(!dispatch.claim(at(29), at(60), 8));
+        assert_eq!(status(&dispatch), DeliveryStatus::Queued, "another worker holds it");
+        dispatch.claim(at(30), at(60), 8);
+        assert_eq!(status(&dispatch), DeliveryStatus::Sending);
+        dispatch.release(at(31));
+        assert_eq!(status(&dispatch), DeliveryStatus::Queued);
+        dispatch.claim(at(31), at(60), 9);
+        dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(5) }, at(32), at(300), id(2));
+        assert_eq!(status(&dispatch), DeliveryStatus::Queued);
+        dispatch.claim(at(37), at(60), 9);
+        dispatch.settle(refused(), at(38), at(300), id(2));
+        assert_eq!(status(&dispatch), DeliveryStatus::Queued, "the next channel waits for its worker");
+    }
+
+    #[test]
+    fn a_claim_does_not_forget_what_a_receipt_told() {
+        let mut dispatch = born(&["a"]);
+        dispatch.record(id(1), Receipt::Delivered, at(1));
+        dispatch.claim(at(30), at(60), 8);
+        assert_eq!(dispatch.current().unwrap().status, DeliveryStatus::Delivered);
+    }
+
+    #[test]
     fn a_refusal_goes_to_the_next_channel_at_once_and_the_last_one_exhausts() {
         let mut dispatch = born(&["a", "b"]);
         assert_eq!(dispatch.settle(refused(), at(1), at(300), id(2)), Outcome::Again(at(1)));
@@ -450,6 +488,7 @@ mod tests {
         Refused,
         Receipt(usize, u8),
         Claim,
+        Release,
         Cut,
         Restart,
     }
@@ -461,6 +500,7 @@ mod tests {
             Just(Step::Refused),
             (0usize..4, 0u8..4).prop_map(|(which, what)| Step::Receipt(which, what)),
             Just(Step::Claim),
+            Just(Step::Release),
             Just(Step::Cut),
             Just(Step::Restart),
         ]
@@ -486,6 +526,7 @@ mod tests {
                         }
                     }
                     Step::Claim => { dispatch.claim(now, at(10_000), 9); }
+                    Step::Release => dispatch.release(now),
                     Step::Cut => dispatch.cut(DeliveryFailure::Canceled, now),
                     Step::Restart => dispatch.restart(next, now, at(10_000), 9),
                 }
@@ -498,6 +539,8 @@ mod tests {
                     prop_assert!(delivery.read_at.is_none() || delivery.delivered_at.is_some());
                     prop_assert!(delivery.delivered_at.is_none() || delivery.sent_at.is_some());
                     prop_assert!(dispatch.channels.contains(&delivery.channel));
+                    let held = matches!(dispatch.turn, Turn::Leased { .. });
+                    prop_assert!(delivery.status != DeliveryStatus::Sending || held, "somebody sends what is sending");
                 }
             }
         }

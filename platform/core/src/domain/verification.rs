@@ -198,6 +198,8 @@ pub enum Wake {
     Ring,
     /// Its time ran out.
     Expire,
+    /// It has ended, and the worker that held its delivery did not come back.
+    Cut,
     /// Address and metadata have been kept long enough.
     Redact,
     /// The record has been kept long enough.
@@ -344,6 +346,13 @@ impl Verification {
         self.dispatch.record(delivery, receipt, now)
     }
 
+    /// Gives up the delivery whose worker did not come back before the verification ended.
+    ///
+    /// The channel may have been called, so a late acknowledgement still counts.
+    pub fn abandon(&mut self, now: Timestamp) {
+        self.dispatch.cut(DeliveryFailure::NoAck, now);
+    }
+
     /// Erases the address and what else may name a person.
     pub fn redact(&mut self) {
         self.address = None;
@@ -353,12 +362,15 @@ impl Verification {
     /// The next moment at which [`wake`](Self::wake) has something to say.
     pub fn wake_at(&self) -> Timestamp {
         let ended = self.ended_at.unwrap_or(self.expires_at);
-        match self.dispatch.turn {
-            Turn::Due { at } if self.status == Status::Pending => at.min(self.expires_at),
-            Turn::Leased { until, .. } if self.status == Status::Pending => until.min(self.expires_at),
-            _ if self.status == Status::Pending => self.expires_at,
+        let kept = match self.status {
+            Status::Pending => self.expires_at,
             _ if self.address.is_some() => days_after(ended, self.policy.retention.addresses_days),
             _ => days_after(ended, self.policy.retention.records_days),
+        };
+        match self.dispatch.turn {
+            Turn::Due { at } => at.min(kept),
+            Turn::Leased { until, .. } => until.min(kept),
+            Turn::Settled => kept,
         }
     }
 
@@ -370,6 +382,7 @@ impl Verification {
         match self.status {
             Status::Pending if now >= self.expires_at => Wake::Expire,
             Status::Pending => Wake::Ring,
+            _ if self.dispatch.is_due(now) => Wake::Cut,
             _ if self.address.is_some() => Wake::Redact,
             _ => Wake::Delete,
         }

@@ -208,6 +208,36 @@ fn time_rings_expires_redacts_and_deletes() {
 }
 
 #[test]
+fn a_delivery_whose_worker_died_is_given_up_once_the_verification_has_ended() {
+    let mut canceled = verification(&["a", "b"]);
+    canceled.cancel(at(10));
+    assert_eq!(canceled.wake(at(29)), Wake::Wait, "the call may be under way");
+    assert_eq!((canceled.wake_at(), canceled.wake(at(30))), (at(30), Wake::Cut));
+
+    let mut freed = canceled.clone();
+    freed.dispatch.release(at(12));
+    assert_eq!((freed.wake_at(), freed.wake(at(12))), (at(12), Wake::Cut), "its process is gone");
+
+    for mut verification in [canceled, freed] {
+        verification.abandon(at(30));
+        assert_eq!(verification.dispatch.deliveries.len(), 1, "no other channel is tried");
+        assert_eq!(verification.dispatch.deliveries[0].reason, Some(DeliveryFailure::NoAck));
+        assert_eq!(verification.wake(at(31)), Wake::Wait);
+        assert!(verification.record(delivery(1), Receipt::Sent, at(31)), "it got out after all");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_kept_is_erased_while_a_call_is_under_way() {
+    let mut verification = verification(&["a"]);
+    verification.policy.retention.addresses_days = 0;
+    verification.cancel(at(10));
+    assert_eq!((verification.wake_at(), verification.wake(at(10))), (at(10), Wake::Redact));
+    verification.redact();
+    assert_eq!((verification.wake_at(), verification.wake(at(30))), (at(30), Wake::Cut));
+}
+
+#[test]
 fn a_short_code_and_a_long_expiry_are_marked() {
     let mut verification = verification(&["a"]);
     assert_eq!(verification.policy.below_standard(), []);
@@ -229,6 +259,8 @@ enum Step {
     Resend,
     Cancel,
     Settle(u8),
+    Claim,
+    Release,
     Wait(i64),
 }
 
@@ -238,6 +270,8 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Resend),
         Just(Step::Cancel),
         (0u8..4).prop_map(Step::Settle),
+        Just(Step::Claim),
+        Just(Step::Release),
         (0i64..120).prop_map(Step::Wait),
     ]
 }
@@ -258,6 +292,8 @@ proptest! {
                     let verdicts = [sent(), refused(), Verdict::Refused(DeliveryFailure::NoAck), Verdict::Later { after: SignedDuration::from_secs(9) }];
                     verification.settle(verdicts[usize::from(n)].clone(), at(now), next);
                 }
+                Step::Claim => { verification.dispatch.claim(at(now), at(now + 30), 9); }
+                Step::Release => verification.dispatch.release(at(now)),
                 Step::Wait(seconds) => now += seconds,
             }
             prop_assert!(approvals <= 1);
@@ -272,5 +308,14 @@ proptest! {
             prop_assert_eq!(verification.code.is_some(), verification.status == Status::Pending);
             prop_assert_eq!(verification.ended_at.is_some(), verification.status != Status::Pending);
         }
+        // What the sweep does once nobody acts any more.
+        now += 400;
+        verification.expire(at(now));
+        if verification.wake(at(now)) == Wake::Cut {
+            verification.abandon(at(now));
+        }
+        prop_assert!(matches!(verification.wake(at(now)), Wake::Wait));
+        let open = verification.dispatch.deliveries.iter().filter(|it| it.status <= DeliveryStatus::Sending).count();
+        prop_assert_eq!(open, 0, "nothing looks as if it were still about to go out");
     }
 }

@@ -31,6 +31,7 @@ pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
                     for (action, count) in [
                         ("ring", swept.rung),
                         ("expire", swept.expired),
+                        ("cut", swept.cut),
                         ("redact", swept.redacted),
                         ("delete", swept.deleted),
                     ] {

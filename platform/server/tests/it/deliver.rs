@@ -163,6 +163,62 @@ async fn after_a_restart_what_was_held_goes_out_at_once() {
 }
 
 #[tokio::test]
+async fn a_fail_over_is_sending_while_its_channel_is_called() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.outbox.refuses_next(DeliveryFailure::Rejected);
+    let held = app.spare.holds_next();
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let first = app.next_job().expect("the start rang");
+    app.app.deliver(first).await.expect("a job is done");
+    let job = app.next_job().expect("the fail-over rang");
+    let core = Arc::clone(&app.app);
+    let worker = tokio::spawn(async move { core.deliver(job).await });
+    app.spare.called(1).await;
+    assert_eq!(
+        deliveries(&app, &acme, &verification).await,
+        [was("outbox", "failed", json!("rejected")), was("spare", "sending", Value::Null)]
+    );
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    worker.await.expect("a worker does not panic").expect("a job is done");
+    assert_eq!(deliveries(&app, &acme, &verification).await[1], was("spare", "sent", Value::Null));
+}
+
+#[tokio::test]
+async fn what_ended_after_its_worker_died_does_not_stay_queued_for_ever() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let _held = app.outbox.holds_next();
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let core = Arc::clone(&app.app);
+    let dying = tokio::spawn(async move { core.deliver(job).await });
+    app.outbox.called(1).await;
+    dying.abort();
+    assert!(dying.await.expect_err("it died").is_cancelled());
+    app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
+
+    app.clock.advance(seconds(89));
+    assert_eq!(app.sweep().await.cut, 0, "it might still be waiting for the channel");
+    app.clock.advance(seconds(1));
+    assert_eq!(app.sweep().await.cut, 1);
+    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "failed", json!("no_ack"))]);
+    assert_eq!(app.sweep().await.cut, 0);
+    assert_eq!(app.outbox.letters().len(), 1, "it is not sent again");
+}
+
+#[tokio::test]
+async fn what_ended_before_a_restart_is_given_up_after_it() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    app.lose_jobs();
+    app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
+    let store = &app.app.ports().store;
+    assert_eq!(store.recover(app.app.ports().clock.now()).await.expect("the store recovers"), 1);
+    assert_eq!(app.sweep().await.cut, 1);
+    assert_eq!(app.outbox.letters(), []);
+    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "failed", json!("no_ack"))]);
+}
+
+#[tokio::test]
 async fn a_full_queue_loses_nothing() {
     let app = TestApp::with().queue_size(1).start();
     let acme = app.tenant("Acme").await;

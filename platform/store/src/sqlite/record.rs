@@ -150,8 +150,7 @@ impl Record for Verification {
         Some(self.status)
     }
     fn is_leased(&self) -> bool {
-        // One that has ended is not due before its retention ends, whoever held it.
-        self.status == Status::Pending && matches!(self.dispatch.turn, Turn::Leased { .. })
+        matches!(self.dispatch.turn, Turn::Leased { .. })
     }
     fn is_under_way(&self) -> bool {
         self.status == Status::Pending

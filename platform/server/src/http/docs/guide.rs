@@ -293,8 +293,11 @@ fn life(html: &mut String) {
         html,
         ["Delivery", "Meaning"],
         &[
-            ("queued", "Decided, and about to be sent."),
-            ("sending", "The channel has it."),
+            ("queued", "Decided, and about to be sent, or with the channel for the first time."),
+            (
+                "sending",
+                "A worker took it up again, for the next channel or another try, and waits for the channel's answer.",
+            ),
             ("sent", "The channel's server acknowledged it; a call that returned is not enough."),
             ("delivered", "It reached the device, where the channel tells."),
             ("read", "It was opened, where the channel tells."),
