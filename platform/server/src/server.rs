@@ -131,7 +131,7 @@ impl Server {
     /// finishes what is in hand and closes the store. No longer than a minute.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, router, ready, metrics, wired, concurrency, .. } = self;
-        let Wired { app, store, backend } = wired;
+        let Wired { app, store, backend, alone } = wired;
         let (stop_jobs, stopping) = watch::channel(false);
         let jobs = jobs::spawn(app, backend, concurrency, stopping);
         let upkeep = tokio::spawn(async move {
@@ -157,6 +157,7 @@ impl Server {
         }
         upkeep.abort();
         close(store).await;
+        drop(alone);
         tracing::info!("stopped");
     }
 }
@@ -164,9 +165,10 @@ impl Server {
 /// Accepts connections until `stop` resolves; returns those that are open.
 async fn accept(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // HTTP/1 only: telling it from HTTP/2 means waiting for a client's first bytes, without a limit.
+    // Proxies in front, which speak HTTP/2 with clients, speak HTTP/1 with us.
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEADER_TIMEOUT));
     let mut make_service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut stop = pin!(stop);
     loop {

@@ -1,6 +1,5 @@
 //! The machine's own time and randomness, behind the ports. Nothing else asks the machine.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Clock, Entropy, Timer};
-use zeroize::Zeroize as _;
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,38 +32,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// Randomness fetched ahead by one thread: a request asks seven times for a few bytes, and asking
-/// the kernel each time costs more than all its other arithmetic.
-struct Ahead {
-    bytes: [u8; 512],
-    used: usize,
-}
-
-thread_local! {
-    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; 512], used: 512 }) };
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for randomness")]
-fn ask(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the system gives randomness once it has started");
-}
-
 impl Entropy for OsEntropy {
+    /// Asks the system each time. Fetching ahead saved nothing that could be measured, and a machine
+    /// that is resumed twice from one snapshot would repeat what was fetched.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for randomness")]
     fn fill(&self, bytes: &mut [u8]) {
-        AHEAD.with_borrow_mut(|ahead| {
-            if bytes.len() > ahead.bytes.len() {
-                return ask(bytes);
-            }
-            if bytes.len() > ahead.bytes.len() - ahead.used {
-                ask(&mut ahead.bytes);
-                ahead.used = 0;
-            }
-            let given = &mut ahead.bytes[ahead.used..ahead.used + bytes.len()];
-            bytes.copy_from_slice(given);
-            // Nothing that was given out stays behind to be found.
-            given.zeroize();
-            ahead.used += bytes.len();
-        });
+        getrandom::fill(bytes).expect("the system gives randomness once it has started");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which adapter stands behind which port. The only file that names concrete ones.
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wotp_channel_console::{Console, Output};
@@ -35,6 +36,8 @@ pub struct Wired {
     pub store: Arc<SqliteStore>,
     /// Where the workers hear the rings.
     pub backend: MemoryBackend,
+    /// The right to serve this database, until it is dropped.
+    pub alone: Option<File>,
 }
 
 /// What the installation is opened for.
@@ -58,6 +61,18 @@ pub enum WiringError {
     /// A restore was cut off.
     #[error("a restore of the database was cut off: {0} is still there")]
     RestoreUnfinished(PathBuf),
+    /// Another process serves its database, from another data folder.
+    #[error("the database {0} is served by another process, from another data folder")]
+    Served(PathBuf),
+    /// The lock of its database.
+    #[error("the lock {file} cannot be taken")]
+    Lock {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// Its plans.
     #[error("the plans cannot be read")]
     Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -84,6 +99,10 @@ impl WiringError {
             Self::Folder(error) => Some(error.help()),
             Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
+            Self::Served(_) => {
+                Some("stop that one, or give this folder a database of its own with store.url".to_owned())
+            }
+            Self::Lock { .. } => Some("check that the folder of the database may be written to".to_owned()),
             Self::Store(_) | Self::Plans(_) | Self::Email(_) => None,
         }
     }
@@ -142,6 +161,21 @@ fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_e
     })
 }
 
+/// The right to serve a database. The folder has a lock of its own, which says who serves it; two
+/// folders may name the same database, whose counts and holds are one process's.
+fn lock(database: &Path) -> Result<File, WiringError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|source| WiringError::Lock { file: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(WiringError::Served(database.to_owned())),
+        Err(TryLockError::Error(source)) => Err(WiringError::Lock { file: path, source }),
+    }
+}
+
 /// Puts an installation together. Makes the master key and the database when both are missing.
 ///
 /// # Errors
@@ -157,6 +191,10 @@ pub fn wire(
     if restoring.exists() {
         return Err(WiringError::RestoreUnfinished(restoring));
     }
+    let alone = match purpose {
+        Purpose::Serve => Some(lock(&database)?),
+        Purpose::Command => None,
+    };
     let keys = folder.master_keys(&database, &OsEntropy)?;
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");
     let options = match purpose {
@@ -182,5 +220,5 @@ pub fn wire(
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
     });
-    Ok(Wired { app: Arc::new(app), store, backend })
+    Ok(Wired { app: Arc::new(app), store, backend, alone })
 }

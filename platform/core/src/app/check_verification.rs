@@ -5,8 +5,9 @@ use crate::domain::id::VerificationId;
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Filter, ReplaceError};
 
-/// How many of an address's newest verifications are looked at for the one to check.
-const CANDIDATES: usize = 10;
+/// Most open verifications of an address that a code is compared with: a service allows at most 20
+/// sends in 10 minutes.
+const OPEN_MAX: usize = 20;
 
 /// What came of a check.
 #[derive(Debug, Clone)]
@@ -47,9 +48,10 @@ impl App {
         }
     }
 
-    /// Checks a code against the verifications of an address: the newest that is open decides.
+    /// Checks a code against the verifications of an address that are open.
     ///
-    /// An older code that is still open is right too, so that a second request for a code does not
+    /// A wrong code is counted on each of them, or several open ones would multiply the guesses. An
+    /// older code that is still open is right too, so that a second request for a code does not
     /// make the first one useless while it is on its way.
     ///
     /// # Errors
@@ -70,14 +72,26 @@ impl App {
             ..Filter::default()
         };
         let now = self.now();
-        let found = self.store_of(caller).verifications(&filter, None, CANDIDATES).await?.items;
+        let store = self.store_of(caller);
+        let pending = Filter { status: Some(Status::Pending), ..filter.clone() };
+        let mut open = store.verifications(&pending, None, OPEN_MAX).await?.items;
+        open.retain(|verification| verification.is_open(now));
         let guess = Code::typed(code);
-        let open = || found.iter().filter(|verification| verification.is_open(now));
-        let right = open().find(|verification| {
+        let is_right = |verification: &Verification| {
             let hash = verification.code.as_ref().map(|code| &code.hash);
             hash.is_some_and(|hash| self.ports.vault.code_matches(&verification.id.to_bytes(), &guess, hash))
-        });
-        let chosen = right.or_else(|| open().next()).or(found.first()).ok_or(Refusal::NotFound("verification"))?;
-        self.check_verification(caller, chosen.id, code).await
+        };
+        if let Some(right) = open.iter().find(|verification| is_right(verification)) {
+            return self.check_verification(caller, right.id, code).await;
+        }
+        // It was compared with all of them, so it is a guess at each; the newest one answers.
+        for older in open.iter().skip(1) {
+            self.check_verification(caller, older.id, code).await?;
+        }
+        let newest = match open.first() {
+            Some(newest) => Some(newest.id),
+            None => store.verifications(&filter, None, 1).await?.items.first().map(|ended| ended.id),
+        };
+        self.check_verification(caller, newest.ok_or(Refusal::NotFound("verification"))?, code).await
     }
 }

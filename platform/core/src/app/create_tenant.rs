@@ -4,7 +4,7 @@ use crate::domain::api_key::Secret;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
-use crate::domain::template::TemplateSet;
+use crate::domain::template::{self, TemplateSet};
 use crate::domain::tenant::{self, Tenant};
 
 /// A tenant as it was just created. The keys are shown this once.
@@ -40,8 +40,9 @@ impl App {
             created_at: now,
         };
         let brand: String = name.chars().filter(|c| *c != '{' && *c != '}').take(BRAND_LENGTH_MAX).collect();
-        let brand =
-            Some(brand.trim().to_owned()).filter(|brand| !brand.is_empty()).unwrap_or_else(|| "WOTP".to_owned());
+        // A name like `acme.example` would be a link in every text.
+        let brand = brand.split(['.', '/', ':']).next().unwrap_or_default().trim();
+        let brand = if brand.is_empty() || template::holds_link(brand) { "WOTP" } else { brand }.to_owned();
         let service = Service {
             id: service_id,
             tenant: tenant_id,

@@ -40,7 +40,7 @@ impl App {
         if request.content.trim().is_empty() || request.content.chars().count() > CONTENT_LENGTH_MAX {
             push(&mut errors, "content", "has 1 to 2048 characters");
         }
-        let idempotency = idempotency("send_message", mode, request.idempotency.as_ref(), now, &mut errors);
+        let idempotency = idempotency("send_message", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
         let channels = self.route(mode, &request.channels, &service, &address)?;
         let resource = match mode {

@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::code::{self, Code, CodeKind};
 use crate::domain::dispatch::Dispatch;
-use crate::domain::id::{DeliveryId, VerificationId};
+use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
 use crate::domain::locale::{self, Locale};
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Counted, Quota, Resource};
@@ -87,7 +87,8 @@ impl App {
         let policy = self.policy(&service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(&service, &request, &policy, &mut errors);
         check_metadata(&request.metadata, &mut errors);
-        let idempotency = idempotency("start_verification", mode, request.idempotency.as_ref(), now, &mut errors);
+        let idempotency =
+            idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
         let channels = self.route(mode, &request.channels, &service, &address)?;
 
@@ -304,10 +305,11 @@ pub(super) fn admit_refusal(error: AdmitError) -> Refusal {
     }
 }
 
-/// What is stored of an idempotency key. Unique in the tenant, the operation and the mode.
+/// What is stored of an idempotency key. Unique in the tenant, the operation, the mode and the service.
 pub(super) fn idempotency(
     operation: &str,
     mode: Mode,
+    service: ServiceId,
     given: Option<&IdempotencyKey>,
     now: Timestamp,
     errors: &mut Vec<FieldError>,
@@ -320,6 +322,7 @@ pub(super) fn idempotency(
     let mut hash = Sha256::new();
     hash.update(operation.as_bytes());
     hash.update([0, u8::from(mode == Mode::Live)]);
+    hash.update(service.to_bytes());
     hash.update(given.key.as_bytes());
     let expires_at = now.saturating_add(IDEMPOTENCY_TIME).unwrap_or(Timestamp::MAX);
     Some(Idempotency { key: hash.finalize().into(), fingerprint: given.fingerprint, expires_at })

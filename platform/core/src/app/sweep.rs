@@ -36,10 +36,16 @@ impl App {
         // What is already queued is not rung for again: a backlog must not grow by itself.
         let room = limit.saturating_sub(self.ports.queue.depth());
         for (tenant, item) in due {
-            let wake = match item {
-                Item::Verification(id) => self.wake_verification(tenant, id, now).await?,
-                Item::Message(id) => self.wake_message(tenant, id, now).await?,
+            let woken = match item {
+                Item::Verification(id) => self.wake_verification(tenant, id, now).await,
+                Item::Message(id) => self.wake_message(tenant, id, now).await,
             };
+            // One record that cannot be read must not keep all others waiting behind it.
+            let wake = woken.unwrap_or_else(|error| {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%tenant, ?item, error, "the sweep could not do what is due");
+                Wake::Wait
+            });
             match wake {
                 Wake::Ring if swept.rung < room => {
                     self.ring(Job { tenant, item, token: None }).await;

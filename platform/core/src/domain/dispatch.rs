@@ -222,6 +222,13 @@ impl Dispatch {
         self.deliveries.iter().any(Delivery::got_out)
     }
 
+    /// Whether something may have got out that nobody acknowledged: a call under way, or one whose
+    /// answer never came.
+    pub fn may_have_got_out(&self, now: Timestamp) -> bool {
+        let under_way = matches!(self.turn, Turn::Leased { until, .. } if now < until);
+        under_way || self.deliveries.iter().any(|delivery| delivery.reason == Some(DeliveryFailure::NoAck))
+    }
+
     /// Whether `token` is the hold in force.
     pub fn is_held_by(&self, token: LeaseToken, now: Timestamp) -> bool {
         matches!(self.turn, Turn::Leased { until, token: held } if held == token && now < until)
@@ -277,9 +284,15 @@ impl Dispatch {
     /// after `deadline`.
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
         let Some(current) = self.current_mut() else { return Outcome::Exhausted };
-        // It was cut while the call was under way: only a success is still news.
-        if current.status == DeliveryStatus::Failed && !matches!(verdict, Verdict::Sent { .. }) {
-            return Outcome::Exhausted;
+        let sent = matches!(verdict, Verdict::Sent { .. });
+        // A receipt was faster than the answer, and knows better than a call that gave up waiting.
+        if !sent && current.got_out() && current.status != DeliveryStatus::Failed {
+            self.turn = Turn::Settled;
+            return Outcome::Sent;
+        }
+        // It failed while the call was under way: only a success is still news.
+        if !sent && current.status == DeliveryStatus::Failed {
+            return self.fail_over(now, deadline, next_id);
         }
         current.tries = current.tries.saturating_add(1);
         let failure = match verdict {
@@ -445,6 +458,23 @@ mod tests {
         }
         assert_eq!(dispatch.settle(later(), at(1), at(300), id(2)), Outcome::Again(at(1)));
         assert_eq!(dispatch.deliveries[0].reason, Some(DeliveryFailure::Unavailable));
+    }
+
+    #[test]
+    fn a_receipt_that_was_faster_than_the_answer_is_believed() {
+        let mut dispatch = born(&["a", "b"]);
+        dispatch.record(id(1), Receipt::Delivered, at(2));
+        let outcome = dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), id(2));
+        assert_eq!((outcome, dispatch.turn), (Outcome::Sent, Turn::Settled));
+        assert_eq!(dispatch.deliveries.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_that_was_reported_before_the_answer_fails_over() {
+        let mut dispatch = born(&["a", "b"]);
+        dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(2));
+        assert_eq!(dispatch.settle(refused(), at(3), at(300), id(2)), Outcome::Again(at(3)));
+        assert_eq!(dispatch.current().unwrap().channel, "b");
     }
 
     #[test]

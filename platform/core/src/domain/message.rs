@@ -73,16 +73,15 @@ impl Message {
         let outcome = self.dispatch.settle(verdict, now, self.deadline(), next_id);
         match outcome {
             Outcome::Sent => self.content = None,
-            Outcome::Exhausted => self.give_up(),
+            Outcome::Exhausted => self.give_up(now),
             Outcome::Again(_) => {}
         }
         outcome
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, now: Timestamp) {
         self.content = None;
-        let unknown = self.dispatch.deliveries.iter().any(|delivery| delivery.reason == Some(DeliveryFailure::NoAck));
-        if !self.dispatch.got_out() && !unknown {
+        if !self.dispatch.got_out() && !self.dispatch.may_have_got_out(now) {
             self.counted.refunded = true;
         }
     }
@@ -97,7 +96,7 @@ impl Message {
         let over = now >= self.deadline() && self.dispatch.is_due(now);
         if over {
             self.dispatch.cut(DeliveryFailure::Expired, now);
-            self.give_up();
+            self.give_up(now);
         }
         over
     }

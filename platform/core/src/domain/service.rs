@@ -57,7 +57,8 @@ impl Default for CodeSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// Days until address, metadata and content are erased: 0 to 3650.
+    /// Days until address, metadata and content are erased: 1 to 3650. Not less, since the limits
+    /// per address look back a day and find their history by the address.
     pub addresses_days: u32,
     /// Days until the rest is deleted: 1 to 3650, not less than `addresses_days`.
     pub records_days: u32,
@@ -107,7 +108,7 @@ pub struct Settings {
     pub web_origin: Option<String>,
     /// The app's 11-character hash for the SMS Retriever.
     pub sms_retriever_hash: Option<String>,
-    /// Whether templates and messages may hold links.
+    /// Whether templates may hold links.
     pub links_allowed: bool,
 }
 
@@ -157,10 +158,11 @@ impl Settings {
         let rules = [
             (
                 "brand",
-                "has 1 to 40 characters, no control characters and no braces",
+                "has 1 to 40 characters and no link, control character or brace",
                 !brand.is_empty()
                     && brand.chars().count() <= BRAND_LENGTH_MAX
-                    && !brand.chars().any(|c| c.is_control() || c == '{' || c == '}'),
+                    && !brand.chars().any(|c| c.is_control() || c == '{' || c == '}')
+                    && !template::holds_link(brand),
             ),
             (
                 "channels",
@@ -183,7 +185,7 @@ impl Settings {
                 (1..=10).contains(&limits.cool_down_seconds.len())
                     && limits.cool_down_seconds.iter().all(|s| *s <= 3600),
             ),
-            ("retention.addresses_days", "is 0 to 3650", self.retention.addresses_days <= 3650),
+            ("retention.addresses_days", "is 1 to 3650", (1..=3650).contains(&self.retention.addresses_days)),
             (
                 "retention.records_days",
                 "is 1 to 3650 and not less than `retention.addresses_days`",

@@ -299,10 +299,11 @@ impl Verification {
 
     /// Ends it if its time ran out; says whether that changed anything.
     ///
-    /// When nothing ever got out it has failed, and is not counted.
+    /// When nothing ever got out it has failed, and is not counted. A call that is still under way,
+    /// or that nobody acknowledged, may have got out.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.status == Status::Pending && now >= self.expires_at;
-        if over && self.dispatch.got_out() {
+        if over && (self.dispatch.got_out() || self.dispatch.may_have_got_out(now)) {
             self.end(Status::Expired, None, now);
         } else if over {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
@@ -334,7 +335,7 @@ impl Verification {
         // Nothing is tried for a verification that has ended.
         let deadline = if self.status == Status::Pending { self.expires_at } else { now };
         let outcome = self.dispatch.settle(verdict, now, deadline, next_id);
-        let unknown = self.dispatch.deliveries.iter().any(|delivery| delivery.reason == Some(DeliveryFailure::NoAck));
+        let unknown = self.dispatch.may_have_got_out(now);
         if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.got_out() && !unknown {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
         }

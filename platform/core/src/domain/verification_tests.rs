@@ -171,6 +171,18 @@ fn a_missing_acknowledgement_keeps_it_open_for_the_code_that_may_have_arrived() 
 }
 
 #[test]
+fn what_may_have_arrived_expires_and_is_counted() {
+    let mut unanswered = verification(&["a"]);
+    unanswered.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), delivery(2));
+    let mut under_way = verification(&["a"]);
+    under_way.dispatch.turn = Turn::Leased { until: at(330), token: 7 };
+    for mut verification in [unanswered, under_way] {
+        verification.expire(at(300));
+        assert_eq!((verification.status, verification.counted.refunded), (Status::Expired, false));
+    }
+}
+
+#[test]
 fn a_failed_resend_does_not_undo_a_code_that_arrived() {
     let mut verification = verification(&["a"]);
     verification.settle(sent(), at(1), delivery(2));

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wotp_core::app::Refusal;
 
 use super::failure::Failure;
+use super::sealed::{Seal, try_keys};
 use super::{Global, logging};
 use crate::config::listen_address;
 use crate::data_folder::DataFolder;
@@ -33,6 +35,11 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     }
     let mut stop = Stop::listen()?;
     let wired = wire(&loaded.config, &folder, Purpose::Serve, channels)?;
+    let ports = wired.app.ports();
+    if let Seal::Closed(error) = try_keys(&*ports.store, &ports.vault).await.map_err(Refusal::from)? {
+        return Err(Failure::caused("the master key is not the one that this database was written with", error)
+            .help("put back the master.key that belongs to it: without it no address and no code can be read"));
+    }
     let server = Server::bind(&loaded.config, wired).await?;
     let url = server.url();
     lock.listening(&url).map_err(|error| Failure::caused("the lock file cannot be written", error))?;

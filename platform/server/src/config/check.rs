@@ -10,6 +10,8 @@ use super::{Config, Environment, SQLITE};
 
 /// Longest that a request may be allowed to take.
 const REQUEST_TIMEOUT_MAX_SECONDS: u64 = 300;
+/// Most calls a second from one address; beyond it, 0 says the same.
+const PER_IP_MAX: u32 = 1_000_000;
 /// Most deliveries in hand at once.
 const CONCURRENCY_MAX: usize = 4096;
 
@@ -41,6 +43,10 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
     if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
         let problem = format!("`{}` is no filter: {error}", config.log.level);
         complain("log.level", problem, "write error, warn, info, debug or trace, or as in warn,wotp_core=debug");
+    }
+    if config.limits.per_ip_per_second > PER_IP_MAX {
+        let problem = format!("{} calls a second is out of bounds", config.limits.per_ip_per_second);
+        complain("limits.per_ip_per_second", problem, "write 1 to 1000000, or 0 to switch the limit off");
     }
     if config.limits.per_ip_per_second > 0 && config.limits.per_ip_burst == 0 {
         let problem = "a burst of 0 lets nobody in".to_owned();

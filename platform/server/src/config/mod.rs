@@ -229,7 +229,7 @@ impl Default for Log {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_ip_per_second: 50, per_ip_burst: 200 }
+        Self { per_ip_per_second: 500, per_ip_burst: 1000 }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use wotp_core::app::ApiCaller;
-use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::api_key::{Scope, Secret};
 
 use super::client_ip::ClientIp;
 use super::{Api, Problem};
@@ -51,8 +51,19 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let refuse = |refusal| Problem::of(refusal, api.app.ports().clock.now());
         let ip = parts.extensions.get::<ClientIp>().map(|client| client.0);
-        let caller = api.app.authenticate(key(parts), ip).await.map_err(refuse)?;
-        caller.require(P::SCOPE).map_err(refuse)?;
+        let caller = match api.app.authenticate(key(parts), ip).await {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                // ASVS 16.3.1. Only what is shown of a key in lists, and only if it is one.
+                let shown = key(parts).and_then(|key| Secret::parse(key).ok()).map(|secret| secret.shown().to_owned());
+                tracing::info!(key = shown, ip = ip.map(tracing::field::display), reason = %refusal, "a call was not authenticated");
+                return Err(refuse(refusal));
+            }
+        };
+        caller.require(P::SCOPE).map_err(|refusal| {
+            tracing::info!(key = %caller.key.id, ip = ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
+            refuse(refusal)
+        })?;
         Ok(Self(caller, PhantomData))
     }
 }

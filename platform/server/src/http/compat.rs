@@ -20,7 +20,7 @@ use super::body::Body;
 use super::problem::{Problem, ProblemCode};
 use super::query::ListQuery;
 use super::verifications::{CodeKindName, refused};
-use super::{Api, messages};
+use super::{Api, messages, to_the_end};
 
 /// Whether errors on this path have WOTP's shape.
 pub(super) fn speaks_at(route: &str) -> bool {
@@ -39,10 +39,19 @@ pub(super) struct ErrorBody {
     details: String,
 }
 
+/// Our names of fields, and what WOTP calls them.
+const NAMES: [(&str, &str); 6] = [
+    ("`to`", "`phone`"),
+    ("`code_length`", "`length`"),
+    ("`code_kind`", "`type`"),
+    ("`expires_in_seconds`", "`expiresIn`"),
+    ("`template`", "`message`"),
+    ("{{code}}", "{{otp}}"),
+];
+
 /// The body of a refusal.
 pub(super) fn refusal(problem: &Problem) -> Vec<u8> {
-    // `/api/otp/send` calls it `phone`.
-    let details = problem.detail().replace("`to`", "`phone`");
+    let details = NAMES.iter().fold(problem.detail().to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
     let body = ErrorBody { error: problem.code().title().to_owned(), details };
     serde_json::to_vec(&body).expect("an error serialises")
 }
@@ -106,6 +115,11 @@ pub(super) struct MessageSendBody {
     /// What it says.
     #[schema(example = "Your order has arrived.", min_length = 1, max_length = 2048)]
     content: String,
+    /// Which WhatsApp session to send through: taken and not used until there are sessions.
+    #[serde(rename = "sessionId")]
+    #[schema(max_length = 128)]
+    #[expect(dead_code, reason = "WOTP clients send it")]
+    session_id: Option<String>,
 }
 
 /// What was done.
@@ -146,7 +160,8 @@ pub(super) async fn otp_send(
         template: body.message.map(|text| otp_placeholder(&text)),
         ..StartVerification::default()
     };
-    let verification = api.app.start_verification(&caller, request).await.map_err(|refusal| refused(&api, refusal))?;
+    let verification =
+        to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(Reply {
         success: true,
@@ -190,10 +205,10 @@ pub(super) async fn message_send(
     caller: Caller<MessagesWrite>,
     body: Body<MessageSendBody>,
 ) -> Result<Json<Reply>, Problem> {
-    let MessageSendBody { phone, content } = body.value;
+    let MessageSendBody { phone, content, .. } = body.value;
     api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     let request = SendMessage { to: phone.clone(), content, ..SendMessage::default() };
-    api.app.send_message(&caller, request).await.map_err(|refusal| refused(&api, refusal))?;
+    to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
     Ok(Json(Reply { success: true, message: "Message queued", phone: Some(phone), test_code: None }))
 }
 

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_governor::governor::GovernorConfigBuilder;
@@ -49,22 +49,36 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     let started = tokio::time::Instant::now();
     let mut response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let cause = response.extensions().get::<Problem>().and_then(Problem::cause).map(str::to_owned);
     write_problem(&mut response, route, &id);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     secure(&mut response);
     let (status, took) = (response.status(), started.elapsed());
-    record(method.as_str(), route, status, took);
+    record(method_label(&method), route, status, took);
     if status.is_server_error() {
-        tracing::warn!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "a request failed");
+        tracing::error!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), cause, "a request failed");
     } else {
         tracing::debug!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "request");
     }
     response
 }
 
-fn record(method: &str, route: &str, status: StatusCode, took: std::time::Duration) {
+/// Anything is a valid method, and each label is kept for ever.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn record(method: &'static str, route: &str, status: StatusCode, took: std::time::Duration) {
     let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.as_str().to_owned())];
     metrics::counter!("wotp_http_requests_total", &labels).increment(1);
     metrics::histogram!("wotp_http_request_seconds", "route" => route.to_owned()).record(took.as_secs_f64());

@@ -19,7 +19,7 @@ use super::auth::{Caller, MessagesRead, MessagesWrite};
 use super::body::Body;
 use super::query::{ListPage, ListQuery};
 use super::verifications::{DeliveryStatusName, DeliveryView, location, path_id, refused, shown_address};
-use super::{Api, Problem, idempotency, rate_limit};
+use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 
 /// A direct message to send.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -98,7 +98,8 @@ pub(super) async fn send_message(
     let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     let SendBody { to, content, service, channels } = body.value;
     let request = SendMessage { to, content, service, channels, idempotency };
-    let message = api.app.send_message(&caller, request).await.map_err(|refusal| refused(&api, refusal))?;
+    let message =
+        to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
     let mut headers = rate_limit::headers(taken, message.created_at);
     headers.insert(header::LOCATION, location("/v1/messages/", &message.id.to_string()));
     Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, message)?)).into_response())

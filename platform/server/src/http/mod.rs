@@ -32,7 +32,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use wotp_core::app::App;
+use wotp_core::app::{ApiCaller, App, Refusal};
 
 pub use openapi::openapi_json;
 pub use problem::{Problem, ProblemCode};
@@ -61,6 +61,22 @@ pub struct HttpSettings {
 pub(crate) struct Api {
     pub(crate) app: Arc<App>,
     pub(crate) settings: HttpSettings,
+}
+
+/// Runs a use case to its end even if the caller hangs up: what was stored must also be rung for.
+pub(crate) async fn to_the_end<T, W>(
+    api: &Api,
+    caller: &ApiCaller,
+    use_case: impl FnOnce(Arc<App>, ApiCaller) -> W,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, Refusal>> + Send + 'static,
+{
+    let work = tokio::spawn(use_case(Arc::clone(&api.app), caller.clone()));
+    // A panic goes on here, where the layer that catches panics sees it.
+    let done = work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    done.map_err(|refusal| Problem::of(refusal, api.app.ports().clock.now()))
 }
 
 fn documented() -> OpenApiRouter<Arc<Api>> {

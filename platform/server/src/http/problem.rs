@@ -164,6 +164,8 @@ struct Parts {
     violated: Vec<&'static str>,
     retry: Option<(Timestamp, u64)>,
     headers: HeaderMap,
+    /// Why, for the log.
+    cause: Option<String>,
 }
 
 impl Problem {
@@ -176,6 +178,7 @@ impl Problem {
             violated: Vec::new(),
             retry: None,
             headers: HeaderMap::new(),
+            cause: None,
         }))
     }
 
@@ -204,6 +207,22 @@ impl Problem {
         let seconds = wait.div_ceil(1000).max(1);
         self.0.retry = Some((at, seconds));
         self
+    }
+
+    /// Keeps why, down to its first cause, for the log.
+    fn because(mut self, error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain = format!("{chain}: {error}");
+            source = error.source();
+        }
+        self.0.cause = Some(chain);
+        self
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
     }
 
     pub(crate) fn code(&self) -> ProblemCode {
@@ -363,24 +382,20 @@ impl Problem {
                 ProblemCode::Conflict,
                 "somebody else changed it at the same moment; read it again and repeat",
             ),
-            Refusal::Store(StoreError::Full(_)) => {
+            error @ Refusal::Store(StoreError::Full(_)) => {
                 Self::new(ProblemCode::StoreFull, "nothing was kept of this request; the operator has to make room")
+                    .because(&error)
             }
             error @ (Refusal::Store(StoreError::ReadOnly(_) | StoreError::Unavailable(_)) | Refusal::Limiter(_)) => {
-                log(&error);
                 Self::new(ProblemCode::Unavailable, "nothing was kept of this request; try again in a moment")
+                    .because(&error)
             }
             error @ (Refusal::Store(StoreError::Damaged(_)) | Refusal::Vault(_) | Refusal::UnknownPlan(_)) => {
-                log(&error);
                 Self::new(ProblemCode::Internal, "the operator finds the reason in the log, under this request's id")
+                    .because(&error)
             }
         }
     }
-}
-
-fn log(error: &Refusal) {
-    let error: &dyn std::error::Error = error;
-    tracing::error!(error, "a request could not be served");
 }
 
 impl IntoResponse for Problem {

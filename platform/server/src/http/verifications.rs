@@ -21,7 +21,7 @@ use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, Stor
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
 use super::query::{ListPage, ListQuery};
-use super::{Api, Problem, idempotency, rate_limit};
+use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 
 /// What a code is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -423,7 +423,8 @@ pub(super) async fn start_verification(
         metadata: body.metadata,
         idempotency,
     };
-    let verification = api.app.start_verification(&caller, request).await.map_err(|refusal| refused(&api, refusal))?;
+    let verification =
+        to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
     let mut headers = rate_limit::headers(taken, verification.created_at);
     headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
     Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, verification)?)).into_response())
@@ -551,7 +552,8 @@ pub(super) async fn resend_verification(
 ) -> Result<(HeaderMap, Json<VerificationView>), Problem> {
     let id = path_id(&id)?;
     let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
-    let verification = api.app.resend_verification(&caller, id).await.map_err(|refusal| refused(&api, refusal))?;
+    let verification =
+        to_the_end(&api, &caller, move |app, caller| async move { app.resend_verification(&caller, id).await }).await?;
     let headers = rate_limit::headers(taken, api.app.ports().clock.now());
     Ok((headers, Json(view(&api, &caller, verification)?)))
 }

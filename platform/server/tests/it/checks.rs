@@ -96,12 +96,13 @@ async fn an_older_code_that_is_in_time_is_right_too() {
 }
 
 #[tokio::test]
-async fn a_wrong_code_for_an_address_counts_against_the_newest() {
+async fn a_wrong_code_for_an_address_is_a_guess_at_each_open_verification_of_it() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let [(older, _), (newer, new_code)] = two_codes(&app, &acme.live).await;
     let checked = by_address(&app, &acme.live, NUMBER, &wrong(&new_code)).await.expect(200);
     assert_eq!((&checked["valid"], &checked["verification"]["id"]), (&json!(false), &newer["id"]));
-    assert_eq!(app.read(&acme.live, &older).await["checks"]["used"], 0);
+    assert_eq!(checked["checks"]["used"], 1);
+    assert_eq!(app.read(&acme.live, &older).await["checks"]["used"], 1);
 }
 
 #[tokio::test]

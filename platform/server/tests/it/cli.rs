@@ -432,6 +432,30 @@ fn a_database_without_its_master_key_is_refused() {
 }
 
 #[test]
+fn a_database_with_another_master_key_is_refused() {
+    let (place, other) = (Place::new(), Place::new());
+    other.tenant("Other");
+    let tenant = place.tenant("Acme");
+    let server = Serving::start(&place);
+    server.start_verification(text(&tenant["live_key"]), ADA);
+    assert_eq!(server.stop().code(), Some(0));
+    fs::copy(other.data().join("master.key"), place.data().join("master.key")).unwrap();
+    place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&["master key is not the one", "put back"]);
+}
+
+#[test]
+fn one_database_is_served_from_one_folder() {
+    let (place, other) = (Place::new(), Place::new());
+    place.tenant("Acme");
+    fs::create_dir_all(other.data()).unwrap();
+    fs::copy(place.data().join("master.key"), other.data().join("master.key")).unwrap();
+    let _server = Serving::start(&place);
+    let url = format!("sqlite:{}", place.data().join("wotp.db").display());
+    let second = other.run_with(&["serve", "--listen", "127.0.0.1:0"], &[("WOTP_STORE__URL", &url)]);
+    second.failed_saying(&["served by another process", "store.url"]);
+}
+
+#[test]
 fn a_damaged_database_is_refused_and_said_so() {
     let place = Place::new();
     place.tenant("Acme");

@@ -1,5 +1,6 @@
 //! Everything at the same time.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -140,4 +141,18 @@ async fn a_check_and_a_cancel_racing_agree_on_the_end() {
     assert!(approved <= 1);
     let canceled = replies.iter().any(|reply| reply.json()["status"] == "canceled" && reply.json().get("id").is_some());
     assert_ne!(canceled, approved == 1, "not both");
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_gets_its_code_all_the_same() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let started = app.starting(&acme.live, json!({ "to": NUMBER })).into_future();
+    // Polled once, and dropped: what hyper does when a client closes its connection.
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, started).await.is_err());
+    let rung = async {
+        while app.next_job().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), rung).await.expect("the worker is rung for");
 }

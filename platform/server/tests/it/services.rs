@@ -51,3 +51,14 @@ async fn the_document_and_its_page_are_public() {
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
 }
+
+#[tokio::test]
+async fn settings_that_would_disarm_a_guard_are_refused_by_name() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let service = app.get("/v1/services").key(&acme.live).await.expect(200)["data"][0].clone();
+    let path = format!("/v1/services/{}", service["id"].as_str().unwrap());
+    let change = json!({ "retention": { "addresses_days": 0 }, "brand": "http://login.example/x" });
+    let refused = app.request(Method::PATCH, path).key(&acme.live).json(change).await;
+    refused.problem(422, "invalid_request");
+    assert_eq!(refused.wrong_fields(), ["brand", "retention.addresses_days"]);
+}

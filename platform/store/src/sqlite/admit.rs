@@ -37,6 +37,7 @@ struct Candidate<R> {
     quota: Quota,
     limits: Option<AddressLimits>,
     idempotency: Option<Idempotency>,
+    rewritten: bool,
 }
 
 impl<R: Record> Candidate<R> {
@@ -75,8 +76,10 @@ impl<R: Record> Candidate<R> {
         };
 
         let mut counted = *self.record.counted();
-        if charge != counted.charge {
-            // Only the writer knows; rare enough to write the document again here.
+        if charge != counted.charge || self.rewritten {
+            // Only the writer knows; rare enough to write the document again here. A command may
+            // run twice, and be charged differently the second time.
+            self.rewritten = true;
             let mut record = (*self.record).clone();
             record.counted_mut().charge = charge;
             counted.charge = charge;
@@ -112,7 +115,8 @@ pub(super) async fn admit<R: Record>(
 ) -> Result<Admission<R>, AdmitError> {
     let columns = Columns::of(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
     let record = Arc::new(record);
-    let mut candidate = Candidate { tenant, record: Arc::clone(&record), columns, quota, limits, idempotency };
+    let mut candidate =
+        Candidate { tenant, record: Arc::clone(&record), columns, quota, limits, idempotency, rewritten: false };
     let (hot, kept) = (Arc::clone(hot), Arc::clone(&record));
     let keep = move |decision: &Decision| {
         if matches!(decision, Decision::Admitted(charge) if *charge == kept.counted().charge) {

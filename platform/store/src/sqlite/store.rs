@@ -142,7 +142,7 @@ impl Door<'_> {
         limit: usize,
     ) -> Result<Page<R>, StoreError> {
         let (tenant, filter) = (self.tenant, filter.clone());
-        self.store.readers.read_many(move |connection| read::page(connection, tenant, &filter, after, limit)).await
+        self.store.readers.scan(tenant, move |connection| read::page(connection, tenant, &filter, after, limit)).await
     }
 
     fn find_record<R: Record>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {

@@ -41,7 +41,8 @@ async fn recover_kind<R: Record>(writer: &Writer, hot: &Arc<Hot<R>>, now: Timest
         let stale = Arc::clone(hot);
         let batch = writer.submit_then(move |work| free::<R>(work, now), move |_| stale.clear()).await?;
         freed += batch;
-        if batch < BATCH {
+        // Not when fewer than a batch were freed: some of a batch may be unreadable, and stay.
+        if batch == 0 {
             return Ok(freed);
         }
     }

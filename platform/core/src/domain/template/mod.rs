@@ -79,6 +79,12 @@ impl fmt::Debug for Rendered {
     }
 }
 
+/// Whether a phone would make a part of this text tappable: an address of a site, however written.
+#[must_use]
+pub fn holds_link(text: &str) -> bool {
+    link::find(text).is_some()
+}
+
 /// Writes the message that tells a code.
 ///
 /// With a service's own template, its text in its locale; else the built-in text nearest to
