@@ -117,7 +117,6 @@ pub(super) struct MessageSendBody {
     content: String,
     /// Which WhatsApp session to send through: taken and not used until there are sessions.
     #[serde(rename = "sessionId")]
-    #[schema(max_length = 128)]
     #[expect(dead_code, reason = "WOTP clients send it")]
     session_id: Option<String>,
 }
