@@ -199,9 +199,9 @@ pub fn wire(
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");
     let options = match purpose {
         Purpose::Serve => OpenOptions::default(),
-        // The open log of a running server looks like one left by a crash; and a command reads little.
+        // A running server has checked it; and a command reads little.
         Purpose::Command => {
-            OpenOptions { check_after_crash: false, cache_size_bytes: 2 << 20, ..OpenOptions::default() }
+            OpenOptions { check_small_file: false, cache_size_bytes: 2 << 20, ..OpenOptions::default() }
         }
     };
     let store = Arc::new(SqliteStore::open(&database, options)?);

@@ -432,6 +432,21 @@ fn a_database_without_its_master_key_is_refused() {
 }
 
 #[test]
+fn a_database_that_was_damaged_while_nobody_served_it_is_refused() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let server = Serving::start(&place);
+    server.start_verification(text(&tenant["live_key"]), ADA);
+    assert_eq!(server.stop().code(), Some(0));
+    let database = place.data().join("wotp.db");
+    let mut bytes = fs::read(&database).unwrap();
+    // The head still says that it is a database of ours.
+    bytes[16_384..].fill(0x5a);
+    fs::write(&database, bytes).unwrap();
+    place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&["damaged", "wotp restore"]);
+}
+
+#[test]
 fn a_database_with_another_master_key_is_refused() {
     let (place, other) = (Place::new(), Place::new());
     other.tenant("Other");
