@@ -22,6 +22,8 @@ use crate::settings::Tls;
 
 /// Most connections at once. Providers limit them, the strict ones to about ten.
 const CONNECTIONS_MAX: usize = 8;
+/// Longest that a message waits for one of them before it is tried again later.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 /// How long a connection is kept when nothing is sent. Servers end idle ones after one to five
 /// minutes.
 const IDLE_MAX: Duration = Duration::from_secs(45);
@@ -76,7 +78,10 @@ impl Sessions {
     ///
     /// May be dropped at any moment: the connection in use is then closed, none is lost.
     pub(crate) async fn deliver(&self, envelope: &Envelope, message: &[u8]) -> Result<Response, Fault> {
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        // Whoever does not get a turn in time has handed nothing over, and says so while somebody
+        // still listens: the shortest wait for an acknowledgement is 3 seconds.
+        let turn = tokio::time::timeout(TURN_WITHIN, self.permits.acquire()).await;
+        let _permit = turn.map_err(|_| Fault::silent(Step::Connect))?.expect("the semaphore is never closed");
         if let Some(mut connection) = self.take_parked() {
             match self.hand_over(&mut connection, envelope, message).await {
                 Err(fault) if fault.is_stale_connection() => {}

@@ -272,6 +272,29 @@ async fn many_messages_at_once_share_few_connections() {
     assert!(server.connections() <= 8, "{}", server.connections());
 }
 
+/// Time is the test's: it jumps to the next limit as soon as everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_gets_no_connection_in_time_is_tried_later() {
+    // Listens, and never says a word: whoever connects keeps its connection and waits.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = Settings { timeout: Duration::from_secs(60), ..settings(silent.local_addr().unwrap().port()) };
+    let email = Email::new(settings).unwrap();
+    let message = good();
+    let (eight, ninth) = (eight_sends(&email, &message), failure(&email, &message));
+    let error = tokio::select! {
+        biased;
+        () = eight => panic!("a server that says nothing answered"),
+        error = ninth => error,
+    };
+    assert!(matches!(error, SendError::Later { .. }), "{error}");
+}
+
+/// Eight sends at once, which is as many as there are connections.
+async fn eight_sends(email: &Email, message: &Outgoing) {
+    let send = || async { email.send(message).await.is_ok() };
+    tokio::join!(send(), send(), send(), send(), send(), send(), send(), send());
+}
+
 #[tokio::test]
 async fn a_caller_who_gives_up_takes_no_connection_away() {
     let server = Server::start(&[]);
