@@ -71,7 +71,7 @@ struct AddressLimitsBody {
 struct RetentionBody {
     /// Days until addresses, metadata and contents are erased.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 3650)]
+    #[schema(minimum = 1, maximum = 3650)]
     addresses_days: Option<u32>,
     /// Days until the rest is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -516,8 +516,8 @@ pub(super) async fn check_verification(
 
 /// Check a code against an address.
 ///
-/// The newest pending verification of the address decides; an older code that is still in time is
-/// right too.
+/// A code of any pending verification of the address is right, in time. A wrong one counts as a guess
+/// at each of them, and the newest answers.
 #[utoipa::path(post, path = "/v1/verifications/check", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = CheckAddressBody,
     responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
 pub(super) async fn check_address(
