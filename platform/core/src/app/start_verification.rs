@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
@@ -101,12 +102,12 @@ impl App {
         let owner = id.to_bytes();
         let expires_at = after(now, policy.expires_in_seconds);
         let delivery = DeliveryId::new(now, &*self.ports.entropy);
-        let policy = Policy {
+        let policy = Arc::new(Policy {
             templates: templates(&service, &request, &policy, &channels, now),
             code_length,
             retention: policy.retention.at_most(self.plan_of(&caller.tenant)?.limits.retention_days),
             ..policy
-        };
+        });
         let verification = Verification {
             id,
             tenant: caller.tenant.id,

@@ -1,6 +1,7 @@
 //! One attempt to verify one address: `pending → approved | expired | canceled | failed`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -161,8 +162,8 @@ pub struct Verification {
     /// Where the code goes; gone once retention ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<StoredAddress>,
-    /// The settings in force.
-    pub policy: Policy,
+    /// The settings in force. Shared, since a record is copied often and these never change.
+    pub policy: Arc<Policy>,
     /// Where it stands.
     pub status: Status,
     /// Why it failed.

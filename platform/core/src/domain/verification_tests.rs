@@ -43,7 +43,7 @@ fn verification(channels: &[&str]) -> Verification {
             kind: address.kind(),
             region: None,
         }),
-        policy: Policy {
+        policy: Arc::new(Policy {
             brand: "Acme".to_owned(),
             locale: Locale::ENGLISH,
             code_kind: CodeKind::Numeric,
@@ -56,7 +56,7 @@ fn verification(channels: &[&str]) -> Verification {
             web_origin: None,
             sms_retriever_hash: None,
             templates: vec![],
-        },
+        }),
         status: Status::Pending,
         reason: None,
         code: Some(StoredCode {
@@ -242,7 +242,7 @@ fn a_delivery_whose_worker_died_is_given_up_once_the_verification_has_ended() {
 #[test]
 fn an_address_that_is_not_kept_is_erased_while_a_call_is_under_way() {
     let mut verification = verification(&["a"]);
-    verification.policy.retention.addresses_days = 0;
+    Arc::make_mut(&mut verification.policy).retention.addresses_days = 0;
     verification.cancel(at(10));
     assert_eq!((verification.wake_at(), verification.wake(at(10))), (at(10), Wake::Redact));
     verification.redact();
@@ -253,8 +253,8 @@ fn an_address_that_is_not_kept_is_erased_while_a_call_is_under_way() {
 fn a_short_code_and_a_long_expiry_are_marked() {
     let mut verification = verification(&["a"]);
     assert_eq!(verification.policy.below_standard(), []);
-    verification.policy.code_length = 5;
-    verification.policy.expires_in_seconds = 601;
+    Arc::make_mut(&mut verification.policy).code_length = 5;
+    Arc::make_mut(&mut verification.policy).expires_in_seconds = 601;
     assert_eq!(verification.policy.below_standard(), [BelowStandard::ShortCode, BelowStandard::LongExpiry]);
 }
 

@@ -97,7 +97,8 @@ pub struct NewMessage {
 pub enum Admission<T> {
     /// It is stored and counted.
     Admitted(T),
-    /// The idempotency key was used before: what it made then, as it was then.
+    /// The idempotency key was used before: what it made then, as it was then, without the code or the
+    /// content once the record has none any more.
     Repeated(T),
 }
 

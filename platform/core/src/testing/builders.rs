@@ -1,6 +1,6 @@
 //! Tenants, services, keys, verifications: whole ones, in which a test sets only what it is about.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use jiff::SignedDuration;
 use zeroize::Zeroizing;
@@ -159,7 +159,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         version: 0,
         mode: Mode::Live,
         address: Some(a_stored_address(tenant, &owner, to)),
-        policy: a_policy(),
+        policy: Arc::new(a_policy()),
         status: Status::Pending,
         reason: None,
         code: Some(StoredCode {

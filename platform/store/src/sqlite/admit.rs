@@ -12,9 +12,10 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded};
 use wotp_core::domain::service::EXPIRY_MAX_SECONDS;
 use wotp_core::domain::vault::AddressIndex;
-use wotp_core::domain::verification::Verification;
+use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendError};
 
+use super::addresses;
 use super::fault::Fault;
 use super::hot::Hot;
 use super::record::{Columns, Record, mode_number};
@@ -37,6 +38,8 @@ struct Candidate<R> {
     quota: Quota,
     limits: Option<AddressLimits>,
     idempotency: Option<Idempotency>,
+    /// What its idempotency key will repeat.
+    repeat: Option<String>,
     rewritten: bool,
 }
 
@@ -83,20 +86,23 @@ impl<R: Record> Candidate<R> {
             let mut record = (*self.record).clone();
             record.counted_mut().charge = charge;
             counted.charge = charge;
-            self.columns.doc = serde_json::to_string(&record)?;
+            self.columns.state = record.state()?;
+            self.repeat = self.repeat.as_ref().map(|_| serde_json::to_string(&record)).transpose()?;
         }
-        self.columns.insert::<R>(connection, self.idempotency.as_ref().map(|idempotency| &idempotency.key))?;
+        self.columns.insert::<R>(work, self.idempotency.as_ref().map(|idempotency| &idempotency.key))?;
         if let Some(idempotency) = &self.idempotency {
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, expires_at, doc) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, expires_at, doc, record)
+                     VALUES (?, ?, ?, ?, ?, ?)",
                 )?
                 .execute(params![
                     self.tenant.to_bytes(),
                     idempotency.key,
                     idempotency.fingerprint,
                     idempotency.expires_at.as_microsecond(),
-                    self.columns.doc,
+                    self.repeat,
+                    self.record.id(),
                 ])?;
         }
         work.usage.add(connection, self.tenant, &counted)?;
@@ -113,10 +119,13 @@ pub(super) async fn admit<R: Record>(
     limits: Option<AddressLimits>,
     idempotency: Option<Idempotency>,
 ) -> Result<Admission<R>, AdmitError> {
-    let columns = Columns::of(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
+    let columns = Columns::of_new(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
+    let repeat = idempotency.as_ref().map(|_| serde_json::to_string(&record)).transpose();
+    let repeat = repeat.map_err(|error| AdmitError::Store(Fault::from(error).into()))?;
     let record = Arc::new(record);
+    let shared = Arc::clone(&record);
     let mut candidate =
-        Candidate { tenant, record: Arc::clone(&record), columns, quota, limits, idempotency, rewritten: false };
+        Candidate { tenant, record: shared, columns, quota, limits, idempotency, repeat, rewritten: false };
     let (hot, kept) = (Arc::clone(hot), Arc::clone(&record));
     let keep = move |decision: &Decision| {
         if matches!(decision, Decision::Admitted(charge) if *charge == kept.counted().charge) {
@@ -168,7 +177,7 @@ pub(super) async fn replace<R: Record>(
         Arc::new(kept)
     });
     let run = move |work: &mut Work<'_>| {
-        let replaced = columns.replace::<R>(work.connection, expected)?;
+        let replaced = columns.replace::<R>(work, expected)?;
         if let Some(counted) = refunded.as_ref().filter(|_| replaced) {
             work.usage.refund(work.connection, tenant, counted)?;
         }
@@ -220,7 +229,7 @@ pub(super) async fn replace_for_resend(
                         return Ok(Err(Some(limited)));
                     }
                 }
-                columns.replace::<Verification>(connection, expected)?;
+                columns.replace::<Verification>(work, expected)?;
                 Ok(Ok(()))
             },
             move |_| hot.remove(tenant, id.to_bytes()),
@@ -251,26 +260,28 @@ fn address_history(
 ) -> Result<AddressHistory, Fault> {
     let reach = LONG_WINDOW.saturating_add(jiff::SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into()));
     let horizon = now.saturating_sub(reach).unwrap_or(Timestamp::MIN);
-    let mut statement = work.connection.prepare_cached(
-        "SELECT doc FROM verification INDEXED BY verification_address
-         WHERE tenant = ? AND address_index = ? AND mode = ? ORDER BY id DESC",
-    )?;
-    let mut rows = statement.query(params![tenant.to_bytes(), address.as_bytes(), mode_number(mode)])?;
+    let mut find = work
+        .connection
+        .prepare_cached("SELECT state FROM verification WHERE tenant = ? AND id = ? AND mode = ? AND address_index = ?")?;
     let mut traces: Vec<AddressTrace> = Vec::new();
     let (mut failures, mut failures_count) = (0u32, true);
-    while let Some(row) = rows.next()? {
-        let doc = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        let trace: AddressTrace = serde_json::from_str(doc)?;
+    let recent = work.verification_addresses.recent();
+    addresses::visit(work.connection, &Verification::SQL.addresses, recent, (tenant, *address), None, |id| {
+        let mut rows = find.query(params![tenant.to_bytes(), id, mode_number(mode), address.as_bytes()])?;
+        let Some(row) = rows.next()? else { return Ok(true) };
+        let state = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let trace: AddressTrace = serde_json::from_str(state)?;
         if trace.created_at < horizon && (!failures_count || failures == 0 || failures >= FAILURES_MAX) {
-            break;
+            return Ok(false);
         }
-        if trace.status == wotp_core::domain::verification::Status::Approved {
+        if trace.status == Status::Approved {
             failures_count = false;
         } else if failures_count {
             failures += u32::from(trace.checks_used);
         }
         traces.push(trace);
-    }
+        Ok(true)
+    })?;
     let mut history = AddressHistory::default();
     traces.iter().rev().for_each(|trace| history.add(trace));
     Ok(history)

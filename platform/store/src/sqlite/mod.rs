@@ -4,9 +4,11 @@
 //! ([`read`]). A second process, the command line, may open the same file to write tenants,
 //! services and keys while the first one serves; counts and verifications belong to the server.
 
+mod addresses;
 mod admit;
 mod backup;
 mod checkpoint;
+mod document;
 mod fault;
 mod hot;
 mod read;
@@ -21,9 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use backup::{BackupError, Progress, Stats, backup, verify};
+use addresses::{Addresses, Recent};
 use checkpoint::LogKeeper;
 use hot::Hot;
 use read::Readers;
+use record::Record as _;
 pub use schema::{OpenError, OpenOptions};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
@@ -40,6 +44,8 @@ pub struct SqliteStore {
     writer: Writer,
     verifications: Arc<Hot<Verification>>,
     messages: Arc<Hot<Message>>,
+    verification_addresses: Arc<Recent>,
+    message_addresses: Arc<Recent>,
 }
 
 impl SqliteStore {
@@ -51,9 +57,17 @@ impl SqliteStore {
         let path = path.as_ref().to_owned();
         let mut connection = schema::open(&path, &options)?;
         let log = LogKeeper::start(&mut connection, &path, &options)?;
-        let writer = Writer::start(connection, log).map_err(|source| OpenError::Thread { source })?;
+        let (verification_addresses, message_addresses) = (Arc::default(), Arc::default());
+        let addresses = |sql, recent: &Arc<Recent>| {
+            Addresses::open(&connection, sql, Arc::clone(recent)).map_err(|error| OpenError::of(&path, error))
+        };
+        let of_verifications = addresses(&Verification::SQL.addresses, &verification_addresses)?;
+        let of_messages = addresses(&Message::SQL.addresses, &message_addresses)?;
+        let writer = Writer::start(connection, log, of_verifications, of_messages)
+            .map_err(|source| OpenError::Thread { source })?;
         let readers = Arc::new(Readers::new(path.clone()));
-        Ok(Self { path, readers, writer, verifications: Arc::default(), messages: Arc::default() })
+        let (verifications, messages) = (Arc::default(), Arc::default());
+        Ok(Self { path, readers, writer, verifications, messages, verification_addresses, message_addresses })
     }
 
     /// The file.

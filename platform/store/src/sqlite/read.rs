@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::vault::{AddressIndex, INDEX_PREFIX_SIZE};
 use wotp_core::ports::{DueItem, Filter, Page, StoreError};
 
+use super::addresses::{self, Recent};
 use super::fault::Fault;
-use super::record::{Record, mode_number, status_number};
+use super::record::{self, Record, mode_number, status_number};
 use super::schema;
 
 /// Connections that are kept open while nobody reads.
@@ -154,25 +154,6 @@ pub(super) fn due<R: Record>(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// How many verifications were started since `since` for addresses with the prefix of `index`.
-pub(super) fn count_by_prefix(
-    connection: &Connection,
-    tenant: TenantId,
-    index: &AddressIndex,
-    since: [u8; 16],
-) -> Result<u64, Fault> {
-    let (mut first, mut last) = (*index.as_bytes(), *index.as_bytes());
-    first[INDEX_PREFIX_SIZE..].fill(0);
-    last[INDEX_PREFIX_SIZE..].fill(0xFF);
-    let count: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM verification INDEXED BY verification_address
-             WHERE tenant = ? AND address_index BETWEEN ? AND ? AND id >= ?",
-        )?
-        .query_row(params![tenant.to_bytes(), first, last, since], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
 fn json_field(key: &str, value: &str) -> Result<String, Fault> {
     Ok(format!("{}:{}", serde_json::to_string(key)?, serde_json::to_string(value)?))
 }
@@ -184,22 +165,17 @@ fn json_field(key: &str, value: &str) -> Result<String, Fault> {
 pub(super) fn page<R: Record>(
     connection: &Connection,
     tenant: TenantId,
+    recent: &Recent,
     filter: &Filter,
     after: Option<[u8; 16]>,
     limit: usize,
 ) -> Result<Page<R>, Fault> {
-    let mut sql = if filter.address.is_some() { R::SQL.list_by_address } else { R::SQL.list }.to_owned();
+    let mut sql = R::SQL.list.to_owned();
     let mut values: Vec<(&'static str, Value)> = vec![(":tenant", Value::Blob(tenant.to_bytes().to_vec()))];
     let mut also = |condition: &'static str, name: &'static str, value: Value| {
         sql.push_str(condition);
         values.push((name, value));
     };
-    if let Some(address) = &filter.address {
-        also("", ":address", Value::Blob(address.as_bytes().to_vec()));
-    }
-    if let Some(after) = after {
-        also(" AND id < :after", ":after", Value::Blob(after.to_vec()));
-    }
     if let Some(from) = filter.created_from {
         also(" AND id >= :from", ":from", Value::Blob(R::id_at(from).to_vec()));
     }
@@ -218,27 +194,45 @@ pub(super) fn page<R: Record>(
         also(" AND status = :status", ":status", Value::Integer(status_number(Some(status))));
     }
     if let Some(channel) = &filter.channel {
-        also(" AND instr(doc, :channel) > 0", ":channel", Value::Text(json_field("channel", channel)?));
+        also(" AND instr(state, :channel) > 0", ":channel", Value::Text(json_field("channel", channel)?));
     }
     if let Some((key, value)) = filter.metadata.first_key_value() {
         also(" AND instr(doc, :metadata) > 0", ":metadata", Value::Text(json_field(key, value)?));
     }
+    let mut page = Page { items: Vec::new(), more: false };
+    let mut show = |record: R| {
+        let shown = shows(filter, &record, &filter.metadata);
+        page.more = shown && page.items.len() == limit;
+        if shown && !page.more {
+            page.items.push(record);
+        }
+        !page.more
+    };
+    if let Some(address) = filter.address {
+        also(" AND address_index = :address", ":address", Value::Blob(address.as_bytes().to_vec()));
+        sql.push_str(" AND id = :id");
+        let mut statement = connection.prepare_cached(&sql)?;
+        addresses::visit(connection, &R::SQL.addresses, recent, (tenant, address), after, |id| {
+            let id = (":id", &id as &dyn ToSql);
+            let values: Vec<_> = values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).chain([id]).collect();
+            let mut rows = statement.query(values.as_slice())?;
+            // Gone, or not among those that are asked for.
+            let Some(row) = rows.next()? else { return Ok(true) };
+            Ok(show(record::read(row)?))
+        })?;
+        return Ok(page);
+    }
+    if let Some(after) = after {
+        also(" AND id < :after", ":after", Value::Blob(after.to_vec()));
+    }
     sql.push_str(" ORDER BY id DESC");
-
     let mut statement = connection.prepare_cached(&sql)?;
     let values: Vec<(&str, &dyn ToSql)> = values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect();
     let mut rows = statement.query(values.as_slice())?;
-    let mut page = Page { items: Vec::new(), more: false };
     while let Some(row) = rows.next()? {
-        let record: R = serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-        if !shows(filter, &record, &filter.metadata) {
-            continue;
-        }
-        if page.items.len() == limit {
-            page.more = true;
+        if !show(record::read(row)?) {
             break;
         }
-        page.items.push(record);
     }
     Ok(page)
 }

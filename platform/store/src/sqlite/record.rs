@@ -1,6 +1,6 @@
-//! What verifications and messages have in common on disk: a document and the columns beside it.
+//! What verifications and messages have in common on disk: documents and the columns beside them.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wotp_core::domain::Timestamp;
@@ -13,64 +13,63 @@ use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::{Status, StoredAddress, Verification};
 use wotp_core::ports::Item;
 
+use super::addresses::{AddressStatements, Addresses, address_statements};
+use super::document::Document;
 use super::fault::Fault;
+use super::writer::Work;
 
 /// The statements of one table.
 pub(super) struct Statements {
     pub(super) insert: &'static str,
     pub(super) replace: &'static str,
-    pub(super) replace_redacted: &'static str,
+    pub(super) redact: &'static str,
+    pub(super) held_by: &'static str,
     pub(super) find: &'static str,
     pub(super) delete: &'static str,
     pub(super) due: &'static str,
     pub(super) leased: &'static str,
     pub(super) list: &'static str,
-    pub(super) list_by_address: &'static str,
     pub(super) count: &'static str,
+    pub(super) addresses: AddressStatements,
+    /// Path of what the document holds secret, and only until the record's end.
+    secret: &'static str,
 }
 
 macro_rules! statements {
-    ($table:literal) => {
+    ($table:literal, $secret:literal) => {
         Statements {
             insert: concat!(
                 "INSERT INTO ",
                 $table,
-                " (tenant, id, version, wake_at, leased, mode, status, service, address_index, idempotency, doc)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                " (tenant, id, version, wake_at, leased, mode, status, service, address_index, idempotency, doc, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
             ),
-            // The address stays out of it, or SQLite would move its index entry every time.
             replace: concat!(
                 "UPDATE ",
                 $table,
-                " SET version = ?4, wake_at = ?5, leased = ?6, status = ?7, doc = ?8
-                 WHERE tenant = ?1 AND id = ?2 AND version = ?3"
-            ),
-            replace_redacted: concat!(
-                "UPDATE ",
-                $table,
-                " SET version = ?4, wake_at = ?5, leased = ?6, status = ?7, doc = ?8, address_index = NULL
+                " SET version = ?4, wake_at = ?5, leased = ?6, status = ?7, state = ?8
                  WHERE tenant = ?1 AND id = ?2 AND version = ?3 RETURNING idempotency"
             ),
-            find: concat!("SELECT doc FROM ", $table, " WHERE tenant = ? AND id = ?"),
-            delete: concat!("DELETE FROM ", $table, " WHERE tenant = ? AND id = ? RETURNING idempotency"),
+            redact: concat!("UPDATE ", $table, " SET doc = ?3, address_index = NULL WHERE tenant = ?1 AND id = ?2"),
+            held_by: concat!("SELECT address_index FROM ", $table, " WHERE tenant = ? AND id = ?"),
+            find: concat!("SELECT doc, state FROM ", $table, " WHERE tenant = ? AND id = ?"),
+            delete: concat!("DELETE FROM ", $table, " WHERE tenant = ? AND id = ? RETURNING address_index, idempotency"),
             due: concat!("SELECT wake_at, tenant, id FROM ", $table, " WHERE wake_at <= ? ORDER BY wake_at LIMIT ?"),
-            leased: concat!("SELECT tenant, doc FROM ", $table, " WHERE wake_at <= ? AND leased = 1 LIMIT ?"),
-            list: concat!("SELECT doc FROM ", $table, " INDEXED BY ", $table, "_id WHERE tenant = :tenant"),
-            list_by_address: concat!(
-                "SELECT doc FROM ",
-                $table,
-                " INDEXED BY ",
-                $table,
-                "_address WHERE tenant = :tenant AND address_index = :address"
-            ),
+            leased: concat!("SELECT doc, state, tenant FROM ", $table, " WHERE wake_at <= ? AND leased = 1 LIMIT ?"),
+            list: concat!("SELECT doc, state FROM ", $table, " INDEXED BY ", $table, "_id WHERE tenant = :tenant"),
             count: concat!("SELECT count(*) FROM ", $table),
+            addresses: address_statements!($table),
+            secret: $secret,
         }
     };
 }
 
-/// Something that is kept as a document with columns beside it.
-pub(super) trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+/// Something that is kept as documents with columns beside them.
+pub(super) trait Record: Document + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     const SQL: Statements;
+
+    /// Its index of addresses.
+    fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses;
 
     fn id(&self) -> [u8; 16];
     fn id_at(moment: Timestamp) -> [u8; 16];
@@ -143,7 +142,11 @@ macro_rules! shared {
 }
 
 impl Record for Verification {
-    const SQL: Statements = statements!("verification");
+    const SQL: Statements = statements!("verification", "$.code");
+
+    fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses {
+        work.verification_addresses
+    }
     shared!(VerificationId, Verification);
 
     fn status(&self) -> Option<Status> {
@@ -161,7 +164,11 @@ impl Record for Verification {
 }
 
 impl Record for Message {
-    const SQL: Statements = statements!("message");
+    const SQL: Statements = statements!("message", "$.content");
+
+    fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses {
+        work.message_addresses
+    }
     shared!(MessageId, Message);
 
     fn status(&self) -> Option<Status> {
@@ -198,6 +205,12 @@ pub(super) fn status_number(status: Option<Status>) -> i64 {
     }
 }
 
+/// The record in the first two columns of a row.
+pub(super) fn read<R: Record>(row: &Row<'_>) -> Result<R, Fault> {
+    let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    Ok(R::read(text(0)?, text(1)?)?)
+}
+
 /// The columns of a record, made on the caller's thread: the writer's time is everybody's.
 pub(super) struct Columns {
     tenant: [u8; 16],
@@ -209,14 +222,27 @@ pub(super) struct Columns {
     status: i64,
     service: [u8; 16],
     pub(super) address: Option<AddressIndex>,
-    pub(super) doc: String,
+    /// Whether the record is at its end, and holds no secret any more.
+    ended: bool,
+    /// What stays; not written by a change that leaves it as it is.
+    fixed: Option<String>,
+    pub(super) state: String,
 }
 
 impl Columns {
+    /// Of a record that is new.
+    pub(super) fn of_new<R: Record>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
+        let mut columns = Self::of(tenant, record)?;
+        columns.fixed = Some(record.fixed()?);
+        Ok(columns)
+    }
+
+    /// Of a record that changed.
     pub(super) fn of<R: Record>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
         if record.tenant() != tenant {
             return Err(Fault::Foreign);
         }
+        let address = record.address().map(|address| address.index);
         Ok(Self {
             tenant: tenant.to_bytes(),
             id: record.id(),
@@ -226,12 +252,16 @@ impl Columns {
             mode: mode_number(record.mode()),
             status: status_number(record.status()),
             service: record.service().to_bytes(),
-            address: record.address().map(|address| address.index),
-            doc: serde_json::to_string(record)?,
+            address,
+            ended: !record.is_under_way(),
+            // Nothing of it ever changes but that it is redacted.
+            fixed: address.is_none().then(|| record.fixed()).transpose()?,
+            state: record.state()?,
         })
     }
 
-    pub(super) fn insert<R: Record>(&self, connection: &Connection, key: Option<&[u8; 32]>) -> Result<(), Fault> {
+    pub(super) fn insert<R: Record>(&self, work: &mut Work<'_>, key: Option<&[u8; 32]>) -> Result<(), Fault> {
+        let connection = work.connection;
         connection.prepare_cached(R::SQL.insert)?.execute(params![
             self.tenant,
             self.id,
@@ -243,41 +273,85 @@ impl Columns {
             self.service,
             self.address.as_ref().map(|index| index.as_bytes()),
             key,
-            self.doc,
+            self.fixed.as_deref().unwrap_or("{}"),
+            self.state,
         ])?;
-        Ok(())
+        match self.address {
+            Some(address) => R::addresses(work).add(connection, (self.tenant, address, self.id)),
+            None => Ok(()),
+        }
     }
 
     /// Stores this in place of version `expected`; says whether that was what is stored.
-    pub(super) fn replace<R: Record>(&self, connection: &Connection, expected: u64) -> Result<bool, Fault> {
+    pub(super) fn replace<R: Record>(&self, work: &mut Work<'_>, expected: u64) -> Result<bool, Fault> {
+        let connection = work.connection;
         let values =
-            params![self.tenant, self.id, expected, self.version, self.wake_at, self.leased, self.status, self.doc,];
-        if self.address.is_some() {
-            return Ok(connection.prepare_cached(R::SQL.replace)?.execute(values)? > 0);
-        }
+            params![self.tenant, self.id, expected, self.version, self.wake_at, self.leased, self.status, self.state];
         let replaced: Option<Option<[u8; 32]>> =
-            connection.prepare_cached(R::SQL.replace_redacted)?.query_row(values, |row| row.get(0)).optional()?;
-        // What the idempotency key would repeat holds the address too.
-        if let Some(Some(key)) = replaced {
-            forget_key(connection, &self.tenant, &key)?;
+            connection.prepare_cached(R::SQL.replace)?.query_row(values, |row| row.get(0)).optional()?;
+        let Some(key) = replaced else { return Ok(false) };
+        if let Some(key) = key.filter(|_| self.ended) {
+            forget_secret::<R>(connection, &self.tenant, &key, &self.id)?;
         }
-        Ok(replaced.is_some())
+        if let (None, Some(fixed)) = (self.address, &self.fixed) {
+            self.redact::<R>(work, fixed)?;
+            // What the idempotency key would repeat holds the address too.
+            if let Some(key) = key {
+                forget_key(connection, &self.tenant, &key, &self.id)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn redact<R: Record>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {
+        let connection = work.connection;
+        let held: Option<[u8; 24]> = connection
+            .prepare_cached(R::SQL.held_by)?
+            .query_row(params![self.tenant, self.id], |row| row.get(0))?;
+        connection.prepare_cached(R::SQL.redact)?.execute(params![self.tenant, self.id, fixed])?;
+        match held {
+            Some(address) => R::addresses(work).forget(connection, (self.tenant, AddressIndex::from_bytes(address), self.id)),
+            None => Ok(()),
+        }
     }
 }
 
 /// Deletes a record, and what its idempotency key would repeat of it.
-pub(super) fn delete<R: Record>(connection: &Connection, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
+pub(super) fn delete<R: Record>(work: &mut Work<'_>, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
     let tenant = tenant.to_bytes();
-    let deleted: Option<Option<[u8; 32]>> =
-        connection.prepare_cached(R::SQL.delete)?.query_row(params![tenant, id], |row| row.get(0)).optional()?;
-    if let Some(Some(key)) = deleted {
-        forget_key(connection, &tenant, &key)?;
+    let connection = work.connection;
+    let deleted: Option<(Option<[u8; 24]>, Option<[u8; 32]>)> = connection
+        .prepare_cached(R::SQL.delete)?
+        .query_row(params![tenant, id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((address, key)) = deleted else { return Ok(()) };
+    if let Some(key) = key {
+        forget_key(connection, &tenant, &key, &id)?;
     }
+    match address {
+        Some(address) => R::addresses(work).forget(connection, (tenant, AddressIndex::from_bytes(address), id)),
+        None => Ok(()),
+    }
+}
+
+/// Only what this record made: the key may have been used again since.
+fn forget_key(connection: &Connection, tenant: &[u8; 16], key: &[u8; 32], id: &[u8; 16]) -> Result<(), Fault> {
+    connection
+        .prepare_cached("DELETE FROM idempotency WHERE tenant = ? AND key = ? AND record = ?")?
+        .execute(params![tenant, key, id])?;
     Ok(())
 }
 
-fn forget_key(connection: &Connection, tenant: &[u8; 16], key: &[u8; 32]) -> Result<(), Fault> {
-    connection.prepare_cached("DELETE FROM idempotency WHERE tenant = ? AND key = ?")?.execute(params![tenant, key])?;
+/// What the key repeats keeps its secret no longer than the record does.
+fn forget_secret<R: Record>(
+    connection: &Connection,
+    tenant: &[u8; 16],
+    key: &[u8; 32],
+    id: &[u8; 16],
+) -> Result<(), Fault> {
+    connection
+        .prepare_cached("UPDATE idempotency SET doc = json_remove(doc, ?4) WHERE tenant = ?1 AND key = ?2 AND record = ?3")?
+        .execute(params![tenant, key, id, R::SQL.secret])?;
     Ok(())
 }
 
@@ -302,14 +376,19 @@ mod tests {
 
     fn assert_searched<R: Record>(connection: &Connection, table: &str) {
         let by = |index: &str| format!("SEARCH {table} USING INDEX {table}_{index} ");
+        let in_order = format!("SEARCH {table}_address USING PRIMARY KEY ");
         for (sql, expected) in [
             (R::SQL.replace.to_owned(), by("id")),
+            (R::SQL.redact.to_owned(), by("id")),
+            (R::SQL.held_by.to_owned(), by("id")),
             (R::SQL.find.to_owned(), by("id")),
             (R::SQL.delete.to_owned(), by("id")),
             (R::SQL.due.to_owned(), by("wake")),
             (R::SQL.leased.to_owned(), by("wake")),
             (format!("{} AND id < :after ORDER BY id DESC", R::SQL.list), by("id")),
-            (format!("{} AND id < :after ORDER BY id DESC", R::SQL.list_by_address), by("address")),
+            (R::SQL.addresses.list.to_owned(), in_order.clone()),
+            (R::SQL.addresses.range.to_owned(), in_order.clone()),
+            (R::SQL.addresses.forget.to_owned(), in_order),
         ] {
             let plan = plan(connection, &sql);
             assert!(plan.starts_with(&expected), "{sql}\n{plan}");

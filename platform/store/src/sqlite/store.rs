@@ -20,6 +20,7 @@ use wotp_core::ports::{
 };
 
 use super::SqliteStore;
+use super::addresses::{self, Recent};
 use super::admit;
 use super::fault::Fault;
 use super::hot::Hot;
@@ -137,24 +138,33 @@ impl Door<'_> {
 
     async fn page<R: Record>(
         &self,
+        recent: &Arc<Recent>,
         filter: &Filter,
         after: Option<[u8; 16]>,
         limit: usize,
     ) -> Result<Page<R>, StoreError> {
-        let (tenant, filter) = (self.tenant, filter.clone());
-        self.store.readers.scan(tenant, move |connection| read::page(connection, tenant, &filter, after, limit)).await
+        let (tenant, recent, filter) = (self.tenant, Arc::clone(recent), filter.clone());
+        let read = move |connection: &Connection| read::page(connection, tenant, &recent, &filter, after, limit);
+        self.store.readers.scan(tenant, read).await
     }
 
     fn find_record<R: Record>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
         match hot.find(self.tenant, id) {
             Some(record) => Ok(Some((*record).clone())),
-            None => self.find(R::SQL.find, id),
+            None => {
+                let tenant = self.tenant.to_bytes();
+                self.store.readers.read(|connection| {
+                    let mut statement = connection.prepare_cached(R::SQL.find)?;
+                    let mut rows = statement.query(params![tenant, id])?;
+                    rows.next()?.map(record::read).transpose()
+                })
+            }
         }
     }
 
     async fn delete<R: Record>(&self, hot: &Arc<Hot<R>>, id: [u8; 16]) -> Result<(), StoreError> {
         let (tenant, hot) = (self.tenant, Arc::clone(hot));
-        let delete = move |work: &mut Work<'_>| record::delete::<R>(work.connection, tenant, id);
+        let delete = move |work: &mut Work<'_>| record::delete::<R>(work, tenant, id);
         self.store.writer.submit_then(delete, move |()| hot.remove(tenant, id)).await
     }
 
@@ -277,7 +287,7 @@ impl TenantStore for Door<'_> {
         after: Option<VerificationId>,
         limit: usize,
     ) -> Result<Page<Verification>, StoreError> {
-        self.page(filter, after.map(VerificationId::to_bytes), limit).await
+        self.page(&self.store.verification_addresses, filter, after.map(VerificationId::to_bytes), limit).await
     }
 
     async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
@@ -294,9 +304,14 @@ impl TenantStore for Door<'_> {
     }
 
     async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
-        let (tenant, index) = (self.tenant, *index);
-        let since = VerificationId::first_at(since).to_bytes();
-        self.store.readers.read_many(move |connection| read::count_by_prefix(connection, tenant, &index, since)).await
+        let tenant = self.tenant;
+        let (index, since) = (*index, VerificationId::first_at(since).to_bytes());
+        let recent = Arc::clone(&self.store.verification_addresses);
+        let sql = &Verification::SQL.addresses;
+        self.store
+            .readers
+            .read_many(move |connection| addresses::count_neighbours(connection, sql, &recent, tenant, &index, since))
+            .await
     }
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
@@ -314,7 +329,7 @@ impl TenantStore for Door<'_> {
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<Page<Message>, StoreError> {
-        self.page(filter, after.map(MessageId::to_bytes), limit).await
+        self.page(&self.store.message_addresses, filter, after.map(MessageId::to_bytes), limit).await
     }
 
     async fn replace_message(&self, message: &mut Message, refund: bool) -> Result<(), ReplaceError> {

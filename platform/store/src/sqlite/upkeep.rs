@@ -12,7 +12,7 @@ use wotp_core::ports::StoreError;
 
 use super::fault::Fault;
 use super::hot::Hot;
-use super::record::{Columns, Record};
+use super::record::{self, Columns, Record};
 use super::writer::{Work, Writer};
 
 /// Rows that one command changes at most, so that others do not wait long for their turn.
@@ -53,13 +53,13 @@ fn free<R: Record>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> 
     let mut statement = work.connection.prepare_cached(R::SQL.leased)?;
     // Read whole before anything is written: the index that is walked changes with each write.
     let held = statement
-        .query_map(params![until, i64::try_from(BATCH).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?))
+        .query_and_then(params![until, i64::try_from(BATCH).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get::<_, [u8; 16]>(2)?, record::read::<R>(row)))
         })?
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut freed = 0;
-    for (tenant, doc) in &held {
-        let mut record: R = match serde_json::from_str(doc) {
+    for (tenant, record) in held {
+        let mut record = match record {
             Ok(record) => record,
             Err(error) => {
                 // One broken document must not keep the others, and the server, from starting.
@@ -70,8 +70,8 @@ fn free<R: Record>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> 
         let expected = *record.version_mut();
         record.dispatch_mut().release(now);
         *record.version_mut() = expected.saturating_add(1);
-        let columns = Columns::of(TenantId::from_bytes(*tenant), &mut record)?;
-        freed += usize::from(columns.replace::<R>(work.connection, expected)?);
+        let columns = Columns::of(TenantId::from_bytes(tenant), &mut record)?;
+        freed += usize::from(columns.replace::<R>(work, expected)?);
     }
     Ok(freed)
 }

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wotp_core::ports::StoreError;
 
+use super::addresses::Addresses;
 use super::checkpoint::LogKeeper;
 use super::fault::Fault;
 use super::usage::UsageCounts;
@@ -32,6 +33,8 @@ const MANY: usize = 4;
 pub(super) struct Work<'a> {
     pub(super) connection: &'a Connection,
     pub(super) usage: &'a mut UsageCounts,
+    pub(super) verification_addresses: &'a mut Addresses,
+    pub(super) message_addresses: &'a mut Addresses,
 }
 
 /// A command may run more than once; only the last run counts.
@@ -79,9 +82,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, log: LogKeeper) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        log: LogKeeper,
+        verification_addresses: Addresses,
+        message_addresses: Addresses,
+    ) -> std::io::Result<Self> {
         let (commands, waiting) = mpsc::channel();
-        let ledger = Ledger { connection, usage: UsageCounts::default(), log };
+        let usage = UsageCounts::default();
+        let ledger = Ledger { connection, usage, verification_addresses, message_addresses, log };
         let thread = std::thread::Builder::new().name("wotp-store".to_owned()).spawn(move || ledger.serve(&waiting))?;
         Ok(Self { commands: Some(commands), thread: Some(thread) })
     }
@@ -123,6 +132,8 @@ impl Drop for Writer {
 struct Ledger {
     connection: Connection,
     usage: UsageCounts,
+    verification_addresses: Addresses,
+    message_addresses: Addresses,
     log: LogKeeper,
 }
 
@@ -166,17 +177,29 @@ impl Ledger {
         // What a panic may leave half changed is given up below: the transaction and the counts.
         let done = catch_unwind(AssertUnwindSafe(|| {
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            let mut work = Work { connection: &self.connection, usage: &mut self.usage };
+            let mut work = Work {
+                connection: &self.connection,
+                usage: &mut self.usage,
+                verification_addresses: &mut self.verification_addresses,
+                message_addresses: &mut self.message_addresses,
+            };
             for command in group {
                 command.run(&mut work)?;
             }
             self.usage.flush(&self.connection)?;
+            self.verification_addresses.move_some(&self.connection)?;
+            self.message_addresses.move_some(&self.connection)?;
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(())
         }))
         .unwrap_or(Err(Fault::Panicked));
-        if done.is_err() {
+        if done.is_ok() {
+            self.verification_addresses.committed();
+            self.message_addresses.committed();
+        } else {
             self.usage.forget();
+            self.verification_addresses.rolled_back();
+            self.message_addresses.rolled_back();
             // SQLite ends the transaction itself on some errors, a full disk among them.
             if !self.connection.is_autocommit()
                 && let Err(error) = self.connection.execute_batch("ROLLBACK")

@@ -82,7 +82,7 @@ pub async fn of_50_racing_replaces_of_one_version_one_wins(store: Subject) {
 pub async fn fifty_racing_guesses_count_fifty(store: Subject) {
     let tenant = new_tenant();
     let mut verification = a_verification(tenant, TO, noon());
-    verification.policy.checks_allowed = 100;
+    Arc::make_mut(&mut verification.policy).checks_allowed = 100;
     let id = started(&store, verification).await.id;
     let mut calls = JoinSet::new();
     for _ in 0..50 {

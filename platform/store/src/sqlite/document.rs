@@ -1,0 +1,198 @@
+//! A record as it is stored: a document that stays as it was made, and one of what changes.
+//!
+//! A verification changes twice within moments of its start, when it is delivered and when it is
+//! checked, and most of it does not change then.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::dispatch::Dispatch;
+use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::locale::Locale;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::quota::Counted;
+use wotp_core::domain::service::Retention;
+use wotp_core::domain::vault::Sealed;
+use wotp_core::domain::verification::{FailureReason, Policy, Status, StoredAddress, StoredCode, Verification};
+
+/// Something that is kept as two documents.
+pub(super) trait Document: Sized {
+    /// What stays: only redaction writes it again.
+    fn fixed(&self) -> serde_json::Result<String>;
+    /// What changes.
+    fn state(&self) -> serde_json::Result<String>;
+    /// The record that these two hold.
+    fn read(fixed: &str, state: &str) -> serde_json::Result<Self>;
+}
+
+#[derive(Serialize, Deserialize)]
+struct FixedVerification<'a> {
+    id: VerificationId,
+    tenant: TenantId,
+    service: ServiceId,
+    key: ApiKeyId,
+    mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<Cow<'a, StoredAddress>>,
+    policy: Cow<'a, Policy>,
+    expires_at: Timestamp,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    metadata: Cow<'a, BTreeMap<String, String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerificationState<'a> {
+    version: u64,
+    status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<FailureReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<Cow<'a, StoredCode>>,
+    checks_used: u8,
+    sends: Cow<'a, [Timestamp]>,
+    dispatch: Cow<'a, Dispatch>,
+    counted: Counted,
+    /// Here although it stays: with it the state alone tells what an address's limits look at.
+    created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FixedMessage<'a> {
+    id: MessageId,
+    tenant: TenantId,
+    service: ServiceId,
+    key: ApiKeyId,
+    mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<Cow<'a, StoredAddress>>,
+    brand: Cow<'a, str>,
+    locale: Locale,
+    ack_timeout_seconds: u32,
+    retention: Cow<'a, Retention>,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MessageState<'a> {
+    version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<Cow<'a, Sealed>>,
+    dispatch: Cow<'a, Dispatch>,
+    counted: Counted,
+}
+
+fn is_empty(metadata: &Cow<'_, BTreeMap<String, String>>) -> bool {
+    metadata.is_empty()
+}
+
+impl Document for Verification {
+    fn fixed(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&FixedVerification {
+            id: self.id,
+            tenant: self.tenant,
+            service: self.service,
+            key: self.key,
+            mode: self.mode,
+            address: self.address.as_ref().map(Cow::Borrowed),
+            policy: Cow::Borrowed(&*self.policy),
+            expires_at: self.expires_at,
+            metadata: Cow::Borrowed(&self.metadata),
+        })
+    }
+
+    fn state(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&VerificationState {
+            version: self.version,
+            status: self.status,
+            reason: self.reason,
+            code: self.code.as_ref().map(Cow::Borrowed),
+            checks_used: self.checks_used,
+            sends: Cow::Borrowed(&self.sends),
+            dispatch: Cow::Borrowed(&self.dispatch),
+            counted: self.counted,
+            created_at: self.created_at,
+            ended_at: self.ended_at,
+        })
+    }
+
+    fn read(fixed: &str, state: &str) -> serde_json::Result<Self> {
+        let fixed: FixedVerification<'_> = serde_json::from_str(fixed)?;
+        let state: VerificationState<'_> = serde_json::from_str(state)?;
+        Ok(Self {
+            id: fixed.id,
+            tenant: fixed.tenant,
+            service: fixed.service,
+            key: fixed.key,
+            version: state.version,
+            mode: fixed.mode,
+            address: fixed.address.map(Cow::into_owned),
+            policy: Arc::new(fixed.policy.into_owned()),
+            status: state.status,
+            reason: state.reason,
+            code: state.code.map(Cow::into_owned),
+            checks_used: state.checks_used,
+            sends: state.sends.into_owned(),
+            dispatch: state.dispatch.into_owned(),
+            counted: state.counted,
+            created_at: state.created_at,
+            expires_at: fixed.expires_at,
+            ended_at: state.ended_at,
+            metadata: fixed.metadata.into_owned(),
+        })
+    }
+}
+
+impl Document for Message {
+    fn fixed(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&FixedMessage {
+            id: self.id,
+            tenant: self.tenant,
+            service: self.service,
+            key: self.key,
+            mode: self.mode,
+            address: self.address.as_ref().map(Cow::Borrowed),
+            brand: Cow::Borrowed(&self.brand),
+            locale: self.locale,
+            ack_timeout_seconds: self.ack_timeout_seconds,
+            retention: Cow::Borrowed(&self.retention),
+            created_at: self.created_at,
+        })
+    }
+
+    fn state(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&MessageState {
+            version: self.version,
+            content: self.content.as_ref().map(Cow::Borrowed),
+            dispatch: Cow::Borrowed(&self.dispatch),
+            counted: self.counted,
+        })
+    }
+
+    fn read(fixed: &str, state: &str) -> serde_json::Result<Self> {
+        let fixed: FixedMessage<'_> = serde_json::from_str(fixed)?;
+        let state: MessageState<'_> = serde_json::from_str(state)?;
+        Ok(Self {
+            id: fixed.id,
+            tenant: fixed.tenant,
+            service: fixed.service,
+            key: fixed.key,
+            version: state.version,
+            mode: fixed.mode,
+            address: fixed.address.map(Cow::into_owned),
+            content: state.content.map(Cow::into_owned),
+            brand: fixed.brand.into_owned(),
+            locale: fixed.locale,
+            ack_timeout_seconds: fixed.ack_timeout_seconds,
+            retention: fixed.retention.into_owned(),
+            dispatch: state.dispatch.into_owned(),
+            counted: state.counted,
+            created_at: fixed.created_at,
+        })
+    }
+}
