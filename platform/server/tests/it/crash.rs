@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Place, Server};
 
-/// Kills in a row; `CRASH_ROUNDS=100` for the long run.
+/// Kills in a row; `make crash` for the long run.
 fn rounds() -> u32 {
     std::env::var("CRASH_ROUNDS").ok().map_or(5, |text| text.parse().expect("CRASH_ROUNDS is a number"))
 }
@@ -80,6 +80,10 @@ fn killed_at_random_moments_under_load_it_loses_nothing_and_approves_nothing_twi
     let place = Place::new();
     let tenant = place.tenant("Acme");
     let key = tenant["live_key"].as_str().unwrap();
+    // What was started in the first round is checked after the last one: its code has to live so long.
+    let service = format!("/v1/services/{}", tenant["service"].as_str().unwrap());
+    let long = json!({ "code": { "expires_in_seconds": 3600, "long_expiry_allowed": true } });
+    assert_eq!(Server::start(&place).request("PATCH", &service, key, long).0, 200);
     let (numbers, told) = (AtomicU64::new(0), Mutex::new(Told::default()));
     let mut codes: HashMap<String, Vec<String>> = HashMap::new();
     for _ in 0..rounds() {
