@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint clean
+.PHONY: help demo run test crash bench lint clean
 
 # Where cargo builds; set CARGO_TARGET_DIR to share it between clones.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -12,6 +12,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # unless they are set.
 DATA ?= data
 LISTEN ?= 127.0.0.1:8080
+# How often `make crash` kills the server.
+ROUNDS ?= 100
 
 help: ## list these targets
 	@echo "WOTP: a self-hosted verification platform. Targets:"
@@ -34,6 +36,10 @@ run: ## serve on 127.0.0.1:8080 with its data in ./data (DATA=... LISTEN=... to 
 test: ## install what the tests need and run them all (TEST=name runs only tests of that name)
 	@.ci/prerequisites test
 	@.ci/test $(TEST)
+
+crash: ## kill -9 a server under load 100 times; nothing may be lost or approved twice (ROUNDS=...)
+	@.ci/prerequisites test
+	@CRASH_ROUNDS=$(ROUNDS) .ci/test crash::
 
 bench: ## build for release and measure; the table on screen, the figures in target/bench.json
 	@.ci/prerequisites build

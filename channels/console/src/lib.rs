@@ -20,7 +20,8 @@
 //! 3. [`send`](Channel::send): returns once the other side has *acknowledged* the message, because
 //!    that is what `sent` means to a tenant. A call that merely returned is no acknowledgement.
 //!    The caller bounds the time, by dropping the future: hold nothing across an `await` that would
-//!    be wrong to lose.
+//!    be wrong to lose. It shares its thread with every request and every other delivery: what
+//!    blocks belongs on a thread of its own, as printing does here (`printer.rs`).
 //! 4. [`probe`](Channel::probe): could it send now, and if not, what should the operator do?
 //!
 //! # What to say when it fails
@@ -43,14 +44,19 @@
 //! process whose standard output is read back. Then register the channel in the server's
 //! `wiring.rs`, the only file that names it.
 
+mod printer;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
+
+use printer::{PrintError, Printer};
 
 /// Where the lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,19 +68,30 @@ pub enum Output {
     Nowhere,
 }
 
+/// How long a message waits when too many wait before it.
+const BUSY: SignedDuration = SignedDuration::from_secs(1);
+
 /// Prints messages, or pretends to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 pub struct Console {
-    output: Output,
+    /// None prints nowhere.
+    printer: Option<Printer>,
 }
 
 impl Console {
     /// What tenants call it.
     pub const NAME: &str = "console";
 
-    /// A channel that prints to `output`.
-    pub fn new(output: Output) -> Self {
-        Self { output }
+    /// A channel that prints to `output`. Standard output gets a thread, nowhere needs none.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn new(output: Output) -> io::Result<Self> {
+        let printer = match output {
+            Output::Stdout => Some(Printer::start()?),
+            Output::Nowhere => None,
+        };
+        Ok(Self { printer })
     }
 }
 
@@ -89,35 +106,31 @@ impl Channel for Console {
     }
 
     /// Prints one line in one write, so that lines never mix, and a person reading along sees it
-    /// at once.
-    ///
-    /// Blocks this thread while nobody reads the other end of a full pipe: it is for terminals.
+    /// at once. Done when the system took it: while nobody reads a full pipe, that does not happen.
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
-        match self.output {
-            Output::Stdout => print(&line(outgoing)).map_err(|error| SendError::Refused {
-                reason: DeliveryFailure::Misconfigured,
-                detail: format!("standard output cannot be written to: {error}"),
-            })?,
-            Output::Nowhere => {}
+        if let Some(printer) = &self.printer {
+            printer.print(line(outgoing)).await?;
         }
         Ok(Acknowledged { provider_id: None, reached: DeliveryStatus::Sent })
     }
 
+    /// Prints nothing, in its turn.
     async fn probe(&self) -> Result<(), String> {
-        match self.output {
-            Output::Stdout => io::stdout().lock().flush().map_err(|error| {
-                format!("standard output cannot be written to ({error}): start the server with its output open")
-            }),
-            Output::Nowhere => Ok(()),
-        }
+        let Some(printer) = &self.printer else { return Ok(()) };
+        let printed = printer.print(String::new()).await;
+        printed.map_err(|error| format!("{error}: start the server with its output open, and read it"))
     }
 }
 
-/// Not `println!`: that panics when nobody reads any more.
-fn print(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.flush()
+impl From<PrintError> for SendError {
+    fn from(error: PrintError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PrintError::Full => Self::Later { after: BUSY, detail },
+            PrintError::Closed(_) => Self::Refused { reason: DeliveryFailure::Misconfigured, detail },
+            PrintError::Ended => Self::Unknown { detail },
+        }
+    }
 }
 
 fn line(outgoing: &Outgoing) -> String {

@@ -1,16 +1,23 @@
 //! The channel contract over a real standard output: that of this same test program, started again
 //! as a child with its output in a file or a pipe.
 
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::task::Poll;
+use std::time::Duration;
 
 use wotp_channel_console::{Console, Output};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::DeliveryFailure;
-use wotp_core::ports::{Channel, SendError};
+use wotp_core::ports::{Channel, Outgoing, SendError};
 use wotp_core::testing::channel::{self, Received};
 
+/// How long a test waits for a state that has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Which part a child plays. Without it, [`the_child`] does nothing.
 const PART: &str = "CONSOLE_TEST_PART";
 /// The file that the child's standard output is.
@@ -53,6 +60,69 @@ fn nowhere_acknowledges_and_prints_nothing() {
     assert!(!all.contains("console:"), "{all}");
 }
 
+#[test]
+fn a_pipe_that_nobody_reads_holds_up_nothing_but_its_own_lines() {
+    let mut child = child("unread").stdout(Stdio::piped()).spawn().unwrap();
+    let (tell, told) = mpsc::channel();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| tell.send(line).unwrap_or(())));
+    // It gets here with its pipe full, or its only thread hangs in a write.
+    let Ok(accepted) = told.recv_timeout(PATIENCE) else {
+        child.kill().unwrap();
+        panic!("the runtime is held up");
+    };
+    let accepted: usize = accepted.strip_prefix("accepted ").expect(&accepted).parse().unwrap();
+    let printed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let printed: Vec<String> =
+        printed.filter_map(|line| line.find("console: ").map(|at| read(&line[at..]).text)).collect();
+    let told: Vec<String> = told.iter().collect();
+    assert!(child.wait().unwrap().success(), "{told:?}");
+    // Not `assert_eq!`: nobody reads megabytes of difference.
+    assert!(printed.iter().eq(&(0..accepted).map(numbered).collect::<Vec<_>>()), "{} of {accepted}", printed.len());
+}
+
+/// A text of four kilobytes, so that sixteen fill a pipe.
+fn numbered(number: usize) -> String {
+    format!("{number:4}").repeat(1024)
+}
+
+/// What a future says when it is asked once.
+async fn now<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
+}
+
+/// Sends until no more are taken; then the pipe is read, and all that were taken are printed.
+async fn unread() {
+    let console = Console::new(Output::Stdout).expect("the system gives a thread");
+    let message = |text| Outgoing { text, ..channel::outgoing(AddressKind::Phone, 1) };
+    let messages: Vec<Outgoing> = (0..10_000).map(|number| message(numbered(number))).collect();
+    let (mut accepted, mut sending) = (0, Vec::new());
+    // One whose caller has no more patience, behind so many that its turn cannot have come.
+    let forgotten = message("forgotten".to_owned());
+    for outgoing in &messages {
+        if accepted == 500 {
+            assert!(now(&mut console.send(&forgotten)).await.is_pending());
+        }
+        let mut send = console.send(outgoing);
+        match now(&mut send).await {
+            Poll::Pending => sending.push(send),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(SendError::Later { after, detail })) => {
+                assert!(after.is_positive() && detail.contains("not read fast enough"), "{detail}");
+                break;
+            }
+            Poll::Ready(Err(error)) => panic!("{error}"),
+        }
+        accepted += 1;
+    }
+    assert!((500..messages.len()).contains(&accepted), "{accepted} were taken");
+    writeln!(std::io::stderr(), "accepted {accepted}").expect("the parent reads this pipe");
+    for send in sending {
+        send.await.expect("what was taken is printed");
+    }
+    assert_eq!(console.probe().await, Ok(()));
+}
+
 #[tokio::test]
 async fn the_child() {
     match std::env::var(PART).unwrap_or_default().as_str() {
@@ -62,13 +132,13 @@ async fn the_child() {
                 let all = std::fs::read_to_string(&printed).expect("the parent made the file");
                 all.lines().filter_map(|line| line.find("console: ").map(|at| read(&line[at..]))).collect()
             };
-            channel::holds(&Console::new(Output::Stdout), inbox).await;
+            channel::holds(&Console::new(Output::Stdout).unwrap(), inbox).await;
         }
         "broken-pipe" => {
             std::io::stdout().write_all(b"\nready\n").unwrap();
             let mut told = String::new();
             std::io::stdin().read_line(&mut told).unwrap();
-            let console = Console::new(Output::Stdout);
+            let console = Console::new(Output::Stdout).unwrap();
             let message = channel::outgoing(AddressKind::Phone, 1);
             let error = console.send(&message).await.unwrap_err();
             channel::tells_no_secret(&error, &message);
@@ -77,8 +147,9 @@ async fn the_child() {
             // Not by returning: the test runner would print that it passed, and there is no reader.
             std::process::exit(if misconfigured { 0 } else { 1 });
         }
+        "unread" => unread().await,
         "nowhere" => {
-            let console = Console::new(Output::Nowhere);
+            let console = Console::new(Output::Nowhere).unwrap();
             for kind in console.reaches() {
                 console.send(&channel::outgoing(*kind, 1)).await.unwrap();
             }

@@ -1,5 +1,7 @@
 //! A running server: HTTP, workers and the sweep, from the first connection to the last.
 
+mod connections;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -25,10 +27,12 @@ use crate::http::HttpSettings;
 use crate::wiring::Wired;
 use crate::{http, jobs};
 
+use connections::Room;
+
 /// Longest that requests in hand, and then deliveries in hand, are waited for at the end.
 const DRAIN: Duration = Duration::from_secs(30);
-/// Longest that a client may take over the head of a request: without it, a few thousand silent
-/// connections take the server away from everybody.
+/// Longest that a client may take over the head of a request, and keep a connection open between
+/// two: without it, silent connections take all the room that there is.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause after the system gave no more connections (too many open files), which asking again at
 /// once would only make worse.
@@ -86,6 +90,7 @@ pub struct Server {
     metrics: PrometheusHandle,
     wired: Wired,
     concurrency: usize,
+    connections_max: usize,
 }
 
 impl Server {
@@ -114,7 +119,9 @@ impl Server {
             metrics: metrics.clone(),
         };
         let router = http::router(Arc::clone(&wired.app), settings);
-        Ok(Self { listener, address, router, ready, metrics, wired, concurrency: config.worker.concurrency })
+        let concurrency = config.worker.concurrency;
+        let connections_max = config.server.connections_max;
+        Ok(Self { listener, address, router, ready, metrics, wired, concurrency, connections_max })
     }
 
     /// Where it listens, as in `http://127.0.0.1:8080`.
@@ -130,7 +137,7 @@ impl Server {
     /// Serves until `stop` resolves, then says that it is not ready, takes no more connections,
     /// finishes what is in hand and closes the store. No longer than a minute.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, router, ready, metrics, wired, concurrency, .. } = self;
+        let Self { listener, router, ready, metrics, wired, concurrency, connections_max, .. } = self;
         let Wired { app, store, backend, alone } = wired;
         let (stop_jobs, stopping) = watch::channel(false);
         let jobs = jobs::spawn(app, backend, concurrency, stopping);
@@ -141,7 +148,7 @@ impl Server {
                 metrics.run_upkeep();
             }
         });
-        let connections = accept(listener, router, stop).await;
+        let connections = accept(listener, router, Room::new(connections_max), stop).await;
         ready.store(false, Ordering::Relaxed);
         tracing::info!("stopping: no more connections, finishing requests in hand");
         if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
@@ -163,7 +170,13 @@ impl Server {
 }
 
 /// Accepts connections until `stop` resolves; returns those that are open.
-async fn accept(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> GracefulShutdown {
+///
+/// While there is no room for another, none is accepted: it waits in the kernel's backlog, which
+/// costs no memory of ours, and is served as soon as one closes. To accept it and say no would take
+/// a file and a write for each of the very calls that there are too many of, and their clients
+/// would call again at once. A backlog that is full is what a proxy in front notices, and then it
+/// goes to another node.
+async fn accept(listener: TcpListener, router: Router, room: Room, stop: impl Future<Output = ()>) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
     // HTTP/1 only: telling it from HTTP/2 means waiting for a client's first bytes, without a limit.
     // Proxies in front, which speak HTTP/2 with clients, speak HTTP/1 with us.
@@ -172,8 +185,12 @@ async fn accept(listener: TcpListener, router: Router, stop: impl Future<Output 
     let mut make_service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut stop = pin!(stop);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let place = room.place().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
             () = &mut stop => return connections,
         };
         let (stream, peer) = match accepted {
@@ -192,7 +209,9 @@ async fn accept(listener: TcpListener, router: Router, stop: impl Future<Output 
         let service = infallible(make_service.call(peer).await);
         let connection = builder.serve_connection(io(stream), TowerToHyperService::new(service)).into_owned();
         let watched = connections.watch(connection);
+        let open = room.open(place);
         tokio::spawn(async move {
+            let _open = open;
             if let Err(error) = watched.await {
                 // The client's doing, and of interest to nobody but who looks for it.
                 tracing::trace!(error = &*error, "a connection broke off");

@@ -1,17 +1,27 @@
 //! The machine's own time and randomness, behind the ports. Nothing else asks the machine.
 
+mod steady;
+
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Clock, Entropy, Timer};
 
-/// The machine's clock.
+use steady::{Reading, Steady};
+
+/// The machine's clock, steadied: one time for the whole process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
+
+static TIME: Steady = Steady::new();
+/// Where the monotonic clock is counted from.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's generator for secrets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,13 +32,32 @@ pub struct OsEntropy;
 pub struct TokioTimer;
 
 impl Clock for SystemClock {
-    /// Follows the machine when its clock is set, backwards too. Holding on to the latest moment
-    /// ever seen would stand still after a clock that ran ahead was put right, and with it every
-    /// expiry.
+    /// Follows the machine's clock forward and never goes back while the process lives.
+    ///
+    /// Everything that WOTP promises about time is a duration: a code lives five minutes, a retry
+    /// waits ten seconds, an address rests for a day. A clock that is set back would prolong each of
+    /// them by as much, so the time goes on from where it was, at the pace of the monotonic clock.
+    ///
+    /// However far: also when the machine ran ahead by days and is put right. Then WOTP is ahead by
+    /// days until it is restarted, which the log says. Its durations stay true, and the dates that
+    /// it shows and counts months by do not. To follow the machine back would put the dates right
+    /// and let every code under way live for days, every retry wait for days and every address that
+    /// was written to rest for days; and from here nobody can tell a wrong clock that was put right
+    /// from a right one that was put wrong. A restart is the same choice, made by somebody who can
+    /// tell, at a moment of their own.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
     fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+        let start = *START;
+        let wall = Timestamp::now().as_microsecond();
+        let counted = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let Reading { now, news } = TIME.read(wall, counted);
+        if let Some(behind) = news {
+            tracing::warn!(
+                behind_seconds = behind / 1_000_000,
+                "the machine's clock was set back: WOTP goes on with its own time, by which codes expire and retries come when they should; a restart takes the machine's"
+            );
+        }
+        Timestamp::from_microsecond(now).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -55,6 +84,15 @@ mod tests {
     #[test]
     fn a_moment_has_whole_microseconds() {
         assert_eq!(SystemClock.now().subsec_nanosecond() % 1000, 0);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the answer computed elsewhere")]
+    fn it_is_the_machines_time_while_nobody_sets_it() {
+        let before = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
+        let now = SystemClock.now();
+        assert!(before <= now && now <= SystemClock.now());
+        assert!(now.duration_since(before) < SignedDuration::from_mins(1), "{now} after {before}");
     }
 
     #[test]

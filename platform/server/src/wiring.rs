@@ -76,6 +76,9 @@ pub enum WiringError {
     /// Its plans.
     #[error("the plans cannot be read")]
     Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The console channel's thread.
+    #[error("the console channel cannot be set up")]
+    Console(#[source] std::io::Error),
     /// The email channel's settings.
     #[error("the email channel cannot be set up")]
     Email(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -103,7 +106,7 @@ impl WiringError {
                 Some("stop that one, or give this folder a database of its own with store.url".to_owned())
             }
             Self::Lock { .. } => Some("check that the folder of the database may be written to".to_owned()),
-            Self::Store(_) | Self::Plans(_) | Self::Email(_) => None,
+            Self::Store(_) | Self::Plans(_) | Self::Console(_) | Self::Email(_) => None,
         }
     }
 }
@@ -111,7 +114,7 @@ impl WiringError {
 /// The channels that are switched on, in the order they are tried when nobody says another.
 ///
 /// # Errors
-/// [`WiringError::Email`], [`WiringError::File`].
+/// [`WiringError::Console`], [`WiringError::Email`], [`WiringError::File`].
 pub fn channels(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Channel>>, WiringError> {
     let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
     if let Some(settings) = &config.channels.email {
@@ -124,7 +127,7 @@ pub fn channels(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Chan
             ConsoleOutput::Stdout => Output::Stdout,
             ConsoleOutput::Nowhere => Output::Nowhere,
         };
-        channels.push(Arc::new(Console::new(output)));
+        channels.push(Arc::new(Console::new(output).map_err(WiringError::Console)?));
     }
     Ok(channels)
 }

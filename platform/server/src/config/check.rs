@@ -8,6 +8,8 @@ use wotp_core::domain::plan::Catalogue;
 use super::error::Complaint;
 use super::{Config, Environment, SQLITE};
 
+/// Most connections at once: no machine has files and memory for more.
+const CONNECTIONS_MAX: usize = 1_000_000;
 /// Longest that a request may be allowed to take.
 const REQUEST_TIMEOUT_MAX_SECONDS: u64 = 300;
 /// Most calls a second from one address; beyond it, 0 says the same.
@@ -22,6 +24,10 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
         complaints.push(Complaint { key, source, problem, right });
     };
     let server = &config.server;
+    if !(1..=CONNECTIONS_MAX).contains(&server.connections_max) {
+        let problem = format!("{} connections at once is out of bounds", server.connections_max);
+        complain("server.connections_max", problem, "write 1 to 1000000");
+    }
     if !(1..=REQUEST_TIMEOUT_MAX_SECONDS).contains(&server.request_timeout_seconds) {
         let problem = format!("{} seconds is out of bounds", server.request_timeout_seconds);
         complain("server.request_timeout_seconds", problem, "write 1 to 300");

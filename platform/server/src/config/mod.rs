@@ -67,6 +67,8 @@ pub struct Server {
     /// Where it listens. Port 0 takes any free one.
     #[serde(deserialize_with = "shape::listen")]
     pub listen: SocketAddr,
+    /// Connections that may be open at once; more wait to be accepted.
+    pub connections_max: usize,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "shape::networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -208,6 +210,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            connections_max: 10_000,
             trusted_proxies: Vec::new(),
             request_timeout_seconds: 30,
             cors_origins: Vec::new(),

@@ -120,6 +120,8 @@ fn a_value_of_the_wrong_kind_is_explained() {
 #[test]
 fn a_value_out_of_bounds_is_refused_with_its_origin() {
     for (name, value, expected) in [
+        ("WOTP_SERVER__CONNECTIONS_MAX", "0", "write 1 to 1000000"),
+        ("WOTP_SERVER__CONNECTIONS_MAX", "1000001", "write 1 to 1000000"),
         ("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "0", "write 1 to 300"),
         ("WOTP_SERVER__CORS_ORIGINS", "https://a.example/path", "without a path"),
         ("WOTP_SERVER__CORS_ORIGINS", "*", "is no web origin"),

@@ -1,156 +1,19 @@
 //! The command line, by running the real binary.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::process::{Place, Server};
 
 /// Numbers from a range that is reserved for fiction.
 const ADA: &str = "+12025550123";
 const BOB: &str = "+12025550124";
-
-/// The binary, without what the shell of whoever runs the tests has set.
-fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wotp"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WOTP_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// What a finished command said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{}", self.err);
-        serde_json::from_str(&self.out).unwrap()
-    }
-
-    fn succeeded(&self) {
-        assert_eq!(self.code, 0, "{}", self.err);
-    }
-
-    /// Checks that it failed, and that it said all of this about it.
-    fn failed_saying(&self, words: &[&str]) {
-        assert_eq!(self.code, 1, "{}{}", self.out, self.err);
-        for word in words {
-            assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
-        }
-    }
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-/// A data folder to be.
-struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        self.run_with(arguments, &[])
-    }
-
-    fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
-        let mut command = binary();
-        command.args(arguments).arg("--data").arg(self.data()).envs(variables.iter().copied());
-        command.output().unwrap().into()
-    }
-
-    fn tenant(&self, name: &str) -> Value {
-        self.run(&["tenant", "create", name, "--plan", "unlimited", "--json"]).json()
-    }
-}
-
-/// `wotp serve`, until it is stopped or dropped.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(place: &Place) -> Self {
-        let mut command = binary();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(place.data());
-        command.env("WOTP_CHANNELS__CONSOLE__OUTPUT", "nowhere").env("WOTP_LOG__LEVEL", "warn");
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").expect("it says where").to_owned();
-        Self { child, address }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn stop(mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
-        self.child.wait().unwrap()
-    }
-
-    fn request(&self, method: &str, path: &str, key: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (host, length) = (&self.address, body.len());
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n");
-        let head = format!("{head}content-type: application/json\r\nauthorization: Bearer {key}\r\n\r\n");
-        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
-    }
-
-    /// Starts a verification and says its id.
-    fn start_verification(&self, key: &str, to: &str) -> String {
-        let (status, reply) = self.request("POST", "/v1/verifications", key, &json!({ "to": to }).to_string());
-        assert_eq!(status, 201, "{reply}");
-        reply["id"].as_str().unwrap().to_owned()
-    }
-
-    fn verification_status(&self, key: &str, id: &str) -> u16 {
-        self.request("GET", &format!("/v1/verifications/{id}"), key, "").0
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
@@ -251,7 +114,7 @@ fn plans_are_set_and_unknown_ones_refused_with_those_there_are() {
 fn a_key_made_and_revoked_beside_a_running_server_works_and_stops_there() {
     let place = Place::new();
     let tenant = place.tenant("Acme");
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     let id = text(&tenant["tenant"]);
     let made = place
         .run(&["key", "create", id, "--name", "ci", "--mode", "test", "--scope", "verifications:write", "--json"])
@@ -279,8 +142,8 @@ fn a_key_made_and_revoked_beside_a_running_server_works_and_stops_there() {
 #[test]
 fn a_second_server_on_the_same_folder_is_told_which_one_has_it() {
     let place = Place::new();
-    let server = Serving::start(&place);
-    let pid = server.child.id().to_string();
+    let server = Server::start(&place);
+    let pid = server.id().to_string();
     place.run(&["serve", "--listen", "127.0.0.1:0"]).failed_saying(&[
         "another server runs on the data folder",
         &pid,
@@ -291,7 +154,7 @@ fn a_second_server_on_the_same_folder_is_told_which_one_has_it() {
 #[test]
 fn a_port_that_is_taken_is_explained() {
     let (place, other) = (Place::new(), Place::new());
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     other
         .run(&["serve", "--listen", &server.address])
         .failed_saying(&["cannot listen on", "something listens there already"]);
@@ -302,12 +165,12 @@ fn sigterm_and_ctrl_c_stop_it_cleanly() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();
         let tenant = place.tenant("Acme");
-        let mut server = Serving::start(&place);
+        let mut server = Server::start(&place);
         // A connection that is kept open and idle must not hold it up.
         let idle = TcpStream::connect(&server.address).unwrap();
         server.start_verification(text(&tenant["live_key"]), ADA);
         server.signal(signal);
-        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+        assert_eq!(server.ended().code(), Some(0));
         drop(idle);
         assert!(!place.data().join("wotp.db-wal").exists(), "the store was closed");
         assert_eq!(place.run(&["doctor"]).code, 0);
@@ -318,7 +181,7 @@ fn sigterm_and_ctrl_c_stop_it_cleanly() {
 fn a_request_in_hand_is_finished_before_it_stops() {
     let place = Place::new();
     let tenant = place.tenant("Acme");
-    let mut server = Serving::start(&place);
+    let mut server = Server::start(&place);
     let mut stream = TcpStream::connect(&server.address).unwrap();
     let body = r#"{"to":"+12025550123"}"#;
     let key = text(&tenant["live_key"]);
@@ -339,7 +202,7 @@ fn a_request_in_hand_is_finished_before_it_stops() {
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 201"), "{reply}");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]
@@ -347,7 +210,7 @@ fn a_backup_of_a_running_server_restores_elsewhere_with_its_key_only() {
     let (place, elsewhere) = (Place::new(), Place::new());
     let tenant = place.tenant("Acme");
     let key = text(&tenant["live_key"]);
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     let id = server.start_verification(key, ADA);
     let (plain, whole) = (place.file("plain.db"), place.file("whole.db"));
     assert_eq!(place.run(&["backup", &plain, "--json"]).json()["master_key_file"], Value::Null);
@@ -363,7 +226,7 @@ fn a_backup_of_a_running_server_restores_elsewhere_with_its_key_only() {
     assert!(!elsewhere.data().join("wotp.db").exists());
     let restored = elsewhere.run(&["restore", &whole, "--json"]).json();
     assert_eq!(restored["kept"], Value::Null);
-    let second = Serving::start(&elsewhere);
+    let second = Server::start(&elsewhere);
     assert_eq!(second.verification_status(key, &id), 200);
     assert_eq!(second.verification_status(key, &later), 404, "it came after the backup");
 }
@@ -391,7 +254,7 @@ fn a_restore_over_a_database_needs_force_and_keeps_the_old_one() {
 fn a_backup_that_is_damaged_or_of_another_key_changes_nothing() {
     let (place, other) = (Place::new(), Place::new());
     let tenant = other.tenant("Other");
-    let server = Serving::start(&other);
+    let server = Server::start(&other);
     server.start_verification(text(&tenant["live_key"]), ADA);
     assert_eq!(server.stop().code(), Some(0));
     let foreign = other.file("b.db");
@@ -435,7 +298,7 @@ fn a_database_without_its_master_key_is_refused() {
 fn a_database_that_was_damaged_while_nobody_served_it_is_refused() {
     let place = Place::new();
     let tenant = place.tenant("Acme");
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     server.start_verification(text(&tenant["live_key"]), ADA);
     assert_eq!(server.stop().code(), Some(0));
     let database = place.data().join("wotp.db");
@@ -451,7 +314,7 @@ fn a_database_with_another_master_key_is_refused() {
     let (place, other) = (Place::new(), Place::new());
     other.tenant("Other");
     let tenant = place.tenant("Acme");
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     server.start_verification(text(&tenant["live_key"]), ADA);
     assert_eq!(server.stop().code(), Some(0));
     fs::copy(other.data().join("master.key"), place.data().join("master.key")).unwrap();
@@ -464,7 +327,7 @@ fn one_database_is_served_from_one_folder() {
     place.tenant("Acme");
     fs::create_dir_all(other.data()).unwrap();
     fs::copy(place.data().join("master.key"), other.data().join("master.key")).unwrap();
-    let _server = Serving::start(&place);
+    let _server = Server::start(&place);
     let url = format!("sqlite:{}", place.data().join("wotp.db").display());
     let second = other.run_with(&["serve", "--listen", "127.0.0.1:0"], &[("WOTP_STORE__URL", &url)]);
     second.failed_saying(&["served by another process", "store.url"]);
@@ -485,7 +348,7 @@ fn a_damaged_database_is_refused_and_said_so() {
 fn the_doctor_finds_nothing_on_a_sound_installation() {
     let place = Place::new();
     let tenant = place.tenant("Acme");
-    let server = Serving::start(&place);
+    let server = Server::start(&place);
     server.start_verification(text(&tenant["live_key"]), ADA);
     let report = place.run(&["doctor", "--json"]).json();
     assert_eq!(report["ok"], true);

@@ -15,6 +15,7 @@ mod checks;
 mod cli;
 mod codes;
 mod compat;
+mod connections;
 mod crash;
 mod deliver;
 mod health;

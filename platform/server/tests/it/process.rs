@@ -1,147 +1,226 @@
 //! The real binary as a process, and just enough HTTP to talk to it.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// How long a test waits for a state that has to come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `wotp` with these arguments, to its end.
-pub fn wotp(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wotp")).args(arguments).output().expect("wotp runs")
+/// The binary, without what the shell of whoever runs the tests has set.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wotp"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WOTP_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
-/// A tenant's key.
-pub struct Tenant {
-    pub live_key: String,
+/// What a finished command said.
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
-/// Creates a tenant with `wotp tenant create`.
-pub fn create_tenant(data: &Path, plan: &str) -> Tenant {
-    let data = data.to_str().expect("a temporary folder has a UTF-8 name");
-    let output = wotp(&["tenant", "create", "Acme", "--plan", plan, "--data", data, "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tenant: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    Tenant { live_key: tenant["live_key"].as_str().expect("a key").to_owned() }
+impl Said {
+    pub fn json(&self) -> Value {
+        self.succeeded();
+        serde_json::from_str(&self.out).unwrap()
+    }
+
+    pub fn succeeded(&self) {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+    }
+
+    /// Checks that it failed, and that it said all of this about it.
+    pub fn failed_saying(&self, words: &[&str]) {
+        assert_eq!(self.code, 1, "{}{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
+        }
+    }
 }
 
-/// The codes that the console channel printed, by address; several when one was sent twice.
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A data folder to be.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A file beside it.
+    pub fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs `wotp` on it, to its end.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        self.run_with(arguments, &[])
+    }
+
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+        let mut command = binary();
+        command.args(arguments).arg("--data").arg(self.data()).envs(variables.iter().copied());
+        command.output().unwrap().into()
+    }
+
+    /// A tenant without limits, as `wotp tenant create` prints it.
+    pub fn tenant(&self, name: &str) -> Value {
+        self.run(&["tenant", "create", name, "--plan", "unlimited", "--json"]).json()
+    }
+}
+
+/// What the console channel printed.
 #[derive(Default)]
 struct Printed {
-    codes: Mutex<(HashMap<String, Vec<String>>, bool)>,
-    changed: Condvar,
+    /// By address; several when one was sent twice.
+    codes: HashMap<String, Vec<String>>,
+    /// Whether there will be no more.
+    ended: bool,
 }
 
 /// `wotp serve`, killed when dropped.
 pub struct Server {
     child: Child,
     pub address: String,
-    printed: Arc<Printed>,
+    printed: Arc<(Mutex<Printed>, Condvar)>,
 }
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub fn start(data: &Path) -> Self {
-        Self::start_with(data, &[])
+    pub fn start(place: &Place) -> Self {
+        Self::start_with(place, &[])
     }
 
-    pub fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wotp"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .env("WOTP_LIMITS__PER_IP_PER_SECOND", "0")
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("wotp starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let address = loop {
-            let line = lines.next().expect("the server says where it listens").expect("stdout is text");
-            if let Some(address) = line.strip_prefix("listening on http://") {
-                break address.to_owned();
-            }
-        };
-        let printed = Arc::new(Printed::default());
-        let reader = Arc::clone(&printed);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
-                if let (Some(to), Some(code)) = (word("to="), word("code=")) {
-                    reader.codes.lock().expect("no reader panicked").0.entry(to).or_default().push(code);
-                    reader.changed.notify_all();
-                }
-            }
-            reader.codes.lock().expect("no reader panicked").1 = true;
-            reader.changed.notify_all();
-        });
+    pub fn start_with(place: &Place, variables: &[(&str, &str)]) -> Self {
+        let mut command = binary();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(place.data());
+        command.env("WOTP_LOG__LEVEL", "warn").env("WOTP_LIMITS__PER_IP_PER_SECOND", "0");
+        let mut child = command.envs(variables.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("it says where it listens").unwrap();
+        let address = line.strip_prefix("listening on http://").expect(&line).to_owned();
+        let printed = Arc::default();
+        let shared = Arc::clone(&printed);
+        std::thread::spawn(move || listen(lines, &shared));
         Self { child, address, printed }
     }
 
-    /// SIGKILL: no handler runs, nothing is flushed.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("the process is ours");
-        self.child.wait().expect("the process is ours");
-        // All that it printed is read once its end of the pipe is closed.
-        let mut codes = self.printed.codes.lock().expect("no reader panicked");
-        while !codes.1 {
-            codes = self.printed.changed.wait(codes).expect("no reader panicked");
-        }
-    }
-
-    pub fn pid(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Every code printed so far.
-    pub fn codes(&self) -> HashMap<String, Vec<String>> {
-        self.printed.codes.lock().expect("no reader panicked").0.clone()
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Stops it as an operator does.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Printed> {
+        self.printed.0.lock().unwrap()
+    }
+
+    /// Every code that it printed until it ended.
+    pub fn codes(mut self) -> HashMap<String, Vec<String>> {
+        self.ended();
+        let printed = self.printed.1.wait_while(self.printed(), |printed| !printed.ended).unwrap();
+        printed.codes.clone()
     }
 
     /// The first code printed for an address; none when the server ended before.
     pub fn code_for(&self, to: &str) -> Option<String> {
-        let codes = self.printed.codes.lock().expect("no reader panicked");
-        let waiting = |state: &mut (HashMap<String, Vec<String>>, bool)| !state.0.contains_key(to) && !state.1;
-        let (codes, _) = self.printed.changed.wait_timeout_while(codes, PATIENCE, waiting).expect("no reader panicked");
-        codes.0.get(to)?.first().cloned()
+        let waiting = |printed: &mut Printed| !printed.codes.contains_key(to) && !printed.ended;
+        let (printed, _) = self.printed.1.wait_timeout_while(self.printed(), PATIENCE, waiting).unwrap();
+        printed.codes.get(to)?.first().cloned()
     }
 
-    /// One request; none when the server did not answer whole.
-    pub fn request(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
-        request(&self.address, key, method, path, body)
+    /// One request on a connection of its own.
+    pub fn request(&self, method: &str, path: &str, key: &str, body: Value) -> (u16, Value) {
+        self.try_request(method, path, key, body).expect("an answer")
+    }
+
+    /// As [`request`](Self::request); none when the server did not answer whole.
+    pub fn try_request(&self, method: &str, path: &str, key: &str, body: Value) -> Option<(u16, Value)> {
+        let host = &self.address;
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(host).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .ok()?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).ok()?;
+        let (head, body) = reply.split_once("\r\n\r\n")?;
+        Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
+    }
+
+    /// Starts a verification and says its id.
+    pub fn start_verification(&self, key: &str, to: &str) -> String {
+        let (status, reply) = self.request("POST", "/v1/verifications", key, json!({ "to": to }));
+        assert_eq!(status, 201, "{reply}");
+        reply["id"].as_str().unwrap().to_owned()
+    }
+
+    pub fn verification_status(&self, key: &str, id: &str) -> u16 {
+        self.request("GET", &format!("/v1/verifications/{id}"), key, Value::Null).0
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// One request on a connection of its own.
-pub fn request(address: &str, key: &str, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .ok()?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).ok()?;
-    let reply = String::from_utf8(reply).ok()?;
-    let (head, body) = reply.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).ok()?))
+/// Notes what a server prints, so that its pipe never fills up.
+fn listen(lines: Lines<BufReader<ChildStdout>>, (printed, changed): &(Mutex<Printed>, Condvar)) {
+    for line in lines.map_while(Result::ok) {
+        let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+        if let (Some(to), Some(code)) = (word("to="), word("code=")) {
+            printed.lock().unwrap().codes.entry(to).or_default().push(code);
+            changed.notify_all();
+        }
+    }
+    printed.lock().unwrap().ended = true;
+    changed.notify_all();
 }

@@ -1,0 +1,96 @@
+//! Connections to the real server, of which there may be so many.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::process::{PATIENCE, Place, Server};
+
+/// A connection that is kept open.
+struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    fn open(server: &Server) -> Self {
+        let stream = TcpStream::connect(&server.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn ask(&mut self, path: &str, more: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+    }
+
+    /// The body of a 200.
+    fn get(&mut self, path: &str) -> String {
+        self.ask(path, "");
+        let (mut length, mut line) = (0, String::new());
+        self.stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            self.stream.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        String::from_utf8(body).unwrap()
+    }
+
+    /// How many connections are open, this one among them.
+    fn open_connections(&mut self) -> u32 {
+        let metrics = self.get("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("wotp_http_connections "));
+        line.expect("a gauge").parse().unwrap()
+    }
+
+    fn waits(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let nothing = stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).unwrap();
+        nothing
+    }
+}
+
+fn serving(place: &Place, connections_max: &str) -> Server {
+    Server::start_with(place, &[("WOTP_SERVER__CONNECTIONS_MAX", connections_max)])
+}
+
+#[test]
+fn where_two_may_be_open_a_third_is_served_once_one_closes() {
+    let place = Place::new();
+    let server = serving(&place, "2");
+    let [mut one, mut two] = [Connection::open(&server), Connection::open(&server)];
+    one.get("/health/live");
+    two.get("/health/live");
+    let mut more: Vec<Connection> = (0..8).map(|_| Connection::open(&server)).collect();
+    more.iter_mut().for_each(|connection| connection.ask("/health/live", "connection: close\r\n"));
+    for _ in 0..20 {
+        assert_eq!((one.open_connections(), two.open_connections()), (2, 2));
+        assert!(more.iter().all(Connection::waits));
+    }
+    drop(one);
+    for connection in &mut more {
+        let mut reply = String::new();
+        connection.stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    }
+    // A client sees the end of a connection a moment before the server counts it.
+    while two.open_connections() > 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_server_without_room_stops_when_it_is_asked_to() {
+    let place = Place::new();
+    let server = serving(&place, "1");
+    let mut only = Connection::open(&server);
+    assert_eq!(only.open_connections(), 1);
+    let _waiting = Connection::open(&server);
+    assert_eq!(server.stop().code(), Some(0));
+}
