@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -180,8 +180,8 @@ async fn accept(listener: TcpListener, router: Router, room: Room, stop: impl Fu
     let connections = GracefulShutdown::new();
     // HTTP/1 only: telling it from HTTP/2 means waiting for a client's first bytes, without a limit.
     // Proxies in front, which speak HTTP/2 with clients, speak HTTP/1 with us.
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let mut make_service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut stop = pin!(stop);
     loop {
@@ -207,14 +207,14 @@ async fn accept(listener: TcpListener, router: Router, room: Room, stop: impl Fu
         };
         // Always ready: it only notes the peer.
         let service = infallible(make_service.call(peer).await);
-        let connection = builder.serve_connection(io(stream), TowerToHyperService::new(service)).into_owned();
+        let connection = builder.serve_connection(io(stream), TowerToHyperService::new(service));
         let watched = connections.watch(connection);
         let open = room.open(place);
         tokio::spawn(async move {
             let _open = open;
             if let Err(error) = watched.await {
                 // The client's doing, and of interest to nobody but who looks for it.
-                tracing::trace!(error = &*error, "a connection broke off");
+                tracing::trace!(error = &error as &dyn std::error::Error, "a connection broke off");
             }
         });
     }

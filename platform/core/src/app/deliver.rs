@@ -100,7 +100,7 @@ impl App {
             let now = self.now();
             let refunded = verification.counted.refunded;
             let outcome = if verification.dispatch.is_held_by(token, Timestamp::MIN) {
-                Some(verification.settle(verdict.clone(), now, DeliveryId::new(now, &*self.ports.entropy)))
+                Some(verification.settle(verdict.clone(), now, || DeliveryId::new(now, &*self.ports.entropy)))
             } else if let Some(receipt) =
                 late(&verdict).filter(|receipt| verification.record(ready.delivery, *receipt, now))
             {
@@ -157,7 +157,7 @@ impl App {
             let now = self.now();
             let refunded = message.counted.refunded;
             let outcome = if message.dispatch.is_held_by(token, Timestamp::MIN) {
-                Some(message.settle(verdict.clone(), now, DeliveryId::new(now, &*self.ports.entropy)))
+                Some(message.settle(verdict.clone(), now, || DeliveryId::new(now, &*self.ports.entropy)))
             } else if late(&verdict).is_some_and(|receipt| message.record(ready.delivery, receipt, now)) {
                 None
             } else {

@@ -109,10 +109,7 @@ impl App {
     }
 
     fn token(&self) -> LeaseToken {
-        let mut bytes = [0; 8];
-        self.ports.entropy.fill(&mut bytes);
-        // 53 bits: a token travels through JSON.
-        u64::from_be_bytes(bytes) >> 11
+        token(&*self.ports.entropy)
     }
 
     fn lease_end(&self, now: Timestamp) -> Timestamp {
@@ -126,4 +123,12 @@ impl App {
             tracing::warn!(tenant = %job.tenant, item = ?job.item, error, "the queue did not take a job; the sweep will ring again");
         }
     }
+}
+
+/// A new name for a hold.
+fn token(entropy: &dyn Entropy) -> LeaseToken {
+    let mut bytes = [0; 8];
+    entropy.fill(&mut bytes);
+    // 53 bits: a token travels through JSON.
+    u64::from_be_bytes(bytes) >> 11
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
-use super::{ApiCaller, App, FieldError, Refusal};
+use super::{ApiCaller, App, FieldError, Refusal, token};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::code::{self, Code, CodeKind};
-use crate::domain::dispatch::Dispatch;
+use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
 use crate::domain::locale::{self, Locale};
 use crate::domain::mode::Mode;
@@ -18,7 +18,7 @@ use crate::domain::service::{EXPIRY_MAX_SECONDS, EXPIRY_MIN_SECONDS, EXPIRY_STAN
 use crate::domain::template::{self, CustomTemplate};
 use crate::domain::vault::Purpose;
 use crate::domain::verification::{Policy, Status, StoredAddress, StoredCode, Verification};
-use crate::ports::{Admission, AdmitError, Idempotency, Item, Job, NewVerification};
+use crate::ports::{Admission, AdmitError, Drawn, Entropy, Idempotency, Item, Job, NewVerification};
 
 /// How long an idempotency key is remembered: 24 hours. Source: product defaults.
 pub(super) const IDEMPOTENCY_TIME: SignedDuration = SignedDuration::from_hours(24);
@@ -81,29 +81,48 @@ impl App {
         request: StartVerification,
     ) -> Result<Verification, Refusal> {
         let service = self.service_for(caller, request.service.as_deref()).await?;
+        let (new, token) = self.new_verification(caller, &service, request)?;
+        let id = new.verification.id;
+        match self.store_of(caller).admit(new).await.map_err(admit_refusal)? {
+            Admission::Admitted(verification) => {
+                self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
+                Ok(verification)
+            }
+            Admission::Repeated(verification) => Ok(verification),
+        }
+    }
+
+    /// What is to be admitted, and the token of the hold that it is born with.
+    fn new_verification(
+        &self,
+        caller: &ApiCaller,
+        service: &Service,
+        request: StartVerification,
+    ) -> Result<(NewVerification, LeaseToken), Refusal> {
         let now = self.now();
         let mode = caller.mode();
         let mut errors = Vec::new();
         let address = Address::parse(&request.to).map_err(|error| push(&mut errors, "to", error)).ok();
-        let policy = self.policy(&service, &request, address.as_ref(), now, &mut errors);
-        let code = chosen_code(&service, &request, &policy, &mut errors);
+        let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
+        let code = chosen_code(service, &request, &policy, &mut errors);
         check_metadata(&request.metadata, &mut errors);
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
-        let channels = self.route(mode, &request.channels, &service, &address)?;
+        let channels = self.route(mode, &request.channels, service, &address)?;
 
-        let id = VerificationId::new(now, &*self.ports.entropy);
-        let token = self.token();
-        let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &*self.ports.entropy));
+        let entropy = Drawn::from(&*self.ports.entropy);
+        let id = VerificationId::new(now, &entropy);
+        let token = token(&entropy);
+        let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &entropy));
         // A short code is marked as such, whoever chose it.
         let code_length = u8::try_from(code.as_str().len()).unwrap_or(policy.code_length);
         let quota = self.quota(caller, mode, now)?;
         let owner = id.to_bytes();
         let expires_at = after(now, policy.expires_in_seconds);
-        let delivery = DeliveryId::new(now, &*self.ports.entropy);
+        let delivery = DeliveryId::new(now, &entropy);
         let policy = Arc::new(Policy {
-            templates: templates(&service, &request, &policy, &channels, now),
+            templates: templates(service, &request, &policy, &channels, now),
             code_length,
             retention: policy.retention.at_most(self.plan_of(&caller.tenant)?.limits.retention_days),
             ..policy
@@ -115,12 +134,12 @@ impl App {
             key: caller.key.id,
             version: 1,
             mode,
-            address: Some(self.store_address(caller, &owner, &address)),
+            address: Some(self.store_address(caller, &owner, &address, &entropy)),
             status: Status::Pending,
             reason: None,
             code: Some(StoredCode {
                 hash: self.ports.vault.hash_code(&owner, &code),
-                sealed: self.ports.vault.seal(Purpose::Code, &owner, code.as_str(), &*self.ports.entropy),
+                sealed: self.ports.vault.seal(Purpose::Code, &owner, code.as_str(), &entropy),
             }),
             checks_used: 0,
             sends: vec![now],
@@ -133,14 +152,7 @@ impl App {
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());
-        let new = NewVerification { verification, quota, address_limits, idempotency };
-        match self.store_of(caller).admit(new).await.map_err(admit_refusal)? {
-            Admission::Admitted(verification) => {
-                self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
-                Ok(verification)
-            }
-            Admission::Repeated(verification) => Ok(verification),
-        }
+        Ok((NewVerification { verification, quota, address_limits, idempotency }, token))
     }
 
     fn policy(
@@ -221,9 +233,15 @@ impl App {
         }
     }
 
-    pub(super) fn store_address(&self, caller: &ApiCaller, owner: &[u8; 16], address: &Address) -> StoredAddress {
+    pub(super) fn store_address(
+        &self,
+        caller: &ApiCaller,
+        owner: &[u8; 16],
+        address: &Address,
+        entropy: &dyn Entropy,
+    ) -> StoredAddress {
         StoredAddress {
-            sealed: self.ports.vault.seal(Purpose::Address, owner, address.as_str(), &*self.ports.entropy),
+            sealed: self.ports.vault.seal(Purpose::Address, owner, address.as_str(), entropy),
             index: self.ports.vault.index(caller.tenant.id, address),
             masked: address.masked(),
             kind: address.kind(),

@@ -117,6 +117,21 @@ impl Address {
         if text.contains('@') { Email::parse(text).map(Self::Email) } else { Ok(Self::Phone(Phone::parse(text)?)) }
     }
 
+    /// An address that [`parse`](Self::parse) gave before, by what it said of it then.
+    ///
+    /// ```
+    /// use wotp_core::domain::address::Address;
+    /// let address = Address::parse("+12025550123").unwrap();
+    /// let text = address.as_str().to_owned();
+    /// assert_eq!(Address::admitted(text, address.kind(), address.region()), address);
+    /// ```
+    pub fn admitted(text: String, kind: AddressKind, region: Option<&str>) -> Self {
+        match kind {
+            AddressKind::Phone => Self::Phone(Phone::admitted(text, region)),
+            AddressKind::Email => Self::Email(Email(text)),
+        }
+    }
+
     /// Phone or email.
     pub fn kind(&self) -> AddressKind {
         match self {

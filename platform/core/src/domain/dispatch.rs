@@ -282,7 +282,13 @@ impl Dispatch {
 
     /// Applies what came of a call. `next_id` names the delivery of a fail-over; nothing is tried
     /// after `deadline`.
-    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
+    pub fn settle(
+        &mut self,
+        verdict: Verdict,
+        now: Timestamp,
+        deadline: Timestamp,
+        next_id: impl FnOnce() -> DeliveryId,
+    ) -> Outcome {
         let Some(current) = self.current_mut() else { return Outcome::Exhausted };
         let sent = matches!(verdict, Verdict::Sent { .. });
         // A receipt was faster than the answer, and knows better than a call that gave up waiting.
@@ -317,12 +323,12 @@ impl Dispatch {
         self.fail_over(now, deadline, next_id)
     }
 
-    fn fail_over(&mut self, now: Timestamp, deadline: Timestamp, next_id: DeliveryId) -> Outcome {
+    fn fail_over(&mut self, now: Timestamp, deadline: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         let tried = self.current().map(|delivery| delivery.channel.clone()).unwrap_or_default();
         let next = self.channels.iter().skip_while(|channel| **channel != tried).nth(1).cloned();
         match next {
             Some(channel) if now < deadline => {
-                self.deliveries.push(Delivery::queued(next_id, &channel, now));
+                self.deliveries.push(Delivery::queued(next_id(), &channel, now));
                 self.turn = Turn::Due { at: now };
                 Outcome::Again(now)
             }
@@ -424,10 +430,10 @@ mod tests {
         dispatch.release(at(31));
         assert_eq!(status(&dispatch), DeliveryStatus::Queued);
         dispatch.claim(at(31), at(60), 9);
-        dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(5) }, at(32), at(300), id(2));
+        dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(5) }, at(32), at(300), || id(2));
         assert_eq!(status(&dispatch), DeliveryStatus::Queued);
         dispatch.claim(at(37), at(60), 9);
-        dispatch.settle(refused(), at(38), at(300), id(2));
+        dispatch.settle(refused(), at(38), at(300), || id(2));
         assert_eq!(status(&dispatch), DeliveryStatus::Queued, "the next channel waits for its worker");
     }
 
@@ -442,9 +448,9 @@ mod tests {
     #[test]
     fn a_refusal_goes_to_the_next_channel_at_once_and_the_last_one_exhausts() {
         let mut dispatch = born(&["a", "b"]);
-        assert_eq!(dispatch.settle(refused(), at(1), at(300), id(2)), Outcome::Again(at(1)));
+        assert_eq!(dispatch.settle(refused(), at(1), at(300), || id(2)), Outcome::Again(at(1)));
         assert_eq!(dispatch.current().unwrap().channel, "b");
-        assert_eq!(dispatch.settle(refused(), at(2), at(300), id(3)), Outcome::Exhausted);
+        assert_eq!(dispatch.settle(refused(), at(2), at(300), || id(3)), Outcome::Exhausted);
         assert_eq!(dispatch.deliveries.len(), 2);
         assert!(!dispatch.got_out());
     }
@@ -454,9 +460,9 @@ mod tests {
         let mut dispatch = born(&["a", "b"]);
         let later = || Verdict::Later { after: SignedDuration::from_secs(5) };
         for _ in 1..TRIES_MAX {
-            assert_eq!(dispatch.settle(later(), at(1), at(300), id(2)), Outcome::Again(at(6)));
+            assert_eq!(dispatch.settle(later(), at(1), at(300), || id(2)), Outcome::Again(at(6)));
         }
-        assert_eq!(dispatch.settle(later(), at(1), at(300), id(2)), Outcome::Again(at(1)));
+        assert_eq!(dispatch.settle(later(), at(1), at(300), || id(2)), Outcome::Again(at(1)));
         assert_eq!(dispatch.deliveries[0].reason, Some(DeliveryFailure::Unavailable));
     }
 
@@ -464,7 +470,7 @@ mod tests {
     fn a_receipt_that_was_faster_than_the_answer_is_believed() {
         let mut dispatch = born(&["a", "b"]);
         dispatch.record(id(1), Receipt::Delivered, at(2));
-        let outcome = dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), id(2));
+        let outcome = dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), || id(2));
         assert_eq!((outcome, dispatch.turn), (Outcome::Sent, Turn::Settled));
         assert_eq!(dispatch.deliveries.len(), 1);
     }
@@ -473,18 +479,18 @@ mod tests {
     fn a_failure_that_was_reported_before_the_answer_fails_over() {
         let mut dispatch = born(&["a", "b"]);
         dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(2));
-        assert_eq!(dispatch.settle(refused(), at(3), at(300), id(2)), Outcome::Again(at(3)));
+        assert_eq!(dispatch.settle(refused(), at(3), at(300), || id(2)), Outcome::Again(at(3)));
         assert_eq!(dispatch.current().unwrap().channel, "b");
     }
 
     #[test]
     fn a_late_acknowledgement_reopens_only_a_missing_one() {
         let mut dispatch = born(&["a", "b"]);
-        dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), id(2));
+        dispatch.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), at(300), || id(2));
         assert!(dispatch.record(id(1), Receipt::Delivered, at(9)));
         assert_eq!(dispatch.deliveries[0].status, DeliveryStatus::Delivered);
         assert_eq!(dispatch.deliveries[0].reason, None);
-        dispatch.settle(refused(), at(10), at(300), id(3));
+        dispatch.settle(refused(), at(10), at(300), || id(3));
         assert!(!dispatch.record(id(2), Receipt::Delivered, at(11)));
     }
 
@@ -500,7 +506,7 @@ mod tests {
     #[test]
     fn receipts_out_of_order_and_repeated_change_nothing_back() {
         let mut dispatch = born(&["a"]);
-        dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, at(1), at(300), id(2));
+        dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, at(1), at(300), || id(2));
         assert!(dispatch.record(id(1), Receipt::Read, at(3)));
         assert!(!dispatch.record(id(1), Receipt::Delivered, at(4)));
         assert!(!dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(5)));
@@ -545,9 +551,9 @@ mod tests {
                 let now = at(i64::try_from(n).unwrap() * 7);
                 let next = id(u8::try_from(n + 2).unwrap());
                 match step {
-                    Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, now, at(300), next); }
-                    Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), next); }
-                    Step::Refused => { dispatch.settle(refused(), now, at(300), next); }
+                    Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, now, at(300), || next); }
+                    Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
+                    Step::Refused => { dispatch.settle(refused(), now, at(300), || next); }
                     Step::Receipt(which, what) => {
                         if let Some(delivery) = dispatch.deliveries.get(which) {
                             let receipt = [Receipt::Sent, Receipt::Delivered, Receipt::Read, Receipt::Failed(DeliveryFailure::Rejected)][usize::from(what)];

@@ -116,6 +116,8 @@ ids! {
     VerificationId = "verification", "ver_";
     /// A direct message.
     MessageId = "message", "msg_";
+    /// One call to the API.
+    RequestId = "request", "req_";
     /// One attempt through one channel; also the message id that a channel is given, so that a
     /// retry of the same delivery is the same message to the provider.
     DeliveryId = "delivery", "dlv_";

@@ -69,7 +69,7 @@ impl Message {
     }
 
     /// Applies what came of a call to a channel. A message that no channel took is not counted.
-    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: DeliveryId) -> Outcome {
+    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         let outcome = self.dispatch.settle(verdict, now, self.deadline(), next_id);
         match outcome {
             Outcome::Sent => self.content = None,

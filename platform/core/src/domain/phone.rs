@@ -60,21 +60,23 @@ impl Phone {
         }
         let number = PHONE_NUMBER_UTIL.parse(text, None).map_err(|_| PhoneError::NotANumber)?;
         let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
-        let country_code_digits = match number.country_code {
-            ..10 => 1,
-            10..100 => 2,
-            _ => 3,
-        };
         let fiction = FICTION.iter().find(|(prefix, length, _)| e164.starts_with(prefix) && e164.len() == *length);
-        let region = if let Some((_, _, region)) = fiction {
-            region.as_bytes().first_chunk().copied()
-        } else if number.is_valid() {
-            let region = PHONE_NUMBER_UTIL.get_region_for_number(&number);
-            region.and_then(|region| region.to_string().as_bytes().first_chunk().copied())
-        } else {
+        if let Some((_, _, region)) = fiction {
+            return Ok(Self::admitted(e164, Some(region)));
+        }
+        // What `is_valid` does, which would look for the region a second time.
+        let region = PHONE_NUMBER_UTIL.get_region_for_number(&number).ok_or(PhoneError::Impossible)?;
+        if !PHONE_NUMBER_UTIL.is_valid_number_for_region(&number, region) {
             return Err(PhoneError::Impossible);
-        };
-        Ok(Self { e164, region, country_code_digits })
+        }
+        Ok(Self::admitted(e164, Some(&region.to_string())))
+    }
+
+    /// A number that [`parse`](Self::parse) gave before, with its region: what was admitted once
+    /// stays a number, whatever the rules say by now, and they are slow to ask.
+    pub(super) fn admitted(e164: String, region: Option<&str>) -> Self {
+        let country_code_digits = country_code_digits(&e164);
+        Self { e164, region: region.and_then(|region| region.as_bytes().first_chunk().copied()), country_code_digits }
     }
 
     /// `+` and digits only.
@@ -97,6 +99,24 @@ impl Phone {
     /// The number without its last four digits: neighbours share it, as pumped numbers do.
     pub fn prefix(&self) -> &str {
         &self.e164[..self.e164.len().saturating_sub(4)]
+    }
+}
+
+/// How many digits the country code of an E.164 number has.
+///
+/// Source: ITU-T E.164, list of assigned country codes: zones 1 and 7 are one code each, and these
+/// are the codes of two digits; all others have three.
+fn country_code_digits(e164: &str) -> u8 {
+    const TWO: [&str; 44] = [
+        "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47", "48", "49",
+        "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65", "66", "81", "82", "84",
+        "86", "90", "91", "92", "93", "94", "95", "98",
+    ];
+    let digits = e164.trim_start_matches('+');
+    match digits.get(..2) {
+        _ if digits.starts_with(['1', '7']) => 1,
+        Some(two) if TWO.contains(&two) => 2,
+        _ => 3,
     }
 }
 
@@ -135,6 +155,25 @@ mod tests {
         assert_eq!((phone.e164(), phone.region()), ("+447700900123", Some("GB")));
         assert_eq!(phone.masked(), "+44********23");
         assert_eq!(phone.prefix(), "+44770090");
+    }
+
+    #[test]
+    fn the_country_codes_are_as_long_as_the_library_says() {
+        let mut seen = 0;
+        for code in PHONE_NUMBER_UTIL.get_supported_calling_codes() {
+            assert_eq!(usize::from(country_code_digits(&format!("+{code}5550123"))), code.to_string().len(), "{code}");
+            seen += 1;
+        }
+        assert!(seen > 200, "{seen}");
+    }
+
+    #[test]
+    fn an_admitted_number_is_the_one_that_was_read() {
+        for text in ["+12025550123", "+447700900123", "+358401234567", "+77012345678"] {
+            let phone = Phone::parse(text).unwrap();
+            assert_eq!(Phone::admitted(phone.e164().to_owned(), phone.region()), phone);
+            assert_eq!(Phone::admitted(phone.e164().to_owned(), phone.region()).masked(), phone.masked());
+        }
     }
 
     #[test]

@@ -332,7 +332,7 @@ impl Verification {
     ///
     /// When every channel refused and nothing ever got out, it has failed, and is not counted. A
     /// channel that gave no acknowledgement may still have sent the code, so that keeps it open.
-    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: DeliveryId) -> Outcome {
+    pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         // Nothing is tried for a verification that has ended.
         let deadline = if self.status == Status::Pending { self.expires_at } else { now };
         let outcome = self.dispatch.settle(verdict, now, deadline, next_id);

@@ -126,7 +126,7 @@ fn a_used_code_is_refused_the_second_time_and_erased() {
 #[test]
 fn a_code_works_until_just_before_it_expires() {
     let mut in_time = verification(&["a"]);
-    in_time.settle(sent(), at(1), delivery(2));
+    in_time.settle(sent(), at(1), || delivery(2));
     let mut late = in_time.clone();
     assert!(in_time.check(|_| true, at(299)));
     assert!(!late.check(|_| true, at(300)));
@@ -136,7 +136,7 @@ fn a_code_works_until_just_before_it_expires() {
 #[test]
 fn a_resend_keeps_code_checks_and_expiry() {
     let mut verification = verification(&["a", "b"]);
-    verification.settle(sent(), at(1), delivery(2));
+    verification.settle(sent(), at(1), || delivery(2));
     verification.check(|_| false, at(2));
     let before = verification.clone();
     assert_eq!(verification.resend(at(29), delivery(3), at(60), 8), Err(ResendRefusal::CoolDown { next_at: at(30) }));
@@ -153,7 +153,7 @@ fn a_resend_keeps_code_checks_and_expiry() {
 #[test]
 fn nothing_delivered_is_a_failure_that_is_not_counted() {
     let mut refused_by_all = verification(&["a"]);
-    refused_by_all.settle(refused(), at(1), delivery(2));
+    refused_by_all.settle(refused(), at(1), || delivery(2));
     let mut never_tried = verification(&["a"]);
     never_tried.expire(at(300));
     for verification in [refused_by_all, never_tried] {
@@ -165,7 +165,7 @@ fn nothing_delivered_is_a_failure_that_is_not_counted() {
 #[test]
 fn a_missing_acknowledgement_keeps_it_open_for_the_code_that_may_have_arrived() {
     let mut verification = verification(&["a"]);
-    verification.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), delivery(2));
+    verification.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), || delivery(2));
     assert_eq!(verification.status, Status::Pending);
     assert!(verification.check(|_| true, at(9)));
 }
@@ -173,7 +173,7 @@ fn a_missing_acknowledgement_keeps_it_open_for_the_code_that_may_have_arrived() 
 #[test]
 fn what_may_have_arrived_expires_and_is_counted() {
     let mut unanswered = verification(&["a"]);
-    unanswered.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), delivery(2));
+    unanswered.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), || delivery(2));
     let mut under_way = verification(&["a"]);
     under_way.dispatch.turn = Turn::Leased { until: at(330), token: 7 };
     for mut verification in [unanswered, under_way] {
@@ -185,9 +185,9 @@ fn what_may_have_arrived_expires_and_is_counted() {
 #[test]
 fn a_failed_resend_does_not_undo_a_code_that_arrived() {
     let mut verification = verification(&["a"]);
-    verification.settle(sent(), at(1), delivery(2));
+    verification.settle(sent(), at(1), || delivery(2));
     verification.resend(at(31), delivery(3), at(60), 8).unwrap();
-    verification.settle(refused(), at(32), delivery(4));
+    verification.settle(refused(), at(32), || delivery(4));
     assert_eq!(verification.status, Status::Pending);
     assert!(!verification.counted.refunded);
 }
@@ -196,7 +196,7 @@ fn a_failed_resend_does_not_undo_a_code_that_arrived() {
 fn canceling_stops_a_fail_over() {
     let mut verification = verification(&["a", "b"]);
     assert!(verification.cancel(at(1)));
-    assert_eq!(verification.settle(refused(), at(2), delivery(2)), Outcome::Exhausted);
+    assert_eq!(verification.settle(refused(), at(2), || delivery(2)), Outcome::Exhausted);
     assert_eq!((verification.status, verification.counted.refunded), (Status::Canceled, false));
     assert!(!verification.cancel(at(3)));
 }
@@ -207,7 +207,7 @@ fn time_rings_expires_redacts_and_deletes() {
     let mut verification = verification(&["a"]);
     assert_eq!(verification.wake(at(29)), Wake::Wait);
     assert_eq!(verification.wake(at(30)), Wake::Ring);
-    verification.settle(sent(), at(31), delivery(2));
+    verification.settle(sent(), at(31), || delivery(2));
     assert_eq!(verification.wake(at(299)), Wake::Wait);
     assert_eq!(verification.wake(at(300)), Wake::Expire);
     verification.expire(at(300));
@@ -302,7 +302,7 @@ proptest! {
                 Step::Cancel => { verification.cancel(at(now)); }
                 Step::Settle(n) => {
                     let verdicts = [sent(), refused(), Verdict::Refused(DeliveryFailure::NoAck), Verdict::Later { after: SignedDuration::from_secs(9) }];
-                    verification.settle(verdicts[usize::from(n)].clone(), at(now), next);
+                    verification.settle(verdicts[usize::from(n)].clone(), at(now), || next);
                 }
                 Step::Claim => { verification.dispatch.claim(at(now), at(now + 30), 9); }
                 Step::Release => verification.dispatch.release(at(now)),

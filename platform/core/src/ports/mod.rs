@@ -10,7 +10,7 @@ mod timer;
 
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
-pub use entropy::Entropy;
+pub use entropy::{Drawn, Entropy};
 pub use limiter::{Bucket, Limiter, LimiterError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{

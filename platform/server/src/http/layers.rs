@@ -3,18 +3,21 @@
 use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use governor::clock::QuantaInstant;
+use governor::middleware::NoOpMiddleware;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
-use wotp_core::domain::id::DeliveryId;
+use wotp_core::domain::{Timestamp, id};
+use wotp_core::ports::Entropy;
 
 use super::client_ip::ClientIp;
 use super::problem::{Problem, ProblemCode};
@@ -26,6 +29,28 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone)]
 struct RequestId(String);
 
+/// Names for requests: unique, and no secret, so that counting on from a random beginning will do.
+pub(super) struct RequestIds {
+    first: u64,
+    given: AtomicU32,
+}
+
+impl RequestIds {
+    pub(super) fn new(entropy: &dyn Entropy) -> Self {
+        let mut first = [0; 8];
+        entropy.fill(&mut first);
+        Self { first: u64::from_be_bytes(first), given: AtomicU32::new(0) }
+    }
+
+    fn next(&self, now: Timestamp) -> id::RequestId {
+        let mut bytes = id::RequestId::first_at(now).to_bytes();
+        let first = self.first.to_be_bytes();
+        bytes[6..12].copy_from_slice(&first[..6]);
+        bytes[12..].copy_from_slice(&self.given.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        id::RequestId::from_bytes(bytes)
+    }
+}
+
 /// The caller's own id where it is a plain one, else one of ours.
 fn request_id(api: &Api, request: &Request) -> RequestId {
     let plain = |text: &&str| {
@@ -33,9 +58,7 @@ fn request_id(api: &Api, request: &Request) -> RequestId {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
     };
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
-    let ports = api.app.ports();
-    let new = || DeliveryId::new(ports.clock.now(), &*ports.entropy).to_string().replace(DeliveryId::PREFIX, "req_");
-    RequestId(given.map_or_else(new, str::to_owned))
+    RequestId(given.map_or_else(|| api.request_ids.next(api.app.ports().clock.now()).to_string(), str::to_owned))
 }
 
 /// The outermost layer.
@@ -56,32 +79,13 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     }
     secure(&mut response);
     let (status, took) = (response.status(), started.elapsed());
-    record(method_label(&method), route, status, took);
+    api.requests.record(&method, route, status, took);
     if status.is_server_error() {
         tracing::error!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), cause, "a request failed");
     } else {
         tracing::debug!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "request");
     }
     response
-}
-
-/// Anything is a valid method, and each label is kept for ever.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
-}
-
-fn record(method: &'static str, route: &str, status: StatusCode, took: std::time::Duration) {
-    let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.as_str().to_owned())];
-    metrics::counter!("wotp_http_requests_total", &labels).increment(1);
-    metrics::histogram!("wotp_http_request_seconds", "route" => route.to_owned()).record(took.as_secs_f64());
 }
 
 /// Gives a refusal its body: the one place that knows the request's id and the dialect of the path.
@@ -156,7 +160,7 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
 
 /// The client's IP address, or its /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PerClient;
+pub(super) struct PerClient;
 
 impl KeyExtractor for PerClient {
     type Key = IpAddr;
@@ -166,8 +170,11 @@ impl KeyExtractor for PerClient {
     }
 }
 
+/// What limits calls from one client.
+pub(super) type PerIp = GovernorLayer<PerClient, NoOpMiddleware<QuantaInstant>, Body>;
+
 /// Limits calls from one client, before anything else is looked at.
-pub(super) fn per_ip(routes: Router, per_second: u32, burst: u32) -> Router {
+pub(super) fn per_ip(per_second: u32, burst: u32) -> PerIp {
     let nanoseconds = 1_000_000_000 / u64::from(per_second.max(1));
     let config = GovernorConfigBuilder::default()
         .per_nanosecond(nanoseconds)
@@ -187,7 +194,7 @@ pub(super) fn per_ip(routes: Router, per_second: u32, burst: u32) -> Router {
     };
     tokio::spawn(forget);
     let detail = format!("at most {per_second} calls a second, {burst} at once, are taken from one address");
-    routes.layer(GovernorLayer::new(config).error_handler(move |error| match error {
+    GovernorLayer::new(config).error_handler(move |error| match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
             let wait = HeaderValue::from(wait_time.max(1));
             Problem::new(ProblemCode::RateLimited, detail.clone())
@@ -197,5 +204,5 @@ pub(super) fn per_ip(routes: Router, per_second: u32, burst: u32) -> Router {
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
-    }))
+    })
 }

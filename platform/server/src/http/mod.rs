@@ -14,8 +14,10 @@ mod openapi;
 mod problem;
 mod query;
 mod rate_limit;
+mod request_metrics;
 mod services;
 mod templates;
+mod to_the_end;
 mod usage;
 mod verifications;
 
@@ -28,14 +30,18 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::routing::get;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use wotp_core::app::{ApiCaller, App, Refusal};
+use wotp_core::app::App;
 
+use layers::RequestIds;
 pub use openapi::openapi_json;
 pub use problem::{Problem, ProblemCode};
+use request_metrics::RequestMetrics;
+use to_the_end::to_the_end;
 
 /// Largest request body: 16 KiB. Source: product defaults.
 pub const BODY_SIZE_MAX: usize = 16 * 1024;
@@ -61,22 +67,8 @@ pub struct HttpSettings {
 pub(crate) struct Api {
     pub(crate) app: Arc<App>,
     pub(crate) settings: HttpSettings,
-}
-
-/// Runs a use case to its end even if the caller hangs up: what was stored must also be rung for.
-pub(crate) async fn to_the_end<T, W>(
-    api: &Api,
-    caller: &ApiCaller,
-    use_case: impl FnOnce(Arc<App>, ApiCaller) -> W,
-) -> Result<T, Problem>
-where
-    T: Send + 'static,
-    W: Future<Output = Result<T, Refusal>> + Send + 'static,
-{
-    let work = tokio::spawn(use_case(Arc::clone(&api.app), caller.clone()));
-    // A panic goes on here, where the layer that catches panics sees it.
-    let done = work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    done.map_err(|refusal| Problem::of(refusal, api.app.ports().clock.now()))
+    requests: RequestMetrics,
+    request_ids: RequestIds,
 }
 
 fn documented() -> OpenApiRouter<Arc<Api>> {
@@ -106,7 +98,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 
 /// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
-    let api = Arc::new(Api { app, settings: settings.clone() });
+    let request_ids = RequestIds::new(&*app.ports().entropy);
+    let api = Arc::new(Api { app, settings: settings.clone(), requests: RequestMetrics::default(), request_ids });
     let (routes, _) = documented().split_for_parts();
     let routes = routes
         .route("/metrics", get(health::metrics))
@@ -115,17 +108,16 @@ pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&api));
-    let routes = routes
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_SIZE_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout));
-    let routes = match settings.per_ip {
-        Some((per_second, burst)) => layers::per_ip(routes, per_second, burst),
-        None => routes,
-    };
-    let routes = if settings.cors_origins.is_empty() { routes } else { routes.layer(cors(&settings.cors_origins)) };
-    routes
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::panicked))
+    // One layer of many, since axum makes a box of each layer for each request. The first is the
+    // outermost.
+    let layers = ServiceBuilder::new()
         .layer(axum::middleware::from_fn_with_state(api, layers::around))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(layers::panicked))
+        .option_layer((!settings.cors_origins.is_empty()).then(|| cors(&settings.cors_origins)))
+        .option_layer(settings.per_ip.map(|(per_second, burst)| layers::per_ip(per_second, burst)))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_SIZE_MAX));
+    routes.layer(layers)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

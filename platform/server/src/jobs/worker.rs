@@ -1,5 +1,6 @@
 //! The workers, under apalis: they answer the doorbell and deliver.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use apalis_core::error::{BoxDynError, WorkerError};
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
+use jiff::SignedDuration;
+use metrics::{Counter, Histogram};
 use tokio::sync::watch;
 use wotp_core::app::{App, Delivered};
 use wotp_core::ports::Job;
@@ -16,14 +19,44 @@ use wotp_store::queue::MemoryBackend;
 /// Workers that run.
 type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
 
-/// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
-async fn deliver(job: Job, app: Data<Arc<App>>) -> Result<(), BoxDynError> {
-    match app.deliver(job).await {
-        Ok(Delivered::Called { channel, acknowledged, waited }) => {
-            let outcome = if acknowledged { "acknowledged" } else { "failed" };
-            metrics::counter!("wotp_deliveries_total", "channel" => channel.clone(), "outcome" => outcome).increment(1);
-            metrics::histogram!("wotp_handover_seconds", "channel" => channel).record(waited.as_secs_f64());
+/// What a worker works with.
+struct Bench {
+    app: Arc<App>,
+    /// By the name of the channel; found once, since finding metrics by their labels takes longer
+    /// than counting.
+    channels: HashMap<String, ChannelMetrics>,
+}
+
+struct ChannelMetrics {
+    acknowledged: Counter,
+    failed: Counter,
+    handover_seconds: Histogram,
+}
+
+impl ChannelMetrics {
+    fn of(channel: &str) -> Self {
+        let deliveries = |outcome: &'static str| metrics::counter!("wotp_deliveries_total", "channel" => channel.to_owned(), "outcome" => outcome);
+        Self {
+            acknowledged: deliveries("acknowledged"),
+            failed: deliveries("failed"),
+            handover_seconds: metrics::histogram!("wotp_handover_seconds", "channel" => channel.to_owned()),
         }
+    }
+
+    fn record(&self, acknowledged: bool, waited: SignedDuration) {
+        if acknowledged { &self.acknowledged } else { &self.failed }.increment(1);
+        self.handover_seconds.record(waited.as_secs_f64());
+    }
+}
+
+/// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
+async fn deliver(job: Job, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
+    match bench.app.deliver(job).await {
+        Ok(Delivered::Called { channel, acknowledged, waited }) => match bench.channels.get(&channel) {
+            Some(metrics) => metrics.record(acknowledged, waited),
+            // Not one of ours: what stands in for a channel with a sandbox number.
+            None => ChannelMetrics::of(&channel).record(acknowledged, waited),
+        },
         Ok(Delivered::Nothing) => {}
         Err(error) => {
             metrics::counter!("wotp_jobs_failed_total").increment(1);
@@ -38,9 +71,11 @@ async fn deliver(job: Job, app: Data<Arc<App>>) -> Result<(), BoxDynError> {
 /// A boxed future built outside of any `async` block: inside one, rustc forgets that apalis' error
 /// type is `'static` and finds the future not to be `Send`.
 pub(super) fn run(app: Arc<App>, backend: MemoryBackend, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
+    let names = app.channels().iter().map(|channel| channel.name.clone());
+    let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
     let worker = WorkerBuilder::new("deliver")
         .backend(backend)
-        .data(app)
+        .data(Arc::new(Bench { app, channels }))
         .catch_panic()
         .concurrency(concurrency)
         .parallelize(tokio::spawn)

@@ -216,7 +216,7 @@ pub(super) async fn replace_for_resend(
             move |work| {
                 let connection = work.connection;
                 let stored: Option<u64> = connection
-                    .prepare_cached("SELECT version FROM verification WHERE tenant = ? AND id = ?")?
+                    .prepare_cached(Verification::SQL.version)?
                     .query_row(params![tenant.to_bytes(), id.to_bytes()], |row| row.get(0))
                     .optional()?;
                 if stored != Some(expected) {
@@ -260,9 +260,10 @@ fn address_history(
 ) -> Result<AddressHistory, Fault> {
     let reach = LONG_WINDOW.saturating_add(jiff::SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into()));
     let horizon = now.saturating_sub(reach).unwrap_or(Timestamp::MIN);
-    let mut find = work
-        .connection
-        .prepare_cached("SELECT state FROM verification WHERE tenant = ? AND id = ? AND mode = ? AND address_index = ?")?;
+    let mut find = work.connection.prepare_cached(
+        "SELECT verification_state.doc FROM verification JOIN verification_state USING (number)
+         WHERE tenant = ? AND id = ? AND mode = ? AND address_index = ?",
+    )?;
     let mut traces: Vec<AddressTrace> = Vec::new();
     let (mut failures, mut failures_count) = (0u32, true);
     let recent = work.verification_addresses.recent();

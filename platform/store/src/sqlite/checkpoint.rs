@@ -16,15 +16,19 @@ use rusqlite::wal::CheckpointMode;
 
 use super::schema::{self, OpenOptions};
 
-/// Length of the log, in pages of 8 KB, from which it is moved into the file: 32 MB.
+/// Length of the log, in pages of 4 KB, from which it is moved into the file: 32 MB.
 ///
 /// A page that changes often is copied once per round, so longer is cheaper, until the log does not
 /// fit the disk's and the processor's caches any more.
-const LOG_PAGES: i32 = 4_000;
-/// What the writer does itself at most, in pages: a few milliseconds.
-const REST_PAGES: i32 = 400;
+const LOG_PAGES: i32 = 8_000;
+/// What the writer does itself, in pages: about a millisecond, since nothing is answered meanwhile.
+/// The copier goes on with what came while it copied until no more than this is left.
+const REST_PAGES: i32 = 64;
+/// Rounds of the copier after which the writer does the rest, however much it is: under a load that
+/// writes faster than the copier copies, what is left would not get less.
+const ROUNDS_MAX: u32 = 8;
 /// Length from which the writer waits for readers rather than let the log grow on: 256 MB.
-const LOG_PAGES_MAX: i32 = 32_000;
+const LOG_PAGES_MAX: i32 = 64_000;
 
 /// Nothing copied yet, or a round is under way.
 const NONE: i32 = -1;
@@ -37,6 +41,8 @@ pub(super) struct LogKeeper {
     copied: Arc<AtomicI32>,
     copier: Option<(mpsc::SyncSender<()>, JoinHandle<()>)>,
     copying: bool,
+    /// Rounds since the log was last started over.
+    rounds: u32,
 }
 
 impl LogKeeper {
@@ -72,7 +78,7 @@ impl LogKeeper {
                 }
             })
             .map_err(|error| schema::OpenError::Thread { source: error })?;
-        Ok(Self { length, copied, copier: Some((start, thread)), copying: false })
+        Ok(Self { length, copied, copier: Some((start, thread)), copying: false, rounds: 0 })
     }
 
     /// After each commit: starts a round of copying, or ends one.
@@ -87,7 +93,7 @@ impl LogKeeper {
                 return;
             }
             self.copying = false;
-            if length - copied <= REST_PAGES {
+            if length - copied <= REST_PAGES || self.rounds >= ROUNDS_MAX {
                 self.finish(writer, CheckpointMode::PASSIVE);
                 return;
             }
@@ -97,9 +103,11 @@ impl LogKeeper {
             return;
         }
         self.copying = self.copier.as_ref().is_some_and(|(start, _)| start.try_send(()).is_ok());
+        self.rounds += 1;
     }
 
-    fn finish(&self, writer: &Connection, mode: CheckpointMode) {
+    fn finish(&mut self, writer: &Connection, mode: CheckpointMode) {
+        self.rounds = 0;
         match writer.wal_checkpoint_v2(None::<&str>, mode) {
             // The next write starts the log over, unless a reader still needs it.
             Ok(_) => self.length.store(0, Ordering::Relaxed),

@@ -22,8 +22,8 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use backup::{BackupError, Progress, Stats, backup, verify};
 use addresses::{Addresses, Recent};
+pub use backup::{BackupError, Progress, Stats, backup, verify};
 use checkpoint::LogKeeper;
 use hot::Hot;
 use read::Readers;

@@ -194,10 +194,10 @@ pub(super) fn page<R: Record>(
         also(" AND status = :status", ":status", Value::Integer(status_number(Some(status))));
     }
     if let Some(channel) = &filter.channel {
-        also(" AND instr(state, :channel) > 0", ":channel", Value::Text(json_field("channel", channel)?));
+        also(R::SQL.state_holds, ":channel", Value::Text(json_field("channel", channel)?));
     }
     if let Some((key, value)) = filter.metadata.first_key_value() {
-        also(" AND instr(doc, :metadata) > 0", ":metadata", Value::Text(json_field(key, value)?));
+        also(R::SQL.doc_holds, ":metadata", Value::Text(json_field(key, value)?));
     }
     let mut page = Page { items: Vec::new(), more: false };
     let mut show = |record: R| {

@@ -23,8 +23,9 @@ use super::usage::UsageCounts;
 /// Commands in one commit, at most: what comes later would wait too long for its answer.
 const GROUP_MAX: usize = 512;
 
-/// How long the writer lets commands gather before it commits, while there are many: a commit costs
-/// some hundred microseconds of processor whatever is in it, and waiting for more costs none.
+/// How long the writer lets commands gather before it commits, when fewer than half as many wait as
+/// went into the last one: a commit costs some hundred microseconds of processor whatever is in it,
+/// and waiting for more costs none.
 const GATHER: Duration = Duration::from_millis(1);
 /// Commands in the last commit from which there are many. A lone caller never waits.
 const MANY: usize = 4;
@@ -143,11 +144,13 @@ impl Ledger {
         let mut last = 1;
         while let Ok(first) = waiting.recv() {
             group.push(first);
-            if last >= MANY {
+            group.extend(waiting.try_iter().take(GROUP_MAX - 1));
+            if last >= MANY && 2 * group.len() < last {
                 // Nobody unparks this thread: it sleeps, and senders need not wake it either.
                 std::thread::park_timeout(GATHER);
+                let room = GROUP_MAX - group.len();
+                group.extend(waiting.try_iter().take(room));
             }
-            group.extend(waiting.try_iter().take(GROUP_MAX - 1));
             last = group.len();
             self.commit_for_all(&mut group);
             self.log.tend(&self.connection);

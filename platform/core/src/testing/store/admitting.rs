@@ -245,6 +245,25 @@ pub async fn an_expired_key_is_free_again(store: Subject) {
     assert_eq!(again.expect("it is a repeat"), Admission::Repeated(free));
 }
 
+/// Redacted or deleted: the key's newer record is repeated as before.
+pub async fn erasing_an_old_record_forgets_no_newer_use_of_its_key(store: Subject) {
+    let tenant = new_tenant();
+    let day = 86_400;
+    let mut old = admitted(&store, keyed(a_verification(tenant, TO, noon()), 1, 1)).await;
+    let newer = admitted(&store, keyed(a_verification(tenant, TO, seconds(day)), 1, 2)).await;
+    let door = store.tenant(tenant);
+    old.cancel(seconds(day));
+    old.redact();
+    door.replace(&mut old, false).await.expect(ANSWERS);
+    let again = || keyed(a_verification(tenant, TO, seconds(day + 1)), 1, 2);
+    assert_eq!(try_admit(&store, again()).await.expect("it is a repeat"), Admission::Repeated(newer.clone()));
+    door.delete_verification(old.id).await.expect(ANSWERS);
+    assert_eq!(try_admit(&store, again()).await.expect("it is a repeat"), Admission::Repeated(newer.clone()));
+    door.delete_verification(newer.id).await.expect(ANSWERS);
+    let free = try_admit(&store, again()).await;
+    assert!(matches!(free, Ok(Admission::Admitted(_))), "{free:?}");
+}
+
 /// One is admitted, and all the others get that one.
 pub async fn one_key_raced_64_times_admits_once(store: Subject) {
     let tenant = new_tenant();

@@ -41,7 +41,7 @@ pub async fn a_message_is_replaced_only_as_it_was_read(store: Subject) {
     let mut message = accepted(&store, tenant, 0).await;
     let mut stale = message.clone();
     let refused = Verdict::Refused(DeliveryFailure::Rejected);
-    message.settle(refused, seconds(1), DeliveryId::new(noon(), entropy()));
+    message.settle(refused, seconds(1), || DeliveryId::new(noon(), entropy()));
     assert!(message.counted.refunded);
     let version = message.version;
     door.replace_message(&mut message, true).await.expect(ANSWERS);

@@ -56,6 +56,7 @@ macro_rules! store_contract {
             a_repeated_key_comes_before_limits_and_quota
             a_key_used_for_another_request_is_refused
             an_expired_key_is_free_again
+            erasing_an_old_record_forgets_no_newer_use_of_its_key
             one_key_raced_64_times_admits_once
             a_refused_call_does_not_spend_its_key
             // Replacing.

@@ -23,7 +23,7 @@ fn resend(verification: &mut Verification, now: Timestamp) {
 fn give_up(verification: &mut Verification) {
     for second in [1, 2] {
         let refused = Verdict::Refused(DeliveryFailure::Rejected);
-        verification.settle(refused, seconds(second), DeliveryId::new(noon(), entropy()));
+        verification.settle(refused, seconds(second), || DeliveryId::new(noon(), entropy()));
     }
     assert!(verification.counted.refunded, "both channels refused");
 }
