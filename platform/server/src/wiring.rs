@@ -1,7 +1,6 @@
 //! Which adapter stands behind which port. The only file that names concrete ones.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wotp_channel_console::{Console, Output};
@@ -19,6 +18,7 @@ pub use wotp_store::sqlite as embedded;
 
 use crate::config::{self, Config, ConsoleOutput};
 use crate::data_folder::{DataFolder, FolderError, restoring_file};
+use crate::database_lock::{self, Held, LockError};
 use crate::system::{OsEntropy, SystemClock, TokioTimer};
 
 /// Rings that may wait for a worker. Beyond that requests are as fast as ever, and the sweep rings
@@ -36,8 +36,9 @@ pub struct Wired {
     pub store: Arc<SqliteStore>,
     /// Where the workers hear the rings.
     pub backend: MemoryBackend,
-    /// The right to serve this database, until it is dropped.
-    pub alone: Option<File>,
+    /// The right to what the installation was opened for, until it is dropped. The last to go: until
+    /// the store is closed, nobody may put another in its place.
+    pub alone: Held,
 }
 
 /// What the installation is opened for.
@@ -61,18 +62,9 @@ pub enum WiringError {
     /// A restore was cut off.
     #[error("a restore of the database was cut off: {0} is still there")]
     RestoreUnfinished(PathBuf),
-    /// Another process serves its database, from another data folder.
-    #[error("the database {0} is served by another process, from another data folder")]
-    Served(PathBuf),
-    /// The lock of its database.
-    #[error("the lock {file} cannot be taken")]
-    Lock {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
+    /// Another process has its database.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Its plans.
     #[error("the plans cannot be read")]
     Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -99,10 +91,7 @@ impl WiringError {
             Self::Folder(error) => Some(error.help()),
             Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
-            Self::Served(_) => {
-                Some("stop that one, or give this folder a database of its own with store.url".to_owned())
-            }
-            Self::Lock { .. } => Some("check that the folder of the database may be written to".to_owned()),
+            Self::Lock(error) => Some(error.help().to_owned()),
             Self::Store(_) | Self::Plans(_) | Self::Email(_) => None,
         }
     }
@@ -161,21 +150,6 @@ fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_e
     })
 }
 
-/// The right to serve a database. The folder has a lock of its own, which says who serves it; two
-/// folders may name the same database, whose counts and holds are one process's.
-fn lock(database: &Path) -> Result<File, WiringError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|source| WiringError::Lock { file: path.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(WiringError::Served(database.to_owned())),
-        Err(TryLockError::Error(source)) => Err(WiringError::Lock { file: path, source }),
-    }
-}
-
 /// Puts an installation together. Makes the master key and the database when both are missing.
 ///
 /// # Errors
@@ -187,14 +161,15 @@ pub fn wire(
     channels: Vec<Arc<dyn Channel>>,
 ) -> Result<Wired, WiringError> {
     let database = config.database(folder.path());
+    let alone = match purpose {
+        Purpose::Serve => database_lock::to_serve(&database)?,
+        Purpose::Command => database_lock::to_use(&database)?,
+    };
+    // Of a restore that is gone: one that is under way has the locks.
     let restoring = restoring_file(&database);
     if restoring.exists() {
         return Err(WiringError::RestoreUnfinished(restoring));
     }
-    let alone = match purpose {
-        Purpose::Serve => Some(lock(&database)?),
-        Purpose::Command => None,
-    };
     let keys = folder.master_keys(&database, &OsEntropy)?;
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");
     let options = match purpose {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Global;
 use super::failure::Failure;
 use crate::data_folder::{DataFolder, beside};
+use crate::database_lock;
 use crate::wiring::embedded::{self, Progress};
 
 /// What the copy of the master key beside a backup is called: the backup's name and this.
@@ -37,6 +38,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Result<ExitCode, Fai
     if with_master_key && key.exists() {
         return Err(Failure::new(format!("{} exists already", key.display())).help("name another file"));
     }
+    let _held = database_lock::to_use(&database)?;
     copy(&database, &file)?;
     if with_master_key {
         folder.copy_master_key(&key).map_err(|error| {

@@ -35,7 +35,7 @@ const DATA: &str = "./data";
     name = "wotp",
     version,
     about = "Verifies that people hold the phone numbers and addresses they say they do",
-    after_help = "Start with `wotp demo`. Every command but `serve` also works while a server runs."
+    after_help = "Start with `wotp demo`. Every command but `serve` and `restore` also works while a server runs."
 )]
 struct Cli {
     #[command(flatten)]

@@ -14,6 +14,7 @@ use super::backup::{self, KEY_SUFFIX};
 use super::failure::Failure;
 use super::sealed::{Seal, try_keys};
 use crate::data_folder::{self, DataFolder, beside, restoring_file, sync_folder};
+use crate::database_lock;
 use crate::system::SystemClock;
 use crate::wiring::embedded::{self, OpenOptions, SqliteStore};
 
@@ -22,7 +23,7 @@ const LOG: &str = "-wal";
 const LOG_INDEX: &str = "-shm";
 
 /// The backup is checked first, and the master key with it. A database that is there already is
-/// kept beside the new one. No server may be running.
+/// kept beside the new one. No server may be running, and commands are refused meanwhile.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The backup
@@ -39,6 +40,8 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     let folder = DataFolder::create(global.data())?;
     let _alone = folder.lock().await?;
     let database = loaded.config.database(folder.path());
+    // Until it is done: what a command wrote meanwhile would be gone with the old database.
+    let _replacing = database_lock::to_replace(&database).await?;
     if database.exists() && !force {
         return Err(Failure::new(format!("there is a database at {} already", database.display()))
             .help("--force puts the backup in its place and keeps the old one beside it"));

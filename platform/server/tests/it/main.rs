@@ -28,6 +28,7 @@ mod problems;
 mod quota;
 mod races;
 mod resends;
+mod restore;
 mod retention;
 mod secrets;
 mod services;

@@ -15,6 +15,7 @@ use super::Global;
 use super::failure::Failure;
 use crate::config::Loaded;
 use crate::data_folder::DataFolder;
+use crate::database_lock::{self, LockError};
 use crate::system::SystemClock;
 use crate::wiring::embedded::{OpenOptions, SqliteStore};
 
@@ -105,6 +106,15 @@ async fn examine(global: &Global) -> Vec<Finding> {
     let database = loaded.config.database(folder.path());
     let (finding, vault) = checks::master_key(&folder, &database);
     findings.push(finding);
+    let _held = match database_lock::to_use(&database) {
+        Ok(held) => Some(held),
+        // There is no database either, and that is said below.
+        Err(LockError::FolderMissing(_)) => None,
+        Err(error) => {
+            findings.push(Finding::failed("database", &error, error.help()));
+            return findings;
+        }
+    };
     let (finding, sound) = checks::database(&database);
     findings.push(finding);
     if sound {
