@@ -1,6 +1,6 @@
 //! Which adapter stands behind which port. The only file that names concrete ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wotp_channel_console::{Console, Output};
@@ -10,7 +10,7 @@ use wotp_core::domain::vault::Vault;
 use wotp_core::ports::Channel;
 use wotp_store::limiter::MemoryLimiter;
 use wotp_store::queue::{MemoryBackend, MemoryQueue};
-use wotp_store::sqlite::{OpenError, OpenOptions, SqliteStore};
+use wotp_store::sqlite::{OlderSchema, OpenError, OpenOptions, SqliteStore};
 use zeroize::Zeroizing;
 
 /// What only the embedded store can do: copies and checks of its file.
@@ -59,6 +59,14 @@ pub enum WiringError {
     /// Its database.
     #[error("the database does not open")]
     Store(#[from] OpenError),
+    /// Its database is served by an older program, under which it must not change.
+    #[error("the server that runs is of an older version (its database has schema {found}, this program's is {known})")]
+    OlderServer {
+        /// Version of the database.
+        found: usize,
+        /// Version that this program works with.
+        known: usize,
+    },
     /// A restore was cut off.
     #[error("a restore of the database was cut off: {0} is still there")]
     RestoreUnfinished(PathBuf),
@@ -92,6 +100,11 @@ impl WiringError {
             Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
             Self::Lock(error) => Some(error.help().to_owned()),
+            Self::OlderServer { .. } => Some(
+                "restart the server with this version first, which brings the database up to date; or use the command \
+                 of the server's version"
+                    .to_owned(),
+            ),
             Self::Store(_) | Self::Plans(_) | Self::Email(_) => None,
         }
     }
@@ -150,6 +163,29 @@ fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_e
     })
 }
 
+/// Opens a database beside the server that may be running.
+fn open_for_command(database: &Path) -> Result<SqliteStore, WiringError> {
+    let options = OpenOptions {
+        // A running server has checked it; and a command reads little.
+        check_small_file: false,
+        cache_size_bytes: 2 << 20,
+        older: OlderSchema::Refuse,
+        ..OpenOptions::default()
+    };
+    match SqliteStore::open(database, options.clone()) {
+        Err(OpenError::Older { found, known, .. }) => {
+            // Until it is open: an older server that starts meanwhile is kept away, and then finds
+            // it newer than itself.
+            let _alone = database_lock::to_serve(database).map_err(|error| match error {
+                LockError::Served(_) => WiringError::OlderServer { found, known },
+                other => other.into(),
+            })?;
+            Ok(SqliteStore::open(database, OpenOptions { older: OlderSchema::BringUpToDate, ..options })?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
 /// Puts an installation together. Makes the master key and the database when both are missing.
 ///
 /// # Errors
@@ -172,14 +208,10 @@ pub fn wire(
     }
     let keys = folder.master_keys(&database, &OsEntropy)?;
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");
-    let options = match purpose {
-        Purpose::Serve => OpenOptions::default(),
-        // A running server has checked it; and a command reads little.
-        Purpose::Command => {
-            OpenOptions { check_small_file: false, cache_size_bytes: 2 << 20, ..OpenOptions::default() }
-        }
-    };
-    let store = Arc::new(SqliteStore::open(&database, options)?);
+    let store = Arc::new(match purpose {
+        Purpose::Serve => SqliteStore::open(&database, OpenOptions::default())?,
+        Purpose::Command => open_for_command(&database)?,
+    });
     let (queue, backend) = MemoryQueue::new(match purpose {
         Purpose::Serve => QUEUE_CAPACITY,
         Purpose::Command => 1,

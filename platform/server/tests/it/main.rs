@@ -33,4 +33,5 @@ mod retention;
 mod secrets;
 mod services;
 mod texts;
+mod upgrade;
 mod verifications;

@@ -24,7 +24,7 @@ pub use backup::{BackupError, Progress, Stats, backup, verify};
 use checkpoint::LogKeeper;
 use hot::Hot;
 use read::Readers;
-pub use schema::{OpenError, OpenOptions};
+pub use schema::{OlderSchema, OpenError, OpenOptions, VERSION as SCHEMA_VERSION};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 use writer::Writer;
@@ -43,7 +43,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it when there is none, and brings its schema up to date.
+    /// Opens the file, creates it when there is none, and brings its schema up to date, as far as
+    /// `options` allow.
     ///
     /// # Errors
     /// [`OpenError`], in words that say what to do.

@@ -15,7 +15,7 @@ pub(super) const APPLICATION_ID: i32 = 0x574F_5450;
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 
 /// The version of the files that this program writes.
-pub(super) const VERSION: usize = MIGRATIONS.len();
+pub const VERSION: usize = MIGRATIONS.len();
 
 /// A document takes 1.3 to 1.8 kB, of which only two fit 4 KB. Measured: 8 KB costs a tenth less per
 /// admission than 4 KB, and 16 KB more again, since each changed page is written whole.
@@ -31,6 +31,16 @@ const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
 /// delay it, and the log protects them from crashes as well; `wotp doctor` checks any size.
 const CHECKED_SIZE_BYTES: u64 = 64 << 20;
 
+/// What is to become of a file whose schema is older than this program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OlderSchema {
+    /// It is brought up to date. A program of the older version could not go on with it, so nobody
+    /// else may have it open.
+    BringUpToDate,
+    /// It is left as it is and does not open.
+    Refuse,
+}
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -43,11 +53,19 @@ pub struct OpenOptions {
     /// Whether to check a small file whole: about a millisecond a megabyte. Off for a command beside
     /// a running server, which has done so.
     pub check_small_file: bool,
+    /// What is to become of an older file. A new one is made up to date in any case.
+    pub older: OlderSchema,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: true, cache_size_bytes: 16 << 20, max_size_bytes: None, check_small_file: true }
+        Self {
+            create: true,
+            cache_size_bytes: 16 << 20,
+            max_size_bytes: None,
+            check_small_file: true,
+            older: OlderSchema::BringUpToDate,
+        }
     }
 }
 
@@ -73,6 +91,19 @@ pub enum OpenError {
         /// Its version.
         found: usize,
         /// The newest version that this program knows.
+        known: usize,
+    },
+    /// A file of an older WOTP, which was not to be changed.
+    #[error(
+        "{path} was written by an older WOTP (its schema is {found}, this program's is {known}): start the server of \
+         this version once, which brings it up to date"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The version that this program works with.
         known: usize,
     },
     /// It is no database, or it is broken.
@@ -170,15 +201,15 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Whether the file holds something, and if so that it is ours and not newer than we are.
-fn belongs(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+/// The version of the file, which is ours and not newer than we are; none when it is empty.
+pub(super) fn belongs(path: &Path, connection: &Connection) -> Result<Option<usize>, OpenError> {
     let read = || {
         let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok((objects, pragma(connection, "application_id")?, pragma(connection, "user_version")?))
     };
     let (objects, application, version) = read().map_err(|error| OpenError::of(path, error))?;
     if objects == 0 && application == 0 {
-        return Ok(0);
+        return Ok(None);
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -187,23 +218,23 @@ fn belongs(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
     if found > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-/// The version of the file, whatever wrote it.
-pub(super) fn version(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
-    belongs(path, connection)
+/// The version of the file; 0 when it is empty.
+fn version(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    Ok(belongs(path, connection)?.unwrap_or(0))
 }
 
 /// Brings a file to `target`; one that is there already stays as it is.
 pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -> Result<(), OpenError> {
-    if belongs(path, connection)? >= target {
+    if version(path, connection)? >= target {
         return Ok(());
     }
     let sql = |error| OpenError::of(path, error);
     // Another process may be doing the same: whoever gets the lock second finds it done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-    let from = belongs(path, &transaction)?;
+    let from = version(path, &transaction)?;
     for (number, step) in MIGRATIONS.iter().enumerate().take(target).skip(from) {
         tracing::info!(from = number, to = number + 1, "the store's schema is brought up to date");
         transaction.execute_batch(step).map_err(sql)?;
@@ -214,7 +245,7 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -
     transaction.commit().map_err(sql)
 }
 
-/// Opens a file for writing and brings it up to date.
+/// Opens a file for writing, at this program's version.
 pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
     if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
         return Err(OpenError::FolderMissing(path.to_owned()));
@@ -226,8 +257,12 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, Ope
     let mut connection = connect(path, options)?;
     let sql = |error| OpenError::of(path, error);
     // Before anything is written: it might be somebody else's.
-    if belongs(path, &connection)? == 0 {
-        connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sql)?;
+    match belongs(path, &connection)? {
+        None => connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sql)?,
+        Some(found) if found < VERSION && options.older == OlderSchema::Refuse => {
+            return Err(OpenError::Older { path: path.to_owned(), found, known: VERSION });
+        }
+        Some(_) => {}
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
     if options.check_small_file && path.metadata().is_ok_and(|file| file.len() <= CHECKED_SIZE_BYTES) {
@@ -301,6 +336,40 @@ mod tests {
             assert_eq!(same.items, [verification]);
             assert_eq!(door.messages(&Filter::default(), None, 9).await.unwrap().items.len(), 1);
             assert_eq!(store.due(Timestamp::MAX, 9).await.unwrap().len(), 2);
+        }
+    }
+
+    /// A file of ours from before the first version: older than any, as long as there is only one.
+    fn of_version_0(folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("version-0.db");
+        let connection = connect(&path, &OpenOptions::default()).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_older_file_is_left_as_it_is_when_it_is_not_to_be_changed() {
+        let folder = TempDir::new().unwrap();
+        let options = OpenOptions { older: OlderSchema::Refuse, ..OpenOptions::default() };
+        let files = (1..VERSION).map(|version| (version, written_by(version, &folder)));
+        for (version, path) in [(0, of_version_0(&folder))].into_iter().chain(files) {
+            let before = std::fs::read(&path).unwrap();
+            let error = open(&path, &options).unwrap_err();
+            assert!(matches!(error, OpenError::Older { found, known: VERSION, .. } if found == version), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+            // Whoever may change it brings it up to date, and from then on it opens for all.
+            open(&path, &OpenOptions::default()).unwrap();
+            open(&path, &options).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_made_and_one_of_this_version_opens_without_changing_older_ones() {
+        let folder = TempDir::new().unwrap();
+        let options = OpenOptions { older: OlderSchema::Refuse, ..OpenOptions::default() };
+        for path in [folder.path().join("new.db"), written_by(VERSION, &folder)] {
+            let connection = open(&path, &options).unwrap();
+            assert_eq!(version(&path, &connection).unwrap(), VERSION);
         }
     }
 

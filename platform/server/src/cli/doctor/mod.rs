@@ -17,7 +17,7 @@ use crate::config::Loaded;
 use crate::data_folder::DataFolder;
 use crate::database_lock::{self, LockError};
 use crate::system::SystemClock;
-use crate::wiring::embedded::{OpenOptions, SqliteStore};
+use crate::wiring::embedded::{OlderSchema, OpenOptions, SqliteStore};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -115,9 +115,9 @@ async fn examine(global: &Global) -> Vec<Finding> {
             return findings;
         }
     };
-    let (finding, sound) = checks::database(&database);
+    let (finding, opens) = checks::database(&database);
     findings.push(finding);
-    if sound {
+    if opens {
         findings.extend(stored(&loaded, &folder, vault.as_ref()).await);
     }
     findings
@@ -145,7 +145,8 @@ async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
 /// What only the open store can tell.
 async fn stored(loaded: &Loaded, folder: &DataFolder, vault: Option<&Vault>) -> Vec<Finding> {
     let database = loaded.config.database(folder.path());
-    let options = OpenOptions { create: false, check_small_file: false, ..OpenOptions::default() };
+    let options =
+        OpenOptions { create: false, check_small_file: false, older: OlderSchema::Refuse, ..OpenOptions::default() };
     let store = match SqliteStore::open(&database, options) {
         Ok(store) => Arc::new(store),
         Err(error) => return vec![Finding::failed("store", &error, "mend that, and run this again")],
