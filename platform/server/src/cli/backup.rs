@@ -14,6 +14,8 @@ use crate::wiring::embedded::{self, Progress};
 /// What the copy of the master key beside a backup is called: the backup's name and this.
 pub(super) const KEY_SUFFIX: &str = ".master.key";
 
+/// Copy the database to a file, while the server runs too
+///
 /// The backup is one SQLite file, whole and checked, as the database was at one moment.
 ///
 /// The master key is not in it: without the key, codes and addresses in a backup are closed to

@@ -305,7 +305,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::sqlite::SqliteStore;
+    use crate::sqlite::{SqliteStore, salvage_keys};
 
     /// What a store of each version held, written by the program of that time: `FIXTURES[n]` goes into
     /// a file of version `n + 1`. A migration that comes without one does not compile.
@@ -360,6 +360,18 @@ mod tests {
             // Whoever may change it brings it up to date, and from then on it opens for all.
             open(&path, &OpenOptions::default()).unwrap();
             open(&path, &options).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_keys_of_every_version_can_be_read_without_changing_the_file() {
+        let folder = TempDir::new().unwrap();
+        for version in 1..=VERSION {
+            let path = written_by(version, &folder);
+            let before = std::fs::read(&path).unwrap();
+            let keys = salvage_keys(&path).unwrap();
+            assert_eq!(keys.iter().map(|key| key.shown.as_str()).collect::<Vec<_>>(), ["wk_live_GuMo"]);
+            assert_eq!(std::fs::read(&path).unwrap(), before);
         }
     }
 
