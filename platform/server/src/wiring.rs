@@ -167,7 +167,7 @@ fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_e
 fn open_for_command(database: &Path) -> Result<SqliteStore, WiringError> {
     let options = OpenOptions {
         // A running server has checked it; and a command reads little.
-        check_small_file: false,
+        check: false,
         cache_size_bytes: 2 << 20,
         older: OlderSchema::Refuse,
         ..OpenOptions::default()

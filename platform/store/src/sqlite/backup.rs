@@ -163,7 +163,7 @@ pub fn verify(path: &Path) -> Result<usize, OpenError> {
     let Some(version) = schema::belongs(path, &connection)? else {
         return Err(OpenError::Damaged { path: path.to_owned(), detail: "it is empty".to_owned() });
     };
-    schema::check(path, &connection, "integrity_check")?;
+    schema::check(path, &connection, "integrity_check(1)")?;
     Ok(version)
 }
 

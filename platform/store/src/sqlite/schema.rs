@@ -30,6 +30,12 @@ const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
 /// Files up to this size are checked whole at each start: 64 MB take about 100 ms. Larger ones would
 /// delay it, and the log protects them from crashes as well; `wotp doctor` checks any size.
 const CHECKED_SIZE_BYTES: u64 = 64 << 20;
+/// What is checked of larger files: tables that every request needs, and that are small. One that was
+/// cut off does not get that far: SQLite compares its length with its head when it opens it.
+///
+/// The rest is not checked later either, beside the requests: a check reads from one moment of the
+/// store, and until it is done the log of what is written meanwhile cannot be used again.
+const CHECKED_TABLES: [&str; 3] = ["tenant", "service", "api_key"];
 
 /// What is to become of a file whose schema is older than this program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +56,9 @@ pub struct OpenOptions {
     pub cache_size_bytes: u32,
     /// Most that the file may grow to, in bytes; the store answers that it is full before that.
     pub max_size_bytes: Option<u64>,
-    /// Whether to check a small file whole: about a millisecond a megabyte. Off for a command beside
-    /// a running server, which has done so.
-    pub check_small_file: bool,
+    /// Whether to check a small file whole, about a millisecond a megabyte, and of a large one what
+    /// every request needs. Off for a command beside a running server, which has done so.
+    pub check: bool,
     /// What is to become of an older file. A new one is made up to date in any case.
     pub older: OlderSchema,
 }
@@ -63,7 +69,7 @@ impl Default for OpenOptions {
             create: true,
             cache_size_bytes: 16 << 20,
             max_size_bytes: None,
-            check_small_file: true,
+            check: true,
             older: OlderSchema::BringUpToDate,
         }
     }
@@ -265,8 +271,8 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, Ope
         Some(_) => {}
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
-    if options.check_small_file && path.metadata().is_ok_and(|file| file.len() <= CHECKED_SIZE_BYTES) {
-        check(path, &connection, "quick_check")?;
+    if options.check {
+        check_at_start(path, &connection, CHECKED_SIZE_BYTES)?;
     }
     migrate(path, &mut connection, VERSION)?;
     if let Some(size) = options.max_size_bytes {
@@ -277,10 +283,18 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, Ope
     Ok(connection)
 }
 
+/// Checks a file of up to `whole_size_bytes` whole, and the most important tables of a larger one.
+fn check_at_start(path: &Path, connection: &Connection, whole_size_bytes: u64) -> Result<(), OpenError> {
+    if path.metadata().is_ok_and(|file| file.len() <= whole_size_bytes) {
+        return check(path, connection, "quick_check(1)");
+    }
+    CHECKED_TABLES.iter().try_for_each(|table| check(path, connection, &format!("quick_check({table})")))
+}
+
 /// Runs one of SQLite's checks.
 pub(super) fn check(path: &Path, connection: &Connection, pragma: &str) -> Result<(), OpenError> {
     let found: String = connection
-        .query_row(&format!("PRAGMA {pragma}(1)"), [], |row| row.get(0))
+        .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
         .map_err(|error| OpenError::of(path, error))?;
     if found == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), detail: found }) }
 }
@@ -361,6 +375,41 @@ mod tests {
             open(&path, &OpenOptions::default()).unwrap();
             open(&path, &options).unwrap();
         }
+    }
+
+    #[test]
+    fn of_a_large_file_what_every_request_needs_is_checked_at_the_start() {
+        let folder = TempDir::new().unwrap();
+        let path = written_by(VERSION, &folder);
+        let sound = std::fs::read(&path).unwrap();
+        let (size, pages): (usize, Vec<(String, usize)>) = {
+            let connection = Connection::open(&path).unwrap();
+            let sql = "SELECT name, rootpage FROM sqlite_schema
+                       WHERE tbl_name IN ('tenant', 'service', 'api_key') OR name = 'verification'";
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let size = usize::try_from(pragma(&connection, "page_size").unwrap()).unwrap();
+            (size, rows.collect::<Result<_, _>>().unwrap())
+        };
+        for (name, page) in pages {
+            let mut damaged = sound.clone();
+            damaged[(page - 1) * size..][..8].fill(0xEE);
+            std::fs::write(&path, damaged).unwrap();
+            let connection = connect(&path, &OpenOptions::default()).unwrap();
+            let (large, small) = (check_at_start(&path, &connection, 0), check_at_start(&path, &connection, 1 << 20));
+            assert!(matches!(small, Err(OpenError::Damaged { .. })), "{name}");
+            assert_eq!(large.is_ok(), name == "verification", "{name}: {large:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_was_cut_off_does_not_open() {
+        let folder = TempDir::new().unwrap();
+        let path = written_by(VERSION, &folder);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - usize::try_from(PAGE_SIZE).unwrap()]).unwrap();
+        let options = OpenOptions { check: false, ..OpenOptions::default() };
+        assert!(matches!(open(&path, &options), Err(OpenError::Damaged { .. })));
     }
 
     #[test]

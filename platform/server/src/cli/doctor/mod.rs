@@ -145,8 +145,7 @@ async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
 /// What only the open store can tell.
 async fn stored(loaded: &Loaded, folder: &DataFolder, vault: Option<&Vault>) -> Vec<Finding> {
     let database = loaded.config.database(folder.path());
-    let options =
-        OpenOptions { create: false, check_small_file: false, older: OlderSchema::Refuse, ..OpenOptions::default() };
+    let options = OpenOptions { create: false, check: false, older: OlderSchema::Refuse, ..OpenOptions::default() };
     let store = match SqliteStore::open(&database, options) {
         Ok(store) => Arc::new(store),
         Err(error) => return vec![Finding::failed("store", &error, "mend that, and run this again")],
