@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod data_folder;
+pub mod database_lock;
 pub mod http;
 pub mod jobs;
 pub mod server;

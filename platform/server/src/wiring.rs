@@ -1,6 +1,5 @@
 //! Which adapter stands behind which port. The only file that names concrete ones.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use wotp_core::domain::vault::Vault;
 use wotp_core::ports::Channel;
 use wotp_store::limiter::MemoryLimiter;
 use wotp_store::queue::{MemoryBackend, MemoryQueue};
-use wotp_store::sqlite::{OpenError, OpenOptions, SqliteStore};
+use wotp_store::sqlite::{OlderSchema, OpenError, OpenOptions, SqliteStore};
 use zeroize::Zeroizing;
 
 /// What only the embedded store can do: copies and checks of its file.
@@ -19,6 +18,7 @@ pub use wotp_store::sqlite as embedded;
 
 use crate::config::{self, Config, ConsoleOutput};
 use crate::data_folder::{DataFolder, FolderError, restoring_file};
+use crate::database_lock::{self, Held, LockError};
 use crate::system::{OsEntropy, SystemClock, TokioTimer};
 
 /// Rings that may wait for a worker. Beyond that requests are as fast as ever, and the sweep rings
@@ -36,8 +36,9 @@ pub struct Wired {
     pub store: Arc<SqliteStore>,
     /// Where the workers hear the rings.
     pub backend: MemoryBackend,
-    /// The right to serve this database, until it is dropped.
-    pub alone: Option<File>,
+    /// The right to what the installation was opened for, until it is dropped. The last to go: until
+    /// the store is closed, nobody may put another in its place.
+    pub alone: Held,
 }
 
 /// What the installation is opened for.
@@ -58,21 +59,20 @@ pub enum WiringError {
     /// Its database.
     #[error("the database does not open")]
     Store(#[from] OpenError),
+    /// Its database is served by an older program, under which it must not change.
+    #[error("the server that runs is of an older version (its database has schema {found}, this program's is {known})")]
+    OlderServer {
+        /// Version of the database.
+        found: usize,
+        /// Version that this program works with.
+        known: usize,
+    },
     /// A restore was cut off.
     #[error("a restore of the database was cut off: {0} is still there")]
     RestoreUnfinished(PathBuf),
-    /// Another process serves its database, from another data folder.
-    #[error("the database {0} is served by another process, from another data folder")]
-    Served(PathBuf),
-    /// The lock of its database.
-    #[error("the lock {file} cannot be taken")]
-    Lock {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
+    /// Another process has its database.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Its plans.
     #[error("the plans cannot be read")]
     Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -102,10 +102,12 @@ impl WiringError {
             Self::Folder(error) => Some(error.help()),
             Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
-            Self::Served(_) => {
-                Some("stop that one, or give this folder a database of its own with store.url".to_owned())
-            }
-            Self::Lock { .. } => Some("check that the folder of the database may be written to".to_owned()),
+            Self::Lock(error) => Some(error.help().to_owned()),
+            Self::OlderServer { .. } => Some(
+                "restart the server with this version first, which brings the database up to date; or use the command \
+                 of the server's version"
+                    .to_owned(),
+            ),
             Self::Store(_) | Self::Plans(_) | Self::Console(_) | Self::Email(_) => None,
         }
     }
@@ -164,18 +166,26 @@ fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_e
     })
 }
 
-/// The right to serve a database. The folder has a lock of its own, which says who serves it; two
-/// folders may name the same database, whose counts and holds are one process's.
-fn lock(database: &Path) -> Result<File, WiringError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|source| WiringError::Lock { file: path.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(WiringError::Served(database.to_owned())),
-        Err(TryLockError::Error(source)) => Err(WiringError::Lock { file: path, source }),
+/// Opens a database beside the server that may be running.
+fn open_for_command(database: &Path) -> Result<SqliteStore, WiringError> {
+    let options = OpenOptions {
+        // A running server has checked it; and a command reads little.
+        check: false,
+        cache_size_bytes: 2 << 20,
+        older: OlderSchema::Refuse,
+        ..OpenOptions::default()
+    };
+    match SqliteStore::open(database, options.clone()) {
+        Err(OpenError::Older { found, known, .. }) => {
+            // Until it is open: an older server that starts meanwhile is kept away, and then finds
+            // it newer than itself.
+            let _alone = database_lock::to_serve(database).map_err(|error| match error {
+                LockError::Served(_) => WiringError::OlderServer { found, known },
+                other => other.into(),
+            })?;
+            Ok(SqliteStore::open(database, OpenOptions { older: OlderSchema::BringUpToDate, ..options })?)
+        }
+        opened => Ok(opened?),
     }
 }
 
@@ -190,24 +200,21 @@ pub fn wire(
     channels: Vec<Arc<dyn Channel>>,
 ) -> Result<Wired, WiringError> {
     let database = config.database(folder.path());
+    let alone = match purpose {
+        Purpose::Serve => database_lock::to_serve(&database)?,
+        Purpose::Command => database_lock::to_use(&database)?,
+    };
+    // Of a restore that is gone: one that is under way has the locks.
     let restoring = restoring_file(&database);
     if restoring.exists() {
         return Err(WiringError::RestoreUnfinished(restoring));
     }
-    let alone = match purpose {
-        Purpose::Serve => Some(lock(&database)?),
-        Purpose::Command => None,
-    };
     let keys = folder.master_keys(&database, &OsEntropy)?;
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");
-    let options = match purpose {
-        Purpose::Serve => OpenOptions::default(),
-        // A running server has checked it; and a command reads little.
-        Purpose::Command => {
-            OpenOptions { check_small_file: false, cache_size_bytes: 2 << 20, ..OpenOptions::default() }
-        }
-    };
-    let store = Arc::new(SqliteStore::open(&database, options)?);
+    let store = Arc::new(match purpose {
+        Purpose::Serve => SqliteStore::open(&database, OpenOptions::default())?,
+        Purpose::Command => open_for_command(&database)?,
+    });
     let (queue, backend) = MemoryQueue::new(match purpose {
         Purpose::Serve => QUEUE_CAPACITY,
         Purpose::Command => 1,

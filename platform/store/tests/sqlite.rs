@@ -317,7 +317,7 @@ async fn a_second_process_creates_tenants_and_keys_while_the_first_serves() {
             }
         });
     }
-    let beside = OpenOptions { check_small_file: false, ..OpenOptions::default() };
+    let beside = OpenOptions { check: false, ..OpenOptions::default() };
     for _ in 0..5 {
         let command = SqliteStore::open(home.file(), beside.clone()).unwrap();
         let new = a_tenant();

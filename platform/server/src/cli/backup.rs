@@ -8,11 +8,14 @@ use serde_json::json;
 use super::Global;
 use super::failure::Failure;
 use crate::data_folder::{DataFolder, beside};
+use crate::database_lock;
 use crate::wiring::embedded::{self, Progress};
 
 /// What the copy of the master key beside a backup is called: the backup's name and this.
 pub(super) const KEY_SUFFIX: &str = ".master.key";
 
+/// Copy the database to a file, while the server runs too
+///
 /// The backup is one SQLite file, whole and checked, as the database was at one moment.
 ///
 /// The master key is not in it: without the key, codes and addresses in a backup are closed to
@@ -37,6 +40,7 @@ pub(super) fn run(global: &Global, arguments: Arguments) -> Result<ExitCode, Fai
     if with_master_key && key.exists() {
         return Err(Failure::new(format!("{} exists already", key.display())).help("name another file"));
     }
+    let _held = database_lock::to_use(&database)?;
     copy(&database, &file)?;
     if with_master_key {
         folder.copy_master_key(&key).map_err(|error| {

@@ -7,6 +7,7 @@ use wotp_core::app::Refusal;
 
 use crate::config::ConfigError;
 use crate::data_folder::FolderError;
+use crate::database_lock::LockError;
 use crate::server::ServeError;
 use crate::wiring::WiringError;
 
@@ -75,6 +76,12 @@ impl From<ConfigError> for Failure {
 impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Self {
         Self::of(&error, Some(error.help()))
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::of(&error, Some(error.help().to_owned()))
     }
 }
 

@@ -35,7 +35,7 @@ const DATA: &str = "./data";
     name = "wotp",
     version,
     about = "Verifies that people hold the phone numbers and addresses they say they do",
-    after_help = "Start with `wotp demo`. Every command but `serve` also works while a server runs."
+    after_help = "Start with `wotp demo`. Every command but `serve` and `restore` also works while a server runs."
 )]
 struct Cli {
     #[command(flatten)]
@@ -75,9 +75,8 @@ enum Command {
     /// The configuration: check it, show what is in force, print the reference
     #[command(subcommand)]
     Config(config::Command),
-    /// Copy the database to a file, while the server runs too
+    // A line here would hide all that these two say of themselves.
     Backup(backup::Arguments),
-    /// Put a backup in place of the database
     Restore(restore::Arguments),
     /// Check the whole installation and say what to do
     Doctor,
@@ -160,6 +159,15 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn help_tells_what_a_backup_and_a_restore_do_not_bring_back() {
+        for (command, words) in [("backup", "The master key is not in it"), ("restore", "are canceled")] {
+            let mut cli = Cli::command();
+            let help = cli.find_subcommand_mut(command).unwrap().render_long_help().to_string();
+            assert!(help.contains(words), "{help}");
+        }
+    }
 
     #[test]
     fn the_commands_are_put_together_soundly() {

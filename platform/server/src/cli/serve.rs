@@ -11,6 +11,7 @@ use super::sealed::{Seal, try_keys};
 use super::{Global, logging};
 use crate::config::listen_address;
 use crate::data_folder::DataFolder;
+use crate::database_lock;
 use crate::server::Server;
 use crate::wiring::{Purpose, channels, wire};
 
@@ -28,6 +29,8 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     let loaded = global.load(arguments.listen)?;
     logging::start(&loaded.config.log);
     let folder = DataFolder::create(global.data())?;
+    // A restore has the folder's lock as a server would, and is not to be stopped like one.
+    drop(database_lock::to_use(&loaded.config.database(folder.path()))?);
     let mut lock = folder.lock().await?;
     let channels = channels(&loaded.config, &folder)?;
     if channels.is_empty() {

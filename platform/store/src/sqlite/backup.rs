@@ -111,7 +111,7 @@ fn copy(from: &Path, to: &Path, mut progress: impl FnMut(Progress)) -> Result<()
     let read = |error| OpenError::of(from, error);
     let write = |error| OpenError::of(to, error);
     let source = schema::connect_to_read(from).map_err(read)?;
-    schema::version(from, &source)?;
+    schema::belongs(from, &source)?;
     // Codes and addresses are sealed in it, but it is nobody else's business all the same.
     create_private(to).map_err(|source| BackupError::Write { path: to.to_owned(), source })?;
     let mut target = Connection::open(to).map_err(write)?;
@@ -160,11 +160,10 @@ pub fn verify(path: &Path) -> Result<usize, OpenError> {
         return Err(OpenError::Missing(path.to_owned()));
     }
     let connection = schema::connect_to_read(path).map_err(|error| OpenError::of(path, error))?;
-    let version = schema::version(path, &connection)?;
-    if version == 0 {
+    let Some(version) = schema::belongs(path, &connection)? else {
         return Err(OpenError::Damaged { path: path.to_owned(), detail: "it is empty".to_owned() });
-    }
-    schema::check(path, &connection, "integrity_check")?;
+    };
+    schema::check(path, &connection, "integrity_check(1)")?;
     Ok(version)
 }
 

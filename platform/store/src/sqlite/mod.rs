@@ -13,6 +13,7 @@ mod fault;
 mod hot;
 mod read;
 mod record;
+mod salvage;
 mod schema;
 mod store;
 mod upkeep;
@@ -28,7 +29,8 @@ use checkpoint::LogKeeper;
 use hot::Hot;
 use read::Readers;
 use record::Record as _;
-pub use schema::{OpenError, OpenOptions};
+pub use salvage::salvage_keys;
+pub use schema::{OlderSchema, OpenError, OpenOptions, VERSION as SCHEMA_VERSION};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 use writer::Writer;
@@ -49,7 +51,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it when there is none, and brings its schema up to date.
+    /// Opens the file, creates it when there is none, and brings its schema up to date, as far as
+    /// `options` allow.
     ///
     /// # Errors
     /// [`OpenError`], in words that say what to do.

@@ -15,7 +15,7 @@ pub(super) const APPLICATION_ID: i32 = 0x574F_5450;
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The version of the files that this program writes.
-pub(super) const VERSION: usize = MIGRATIONS.len();
+pub const VERSION: usize = MIGRATIONS.len();
 
 /// Each changed page is written whole, and most changes are of a few hundred bytes. Measured: 8 KB
 /// costs the same processor and writes a quarter more.
@@ -30,6 +30,22 @@ const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
 /// Files up to this size are checked whole at each start: 64 MB take about 100 ms. Larger ones would
 /// delay it, and the log protects them from crashes as well; `wotp doctor` checks any size.
 const CHECKED_SIZE_BYTES: u64 = 64 << 20;
+/// What is checked of larger files: tables that every request needs, and that are small. One that was
+/// cut off does not get that far: SQLite compares its length with its head when it opens it.
+///
+/// The rest is not checked later either, beside the requests: a check reads from one moment of the
+/// store, and until it is done the log of what is written meanwhile cannot be used again.
+const CHECKED_TABLES: [&str; 3] = ["tenant", "service", "api_key"];
+
+/// What is to become of a file whose schema is older than this program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OlderSchema {
+    /// It is brought up to date. A program of the older version could not go on with it, so nobody
+    /// else may have it open.
+    BringUpToDate,
+    /// It is left as it is and does not open.
+    Refuse,
+}
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -40,14 +56,22 @@ pub struct OpenOptions {
     pub cache_size_bytes: u32,
     /// Most that the file may grow to, in bytes; the store answers that it is full before that.
     pub max_size_bytes: Option<u64>,
-    /// Whether to check a small file whole: about a millisecond a megabyte. Off for a command beside
-    /// a running server, which has done so.
-    pub check_small_file: bool,
+    /// Whether to check a small file whole, about a millisecond a megabyte, and of a large one what
+    /// every request needs. Off for a command beside a running server, which has done so.
+    pub check: bool,
+    /// What is to become of an older file. A new one is made up to date in any case.
+    pub older: OlderSchema,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { create: true, cache_size_bytes: 16 << 20, max_size_bytes: None, check_small_file: true }
+        Self {
+            create: true,
+            cache_size_bytes: 16 << 20,
+            max_size_bytes: None,
+            check: true,
+            older: OlderSchema::BringUpToDate,
+        }
     }
 }
 
@@ -73,6 +97,19 @@ pub enum OpenError {
         /// Its version.
         found: usize,
         /// The newest version that this program knows.
+        known: usize,
+    },
+    /// A file of an older WOTP, which was not to be changed.
+    #[error(
+        "{path} was written by an older WOTP (its schema is {found}, this program's is {known}): start the server of \
+         this version once, which brings it up to date"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The version that this program works with.
         known: usize,
     },
     /// It is no database, or it is broken.
@@ -170,15 +207,15 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Whether the file holds something, and if so that it is ours and not newer than we are.
-fn belongs(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+/// The version of the file, which is ours and not newer than we are; none when it is empty.
+pub(super) fn belongs(path: &Path, connection: &Connection) -> Result<Option<usize>, OpenError> {
     let read = || {
         let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok((objects, pragma(connection, "application_id")?, pragma(connection, "user_version")?))
     };
     let (objects, application, version) = read().map_err(|error| OpenError::of(path, error))?;
     if objects == 0 && application == 0 {
-        return Ok(0);
+        return Ok(None);
     }
     if application != i64::from(APPLICATION_ID) {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -187,23 +224,23 @@ fn belongs(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
     if found > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-/// The version of the file, whatever wrote it.
-pub(super) fn version(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
-    belongs(path, connection)
+/// The version of the file; 0 when it is empty.
+fn version(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    Ok(belongs(path, connection)?.unwrap_or(0))
 }
 
 /// Brings a file to `target`; one that is there already stays as it is.
 pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -> Result<(), OpenError> {
-    if belongs(path, connection)? >= target {
+    if version(path, connection)? >= target {
         return Ok(());
     }
     let sql = |error| OpenError::of(path, error);
     // Another process may be doing the same: whoever gets the lock second finds it done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-    let from = belongs(path, &transaction)?;
+    let from = version(path, &transaction)?;
     for (number, step) in MIGRATIONS.iter().enumerate().take(target).skip(from) {
         tracing::info!(from = number, to = number + 1, "the store's schema is brought up to date");
         transaction.execute_batch(step).map_err(sql)?;
@@ -214,7 +251,7 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -
     transaction.commit().map_err(sql)
 }
 
-/// Opens a file for writing and brings it up to date.
+/// Opens a file for writing, at this program's version.
 pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
     if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
         return Err(OpenError::FolderMissing(path.to_owned()));
@@ -226,12 +263,16 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, Ope
     let mut connection = connect(path, options)?;
     let sql = |error| OpenError::of(path, error);
     // Before anything is written: it might be somebody else's.
-    if belongs(path, &connection)? == 0 {
-        connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sql)?;
+    match belongs(path, &connection)? {
+        None => connection.pragma_update(None, "page_size", PAGE_SIZE).map_err(sql)?,
+        Some(found) if found < VERSION && options.older == OlderSchema::Refuse => {
+            return Err(OpenError::Older { path: path.to_owned(), found, known: VERSION });
+        }
+        Some(_) => {}
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
-    if options.check_small_file && path.metadata().is_ok_and(|file| file.len() <= CHECKED_SIZE_BYTES) {
-        check(path, &connection, "quick_check")?;
+    if options.check {
+        check_at_start(path, &connection, CHECKED_SIZE_BYTES)?;
     }
     migrate(path, &mut connection, VERSION)?;
     if let Some(size) = options.max_size_bytes {
@@ -242,10 +283,18 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Connection, Ope
     Ok(connection)
 }
 
+/// Checks a file of up to `whole_size_bytes` whole, and the most important tables of a larger one.
+fn check_at_start(path: &Path, connection: &Connection, whole_size_bytes: u64) -> Result<(), OpenError> {
+    if path.metadata().is_ok_and(|file| file.len() <= whole_size_bytes) {
+        return check(path, connection, "quick_check(1)");
+    }
+    CHECKED_TABLES.iter().try_for_each(|table| check(path, connection, &format!("quick_check({table})")))
+}
+
 /// Runs one of SQLite's checks.
 pub(super) fn check(path: &Path, connection: &Connection, pragma: &str) -> Result<(), OpenError> {
     let found: String = connection
-        .query_row(&format!("PRAGMA {pragma}(1)"), [], |row| row.get(0))
+        .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
         .map_err(|error| OpenError::of(path, error))?;
     if found == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), detail: found }) }
 }
@@ -270,7 +319,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::sqlite::SqliteStore;
+    use crate::sqlite::{SqliteStore, salvage_keys};
 
     /// What a store of each version held, written by the program of that time: `FIXTURES[n]` goes into
     /// a file of version `n + 1`. A migration that comes without one does not compile.
@@ -302,6 +351,87 @@ mod tests {
             assert_eq!(same.items, [verification]);
             assert_eq!(door.messages(&Filter::default(), None, 9).await.unwrap().items.len(), 1);
             assert_eq!(store.due(Timestamp::MAX, 9).await.unwrap().len(), 2);
+        }
+    }
+
+    /// A file of ours from before the first version: older than any, as long as there is only one.
+    fn of_version_0(folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("version-0.db");
+        let connection = connect(&path, &OpenOptions::default()).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_older_file_is_left_as_it_is_when_it_is_not_to_be_changed() {
+        let folder = TempDir::new().unwrap();
+        let options = OpenOptions { older: OlderSchema::Refuse, ..OpenOptions::default() };
+        let files = (1..VERSION).map(|version| (version, written_by(version, &folder)));
+        for (version, path) in [(0, of_version_0(&folder))].into_iter().chain(files) {
+            let before = std::fs::read(&path).unwrap();
+            let error = open(&path, &options).unwrap_err();
+            assert!(matches!(error, OpenError::Older { found, known: VERSION, .. } if found == version), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+            // Whoever may change it brings it up to date, and from then on it opens for all.
+            open(&path, &OpenOptions::default()).unwrap();
+            open(&path, &options).unwrap();
+        }
+    }
+
+    #[test]
+    fn of_a_large_file_what_every_request_needs_is_checked_at_the_start() {
+        let folder = TempDir::new().unwrap();
+        let path = written_by(VERSION, &folder);
+        let sound = std::fs::read(&path).unwrap();
+        let (size, pages): (usize, Vec<(String, usize)>) = {
+            let connection = Connection::open(&path).unwrap();
+            let sql = "SELECT name, rootpage FROM sqlite_schema
+                       WHERE tbl_name IN ('tenant', 'service', 'api_key') OR name = 'verification'";
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let size = usize::try_from(pragma(&connection, "page_size").unwrap()).unwrap();
+            (size, rows.collect::<Result<_, _>>().unwrap())
+        };
+        for (name, page) in pages {
+            let mut damaged = sound.clone();
+            damaged[(page - 1) * size..][..8].fill(0xEE);
+            std::fs::write(&path, damaged).unwrap();
+            let connection = connect(&path, &OpenOptions::default()).unwrap();
+            let (large, small) = (check_at_start(&path, &connection, 0), check_at_start(&path, &connection, 1 << 20));
+            assert!(matches!(small, Err(OpenError::Damaged { .. })), "{name}");
+            assert_eq!(large.is_ok(), name == "verification", "{name}: {large:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_was_cut_off_does_not_open() {
+        let folder = TempDir::new().unwrap();
+        let path = written_by(VERSION, &folder);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - usize::try_from(PAGE_SIZE).unwrap()]).unwrap();
+        let options = OpenOptions { check: false, ..OpenOptions::default() };
+        assert!(matches!(open(&path, &options), Err(OpenError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_keys_of_every_version_can_be_read_without_changing_the_file() {
+        let folder = TempDir::new().unwrap();
+        for version in 1..=VERSION {
+            let path = written_by(version, &folder);
+            let before = std::fs::read(&path).unwrap();
+            let keys = salvage_keys(&path).unwrap();
+            assert_eq!(keys.iter().map(|key| key.shown.as_str()).collect::<Vec<_>>(), ["wk_live_GuMo"]);
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_made_and_one_of_this_version_opens_without_changing_older_ones() {
+        let folder = TempDir::new().unwrap();
+        let options = OpenOptions { older: OlderSchema::Refuse, ..OpenOptions::default() };
+        for path in [folder.path().join("new.db"), written_by(VERSION, &folder)] {
+            let connection = open(&path, &options).unwrap();
+            assert_eq!(version(&path, &connection).unwrap(), VERSION);
         }
     }
 

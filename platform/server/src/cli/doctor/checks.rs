@@ -15,7 +15,7 @@ use crate::cli::loopback;
 use crate::cli::sealed::{Seal, try_keys};
 use crate::config::{Environment, Loaded};
 use crate::data_folder::{DataFolder, restoring_file};
-use crate::wiring::embedded::{self, SqliteStore};
+use crate::wiring::embedded::{self, SCHEMA_VERSION, SqliteStore};
 
 /// Before this program was written: a clock that says less was never set.
 const CLOCK_FLOOR_UNIX_SECONDS: i64 = 1_767_225_600;
@@ -134,6 +134,15 @@ pub(super) fn database(path: &Path) -> (Finding, bool) {
         return (Finding::ok(check, format!("none yet at {}; the first start makes it", path.display())), false);
     }
     match embedded::verify(path) {
+        Ok(version) if version < SCHEMA_VERSION => {
+            let found = format!(
+                "{} is sound, and of an older WOTP (schema {version}, this one's is {SCHEMA_VERSION}); what is in it \
+                 was not looked at",
+                path.display()
+            );
+            let help = "make a backup, then start the server of this version: it brings the database up to date";
+            (Finding::warn(check, found, help), false)
+        }
         Ok(version) => (Finding::ok(check, format!("{} is sound (schema {version})", path.display())), true),
         Err(error) => {
             let help = "stop the server, keep a copy of the file, and `wotp restore` a backup";

@@ -15,8 +15,9 @@ use super::Global;
 use super::failure::Failure;
 use crate::config::Loaded;
 use crate::data_folder::DataFolder;
+use crate::database_lock::{self, LockError};
 use crate::system::SystemClock;
-use crate::wiring::embedded::{OpenOptions, SqliteStore};
+use crate::wiring::embedded::{OlderSchema, OpenOptions, SqliteStore};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,9 +106,18 @@ async fn examine(global: &Global) -> Vec<Finding> {
     let database = loaded.config.database(folder.path());
     let (finding, vault) = checks::master_key(&folder, &database);
     findings.push(finding);
-    let (finding, sound) = checks::database(&database);
+    let _held = match database_lock::to_use(&database) {
+        Ok(held) => Some(held),
+        // There is no database either, and that is said below.
+        Err(LockError::FolderMissing(_)) => None,
+        Err(error) => {
+            findings.push(Finding::failed("database", &error, error.help()));
+            return findings;
+        }
+    };
+    let (finding, opens) = checks::database(&database);
     findings.push(finding);
-    if sound {
+    if opens {
         findings.extend(stored(&loaded, &folder, vault.as_ref()).await);
     }
     findings
@@ -135,7 +145,7 @@ async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
 /// What only the open store can tell.
 async fn stored(loaded: &Loaded, folder: &DataFolder, vault: Option<&Vault>) -> Vec<Finding> {
     let database = loaded.config.database(folder.path());
-    let options = OpenOptions { create: false, check_small_file: false, ..OpenOptions::default() };
+    let options = OpenOptions { create: false, check: false, older: OlderSchema::Refuse, ..OpenOptions::default() };
     let store = match SqliteStore::open(&database, options) {
         Ok(store) => Arc::new(store),
         Err(error) => return vec![Finding::failed("store", &error, "mend that, and run this again")],
