@@ -87,7 +87,7 @@ struct MessageState<'a> {
     counted: Counted,
 }
 
-fn is_empty(metadata: &Cow<'_, BTreeMap<String, String>>) -> bool {
+fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
     metadata.is_empty()
 }
 
