@@ -163,8 +163,15 @@ impl Server {
             );
         }
         upkeep.abort();
-        close(store).await;
-        drop(alone);
+        // What was cut off may hold the store until the process ends, and then so does its lock: nobody
+        // else may serve the file before.
+        if Arc::strong_count(&store) > 1 {
+            std::mem::forget(alone);
+            tracing::warn!("the store stays open until this process ends");
+        } else {
+            close(store).await;
+            drop(alone);
+        }
         tracing::info!("stopped");
     }
 }

@@ -1,7 +1,10 @@
+use jiff::SignedDuration;
+
 use super::{ApiCaller, App, Refusal};
 use crate::domain::address::Address;
 use crate::domain::code::Code;
 use crate::domain::id::VerificationId;
+use crate::domain::service::EXPIRY_MAX_SECONDS;
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Filter, ReplaceError};
 
@@ -73,7 +76,10 @@ impl App {
         };
         let now = self.now();
         let store = self.store_of(caller);
-        let pending = Filter { status: Some(Status::Pending), ..filter.clone() };
+        // What is open was started within the longest life of a code; an address may have had any
+        // number before.
+        let created_from = now.saturating_sub(SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into())).ok();
+        let pending = Filter { status: Some(Status::Pending), created_from, ..filter.clone() };
         let mut open = store.verifications(&pending, None, OPEN_MAX).await?.items;
         open.retain(|verification| verification.is_open(now));
         let guess = Code::typed(code);

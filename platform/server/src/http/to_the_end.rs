@@ -54,6 +54,7 @@ impl<W: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Waker;
 
     use tokio::sync::oneshot;
@@ -76,8 +77,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_panics_does_not_go_on() {
-        let work = ToTheEnd(Some(Box::pin(async { panic!("on purpose") })));
-        let panicked: Result<(), _> = tokio::spawn(work).await;
+        let polls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&polls);
+        let panics = std::future::poll_fn(move |_| -> Poll<()> {
+            counted.fetch_add(1, Ordering::SeqCst);
+            panic!("on purpose")
+        });
+        let panicked: Result<(), _> = tokio::spawn(ToTheEnd(Some(Box::pin(panics)))).await;
         assert!(panicked.unwrap_err().is_panic());
+        // A task of its own would have its turn before this one again.
+        tokio::task::yield_now().await;
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
     }
 }

@@ -8,7 +8,7 @@
 //! the store opens.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{Connection, params};
@@ -23,6 +23,10 @@ use super::fault::Fault;
 const RECENT_MAX: usize = 65_536;
 /// Entries that move with one commit, at most: a millisecond.
 const BATCH_MAX: usize = 512;
+/// Entries of one address that are copied out of memory at once: the writer waits meanwhile.
+const CHUNK: usize = 256;
+/// No id is the last one: those of the year 10889 are not made yet.
+pub(super) const ANY: Range<[u8; 16]> = [0; 16]..[0xFF; 16];
 
 type Id = [u8; 16];
 /// An address of a tenant, and one of its records.
@@ -53,7 +57,7 @@ macro_rules! address_statements {
             list: concat!(
                 "SELECT id FROM ",
                 $table,
-                "_address WHERE tenant = ? AND address = ? AND id < ? ORDER BY id DESC"
+                "_address WHERE tenant = ? AND address = ? AND id >= ? AND id < ? ORDER BY id DESC"
             ),
             find: concat!("SELECT 1 FROM ", $table, "_address WHERE tenant = ? AND address = ? AND id = ?"),
             range: concat!(
@@ -81,11 +85,11 @@ impl Recent {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Records of an address before `before`, newest first.
-    fn of(&self, tenant: TenantId, address: AddressIndex, before: Id) -> Vec<Id> {
+    /// The newest records of an address within `ids`, newest first: `CHUNK` of them at most.
+    fn of(&self, tenant: TenantId, address: AddressIndex, ids: &Range<Id>) -> Vec<Id> {
         let tenant = tenant.to_bytes();
-        let range = (Bound::Included((tenant, address, [0; 16])), Bound::Excluded((tenant, address, before)));
-        self.read(|entries| entries.range(range).rev().map(|((_, _, id), _)| *id).collect())
+        let range = (Bound::Included((tenant, address, ids.start)), Bound::Excluded((tenant, address, ids.end)));
+        self.read(|entries| entries.range(range).rev().take(CHUNK).map(|((_, _, id), _)| *id).collect())
     }
 
     /// Entries of all addresses with the prefix of `address`.
@@ -104,7 +108,8 @@ fn neighbours(address: &AddressIndex) -> (AddressIndex, AddressIndex) {
     (AddressIndex::from_bytes(first), AddressIndex::from_bytes(last))
 }
 
-/// Goes through the records of an address, newest first, until `visit` says that it has seen enough.
+/// Goes through the records of an address within `ids`, newest first, until `visit` says that it has
+/// seen enough.
 ///
 /// A record may be gone since its entry was read: `visit` finds out.
 pub(super) fn visit(
@@ -112,30 +117,30 @@ pub(super) fn visit(
     sql: &AddressStatements,
     recent: &Recent,
     (tenant, address): (TenantId, AddressIndex),
-    before: Option<Id>,
+    mut ids: Range<Id>,
     mut visit: impl FnMut(Id) -> Result<bool, Fault>,
 ) -> Result<(), Fault> {
-    // No id is the last one: those of the year 10889 are not made yet.
-    let before = before.unwrap_or([0xFF; 16]);
-    let mut recent = recent.of(tenant, address, before).into_iter().peekable();
     let mut statement = connection.prepare_cached(sql.list)?;
-    let mut rows = statement.query(params![tenant.to_bytes(), address.as_bytes(), before])?;
-    let mut settled: Option<Id> = rows.next()?.map(|row| row.get(0)).transpose()?;
-    loop {
-        let next = match (recent.peek().copied(), settled) {
-            (None, None) => return Ok(()),
-            (one, other) => one.max(other),
-        };
-        let Some(id) = next else { return Ok(()) };
-        // An entry that is just moving is in both.
-        recent.next_if_eq(&id);
-        if settled == Some(id) {
-            settled = rows.next()?.map(|row| row.get(0)).transpose()?;
+    while ids.start < ids.end {
+        // Memory before the index, each time: an entry that leaves the one is in the other by then.
+        let chunk = recent.of(tenant, address, &ids);
+        let from = if chunk.len() == CHUNK { chunk[CHUNK - 1] } else { ids.start };
+        let mut chunk = chunk.into_iter().peekable();
+        let mut rows = statement.query(params![tenant.to_bytes(), address.as_bytes(), from, ids.end])?;
+        let mut settled: Option<Id> = rows.next()?.map(|row| row.get(0)).transpose()?;
+        while let Some(id) = chunk.peek().copied().max(settled) {
+            // One that moved and was not trimmed yet is in both.
+            chunk.next_if_eq(&id);
+            if settled == Some(id) {
+                settled = rows.next()?.map(|row| row.get(0)).transpose()?;
+            }
+            if !visit(id)? {
+                return Ok(());
+            }
         }
-        if !visit(id)? {
-            return Ok(());
-        }
+        ids.end = from;
     }
+    Ok(())
 }
 
 /// How many records since `since` the addresses with the prefix of `address` have.
@@ -398,7 +403,7 @@ mod tests {
         fn of(&self, address_number: u8) -> Vec<Id> {
             let mut seen = Vec::new();
             let recent = self.addresses.recent();
-            visit(&self.connection, SQL, recent, (tenant(), address(address_number)), None, |id| {
+            visit(&self.connection, SQL, recent, (tenant(), address(address_number)), ANY, |id| {
                 seen.push(id);
                 Ok(true)
             })
@@ -454,6 +459,27 @@ mod tests {
             count_neighbours(&index.connection, SQL, index.addresses.recent(), tenant(), &address(9), since).unwrap()
         };
         assert_eq!((count(0), count(15)), (20, 5));
+    }
+
+    #[test]
+    fn a_range_of_a_long_list_is_walked_in_chunks_without_gap_or_repeat() {
+        let mut index = Index::new(300);
+        let all: Vec<Entry> = (0..1000).map(|id| entry(1, id)).collect();
+        for entries in all.chunks(50) {
+            index.commit(entries, &[], false);
+        }
+        assert!(index.in_index() > 300 && index.addresses.waiting > CHUNK);
+        for (from, before) in [(0, 1000), (10, 990), (500, 501), (999, 1000), (700, 700)] {
+            let mut seen = Vec::new();
+            let (recent, ids) = (index.addresses.recent(), entry(1, from).2..entry(1, before).2);
+            visit(&index.connection, SQL, recent, (tenant(), address(1)), ids, |id| {
+                seen.push(id);
+                Ok(true)
+            })
+            .unwrap();
+            let expected: Vec<Id> = (from..before).rev().map(|id| entry(1, id).2).collect();
+            assert_eq!(seen, expected);
+        }
     }
 
     #[derive(Debug, Clone)]

@@ -267,22 +267,29 @@ fn address_history(
     let mut traces: Vec<AddressTrace> = Vec::new();
     let (mut failures, mut failures_count) = (0u32, true);
     let recent = work.verification_addresses.recent();
-    addresses::visit(work.connection, &Verification::SQL.addresses, recent, (tenant, *address), None, |id| {
-        let mut rows = find.query(params![tenant.to_bytes(), id, mode_number(mode), address.as_bytes()])?;
-        let Some(row) = rows.next()? else { return Ok(true) };
-        let state = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        let trace: AddressTrace = serde_json::from_str(state)?;
-        if trace.created_at < horizon && (!failures_count || failures == 0 || failures >= FAILURES_MAX) {
-            return Ok(false);
-        }
-        if trace.status == Status::Approved {
-            failures_count = false;
-        } else if failures_count {
-            failures += u32::from(trace.checks_used);
-        }
-        traces.push(trace);
-        Ok(true)
-    })?;
+    addresses::visit(
+        work.connection,
+        &Verification::SQL.addresses,
+        recent,
+        (tenant, *address),
+        addresses::ANY,
+        |id| {
+            let mut rows = find.query(params![tenant.to_bytes(), id, mode_number(mode), address.as_bytes()])?;
+            let Some(row) = rows.next()? else { return Ok(true) };
+            let state = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            let trace: AddressTrace = serde_json::from_str(state)?;
+            if trace.created_at < horizon && (!failures_count || failures == 0 || failures >= FAILURES_MAX) {
+                return Ok(false);
+            }
+            if trace.status == Status::Approved {
+                failures_count = false;
+            } else if failures_count {
+                failures += u32::from(trace.checks_used);
+            }
+            traces.push(trace);
+            Ok(true)
+        },
+    )?;
     let mut history = AddressHistory::default();
     traces.iter().rev().for_each(|trace| history.add(trace));
     Ok(history)

@@ -43,6 +43,8 @@ pub(super) struct LogKeeper {
     copying: bool,
     /// Rounds since the log was last started over.
     rounds: u32,
+    /// Length from which the writer waits for readers the next time.
+    patience: i32,
 }
 
 impl LogKeeper {
@@ -78,7 +80,7 @@ impl LogKeeper {
                 }
             })
             .map_err(|error| schema::OpenError::Thread { source: error })?;
-        Ok(Self { length, copied, copier: Some((start, thread)), copying: false, rounds: 0 })
+        Ok(Self { length, copied, copier: Some((start, thread)), copying: false, rounds: 0, patience: LOG_PAGES_MAX })
     }
 
     /// After each commit: starts a round of copying, or ends one.
@@ -89,7 +91,7 @@ impl LogKeeper {
         }
         if self.copying {
             let copied = self.copied.swap(NONE, Ordering::Acquire);
-            if copied == NONE {
+            if copied == NONE && length < self.patience {
                 return;
             }
             self.copying = false;
@@ -98,7 +100,7 @@ impl LogKeeper {
                 return;
             }
         }
-        if length >= LOG_PAGES_MAX {
+        if length >= self.patience {
             self.finish(writer, CheckpointMode::RESTART);
             return;
         }
@@ -110,8 +112,15 @@ impl LogKeeper {
         self.rounds = 0;
         match writer.wal_checkpoint_v2(None::<&str>, mode) {
             // The next write starts the log over, unless a reader still needs it.
-            Ok(_) => self.length.store(0, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "the log of the store could not be moved into the file; it grows"),
+            Ok(_) => {
+                self.length.store(0, Ordering::Relaxed);
+                self.patience = LOG_PAGES_MAX;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the log of the store could not be moved into the file; it grows");
+                // Somebody reads for long, a backup for one: not to be waited for with each commit.
+                self.patience = self.length.load(Ordering::Relaxed).saturating_add(LOG_PAGES_MAX);
+            }
         }
     }
 }

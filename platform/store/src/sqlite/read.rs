@@ -170,20 +170,24 @@ pub(super) fn page<R: Record>(
     after: Option<[u8; 16]>,
     limit: usize,
 ) -> Result<Page<R>, Fault> {
+    let mut ids = addresses::ANY;
+    if let Some(from) = filter.created_from {
+        ids.start = R::id_at(from);
+    }
+    if let Some(before) = filter.created_before {
+        // Ids know milliseconds; the rest is decided below.
+        let next = before.saturating_add(jiff::SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
+        ids.end = R::id_at(next);
+    }
+    if let Some(after) = after {
+        ids.end = ids.end.min(after);
+    }
     let mut sql = R::SQL.list.to_owned();
     let mut values: Vec<(&'static str, Value)> = vec![(":tenant", Value::Blob(tenant.to_bytes().to_vec()))];
     let mut also = |condition: &'static str, name: &'static str, value: Value| {
         sql.push_str(condition);
         values.push((name, value));
     };
-    if let Some(from) = filter.created_from {
-        also(" AND id >= :from", ":from", Value::Blob(R::id_at(from).to_vec()));
-    }
-    if let Some(before) = filter.created_before {
-        // Ids know milliseconds; the rest is decided below.
-        let next = before.saturating_add(jiff::SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
-        also(" AND id < :before", ":before", Value::Blob(R::id_at(next).to_vec()));
-    }
     if let Some(mode) = filter.mode {
         also(" AND mode = :mode", ":mode", Value::Integer(mode_number(mode)));
     }
@@ -212,7 +216,7 @@ pub(super) fn page<R: Record>(
         also(" AND address_index = :address", ":address", Value::Blob(address.as_bytes().to_vec()));
         sql.push_str(" AND id = :id");
         let mut statement = connection.prepare_cached(&sql)?;
-        addresses::visit(connection, &R::SQL.addresses, recent, (tenant, address), after, |id| {
+        addresses::visit(connection, &R::SQL.addresses, recent, (tenant, address), ids, |id| {
             let id = (":id", &id as &dyn ToSql);
             let values: Vec<_> = values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).chain([id]).collect();
             let mut rows = statement.query(values.as_slice())?;
@@ -222,9 +226,8 @@ pub(super) fn page<R: Record>(
         })?;
         return Ok(page);
     }
-    if let Some(after) = after {
-        also(" AND id < :after", ":after", Value::Blob(after.to_vec()));
-    }
+    also(" AND id >= :from", ":from", Value::Blob(ids.start.to_vec()));
+    also(" AND id < :before", ":before", Value::Blob(ids.end.to_vec()));
     sql.push_str(" ORDER BY id DESC");
     let mut statement = connection.prepare_cached(&sql)?;
     let values: Vec<(&str, &dyn ToSql)> = values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect();

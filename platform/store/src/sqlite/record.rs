@@ -315,7 +315,7 @@ impl Columns {
             service: record.service().to_bytes(),
             address,
             ended: !record.is_under_way(),
-            // Nothing of it ever changes but that it is redacted.
+            // Nothing of it ever changes but that it is redacted: what is to change belongs in `state`.
             fixed: address.is_none().then(|| record.fixed()).transpose()?,
             state: record.state()?,
         })
@@ -329,7 +329,7 @@ impl Columns {
             self.mode,
             self.service,
             self.address.as_ref().map(|index| index.as_bytes()),
-            self.fixed.as_deref().unwrap_or("{}"),
+            self.fixed.as_deref().expect("the columns of a new record hold all of it"),
         ])?;
         connection.prepare_cached(R::SQL.insert_state)?.execute(params![
             self.version,
@@ -457,7 +457,7 @@ mod tests {
             (R::SQL.delete.to_owned(), &by_id),
             (R::SQL.due.to_owned(), &by_wake_alone),
             (R::SQL.leased.to_owned(), &by_wake),
-            (format!("{} AND id < :after ORDER BY id DESC", R::SQL.list), &by_id),
+            (format!("{} AND id >= :from AND id < :before ORDER BY id DESC", R::SQL.list), &by_id),
             (format!("{} AND status = :status AND id = :id", R::SQL.list), &by_id),
             (R::SQL.addresses.list.to_owned(), &in_order),
             (R::SQL.addresses.range.to_owned(), &in_order),

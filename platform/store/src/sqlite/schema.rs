@@ -307,6 +307,10 @@ pub(super) fn log_of(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
+#[path = "migrations/tests.rs"]
+mod migration_tests;
+
+#[cfg(test)]
 mod tests {
     use rusqlite::types::ValueRef;
     use tempfile::TempDir;
@@ -354,7 +358,7 @@ mod tests {
         }
     }
 
-    /// A file of ours from before the first version: older than any, as long as there is only one.
+    /// A file of ours from before the first version, as a first start that was cut off may leave one.
     fn of_version_0(folder: &TempDir) -> PathBuf {
         let path = folder.path().join("version-0.db");
         let connection = connect(&path, &OpenOptions::default()).unwrap();

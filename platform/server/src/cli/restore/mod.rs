@@ -3,6 +3,7 @@
 mod ended;
 mod swap;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -189,8 +190,13 @@ async fn prepare(folder: &DataFolder, file: &Path, staged: &Path, replaced: &Rep
         Replaced::Unreadable(_) | Replaced::Nothing => None,
     };
     let verifications = ended::cancel_pending(&store, now).await?;
-    // Closing it moves its log into it.
+    // Closing it moves its log into it, and says nothing when it cannot.
     drop(store);
+    if fs::metadata(beside(staged, swap::LOG)).is_ok_and(|log| log.len() > 0) {
+        return Err(Failure::new("what was changed in the copy of the backup could not be moved into its file")
+            .help("nothing was replaced: make room on the disk, and run the same command again"));
+    }
+    embedded::verify(staged)?;
     if adopt {
         folder.adopt_master_key(&beside_file)?;
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::data_folder::{beside, sync_folder};
 
 /// What SQLite keeps beside a database.
-const LOG: &str = "-wal";
+pub(super) const LOG: &str = "-wal";
 const LOG_INDEX: &str = "-shm";
 
 /// Removes a staged database, whole or not.

@@ -3,6 +3,8 @@
 -- into tables of its own: a new entry is appended to the log, and goes to its place in the index
 -- later, together with its neighbours (see addresses.rs). An idempotency key names the record that it
 -- made, so that erasing another forgets nothing of it.
+--
+-- A document that is no JSON stays as it is, broken: one must not keep all the others from being served.
 
 CREATE TABLE verification_state (
     number      INTEGER PRIMARY KEY,
@@ -15,11 +17,14 @@ CREATE TABLE verification_state (
 ) STRICT;
 INSERT INTO verification_state
     SELECT number, version, wake_at, leased, status, idempotency,
-           json_remove(doc, '$.id', '$.tenant', '$.service', '$.key', '$.mode', '$.address', '$.policy',
-                       '$.expires_at', '$.metadata')
+           CASE WHEN json_valid(doc)
+                THEN json_remove(doc, '$.id', '$.tenant', '$.service', '$.key', '$.mode', '$.address', '$.policy',
+                                 '$.expires_at', '$.metadata')
+                ELSE doc END
     FROM verification;
 UPDATE verification SET doc = json_remove(doc, '$.version', '$.status', '$.reason', '$.code', '$.checks_used',
-                                          '$.sends', '$.dispatch', '$.counted', '$.created_at', '$.ended_at');
+                                          '$.sends', '$.dispatch', '$.counted', '$.created_at', '$.ended_at')
+    WHERE json_valid(doc);
 DROP INDEX verification_wake;
 ALTER TABLE verification DROP COLUMN version;
 ALTER TABLE verification DROP COLUMN wake_at;
@@ -38,10 +43,12 @@ CREATE TABLE message_state (
 ) STRICT;
 INSERT INTO message_state
     SELECT number, version, wake_at, leased, status, idempotency,
-           json_remove(doc, '$.id', '$.tenant', '$.service', '$.key', '$.mode', '$.address', '$.brand',
-                       '$.locale', '$.ack_timeout_seconds', '$.retention', '$.created_at')
+           CASE WHEN json_valid(doc)
+                THEN json_remove(doc, '$.id', '$.tenant', '$.service', '$.key', '$.mode', '$.address', '$.brand',
+                                 '$.locale', '$.ack_timeout_seconds', '$.retention', '$.created_at')
+                ELSE doc END
     FROM message;
-UPDATE message SET doc = json_remove(doc, '$.version', '$.content', '$.dispatch', '$.counted');
+UPDATE message SET doc = json_remove(doc, '$.version', '$.content', '$.dispatch', '$.counted') WHERE json_valid(doc);
 DROP INDEX message_wake;
 ALTER TABLE message DROP COLUMN version;
 ALTER TABLE message DROP COLUMN wake_at;
@@ -49,13 +56,30 @@ ALTER TABLE message DROP COLUMN leased;
 ALTER TABLE message DROP COLUMN status;
 CREATE INDEX message_wake ON message_state (wake_at, leased);
 
+-- For this migration only: without them each key would be looked for among all records of its tenant.
+CREATE INDEX verification_idempotency ON verification (tenant, idempotency) WHERE idempotency IS NOT NULL;
+CREATE INDEX message_idempotency ON message (tenant, idempotency) WHERE idempotency IS NOT NULL;
 ALTER TABLE idempotency ADD COLUMN record BLOB;
-UPDATE idempotency SET record = (
-    SELECT id FROM verification WHERE verification.tenant = idempotency.tenant AND verification.idempotency = idempotency.key
-    UNION ALL
-    SELECT id FROM message WHERE message.tenant = idempotency.tenant AND message.idempotency = idempotency.key
-    ORDER BY id DESC LIMIT 1
+UPDATE idempotency SET record = coalesce(
+    (SELECT max(id) FROM verification INDEXED BY verification_idempotency
+     WHERE verification.tenant = idempotency.tenant AND verification.idempotency = idempotency.key),
+    (SELECT max(id) FROM message INDEXED BY message_idempotency
+     WHERE message.tenant = idempotency.tenant AND message.idempotency = idempotency.key)
 );
+-- What a key repeats keeps its secret no longer than its record does.
+UPDATE idempotency SET doc = json_remove(doc, '$.code')
+    WHERE json_valid(doc) AND EXISTS (
+        SELECT 1 FROM verification JOIN verification_state USING (number)
+        WHERE verification.tenant = idempotency.tenant AND verification.id = idempotency.record AND status <> 1
+    );
+UPDATE idempotency SET doc = json_remove(doc, '$.content')
+    WHERE json_valid(doc) AND EXISTS (
+        SELECT 1 FROM message JOIN message_state USING (number)
+        WHERE message.tenant = idempotency.tenant AND message.id = idempotency.record
+              AND json_valid(message_state.doc) AND json_extract(message_state.doc, '$.content') IS NULL
+    );
+DROP INDEX verification_idempotency;
+DROP INDEX message_idempotency;
 ALTER TABLE verification DROP COLUMN idempotency;
 ALTER TABLE message DROP COLUMN idempotency;
 
