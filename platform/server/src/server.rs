@@ -163,11 +163,11 @@ impl Server {
             );
         }
         upkeep.abort();
-        // What was cut off may hold the store until the process ends, and then so does its lock: nobody
-        // else may serve the file before.
+        // A request that was cut off, or whoever runs us inside a larger program, may hold the store
+        // until the process ends, and then so does its lock: nobody else may serve the file before.
         if Arc::strong_count(&store) > 1 {
             std::mem::forget(alone);
-            tracing::warn!("the store stays open until this process ends");
+            tracing::debug!("the store stays open until this process ends");
         } else {
             close(store).await;
             drop(alone);
