@@ -49,12 +49,15 @@ impl App {
     /// Safe to do twice, late, or by two workers at once: a hold in the store decides who calls,
     /// and a retry carries the same code under the same message id.
     ///
+    /// `seat` is dropped once the channel has answered: whoever bounds how many call channels at once
+    /// need not wait for the store as well.
+    ///
     /// # Errors
     /// [`Refusal::Store`], [`Refusal::Vault`]. The sweep rings again.
-    pub async fn deliver(&self, job: Job) -> Result<Delivered, Refusal> {
+    pub async fn deliver(&self, job: Job, seat: impl Send) -> Result<Delivered, Refusal> {
         match job.item {
-            Item::Verification(id) => self.deliver_verification(job.tenant, id, job.token).await,
-            Item::Message(id) => self.deliver_message(job.tenant, id, job.token).await,
+            Item::Verification(id) => self.deliver_verification(job.tenant, id, job.token, seat).await,
+            Item::Message(id) => self.deliver_message(job.tenant, id, job.token, seat).await,
         }
     }
 
@@ -63,6 +66,7 @@ impl App {
         tenant: TenantId,
         id: VerificationId,
         token: Option<LeaseToken>,
+        seat: impl Send,
     ) -> Result<Delivered, Refusal> {
         let store = self.ports.store.tenant(tenant);
         let Some(mut verification) = store.find_verification(id).await? else { return Ok(Delivered::Nothing) };
@@ -95,6 +99,7 @@ impl App {
         };
         let ready = self.ready_verification(&verification, now)?;
         let verdict = self.call(&ready).await;
+        drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
             let now = self.now();
@@ -129,6 +134,7 @@ impl App {
         tenant: TenantId,
         id: MessageId,
         token: Option<LeaseToken>,
+        seat: impl Send,
     ) -> Result<Delivered, Refusal> {
         let store = self.ports.store.tenant(tenant);
         let Some(mut message) = store.find_message(id).await? else { return Ok(Delivered::Nothing) };
@@ -152,6 +158,7 @@ impl App {
         };
         let ready = self.ready_message(&message)?;
         let verdict = self.call(&ready).await;
+        drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
             let now = self.now();

@@ -121,7 +121,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Worker {
-    /// Deliveries in hand at once, at most.
+    /// Deliveries that call their channel at once, at most.
     pub concurrency: usize,
 }
 

@@ -11,10 +11,15 @@ use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
 use jiff::SignedDuration;
 use metrics::{Counter, Histogram};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use wotp_core::app::{App, Delivered};
 use wotp_core::ports::Job;
 use wotp_store::queue::MemoryBackend;
+
+/// Deliveries beyond those that call a channel: their channel has answered, and they wait for the
+/// store to keep what it said, or they wait for their turn. Without them the store's commits would
+/// bound how many go out.
+const SETTLING_MAX: usize = 448;
 
 /// Workers that run.
 type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
@@ -22,6 +27,8 @@ type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
 /// What a worker works with.
 struct Bench {
     app: Arc<App>,
+    /// One for each delivery that may call its channel at once.
+    seats: Arc<Semaphore>,
     /// By the name of the channel; found once, since finding metrics by their labels takes longer
     /// than counting.
     channels: HashMap<String, ChannelMetrics>,
@@ -51,7 +58,9 @@ impl ChannelMetrics {
 
 /// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
 async fn deliver(job: Job, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
-    match bench.app.deliver(job).await {
+    // Before the record is looked at: whoever waits here holds nothing. It is never closed.
+    let seat = Arc::clone(&bench.seats).acquire_owned().await?;
+    match bench.app.deliver(job, seat).await {
         Ok(Delivered::Called { channel, acknowledged, waited }) => match bench.channels.get(&channel) {
             Some(metrics) => metrics.record(acknowledged, waited),
             // Not one of ours: what stands in for a channel with a sandbox number.
@@ -75,9 +84,9 @@ pub(super) fn run(app: Arc<App>, backend: MemoryBackend, concurrency: usize, sto
     let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
     let worker = WorkerBuilder::new("deliver")
         .backend(backend)
-        .data(Arc::new(Bench { app, channels }))
+        .data(Arc::new(Bench { app, seats: Arc::new(Semaphore::new(concurrency)), channels }))
         .catch_panic()
-        .concurrency(concurrency)
+        .concurrency(concurrency + SETTLING_MAX)
         .parallelize(tokio::spawn)
         .build(deliver);
     let until = async move {

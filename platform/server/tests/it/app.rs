@@ -263,7 +263,7 @@ impl TestApp {
     pub async fn run_jobs(&self) -> Vec<Delivered> {
         let mut done = Vec::new();
         while let Some(job) = self.next_job() {
-            done.push(self.app.deliver(job).await.expect("a job is done"));
+            done.push(self.app.deliver(job, ()).await.expect("a job is done"));
         }
         done
     }

@@ -133,7 +133,7 @@ async fn a_worker_that_dies_after_calling_is_replaced_and_the_same_message_goes_
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let dying = tokio::spawn(async move { core.deliver(job).await });
+    let dying = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     dying.abort();
     assert!(dying.await.expect_err("it died").is_cancelled());
@@ -169,10 +169,10 @@ async fn a_fail_over_is_sending_while_its_channel_is_called() {
     let held = app.spare.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let first = app.next_job().expect("the start rang");
-    app.app.deliver(first).await.expect("a job is done");
+    app.app.deliver(first, ()).await.expect("a job is done");
     let job = app.next_job().expect("the fail-over rang");
     let core = Arc::clone(&app.app);
-    let worker = tokio::spawn(async move { core.deliver(job).await });
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.spare.called(1).await;
     assert_eq!(
         deliveries(&app, &acme, &verification).await,
@@ -190,7 +190,7 @@ async fn what_ended_after_its_worker_died_does_not_stay_queued_for_ever() {
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let dying = tokio::spawn(async move { core.deliver(job).await });
+    let dying = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     dying.abort();
     assert!(dying.await.expect_err("it died").is_cancelled());
@@ -253,7 +253,7 @@ async fn what_was_canceled_during_the_call_tells_what_became_of_it() {
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let worker = tokio::spawn(async move { core.deliver(job).await });
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
     held.answer(Answer::Reaches(DeliveryStatus::Sent));
@@ -270,7 +270,7 @@ async fn a_refusal_of_what_was_canceled_tries_no_other_channel() {
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let worker = tokio::spawn(async move { core.deliver(job).await });
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
     held.answer(Answer::Refuses(DeliveryFailure::Rejected));
@@ -287,7 +287,7 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let slow = tokio::spawn(async move { core.deliver(job).await });
+    let slow = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     app.clock.advance(seconds(30));
     app.post(format!("{}/resend", path(&verification))).key(&acme.live).await.expect(200);
@@ -298,4 +298,21 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
         deliveries(&app, &acme, &verification).await,
         [was("outbox", "failed", json!("no_ack")), was("outbox", "sent", Value::Null)]
     );
+}
+
+#[tokio::test]
+async fn a_seat_is_held_as_long_as_the_channel_is_called() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let held = app.outbox.holds_next();
+    app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let seats = Arc::new(tokio::sync::Semaphore::new(1));
+    let seat = Arc::clone(&seats).acquire_owned().await.expect("nobody closes it");
+    let core = Arc::clone(&app.app);
+    let worker = tokio::spawn(async move { core.deliver(job, seat).await });
+    app.outbox.called(1).await;
+    assert_eq!(seats.available_permits(), 0);
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    worker.await.expect("a worker does not panic").expect("a job is done");
+    assert_eq!(seats.available_permits(), 1);
 }

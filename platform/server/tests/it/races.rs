@@ -69,7 +69,7 @@ async fn two_workers_on_one_job_send_once() {
     let mut workers: JoinSet<_> = (0..16)
         .map(|_| {
             let core = Arc::clone(&core);
-            async move { core.deliver(job).await.expect("a job is done") }
+            async move { core.deliver(job, ()).await.expect("a job is done") }
         })
         .collect();
     let mut called = 0;
@@ -87,7 +87,7 @@ async fn a_resend_while_the_first_send_is_under_way_loses_neither() {
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
     let core = Arc::clone(&app.app);
-    let slow = tokio::spawn(async move { core.deliver(job).await });
+    let slow = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
     app.clock.advance(seconds(30));
     app.post(format!("{}/resend", path(&verification))).key(&acme.live).await.expect(200);

@@ -151,7 +151,7 @@ async fn a_job_holds_ids_only() {
     let job = app.next_job().expect("the start rang");
     let (shown, stored) = (format!("{job:?}"), serde_json::to_string(&job).expect("a job serialises"));
     assert!(shown.contains(id(&verification)) && stored.contains(id(&verification)));
-    app.app.deliver(job).await.expect("a job is done");
+    app.app.deliver(job, ()).await.expect("a job is done");
     let secrets = Secrets::of([app.outbox.last().code, PHONE[1..].to_owned()]);
     secrets.assert_absent("a job", shown.as_bytes());
     secrets.assert_absent("a job", stored.as_bytes());
