@@ -1,10 +1,13 @@
 //! How a code gets out, whatever the channels and the workers do.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Waker};
 
 use serde_json::{Value, json};
+use wotp_core::app::App;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
-use wotp_core::ports::Item;
+use wotp_core::ports::{Item, Job};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, path, seconds};
 use crate::outbox::Answer;
@@ -300,19 +303,37 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
     );
 }
 
+/// A seat that notes what was stored of its delivery when it was given back.
+struct Seat {
+    app: Arc<App>,
+    job: Job,
+    given_back: mpsc::Sender<DeliveryStatus>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Item::Verification(id) = self.job.item else { panic!("it is a verification") };
+        let store = self.app.ports().store.tenant(self.job.tenant);
+        // What is under way is read from memory, so that one poll is enough.
+        let read = pin!(store.find_verification(id)).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(Some(stored))) = read else { panic!("it is under way") };
+        self.given_back.send(stored.dispatch.current().expect("a delivery").status).expect("the test listens");
+    }
+}
+
 #[tokio::test]
-async fn a_seat_is_held_as_long_as_the_channel_is_called() {
+async fn a_seat_is_held_while_the_channel_is_called_and_given_back_before_the_store_keeps_the_answer() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
-    app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     let job = app.next_job().expect("the start rang");
-    let seats = Arc::new(tokio::sync::Semaphore::new(1));
-    let seat = Arc::clone(&seats).acquire_owned().await.expect("nobody closes it");
-    let core = Arc::clone(&app.app);
+    let (given_back, seats) = mpsc::channel();
+    let (core, seat) = (Arc::clone(&app.app), Seat { app: Arc::clone(&app.app), job, given_back });
     let worker = tokio::spawn(async move { core.deliver(job, seat).await });
     app.outbox.called(1).await;
-    assert_eq!(seats.available_permits(), 0);
+    assert!(seats.try_recv().is_err(), "it is still being called");
     held.answer(Answer::Reaches(DeliveryStatus::Sent));
     worker.await.expect("a worker does not panic").expect("a job is done");
-    assert_eq!(seats.available_permits(), 1);
+    assert_eq!(seats.recv(), Ok(DeliveryStatus::Queued));
+    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
 }
