@@ -20,6 +20,7 @@ mod sqlite {
     }
 
     wotp_core::store_contract!(fresh);
+    wotp_core::lone_store_contract!(fresh);
 }
 
 mod memory_limiter {

@@ -33,8 +33,9 @@ impl App {
         let now = self.now();
         let due = self.ports.store.due(now, limit).await?;
         let mut swept = Swept { more: due.len() == limit, ..Swept::default() };
-        // What is already queued is not rung for again: a backlog must not grow by itself.
-        let room = limit.saturating_sub(self.ports.queue.depth());
+        // What is already queued is not rung for again: a backlog must not grow by itself. And where
+        // nobody hears there is no use in ringing.
+        let room = limit.saturating_sub(self.ports.queue.depth().await.unwrap_or(limit));
         for (tenant, item) in due {
             let woken = match item {
                 Item::Verification(id) => self.wake_verification(tenant, id, now).await,

@@ -121,6 +121,8 @@ ids! {
     /// One attempt through one channel; also the message id that a channel is given, so that a
     /// retry of the same delivery is the same message to the provider.
     DeliveryId = "delivery", "dlv_";
+    /// One run of the server: a process that is started again has another.
+    NodeId = "node", "nod_";
 }
 
 #[cfg(test)]

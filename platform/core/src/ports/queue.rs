@@ -45,6 +45,9 @@ pub trait Queue: Send + Sync {
     /// [`QueueError`] when it cannot.
     async fn ping(&self) -> Result<(), QueueError>;
 
-    /// Jobs that wait for a worker.
-    fn depth(&self) -> usize;
+    /// Jobs that wait for a worker, on all nodes.
+    ///
+    /// # Errors
+    /// [`QueueError`] when it cannot be reached.
+    async fn depth(&self) -> Result<usize, QueueError>;
 }

@@ -6,9 +6,11 @@ use super::queue::Item;
 use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimited, AddressLimits};
 use crate::domain::api_key::{ApiKey, KeyHash};
-use crate::domain::id::{MessageId, ServiceId, TenantId, VerificationId};
+use crate::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use crate::domain::lease::Lease;
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
+use crate::domain::node::Node;
 use crate::domain::quota::{Quota, QuotaExceeded, Resource, Window};
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
@@ -221,6 +223,70 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn forget(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Notes that a node is there and how it is; the next note of the same node replaces it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn note_node(&self, node: &Node) -> Result<(), StoreError>;
+
+    /// The nodes that were noted and not forgotten, oldest first; those that are gone too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError>;
+
+    /// Forgets a node; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn forget_node(&self, id: NodeId) -> Result<(), StoreError>;
+
+    /// Takes the lease `name` for `holder` until `until`, or prolongs it; none when another holds it
+    /// at `now`. Of racing nodes one gets it. A new holder's fence is higher than all before it, for
+    /// as long as the store lives; prolonging keeps it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: NodeId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, StoreError>;
+
+    /// Who took the lease `name` last, even if it has ended since.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_lease(&self, name: &str) -> Result<Option<Lease>, StoreError>;
+
+    /// Gives a lease back at `now`, so that another node need not wait for its end; one that somebody
+    /// else has taken since stays theirs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The check value of a master key, by the key's id: what tells whether a node has the same key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError>;
+
+    /// Keeps the check value of a master key, unless one is kept already; returns what is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn keep_key_check(&self, key: u8, check: [u8; 32]) -> Result<[u8; 32], StoreError>;
+
+    /// The store's own time, for nodes that share it and may each have their clock off; none where
+    /// the store has no clock of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Whether it answers, by asking it.
     ///

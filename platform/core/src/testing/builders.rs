@@ -12,10 +12,11 @@ use crate::domain::address_limits::AddressLimits;
 use crate::domain::api_key::{ApiKey, KeyHash, Scope, Secret};
 use crate::domain::code::{Code, CodeKind};
 use crate::domain::dispatch::Dispatch;
-use crate::domain::id::{ApiKeyId, DeliveryId, MessageId, ServiceId, TenantId, VerificationId};
+use crate::domain::id::{ApiKeyId, DeliveryId, MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use crate::domain::locale::Locale;
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
+use crate::domain::node::{Node, Role};
 use crate::domain::quota::{Allowance, Charge, Counted, Period, Quota, Resource, Window};
 use crate::domain::service::{Retention, Service, Settings};
 use crate::domain::template::TemplateSet;
@@ -55,6 +56,19 @@ pub fn a_tenant() -> Tenant {
         period_anchor: noon(),
         default_service: ServiceId::new(noon(), entropy()),
         created_at: noon(),
+    }
+}
+
+/// A new node that does everything.
+pub fn a_node(started_at: Timestamp) -> Node {
+    Node {
+        id: NodeId::new(started_at, entropy()),
+        role: Role::All,
+        host: "node-1".to_owned(),
+        version: "1.2.3".to_owned(),
+        started_at,
+        seen_at: started_at,
+        draining: false,
     }
 }
 

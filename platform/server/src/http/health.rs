@@ -61,7 +61,9 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Heal
 
 /// `/metrics`, in Prometheus' text format.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let depth = api.app.ports().queue.depth();
-    metrics::gauge!("wotp_queue_depth").set(u32::try_from(depth).unwrap_or(u32::MAX));
+    // Left as it was last seen when the queue cannot be asked; whether it can is what `/health/ready` says.
+    if let Ok(depth) = api.app.ports().queue.depth().await {
+        metrics::gauge!("wotp_queue_depth").set(u32::try_from(depth).unwrap_or(u32::MAX));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.settings.metrics.render())
 }

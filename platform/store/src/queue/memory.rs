@@ -53,8 +53,8 @@ impl Queue for MemoryQueue {
         if self.rings.is_closed() { Err(QueueError(Box::new(RingFull))) } else { Ok(()) }
     }
 
-    fn depth(&self) -> usize {
-        self.rings.max_capacity() - self.rings.capacity()
+    async fn depth(&self) -> Result<usize, QueueError> {
+        Ok(self.rings.max_capacity() - self.rings.capacity())
     }
 }
 
@@ -118,10 +118,10 @@ mod tests {
         let (queue, mut backend) = MemoryQueue::new(2);
         queue.ring(job(1)).await.unwrap();
         queue.ring(job(2)).await.unwrap();
-        assert_eq!(queue.depth(), 2);
+        assert_eq!(queue.depth().await.unwrap(), 2);
         assert!(queue.ring(job(3)).await.is_err(), "a full queue says so at once");
         assert_eq!(backend.try_next(), Some(job(1)));
-        assert_eq!(queue.depth(), 1);
+        assert_eq!(queue.depth().await.unwrap(), 1);
     }
 
     #[tokio::test]

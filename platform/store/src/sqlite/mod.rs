@@ -11,6 +11,7 @@ mod checkpoint;
 mod document;
 mod fault;
 mod hot;
+mod nodes;
 mod read;
 mod record;
 mod salvage;

@@ -12,7 +12,8 @@ use super::fault::{Kind, kind};
 pub(super) const APPLICATION_ID: i32 = 0x574F_5450;
 
 /// Each brings a file from the version of its index to the next. NEVER change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// The version of the files that this program writes.
 pub const VERSION: usize = MIGRATIONS.len();
@@ -318,8 +319,8 @@ mod tests {
     use wotp_core::domain::mode::Mode;
     use wotp_core::ports::{Filter, Store as _};
     use wotp_core::testing::builders::{
-        a_message, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, message_admission,
-        noon,
+        a_message, a_node, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency,
+        message_admission, noon, seconds,
     };
 
     use super::*;
@@ -327,8 +328,11 @@ mod tests {
 
     /// What a store of each version held, written by the program of that time: `FIXTURES[n]` goes into
     /// a file of version `n + 1`. A migration that comes without one does not compile.
-    const FIXTURES: [&str; VERSION] =
-        [include_str!("migrations/0001.fixture.sql"), include_str!("migrations/0002.fixture.sql")];
+    const FIXTURES: [&str; VERSION] = [
+        include_str!("migrations/0001.fixture.sql"),
+        include_str!("migrations/0002.fixture.sql"),
+        include_str!("migrations/0003.fixture.sql"),
+    ];
 
     fn written_by(version: usize, folder: &TempDir) -> PathBuf {
         let path = folder.path().join(format!("version-{version}.db"));
@@ -472,6 +476,10 @@ mod tests {
         verification.idempotency = Some(an_idempotency(1, 1, noon()));
         door.admit(verification).await.unwrap();
         door.admit_message(message_admission(a_message(tenant.id, "+12025550123", noon()))).await.unwrap();
+        let node = a_node(noon());
+        store.note_node(&node).await.unwrap();
+        store.take_lease("sweep", node.id, noon(), seconds(10)).await.unwrap();
+        store.keep_key_check(1, [1; 32]).await.unwrap();
         let connection = Connection::open(&path).unwrap();
         let tables = ["tenant", "service", "api_key", "verification", "message", "usage", "idempotency"];
         for table in tables.into_iter().chain([
@@ -479,6 +487,9 @@ mod tests {
             "message_state",
             "verification_address_log",
             "message_address_log",
+            "node",
+            "lease",
+            "key_check",
         ]) {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_names().collect::<Vec<_>>().join(", ");

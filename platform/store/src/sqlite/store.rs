@@ -7,8 +7,10 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
-use wotp_core::domain::id::{MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
+use wotp_core::domain::node::Node;
 use wotp_core::domain::quota::{Resource, Window};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
@@ -24,6 +26,7 @@ use super::addresses::{self, Recent};
 use super::admit;
 use super::fault::Fault;
 use super::hot::Hot;
+use super::nodes;
 use super::read;
 use super::record::{self, Record};
 use super::upkeep;
@@ -115,6 +118,52 @@ impl Store for SqliteStore {
 
     async fn forget(&self, now: Timestamp) -> Result<usize, StoreError> {
         upkeep::forget(&self.writer, now).await
+    }
+
+    async fn note_node(&self, node: &Node) -> Result<(), StoreError> {
+        let node = node.clone();
+        self.writer.submit(move |work| nodes::note(work.connection, &node)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.readers.read_many(|connection| read::all(connection, "SELECT doc FROM node ORDER BY id", &[])).await
+    }
+
+    async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+        self.writer.submit(move |work| nodes::forget(work.connection, id)).await
+    }
+
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: NodeId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, StoreError> {
+        let name = name.to_owned();
+        self.writer.submit(move |work| nodes::take_lease(work.connection, &name, holder, now, until)).await
+    }
+
+    async fn find_lease(&self, name: &str) -> Result<Option<Lease>, StoreError> {
+        self.readers.read(|connection| nodes::find_lease(connection, name))
+    }
+
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.submit(move |work| nodes::release_lease(work.connection, &lease, now)).await
+    }
+
+    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError> {
+        self.readers.read(|connection| nodes::find_key_check(connection, key))
+    }
+
+    async fn keep_key_check(&self, key: u8, check: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        self.writer.submit(move |work| nodes::keep_key_check(work.connection, key, check)).await
+    }
+
+    /// The machine's clock is the only one there is.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@ mod admitting;
 mod isolation;
 mod listing;
 mod messages;
+mod nodes;
 mod replacing;
 mod tenants;
 mod upkeep;
@@ -12,6 +13,7 @@ pub use admitting::*;
 pub use isolation::*;
 pub use listing::*;
 pub use messages::*;
+pub use nodes::*;
 pub use replacing::*;
 pub use tenants::*;
 pub use upkeep::*;
@@ -90,9 +92,14 @@ macro_rules! store_contract {
             what_is_due_comes_longest_due_first_of_both_kinds
             due_takes_no_more_than_asked
             what_is_replaced_is_due_at_its_new_time
-            recovery_frees_what_a_gone_process_held
-            a_recovered_hold_is_lost_to_its_old_worker
             forgetting_drops_expired_keys_and_old_counts_only
+            // Nodes.
+            nodes_are_listed_oldest_first_as_they_were_last_noted
+            a_lease_is_one_nodes_until_it_ends
+            a_lease_that_ended_and_is_taken_again_has_a_higher_fence
+            a_released_lease_is_free
+            of_32_nodes_that_race_for_a_lease_one_gets_it
+            the_first_check_value_of_a_master_key_is_kept
             // Isolation.
             another_tenants_verification_does_not_exist
             another_tenants_message_does_not_exist
@@ -107,6 +114,17 @@ macro_rules! store_contract {
             $crate::testing::store::$promise(store).await;
         }
     )+};
+}
+
+/// One test for each promise of a [`Store`] that only one process can open, besides those of
+/// [`store_contract!`](crate::store_contract), over the same `make`.
+#[macro_export]
+macro_rules! lone_store_contract {
+    ($make:path) => {
+        $crate::store_contract!(@ $make;
+            recovery_frees_what_a_gone_process_held
+            a_recovered_hold_is_lost_to_its_old_worker);
+    };
 }
 
 type Subject = Arc<dyn Store>;
