@@ -1,6 +1,5 @@
 //! Every promise of every port, on each implementation.
 
-#![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 use std::sync::Arc;
@@ -8,7 +7,9 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use wotp_core::ports::{Limiter, Store};
 use wotp_store::limiter::MemoryLimiter;
+use wotp_store::mongo::{ConnectOptions, MongoStore};
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
+use wotp_test_servers::MongoDatabase;
 
 mod sqlite {
     use super::*;
@@ -21,6 +22,18 @@ mod sqlite {
 
     wotp_core::store_contract!(fresh);
     wotp_core::lone_store_contract!(fresh);
+}
+
+mod mongodb {
+    use super::*;
+
+    async fn fresh() -> (Arc<dyn Store>, MongoDatabase) {
+        let database = MongoDatabase::fresh();
+        let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
+        (Arc::new(store), database)
+    }
+
+    wotp_core::store_contract!(fresh);
 }
 
 mod memory_limiter {

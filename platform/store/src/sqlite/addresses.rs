@@ -341,7 +341,7 @@ mod tests {
     use wotp_core::domain::verification::Verification;
 
     use super::*;
-    use crate::sqlite::record::Record as _;
+    use crate::sqlite::record::Table as _;
     use crate::sqlite::schema::{OpenOptions, open};
 
     const SQL: &AddressStatements = &Verification::SQL.addresses;

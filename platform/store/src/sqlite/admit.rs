@@ -18,7 +18,7 @@ use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendE
 use super::addresses;
 use super::fault::Fault;
 use super::hot::Hot;
-use super::record::{Columns, Record, mode_number};
+use super::record::{Columns, Table, mode_number};
 use super::writer::{Work, Writer};
 
 /// What the writer decided on an admission.
@@ -43,7 +43,7 @@ struct Candidate<R> {
     rewritten: bool,
 }
 
-impl<R: Record> Candidate<R> {
+impl<R: Table> Candidate<R> {
     /// Reads and checks first; writes only what is admitted.
     fn decide(&mut self, work: &mut Work<'_>) -> Result<Decision, Fault> {
         let connection = work.connection;
@@ -86,7 +86,7 @@ impl<R: Record> Candidate<R> {
             let mut record = (*self.record).clone();
             record.counted_mut().charge = charge;
             counted.charge = charge;
-            self.columns.state = record.state()?;
+            self.columns.state = serde_json::to_string(&record.state())?;
             self.repeat = self.repeat.as_ref().map(|_| serde_json::to_string(&record)).transpose()?;
         }
         self.columns.insert::<R>(work, self.idempotency.as_ref().map(|idempotency| &idempotency.key))?;
@@ -111,7 +111,7 @@ impl<R: Record> Candidate<R> {
 }
 
 /// Admits one record: counts it and stores it, together.
-pub(super) async fn admit<R: Record>(
+pub(super) async fn admit<R: Table>(
     (writer, hot): (&Writer, &Arc<Hot<R>>),
     tenant: TenantId,
     mut record: R,
@@ -149,7 +149,7 @@ pub(super) async fn admit<R: Record>(
 }
 
 /// Makes the columns of the next version; the record itself keeps its version until that is stored.
-fn next<R: Record>(tenant: TenantId, record: &mut R) -> Result<(Columns, u64), Fault> {
+fn next<R: Table>(tenant: TenantId, record: &mut R) -> Result<(Columns, u64), Fault> {
     let expected = *record.version_mut();
     *record.version_mut() = expected.saturating_add(1);
     let columns = Columns::of(tenant, record);
@@ -158,7 +158,7 @@ fn next<R: Record>(tenant: TenantId, record: &mut R) -> Result<(Columns, u64), F
 }
 
 /// Stores a changed record, if nobody changed it since.
-pub(super) async fn replace<R: Record>(
+pub(super) async fn replace<R: Table>(
     (writer, hot): (&Writer, &Arc<Hot<R>>),
     tenant: TenantId,
     record: &mut R,

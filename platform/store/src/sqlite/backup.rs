@@ -12,7 +12,7 @@ use wotp_core::ports::StoreError;
 use super::SqliteStore;
 use super::fault::Fault;
 use super::read;
-use super::record::Record as _;
+use super::record::Table as _;
 use super::schema::{self, OpenError};
 
 /// Pages copied between two reports of progress: 4 MB.

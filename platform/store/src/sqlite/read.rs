@@ -18,7 +18,7 @@ use wotp_core::ports::{DueItem, Filter, Page, StoreError};
 
 use super::addresses::{self, Recent};
 use super::fault::Fault;
-use super::record::{self, Record, mode_number, status_number};
+use super::record::{self, Table, mode_number, status_number};
 use super::schema;
 
 /// Connections that are kept open while nobody reads.
@@ -141,7 +141,7 @@ pub(super) fn all<T: DeserializeOwned>(
 }
 
 /// What is due in one table, the longest due first.
-pub(super) fn due<R: Record>(
+pub(super) fn due<R: Table>(
     connection: &Connection,
     now: Timestamp,
     limit: usize,
@@ -162,7 +162,7 @@ fn json_field(key: &str, value: &str) -> Result<String, Fault> {
 ///
 /// The statement sorts out what it can without reading documents as JSON: columns, and for the rest
 /// the text that the document must hold somewhere. What comes through is looked at properly.
-pub(super) fn page<R: Record>(
+pub(super) fn page<R: Table>(
     connection: &Connection,
     tenant: TenantId,
     recent: &Recent,
@@ -240,7 +240,7 @@ pub(super) fn page<R: Record>(
     Ok(page)
 }
 
-fn shows<R: Record>(filter: &Filter, record: &R, metadata: &BTreeMap<String, String>) -> bool {
+fn shows<R: Table>(filter: &Filter, record: &R, metadata: &BTreeMap<String, String>) -> bool {
     filter.created_from.is_none_or(|from| record.created_at() >= from)
         && filter.created_before.is_none_or(|before| record.created_at() < before)
         && filter.channel.as_deref().is_none_or(|channel| record.went_through(channel))

@@ -1,22 +1,16 @@
 //! What verifications and messages have in common on disk: documents and the columns beside them.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use wotp_core::domain::Timestamp;
-use wotp_core::domain::dispatch::{Dispatch, Turn};
-use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::id::TenantId;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::quota::Counted;
 use wotp_core::domain::vault::AddressIndex;
-use wotp_core::domain::verification::{Status, StoredAddress, Verification};
-use wotp_core::ports::Item;
+use wotp_core::domain::verification::{Status, Verification};
 
 use super::addresses::{AddressStatements, Addresses, address_statements};
-use super::document::Document;
 use super::fault::Fault;
 use super::writer::Work;
+pub(super) use crate::record::Record;
 
 /// The statements of one table.
 pub(super) struct Statements {
@@ -125,124 +119,27 @@ macro_rules! statements {
     };
 }
 
-/// Something that is kept as documents with columns beside them.
-pub(super) trait Record: Document + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+/// A record that has a table of its own.
+pub(super) trait Table: Record {
     const SQL: Statements;
 
     /// Its index of addresses.
     fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses;
-
-    fn id(&self) -> [u8; 16];
-    fn id_at(moment: Timestamp) -> [u8; 16];
-    fn item(id: [u8; 16]) -> Item;
-    fn tenant(&self) -> TenantId;
-    fn version_mut(&mut self) -> &mut u64;
-    fn mode(&self) -> Mode;
-    /// `None` for what has no status.
-    fn status(&self) -> Option<Status>;
-    fn service(&self) -> ServiceId;
-    fn address(&self) -> Option<&StoredAddress>;
-    fn dispatch_mut(&mut self) -> &mut Dispatch;
-    /// Whether a worker's hold keeps it from being due.
-    fn is_leased(&self) -> bool;
-    fn wake_at(&self) -> Timestamp;
-    fn counted(&self) -> &Counted;
-    fn counted_mut(&mut self) -> &mut Counted;
-    fn created_at(&self) -> Timestamp;
-    fn metadata_holds(&self, key: &str, value: &str) -> bool;
-    fn went_through(&self, channel: &str) -> bool;
-    /// Whether it is still under way, and so will be read again soon.
-    fn is_under_way(&self) -> bool;
 }
 
-macro_rules! shared {
-    ($id:ident, $item:ident) => {
-        fn id(&self) -> [u8; 16] {
-            self.id.to_bytes()
-        }
-        fn id_at(moment: Timestamp) -> [u8; 16] {
-            wotp_core::domain::id::$id::first_at(moment).to_bytes()
-        }
-        fn item(id: [u8; 16]) -> Item {
-            Item::$item(wotp_core::domain::id::$id::from_bytes(id))
-        }
-        fn tenant(&self) -> TenantId {
-            self.tenant
-        }
-        fn version_mut(&mut self) -> &mut u64 {
-            &mut self.version
-        }
-        fn mode(&self) -> Mode {
-            self.mode
-        }
-        fn service(&self) -> ServiceId {
-            self.service
-        }
-        fn address(&self) -> Option<&StoredAddress> {
-            self.address.as_ref()
-        }
-        fn dispatch_mut(&mut self) -> &mut Dispatch {
-            &mut self.dispatch
-        }
-        fn wake_at(&self) -> Timestamp {
-            self.wake_at()
-        }
-        fn counted(&self) -> &Counted {
-            &self.counted
-        }
-        fn counted_mut(&mut self) -> &mut Counted {
-            &mut self.counted
-        }
-        fn created_at(&self) -> Timestamp {
-            self.created_at
-        }
-        fn went_through(&self, channel: &str) -> bool {
-            self.dispatch.deliveries.iter().any(|delivery| delivery.channel == channel)
-        }
-    };
-}
-
-impl Record for Verification {
+impl Table for Verification {
     const SQL: Statements = statements!("verification", "$.code");
 
     fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses {
         work.verification_addresses
     }
-    shared!(VerificationId, Verification);
-
-    fn status(&self) -> Option<Status> {
-        Some(self.status)
-    }
-    fn is_leased(&self) -> bool {
-        matches!(self.dispatch.turn, Turn::Leased { .. })
-    }
-    fn is_under_way(&self) -> bool {
-        self.status == Status::Pending
-    }
-    fn metadata_holds(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
-    }
 }
 
-impl Record for Message {
+impl Table for Message {
     const SQL: Statements = statements!("message", "$.content");
 
     fn addresses<'w>(work: &'w mut Work<'_>) -> &'w mut Addresses {
         work.message_addresses
-    }
-    shared!(MessageId, Message);
-
-    fn status(&self) -> Option<Status> {
-        None
-    }
-    fn is_leased(&self) -> bool {
-        matches!(self.dispatch.turn, Turn::Leased { .. })
-    }
-    fn is_under_way(&self) -> bool {
-        self.dispatch.turn != Turn::Settled
-    }
-    fn metadata_holds(&self, _: &str, _: &str) -> bool {
-        false
     }
 }
 
@@ -267,9 +164,9 @@ pub(super) fn status_number(status: Option<Status>) -> i64 {
 }
 
 /// The record in the first two columns of a row.
-pub(super) fn read<R: Record>(row: &Row<'_>) -> Result<R, Fault> {
+pub(super) fn read<R: Table>(row: &Row<'_>) -> Result<R, Fault> {
     let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-    Ok(R::read(text(0)?, text(1)?)?)
+    Ok(R::of(serde_json::from_str(text(0)?)?, serde_json::from_str(text(1)?)?))
 }
 
 /// The columns of a record, made on the caller's thread: the writer's time is everybody's.
@@ -292,14 +189,14 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Of a record that is new.
-    pub(super) fn of_new<R: Record>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
+    pub(super) fn of_new<R: Table>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
         let mut columns = Self::of(tenant, record)?;
-        columns.fixed = Some(record.fixed()?);
+        columns.fixed = Some(serde_json::to_string(&record.fixed())?);
         Ok(columns)
     }
 
     /// Of a record that changed.
-    pub(super) fn of<R: Record>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
+    pub(super) fn of<R: Table>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
         if record.tenant() != tenant {
             return Err(Fault::Foreign);
         }
@@ -316,12 +213,12 @@ impl Columns {
             address,
             ended: !record.is_under_way(),
             // Nothing of it ever changes but that it is redacted: what is to change belongs in `state`.
-            fixed: address.is_none().then(|| record.fixed()).transpose()?,
-            state: record.state()?,
+            fixed: address.is_none().then(|| serde_json::to_string(&record.fixed())).transpose()?,
+            state: serde_json::to_string(&record.state())?,
         })
     }
 
-    pub(super) fn insert<R: Record>(&self, work: &mut Work<'_>, key: Option<&[u8; 32]>) -> Result<(), Fault> {
+    pub(super) fn insert<R: Table>(&self, work: &mut Work<'_>, key: Option<&[u8; 32]>) -> Result<(), Fault> {
         let connection = work.connection;
         connection.prepare_cached(R::SQL.insert)?.execute(params![
             self.tenant,
@@ -346,7 +243,7 @@ impl Columns {
     }
 
     /// Stores this in place of version `expected`; says whether that was what is stored.
-    pub(super) fn replace<R: Record>(&self, work: &mut Work<'_>, expected: u64) -> Result<bool, Fault> {
+    pub(super) fn replace<R: Table>(&self, work: &mut Work<'_>, expected: u64) -> Result<bool, Fault> {
         let connection = work.connection;
         let values =
             params![self.tenant, self.id, expected, self.version, self.wake_at, self.leased, self.status, self.state];
@@ -366,7 +263,7 @@ impl Columns {
         Ok(true)
     }
 
-    fn redact<R: Record>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {
+    fn redact<R: Table>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {
         let connection = work.connection;
         let held: Option<[u8; 24]> =
             connection.prepare_cached(R::SQL.address)?.query_row(params![self.tenant, self.id], |row| row.get(0))?;
@@ -381,7 +278,7 @@ impl Columns {
 }
 
 /// Deletes a record, and what its idempotency key would repeat of it.
-pub(super) fn delete<R: Record>(work: &mut Work<'_>, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
+pub(super) fn delete<R: Table>(work: &mut Work<'_>, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
     let tenant = tenant.to_bytes();
     let connection = work.connection;
     let deleted: Option<(i64, Option<[u8; 24]>)> = connection
@@ -409,7 +306,7 @@ fn forget_key(connection: &Connection, tenant: &[u8; 16], key: &[u8; 32], id: &[
 }
 
 /// What the key repeats keeps its secret no longer than the record does.
-fn forget_secret<R: Record>(
+fn forget_secret<R: Table>(
     connection: &Connection,
     tenant: &[u8; 16],
     key: &[u8; 32],
@@ -442,7 +339,7 @@ mod tests {
         plan
     }
 
-    fn assert_searched<R: Record>(connection: &Connection, table: &str) {
+    fn assert_searched<R: Table>(connection: &Connection, table: &str) {
         let by_id = format!("SEARCH {table} USING INDEX {table}_id ");
         let by_id_alone = format!("SEARCH {table} USING COVERING INDEX {table}_id ");
         let by_wake = format!("SEARCH {table}_state USING INDEX {table}_wake ");

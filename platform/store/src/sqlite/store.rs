@@ -28,7 +28,7 @@ use super::fault::Fault;
 use super::hot::Hot;
 use super::nodes;
 use super::read;
-use super::record::{self, Record};
+use super::record::{self, Table};
 use super::upkeep;
 use super::usage;
 use super::writer::Work;
@@ -185,7 +185,7 @@ impl Door<'_> {
         self.store.readers.read(|connection| read::find(connection, sql, &[&tenant, &id]))
     }
 
-    async fn page<R: Record>(
+    async fn page<R: Table>(
         &self,
         recent: &Arc<Recent>,
         filter: &Filter,
@@ -197,7 +197,7 @@ impl Door<'_> {
         self.store.readers.scan(tenant, read).await
     }
 
-    fn find_record<R: Record>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
+    fn find_record<R: Table>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
         match hot.find(self.tenant, id) {
             Some(record) => Ok(Some((*record).clone())),
             None => {
@@ -211,7 +211,7 @@ impl Door<'_> {
         }
     }
 
-    async fn delete<R: Record>(&self, hot: &Arc<Hot<R>>, id: [u8; 16]) -> Result<(), StoreError> {
+    async fn delete<R: Table>(&self, hot: &Arc<Hot<R>>, id: [u8; 16]) -> Result<(), StoreError> {
         let (tenant, hot) = (self.tenant, Arc::clone(hot));
         let delete = move |work: &mut Work<'_>| record::delete::<R>(work, tenant, id);
         self.store.writer.submit_then(delete, move |()| hot.remove(tenant, id)).await

@@ -12,15 +12,14 @@ use wotp_core::ports::StoreError;
 
 use super::fault::Fault;
 use super::hot::Hot;
-use super::record::{self, Columns, Record};
+use super::record::{self, Columns, Table};
 use super::writer::{Work, Writer};
+use crate::record::USAGE_KEPT;
 
 /// Rows that one command changes at most, so that others do not wait long for their turn.
 const BATCH: usize = 256;
 /// Holds end within minutes; a day allows for a clock that stepped back.
 const HOLDS_END_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-/// Counts are kept for a year of comparison and a month of grace, after a window of a month.
-const USAGE_KEPT: SignedDuration = SignedDuration::from_hours(24 * (400 + 31));
 
 /// Frees what workers of a process that is gone still hold; says how many.
 ///
@@ -35,7 +34,7 @@ pub(super) async fn recover(
     Ok(recover_kind(writer, hot.0, now).await? + recover_kind(writer, hot.1, now).await?)
 }
 
-async fn recover_kind<R: Record>(writer: &Writer, hot: &Arc<Hot<R>>, now: Timestamp) -> Result<usize, StoreError> {
+async fn recover_kind<R: Table>(writer: &Writer, hot: &Arc<Hot<R>>, now: Timestamp) -> Result<usize, StoreError> {
     let mut freed = 0;
     loop {
         let stale = Arc::clone(hot);
@@ -48,7 +47,7 @@ async fn recover_kind<R: Record>(writer: &Writer, hot: &Arc<Hot<R>>, now: Timest
     }
 }
 
-fn free<R: Record>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> {
+fn free<R: Table>(work: &mut Work<'_>, now: Timestamp) -> Result<usize, Fault> {
     let until = now.saturating_add(HOLDS_END_WITHIN).unwrap_or(Timestamp::MAX).as_microsecond();
     let mut statement = work.connection.prepare_cached(R::SQL.leased)?;
     // Read whole before anything is written: the index that is walked changes with each write.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::Dispatch;
@@ -19,18 +20,23 @@ use wotp_core::domain::service::Retention;
 use wotp_core::domain::vault::Sealed;
 use wotp_core::domain::verification::{FailureReason, Policy, Status, StoredAddress, StoredCode, Verification};
 
-/// Something that is kept as two documents.
-pub(super) trait Document: Sized {
+/// Something that is kept as two documents. Each store has its own format for them.
+pub(crate) trait Document: Sized {
+    /// What stays, as it is read.
+    type Fixed: DeserializeOwned + Send + Sync;
+    /// What changes, as it is read.
+    type State: DeserializeOwned + Send + Sync;
+
     /// What stays: only redaction writes it again.
-    fn fixed(&self) -> serde_json::Result<String>;
+    fn fixed(&self) -> impl Serialize;
     /// What changes.
-    fn state(&self) -> serde_json::Result<String>;
+    fn state(&self) -> impl Serialize;
     /// The record that these two hold.
-    fn read(fixed: &str, state: &str) -> serde_json::Result<Self>;
+    fn of(fixed: Self::Fixed, state: Self::State) -> Self;
 }
 
 #[derive(Serialize, Deserialize)]
-struct FixedVerification<'a> {
+pub(crate) struct FixedVerification<'a> {
     id: VerificationId,
     tenant: TenantId,
     service: ServiceId,
@@ -45,7 +51,7 @@ struct FixedVerification<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct VerificationState<'a> {
+pub(crate) struct VerificationState<'a> {
     version: u64,
     status: Status,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +69,7 @@ struct VerificationState<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct FixedMessage<'a> {
+pub(crate) struct FixedMessage<'a> {
     id: MessageId,
     tenant: TenantId,
     service: ServiceId,
@@ -79,7 +85,7 @@ struct FixedMessage<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct MessageState<'a> {
+pub(crate) struct MessageState<'a> {
     version: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content: Option<Cow<'a, Sealed>>,
@@ -92,8 +98,11 @@ fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
 }
 
 impl Document for Verification {
-    fn fixed(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&FixedVerification {
+    type Fixed = FixedVerification<'static>;
+    type State = VerificationState<'static>;
+
+    fn fixed(&self) -> impl Serialize {
+        FixedVerification {
             id: self.id,
             tenant: self.tenant,
             service: self.service,
@@ -103,11 +112,11 @@ impl Document for Verification {
             policy: Cow::Borrowed(&*self.policy),
             expires_at: self.expires_at,
             metadata: Cow::Borrowed(&self.metadata),
-        })
+        }
     }
 
-    fn state(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&VerificationState {
+    fn state(&self) -> impl Serialize {
+        VerificationState {
             version: self.version,
             status: self.status,
             reason: self.reason,
@@ -118,13 +127,11 @@ impl Document for Verification {
             counted: self.counted,
             created_at: self.created_at,
             ended_at: self.ended_at,
-        })
+        }
     }
 
-    fn read(fixed: &str, state: &str) -> serde_json::Result<Self> {
-        let fixed: FixedVerification<'_> = serde_json::from_str(fixed)?;
-        let state: VerificationState<'_> = serde_json::from_str(state)?;
-        Ok(Self {
+    fn of(fixed: Self::Fixed, state: Self::State) -> Self {
+        Self {
             id: fixed.id,
             tenant: fixed.tenant,
             service: fixed.service,
@@ -144,13 +151,16 @@ impl Document for Verification {
             expires_at: fixed.expires_at,
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
-        })
+        }
     }
 }
 
 impl Document for Message {
-    fn fixed(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&FixedMessage {
+    type Fixed = FixedMessage<'static>;
+    type State = MessageState<'static>;
+
+    fn fixed(&self) -> impl Serialize {
+        FixedMessage {
             id: self.id,
             tenant: self.tenant,
             service: self.service,
@@ -162,22 +172,20 @@ impl Document for Message {
             ack_timeout_seconds: self.ack_timeout_seconds,
             retention: Cow::Borrowed(&self.retention),
             created_at: self.created_at,
-        })
+        }
     }
 
-    fn state(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&MessageState {
+    fn state(&self) -> impl Serialize {
+        MessageState {
             version: self.version,
             content: self.content.as_ref().map(Cow::Borrowed),
             dispatch: Cow::Borrowed(&self.dispatch),
             counted: self.counted,
-        })
+        }
     }
 
-    fn read(fixed: &str, state: &str) -> serde_json::Result<Self> {
-        let fixed: FixedMessage<'_> = serde_json::from_str(fixed)?;
-        let state: MessageState<'_> = serde_json::from_str(state)?;
-        Ok(Self {
+    fn of(fixed: Self::Fixed, state: Self::State) -> Self {
+        Self {
             id: fixed.id,
             tenant: fixed.tenant,
             service: fixed.service,
@@ -193,6 +201,6 @@ impl Document for Message {
             dispatch: state.dispatch.into_owned(),
             counted: state.counted,
             created_at: fixed.created_at,
-        })
+        }
     }
 }

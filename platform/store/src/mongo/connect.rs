@@ -1,0 +1,209 @@
+//! Reaching the server, and telling in plain words why not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use tokio::time::Instant;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::verification::Verification;
+
+use super::gather::{Gather, Shape};
+use super::row::Row;
+use super::schema::{self, SchemaError};
+use super::{MongoStore, Records, Server, admit, read, replace};
+
+/// The database when the URL names none.
+const DATABASE: &str = "wotp";
+/// How we call ourselves to the server: a node knows the transactions of its fellows by it.
+pub(super) const APP_NAME: &str = "wotp";
+/// The oldest server: `6.0`.
+const OLDEST_WIRE_VERSION: i32 = 17;
+/// How long one attempt looks for a primary at a start.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// How to reach a store.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// How long to keep trying while the server does not answer.
+    pub patience: Duration,
+    /// Called with a line for the operator while it waits.
+    pub progress: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Calls of one kind that may wait for the server; more are refused at once.
+    pub queue_max: usize,
+    /// Longest that a call waits for a primary, and for its answer.
+    pub call_timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(60),
+            progress: Arc::new(|_| {}),
+            queue_max: 4096,
+            // Below the 30 seconds that a request may take, so that its caller hears a reason.
+            call_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why a store cannot be used. Says what to do; never shows the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It is no MongoDB URL.
+    #[error("store.url is no MongoDB URL: write it as in mongodb://host1,host2,host3/wotp?replicaSet=rs0")]
+    Url(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody answers.
+    #[error("MongoDB at {hosts} did not answer for {seconds} seconds: {detail}")]
+    Unreachable {
+        /// Where it was looked for.
+        hosts: String,
+        /// For how long.
+        seconds: u64,
+        /// What was heard.
+        detail: String,
+    },
+    /// User or password is wrong.
+    #[error("MongoDB at {hosts} refuses the user or the password of store.url")]
+    Refused {
+        /// Which server.
+        hosts: String,
+    },
+    /// A single server, without transactions.
+    #[error(
+        "MongoDB at {hosts} is a standalone server, which cannot do transactions: start it with --replSet rs0, run \
+         rs.initiate() in its shell once, and start again"
+    )]
+    Standalone {
+        /// Which server.
+        hosts: String,
+    },
+    /// Too old.
+    #[error("MongoDB at {hosts} is older than 6.0, the oldest version that is supported: upgrade it")]
+    TooOld {
+        /// Which server.
+        hosts: String,
+    },
+    /// The collections cannot be made ready.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+impl MongoStore {
+    /// Reaches the server, waiting for it as long as `options` say, and makes the collections ready.
+    ///
+    /// # Errors
+    /// [`ConnectError`], in words that say what to do.
+    pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
+        let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
+        let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        settings.app_name = Some(APP_NAME.to_owned());
+        settings.retry_writes = Some(true);
+        settings.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+        // What is read is checked when it is written: a change is refused if it was read before another.
+        settings.read_concern = Some(ReadConcern::local());
+        settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
+        settings.connect_timeout.get_or_insert(Duration::from_secs(5));
+        let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+
+        greet(&settings, &hosts, &options).await?;
+        settings.server_selection_timeout = Some(options.call_timeout);
+        let client = Client::with_options(settings).map_err(invalid)?;
+        let database = client.database(&name);
+        schema::ensure(&database).await?;
+        let server = Server { client, database, sessions: Arc::default() };
+        Ok(Self {
+            verifications: Records::<Verification>::start(&server, &options),
+            messages: Records::<Message>::start(&server, &options),
+            server,
+        })
+    }
+}
+
+/// Waits until the server answers, and looks whether it can do what we need.
+async fn greet(settings: &ClientOptions, hosts: &str, options: &ConnectOptions) -> Result<(), ConnectError> {
+    let client = Client::with_options(settings.clone()).map_err(|error| ConnectError::Url(Box::new(error)))?;
+    let started = Instant::now();
+    loop {
+        let answer = client.database("admin").run_command(doc! { "hello": 1 }).await;
+        let detail = match answer {
+            Ok(hello) => {
+                able(&hello, hosts)?;
+                // `hello` needs no permission; this does.
+                let permitted = client.database("admin").run_command(doc! { "connectionStatus": 1 }).await;
+                return match permitted {
+                    Err(error) if is_refusal(&error) => Err(ConnectError::Refused { hosts: hosts.to_owned() }),
+                    _ => Ok(()),
+                };
+            }
+            Err(error) if is_refusal(&error) => return Err(ConnectError::Refused { hosts: hosts.to_owned() }),
+            Err(error) => detail(&error),
+        };
+        let waited = started.elapsed();
+        if waited >= options.patience {
+            let seconds = waited.as_secs();
+            return Err(ConnectError::Unreachable { hosts: hosts.to_owned(), seconds, detail });
+        }
+        (options.progress)(&format!(
+            "waiting for MongoDB at {hosts}: {detail} ({} of {} seconds)",
+            waited.as_secs(),
+            options.patience.as_secs()
+        ));
+        tokio::time::sleep(Duration::from_millis(500).min(options.patience - waited)).await;
+    }
+}
+
+fn able(hello: &Document, hosts: &str) -> Result<(), ConnectError> {
+    let hosts = hosts.to_owned();
+    if hello.get_i32("maxWireVersion").unwrap_or(0) < OLDEST_WIRE_VERSION {
+        return Err(ConnectError::TooOld { hosts });
+    }
+    // A router of a sharded cluster says so; a member of a replica set names its set.
+    let shared = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|said| said == "isdbgrid");
+    if shared { Ok(()) } else { Err(ConnectError::Standalone { hosts }) }
+}
+
+fn is_refusal(error: &mongodb::error::Error) -> bool {
+    use mongodb::error::ErrorKind;
+    // 18 is "authentication failed", 13 "not authorized".
+    matches!(&*error.kind, ErrorKind::Authentication { .. })
+        || matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 13 | 18))
+}
+
+/// What is wrong, without the options of the URL.
+fn detail(error: &mongodb::error::Error) -> String {
+    let said = error.to_string();
+    if said.contains("Connection refused") {
+        "the connection is refused".to_owned()
+    } else if said.contains("failed to lookup") || said.contains("dns") || said.contains("DNS") {
+        "the host name is not known".to_owned()
+    } else {
+        "no primary answers".to_owned()
+    }
+}
+
+impl<R: Row> Records<R> {
+    fn start(server: &Server, options: &ConnectOptions) -> Self {
+        let shape = |batch_max, in_flight| Shape {
+            queue_max: options.queue_max,
+            batch_max,
+            in_flight,
+            patience: options.call_timeout,
+        };
+        let lane = || {
+            let server = server.clone();
+            // One batch at a time: two of one tenant would only meet each other's changes.
+            Gather::start(shape(admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
+        };
+        let (changing, reading) = (server.clone(), server.clone());
+        Self {
+            lanes: (0..admit::LANES).map(|_| lane()).collect(),
+            changes: Gather::start(shape(256, 4), move |batch| replace::change(changing.clone(), R::COLLECTION, batch)),
+            reads: Gather::start(shape(256, 4), move |batch| read::by_ids(reading.clone(), R::COLLECTION, batch)),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Transactions that nobody will end.
+//!
+//! A node that is killed between the first write of a transaction and its end leaves it open, and what
+//! it wrote to cannot be written to by anybody until the server gives it up: after a minute, by
+//! default. So whoever finds others in the way for long looks whether one of them is silent, and ends
+//! it. A node that was merely slow hears that its transaction is gone, and decides again.
+
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Bson, doc};
+
+use super::Server;
+use super::connect::APP_NAME;
+use super::fault::Fault;
+
+/// How long a transaction may be silent. Between two of our commands there are milliseconds.
+const SILENT_MICROSECONDS: i64 = 500_000;
+
+/// Ends the transactions of our nodes that have been silent for too long.
+pub(super) async fn clear(server: &Server) -> Result<(), Fault> {
+    let silent = doc! {
+        "type": "idleSession",
+        "appName": APP_NAME,
+        "transaction.timeInactiveMicros": { "$gt": SILENT_MICROSECONDS },
+    };
+    let stages = [doc! { "$currentOp": { "allUsers": false, "idleSessions": true } }, doc! { "$match": silent }];
+    let admin = server.client.database("admin");
+    let found: Vec<_> = admin.aggregate(stages).await?.try_collect().await?;
+    let sessions: Vec<Bson> = found
+        .iter()
+        .filter_map(|operation| operation.get_document("lsid").ok()?.get("id"))
+        .map(|id| Bson::Document(doc! { "id": id }))
+        .collect();
+    if !sessions.is_empty() {
+        tracing::warn!(transactions = sessions.len(), "a node left transactions open; they are ended");
+        admin.run_command(doc! { "killSessions": sessions }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The store that nodes share: MongoDB, a replica set of version 6.0 or newer.
+//!
+//! Two things differ from the embedded store, and all else follows from them. Several nodes write at
+//! once, so what must not happen twice is decided by the server: by conditions on what is changed, by
+//! unique indexes, and by one short transaction around an admission ([`admit`]). And every command
+//! costs the server more than what it does, so what waits at one moment goes together ([`gather`]).
+
+mod admit;
+mod connect;
+mod dead;
+mod fault;
+mod gather;
+mod nodes;
+mod read;
+mod replace;
+mod row;
+mod schema;
+mod store;
+mod upkeep;
+mod usage;
+
+use std::sync::Arc;
+
+pub use connect::{ConnectError, ConnectOptions};
+use gather::Gather;
+use mongodb::bson::{Document, RawDocumentBuf};
+use mongodb::{Client, Collection, Database};
+pub use schema::SchemaError;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::verification::Verification;
+
+/// A store in one MongoDB database, which any number of nodes share.
+pub struct MongoStore {
+    server: Server,
+    verifications: Records<Verification>,
+    messages: Records<Message>,
+}
+
+/// What reaches the server.
+#[derive(Clone)]
+struct Server {
+    client: Client,
+    database: Database,
+    sessions: Arc<replace::Sessions>,
+}
+
+impl Server {
+    fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+}
+
+/// Verifications, or messages, and what goes to the server together.
+struct Records<R> {
+    /// By lane; all of one tenant go through the same.
+    lanes: Vec<Gather<admit::Candidate<R>, admit::Decision<R>>>,
+    changes: Gather<replace::Change, bool>,
+    reads: Gather<[u8; 16], Option<RawDocumentBuf>>,
+}
+
+impl MongoStore {
+    /// The database that everything is in.
+    pub fn database(&self) -> &str {
+        self.server.database.name()
+    }
+}

@@ -1,0 +1,173 @@
+//! A verification or a message as a document of its collection.
+//!
+//! `_id` its id, `t` its tenant, `v` its version, `w` when time next asks for anything, `m` mode, `s`
+//! status, `a` the index of its address and `q` its place among those of that address, `idem` what its
+//! idempotency key repeats, `fixed` what stays and `state` what changes.
+
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, RawDocument, deserialize_from_slice, doc, serialize_to_bson};
+use serde::Deserialize;
+use wotp_core::domain::address_limits::AddressTrace;
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::verification::{Status, Verification};
+use wotp_core::ports::Idempotency;
+
+use super::fault::Fault;
+use super::schema;
+use crate::record::Record;
+
+/// A record that has a collection of its own.
+pub(super) trait Row: Record {
+    const COLLECTION: &'static str;
+    /// What the idempotency key repeats of the record's secret, which it keeps no longer than the
+    /// record does.
+    const SECRET: &'static str;
+    /// Whether its address has limits, and so a sequence.
+    const SEQUENCE: bool;
+
+    /// What it tells about its address, if that has limits.
+    fn trace(&self) -> Option<AddressTrace>;
+}
+
+impl Row for Verification {
+    const COLLECTION: &'static str = schema::VERIFICATIONS;
+    const SECRET: &'static str = "idem.state.code";
+    const SEQUENCE: bool = true;
+
+    fn trace(&self) -> Option<AddressTrace> {
+        Some(AddressTrace::of(self))
+    }
+}
+
+impl Row for Message {
+    const COLLECTION: &'static str = schema::MESSAGES;
+    const SECRET: &'static str = "idem.state.content";
+    const SEQUENCE: bool = false;
+
+    fn trace(&self) -> Option<AddressTrace> {
+        None
+    }
+}
+
+pub(super) fn binary(bytes: &[u8]) -> Bson {
+    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
+}
+
+/// NEVER change a name: they are stored.
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Test => "test",
+    }
+}
+
+/// What `s` holds; messages have no status.
+pub(super) fn status_name(status: Option<Status>) -> Bson {
+    status.map_or(Bson::Null, |status| status.name().into())
+}
+
+pub(super) fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The document of a new record. `place` is its place among those of its address.
+pub(super) fn new<R: Row>(
+    record: &mut R,
+    idempotency: Option<&Idempotency>,
+    place: Option<i64>,
+) -> Result<Document, Fault> {
+    let state = serialize_to_bson(&record.state())?;
+    let mut row = doc! {
+        "_id": binary(&record.id()),
+        "t": binary(&record.tenant().to_bytes()),
+        "v": number(*record.version_mut()),
+        "w": record.wake_at().as_microsecond(),
+        "m": mode_name(record.mode()),
+        "s": status_name(record.status()),
+        "service": binary(&record.service().to_bytes()),
+        "schema": schema::VERSION,
+        "fixed": serialize_to_bson(&record.fixed())?,
+    };
+    if let Some(address) = record.address() {
+        row.insert("a", binary(address.index.as_bytes()));
+        if let Some(place) = place {
+            row.insert("q", place);
+        }
+    }
+    if let Some(idempotency) = idempotency {
+        row.insert(
+            "idem",
+            doc! {
+                "k": binary(&idempotency.key),
+                "f": binary(&idempotency.fingerprint),
+                "x": idempotency.expires_at.as_microsecond(),
+                "state": state.clone(),
+            },
+        );
+    }
+    row.insert("state", state);
+    Ok(row)
+}
+
+/// The statement that stores a changed record, if it is still of version `expected`.
+///
+/// It may insert when it finds nothing to change. That is how one statement among many tells that it
+/// found nothing: the insert then meets the record itself, or the rule that no record is without a
+/// service, and the server names the statement in its answer.
+pub(super) fn replacement<R: Row>(tenant: TenantId, record: &mut R, expected: u64) -> Result<Document, Fault> {
+    if record.tenant() != tenant {
+        return Err(Fault::Foreign);
+    }
+    let mut set = doc! {
+        "v": number(expected.saturating_add(1)),
+        "w": record.wake_at().as_microsecond(),
+        "s": status_name(record.status()),
+    };
+    let version = *record.version_mut();
+    *record.version_mut() = expected.saturating_add(1);
+    let state = serialize_to_bson(&record.state());
+    *record.version_mut() = version;
+    set.insert("state", state?);
+    let mut change = Document::new();
+    if record.address().is_none() {
+        // Redacted: what stays is written again, without the address; and what the idempotency key
+        // would repeat holds the address too.
+        set.insert("fixed", serialize_to_bson(&record.fixed())?);
+        change.insert("$unset", doc! { "a": 1, "q": 1, "idem": 1 });
+    } else if !record.is_under_way() {
+        change.insert("$unset", doc! { R::SECRET: 1 });
+    }
+    change.insert("$set", set);
+    Ok(doc! {
+        "q": { "_id": binary(&record.id()), "t": binary(&tenant.to_bytes()), "v": number(expected) },
+        "u": change,
+        "upsert": true,
+    })
+}
+
+/// The two documents of a record, as they are read.
+#[derive(Deserialize)]
+#[serde(bound = "")]
+struct Stored<R: Row> {
+    fixed: R::Fixed,
+    state: R::State,
+}
+
+/// What is read of a record: the fields of [`Stored`].
+pub(super) fn projection() -> Document {
+    doc! { "t": 1, "fixed": 1, "state": 1 }
+}
+
+/// The record in a document.
+pub(super) fn read<R: Row>(row: &RawDocument) -> Result<R, Fault> {
+    let stored: Stored<R> = deserialize_from_slice(row.as_bytes())?;
+    Ok(R::of(stored.fixed, stored.state))
+}
+
+/// The 16 bytes of an id in a document.
+pub(super) fn id_of(row: &RawDocument, field: &str) -> Result<[u8; 16], Fault> {
+    let held = row.get_binary(field).map_err(|_| Fault::Shape("an id is missing"))?;
+    held.bytes.try_into().map_err(|_| Fault::Shape("an id is not 16 bytes"))
+}

@@ -1,0 +1,159 @@
+//! The collections and their indexes: declared here and nowhere else, made and checked at each start.
+//!
+//! # Old and new nodes together
+//! While an installation is brought up to date, nodes of two versions work on the same documents. So
+//! a change may add fields (readers ignore those they do not know) and may make a new index, but
+//! neither renames a field nor changes its meaning; what is to go is first no longer read, and a
+//! version later no longer written. `schema` in a document is the version it was written by.
+
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
+
+use super::fault::Fault;
+
+/// The version of the documents that this program writes.
+pub(super) const VERSION: i32 = 1;
+
+pub(super) const TENANTS: &str = "tenants";
+pub(super) const SERVICES: &str = "services";
+pub(super) const API_KEYS: &str = "api_keys";
+pub(super) const VERIFICATIONS: &str = "verifications";
+pub(super) const MESSAGES: &str = "messages";
+pub(super) const USAGE: &str = "usage";
+pub(super) const NODES: &str = "nodes";
+pub(super) const LEASES: &str = "leases";
+pub(super) const KEY_CHECKS: &str = "key_checks";
+
+/// The server's code for "an index of this name is different".
+const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];
+/// The server's code for "this collection is there already".
+const NAMESPACE_EXISTS: i32 = 48;
+
+struct Index {
+    collection: &'static str,
+    name: &'static str,
+    keys: Document,
+    unique: bool,
+    /// Only documents that have this field are in it.
+    only_with: Option<&'static str>,
+    /// Documents go by themselves so long after the moment in the field. Garbage collection only: no
+    /// decision rests on whether something is still there.
+    expires_after: Option<Duration>,
+}
+
+impl Index {
+    fn new(collection: &'static str, name: &'static str, keys: Document) -> Self {
+        Self { collection, name, keys, unique: false, only_with: None, expires_after: None }
+    }
+
+    fn unique(self) -> Self {
+        Self { unique: true, ..self }
+    }
+
+    fn only_with(self, field: &'static str) -> Self {
+        Self { only_with: Some(field), ..self }
+    }
+
+    fn expires_after(self, after: Duration) -> Self {
+        Self { expires_after: Some(after), ..self }
+    }
+
+    fn model(&self) -> IndexModel {
+        let partial = self.only_with.map(|field| doc! { field: { "$exists": true } });
+        let options = IndexOptions::builder()
+            .name(self.name.to_owned())
+            .unique(self.unique.then_some(true))
+            .partial_filter_expression(partial)
+            .expire_after(self.expires_after)
+            .build();
+        IndexModel::builder().keys(self.keys.clone()).options(options).build()
+    }
+}
+
+fn indexes() -> Vec<Index> {
+    let of_records = |collection| {
+        [
+            // Listings, newest first.
+            Index::new(collection, "tenant_id", doc! { "t": 1, "_id": -1 }),
+            // What is due.
+            Index::new(collection, "wake", doc! { "w": 1 }),
+            Index::new(collection, "idempotency", doc! { "t": 1, "idem.k": 1 }).unique().only_with("idem.k"),
+            // What `forget` looks for.
+            Index::new(collection, "idempotency_end", doc! { "idem.x": 1 }).only_with("idem.x"),
+        ]
+    };
+    let mut indexes: Vec<Index> = of_records(VERIFICATIONS).into_iter().chain(of_records(MESSAGES)).collect();
+    indexes.extend([
+        // Finds what went to an address, and decides between two that are started for it at once:
+        // both take the next number of the sequence `q`, and one of them finds it taken.
+        Index::new(VERIFICATIONS, "address", doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
+        Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
+        Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),
+        Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
+        // Two months after the window is over `forget` takes it; this is for what `forget` missed.
+        Index::new(USAGE, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
+        Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),
+    ]);
+    indexes
+}
+
+/// Why the collections cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// An index is there that is not ours.
+    #[error(
+        "the collection `{collection}` has an index `{index}` that is not as this program needs it: drop that index; the \
+         next start makes it anew"
+    )]
+    Index {
+        /// The collection.
+        collection: &'static str,
+        /// The index.
+        index: &'static str,
+    },
+    /// Anything else.
+    #[error("the collections cannot be made ready")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Fault> for SchemaError {
+    fn from(fault: Fault) -> Self {
+        Self::Other(Box::new(fault))
+    }
+}
+
+/// Makes what is missing, and checks what is there.
+pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
+    // An update that finds no record tries to insert one (see `replace`), which has no service.
+    // Without this rule that would leave a piece of a record that was deleted.
+    let whole = doc! { "service": { "$exists": true } };
+    for name in [VERIFICATIONS, MESSAGES] {
+        let made = database.run_command(doc! { "create": name, "validator": whole.clone() }).await;
+        match made {
+            Ok(_) => {}
+            Err(error) if has_code(&error, &[NAMESPACE_EXISTS]) => {
+                let rule = doc! { "collMod": name, "validator": whole.clone() };
+                database.run_command(rule).await.map_err(Fault::from)?;
+            }
+            Err(error) => return Err(Fault::from(error).into()),
+        }
+    }
+    for index in indexes() {
+        let made = database.collection::<Document>(index.collection).create_index(index.model()).await;
+        made.map_err(|error| {
+            if has_code(&error, &INDEX_CONFLICTS) {
+                SchemaError::Index { collection: index.collection, index: index.name }
+            } else {
+                Fault::from(error).into()
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn has_code(error: &mongodb::error::Error, codes: &[i32]) -> bool {
+    matches!(&*error.kind, mongodb::error::ErrorKind::Command(command) if codes.contains(&command.code))
+}

@@ -1,0 +1,384 @@
+//! The ports.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::api_key::{ApiKey, KeyHash};
+use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::lease::Lease;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::node::Node;
+use wotp_core::domain::quota::{Resource, Window};
+use wotp_core::domain::service::Service;
+use wotp_core::domain::tenant::Tenant;
+use wotp_core::domain::vault::AddressIndex;
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::{
+    Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
+    Store, StoreError, TenantStore, Usage,
+};
+
+use super::admit::{Candidate, Decision};
+use super::fault::Fault;
+use super::row::{self, Row, binary, id_of, number};
+use super::{MongoStore, Records, Server, nodes, read, replace, schema, upkeep, usage};
+
+/// Bytes of an address's index that its neighbours share.
+const PREFIX: usize = 8;
+
+/// Something small, as its document in `doc`.
+fn held<T: Serialize>(what: &T) -> Result<Bson, StoreError> {
+    Ok(serialize_to_bson(what).map_err(Fault::from)?)
+}
+
+fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
+    let doc = row.remove("doc").ok_or(Fault::Shape("a document holds nothing"))?;
+    Ok(deserialize_from_bson(doc)?)
+}
+
+fn fault(error: mongodb::error::Error) -> StoreError {
+    Fault::from(error).into()
+}
+
+fn service_row(service: &Service) -> Result<Document, StoreError> {
+    Ok(doc! {
+        "_id": binary(&service.id.to_bytes()),
+        "t": binary(&service.tenant.to_bytes()),
+        "v": number(service.version),
+        "schema": schema::VERSION,
+        "doc": held(service)?,
+    })
+}
+
+fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, StoreError> {
+    Ok(doc! {
+        "_id": binary(&hash.0),
+        "t": binary(&key.tenant.to_bytes()),
+        "id": binary(&key.id.to_bytes()),
+        "schema": schema::VERSION,
+        "doc": held(key)?,
+    })
+}
+
+impl Server {
+    async fn find<T: DeserializeOwned>(&self, collection: &str, wanted: Document) -> Result<Option<T>, StoreError> {
+        let found = self.collection(collection).find_one(wanted).await.map_err(fault)?;
+        Ok(found.map(of).transpose()?)
+    }
+
+    async fn all<T: DeserializeOwned>(
+        &self,
+        collection: &str,
+        wanted: Document,
+        sort: Document,
+    ) -> Result<Vec<T>, StoreError> {
+        let found = self.collection(collection).find(wanted).sort(sort).await.map_err(fault)?;
+        let rows: Vec<Document> = found.try_collect().await.map_err(fault)?;
+        Ok(rows.into_iter().map(of).collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    fn tenant(&self, id: TenantId) -> Box<dyn TenantStore + '_> {
+        Box::new(Door { store: self, tenant: id })
+    }
+
+    async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        service: &Service,
+        keys: &[(ApiKey, KeyHash)],
+    ) -> Result<(), StoreError> {
+        if service.tenant != tenant.id || keys.iter().any(|(key, _)| key.tenant != tenant.id) {
+            return Err(Fault::Foreign.into());
+        }
+        let row = doc! { "_id": binary(&tenant.id.to_bytes()), "schema": schema::VERSION, "doc": held(tenant)? };
+        let service = service_row(service)?;
+        let keys = keys.iter().map(|(key, hash)| key_row(key, hash)).collect::<Result<Vec<_>, _>>()?;
+        let mut session = self.server.client.start_session().await.map_err(fault)?;
+        session.start_transaction().await.map_err(fault)?;
+        let made = async {
+            self.server.collection(schema::TENANTS).insert_one(row).session(&mut session).await?;
+            self.server.collection(schema::SERVICES).insert_one(service).session(&mut session).await?;
+            if !keys.is_empty() {
+                self.server.collection(schema::API_KEYS).insert_many(keys).session(&mut session).await?;
+            }
+            session.commit_transaction().await
+        };
+        made.await.map_err(fault)
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        self.server.all(schema::TENANTS, doc! {}, doc! { "_id": 1 }).await
+    }
+
+    async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {
+        let Some(key) = self.server.find::<ApiKey>(schema::API_KEYS, doc! { "_id": binary(&hash.0) }).await? else {
+            return Ok(None);
+        };
+        let tenant = self.server.find(schema::TENANTS, doc! { "_id": binary(&key.tenant.to_bytes()) }).await?;
+        Ok(tenant.map(|tenant| KeyHolder { key, tenant }))
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueItem>, StoreError> {
+        let (mut due, messages) = tokio::try_join!(
+            read::due::<Verification>(&self.server, now, limit),
+            read::due::<Message>(&self.server, now, limit)
+        )?;
+        due.extend(messages);
+        due.sort_by_key(|(wake_at, _)| *wake_at);
+        due.truncate(limit);
+        Ok(due.into_iter().map(|(_, item)| item).collect())
+    }
+
+    /// Nothing: what a node held that is gone is free when its hold ends. Which holds those are the
+    /// other nodes cannot tell before.
+    async fn recover(&self, _: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    async fn forget(&self, now: Timestamp) -> Result<usize, StoreError> {
+        Ok(upkeep::forget(&self.server, now).await?)
+    }
+
+    async fn note_node(&self, node: &Node) -> Result<(), StoreError> {
+        Ok(nodes::note(&self.server, node).await?)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        Ok(nodes::all(&self.server).await?)
+    }
+
+    async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+        Ok(nodes::forget(&self.server, id).await?)
+    }
+
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: NodeId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, StoreError> {
+        Ok(nodes::take_lease(&self.server, name, holder, now, until).await?)
+    }
+
+    async fn find_lease(&self, name: &str) -> Result<Option<Lease>, StoreError> {
+        Ok(nodes::find_lease(&self.server, name).await?)
+    }
+
+    async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        Ok(nodes::release_lease(&self.server, lease, now).await?)
+    }
+
+    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError> {
+        Ok(nodes::find_key_check(&self.server, key).await?)
+    }
+
+    async fn keep_key_check(&self, key: u8, check: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        Ok(nodes::keep_key_check(&self.server, key, check).await?)
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(Some(nodes::time(&self.server).await?))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.server.database.run_command(doc! { "ping": 1 }).await.map_err(fault)?;
+        Ok(())
+    }
+}
+
+/// One tenant's door.
+struct Door<'a> {
+    store: &'a MongoStore,
+    tenant: TenantId,
+}
+
+impl Door<'_> {
+    fn server(&self) -> &Server {
+        &self.store.server
+    }
+
+    fn own(&self, tenant: TenantId) -> Result<(), StoreError> {
+        if tenant == self.tenant { Ok(()) } else { Err(Fault::Foreign.into()) }
+    }
+
+    fn t(&self) -> Bson {
+        binary(&self.tenant.to_bytes())
+    }
+
+    async fn admit<R: Row>(&self, records: &Records<R>, candidate: Candidate<R>) -> Result<Admission<R>, AdmitError> {
+        self.own(candidate.record.tenant())?;
+        let mut hasher = DefaultHasher::new();
+        self.tenant.hash(&mut hasher);
+        let lanes = &records.lanes;
+        let lane = usize::try_from(hasher.finish() % (lanes.len() as u64)).unwrap_or(0);
+        match lanes[lane].ask(candidate).await.map_err(StoreError::from)? {
+            Decision::Admitted(record) => Ok(Admission::Admitted(record)),
+            Decision::Repeated(record) => Ok(Admission::Repeated(record)),
+            Decision::KeyReused => Err(AdmitError::KeyReused),
+            Decision::Address(limited) => Err(AdmitError::Address(limited)),
+            Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+        }
+    }
+
+    async fn find_record<R: Row>(&self, records: &Records<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
+        let Some(row) = records.reads.ask(id).await? else { return Ok(None) };
+        if id_of(&row, "t")? != self.tenant.to_bytes() {
+            return Ok(None);
+        }
+        Ok(Some(row::read(&row)?))
+    }
+
+    async fn delete<R: Row>(&self, id: [u8; 16]) -> Result<(), StoreError> {
+        let wanted = doc! { "_id": binary(&id), "t": self.t() };
+        self.server().collection(R::COLLECTION).delete_one(wanted).await.map_err(fault)?;
+        Ok(())
+    }
+
+    /// Changes one document; nothing to change is a conflict.
+    async fn update(&self, collection: &str, wanted: Document, set: Document) -> Result<(), ReplaceError> {
+        let updated = self.server().collection(collection).update_one(wanted, doc! { "$set": set }).await;
+        if updated.map_err(fault)?.matched_count > 0 { Ok(()) } else { Err(ReplaceError::Conflict) }
+    }
+}
+
+#[async_trait]
+impl TenantStore for Door<'_> {
+    async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError> {
+        self.server().find(schema::TENANTS, doc! { "_id": self.t() }).await
+    }
+
+    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError> {
+        if tenant.id != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        self.update(schema::TENANTS, doc! { "_id": self.t() }, doc! { "doc": held(tenant)? }).await
+    }
+
+    async fn services(&self) -> Result<Vec<Service>, StoreError> {
+        self.server().all(schema::SERVICES, doc! { "t": self.t() }, doc! { "_id": 1 }).await
+    }
+
+    async fn find_service(&self, id: ServiceId) -> Result<Option<Service>, StoreError> {
+        self.server().find(schema::SERVICES, doc! { "_id": binary(&id.to_bytes()), "t": self.t() }).await
+    }
+
+    async fn insert_service(&self, service: &Service) -> Result<(), StoreError> {
+        self.own(service.tenant)?;
+        self.server().collection(schema::SERVICES).insert_one(service_row(service)?).await.map_err(fault)?;
+        Ok(())
+    }
+
+    async fn replace_service(&self, service: &mut Service) -> Result<(), ReplaceError> {
+        if service.tenant != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        let expected = service.version;
+        let next = Service { version: expected.saturating_add(1), ..service.clone() };
+        let wanted = doc! { "_id": binary(&service.id.to_bytes()), "t": self.t(), "v": number(expected) };
+        self.update(schema::SERVICES, wanted, doc! { "v": number(next.version), "doc": held(&next)? }).await?;
+        service.version = next.version;
+        Ok(())
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.server().all(schema::API_KEYS, doc! { "t": self.t() }, doc! { "id": 1 }).await
+    }
+
+    async fn insert_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError> {
+        self.own(key.tenant)?;
+        self.server().collection(schema::API_KEYS).insert_one(key_row(key, hash)?).await.map_err(fault)?;
+        Ok(())
+    }
+
+    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
+        if key.tenant != self.tenant {
+            return Err(ReplaceError::Conflict);
+        }
+        let wanted = doc! { "t": self.t(), "id": binary(&key.id.to_bytes()) };
+        self.update(schema::API_KEYS, wanted, doc! { "doc": held(key)? }).await
+    }
+
+    async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
+        let NewVerification { verification: record, quota, address_limits: limits, idempotency } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency };
+        self.admit(&self.store.verifications, candidate).await
+    }
+
+    async fn find_verification(&self, id: VerificationId) -> Result<Option<Verification>, StoreError> {
+        self.find_record(&self.store.verifications, id.to_bytes()).await
+    }
+
+    async fn verifications(
+        &self,
+        filter: &Filter,
+        after: Option<VerificationId>,
+        limit: usize,
+    ) -> Result<Page<Verification>, StoreError> {
+        Ok(read::page(self.server(), self.tenant, filter, after.map(VerificationId::to_bytes), limit).await?)
+    }
+
+    async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
+        replace::replace((self.server(), &self.store.verifications), self.tenant, verification, refund).await
+    }
+
+    async fn replace_for_resend(&self, verification: &mut Verification, exempt: bool) -> Result<(), ResendError> {
+        replace::replace_for_resend(self.server(), self.tenant, verification, exempt).await
+    }
+
+    async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError> {
+        self.delete::<Verification>(id.to_bytes()).await
+    }
+
+    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
+        let (mut first, mut last) = ([0; 24], [u8::MAX; 24]);
+        first[..PREFIX].copy_from_slice(&index.as_bytes()[..PREFIX]);
+        last[..PREFIX].copy_from_slice(&index.as_bytes()[..PREFIX]);
+        let wanted = doc! {
+            "t": self.t(),
+            "a": { "$gte": binary(&first), "$lte": binary(&last) },
+            "_id": { "$gte": binary(&VerificationId::first_at(since).to_bytes()) },
+        };
+        self.server().collection(schema::VERIFICATIONS).count_documents(wanted).await.map_err(fault)
+    }
+
+    async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
+        let NewMessage { message: record, quota, idempotency } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency };
+        self.admit(&self.store.messages, candidate).await
+    }
+
+    async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.find_record(&self.store.messages, id.to_bytes()).await
+    }
+
+    async fn messages(
+        &self,
+        filter: &Filter,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Page<Message>, StoreError> {
+        Ok(read::page(self.server(), self.tenant, filter, after.map(MessageId::to_bytes), limit).await?)
+    }
+
+    async fn replace_message(&self, message: &mut Message, refund: bool) -> Result<(), ReplaceError> {
+        replace::replace((self.server(), &self.store.messages), self.tenant, message, refund).await
+    }
+
+    async fn delete_message(&self, id: MessageId) -> Result<(), StoreError> {
+        self.delete::<Message>(id.to_bytes()).await
+    }
+
+    async fn usage(&self, resource: Resource, windows: &[Window]) -> Result<Vec<Usage>, StoreError> {
+        let keys: Vec<_> = windows.iter().map(|window| (self.tenant, resource, window.kind, window.starts)).collect();
+        Ok(usage::stored(self.server(), &keys).await?)
+    }
+}

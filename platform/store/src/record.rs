@@ -1,0 +1,124 @@
+//! What verifications and messages have in common for a store.
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::dispatch::{Dispatch, Turn};
+use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::message::Message;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::quota::Counted;
+use wotp_core::domain::verification::{Status, StoredAddress, Verification};
+use wotp_core::ports::Item;
+
+use crate::document::Document;
+
+/// Counts are kept for a year of comparison and a month of grace, after a window of a month.
+pub(crate) const USAGE_KEPT: SignedDuration = SignedDuration::from_hours(24 * (400 + 31));
+
+/// Something that is kept as documents, with columns beside them to find it by.
+pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    fn id(&self) -> [u8; 16];
+    fn id_at(moment: Timestamp) -> [u8; 16];
+    fn item(id: [u8; 16]) -> Item;
+    fn tenant(&self) -> TenantId;
+    fn version_mut(&mut self) -> &mut u64;
+    fn mode(&self) -> Mode;
+    /// `None` for what has no status.
+    fn status(&self) -> Option<Status>;
+    fn service(&self) -> ServiceId;
+    fn address(&self) -> Option<&StoredAddress>;
+    fn dispatch_mut(&mut self) -> &mut Dispatch;
+    /// Whether a worker's hold keeps it from being due.
+    fn is_leased(&self) -> bool;
+    fn wake_at(&self) -> Timestamp;
+    fn counted(&self) -> &Counted;
+    fn counted_mut(&mut self) -> &mut Counted;
+    fn created_at(&self) -> Timestamp;
+    fn metadata_holds(&self, key: &str, value: &str) -> bool;
+    fn went_through(&self, channel: &str) -> bool;
+    /// Whether it is still under way, and so will be read again soon.
+    fn is_under_way(&self) -> bool;
+}
+
+macro_rules! shared {
+    ($id:ident, $item:ident) => {
+        fn id(&self) -> [u8; 16] {
+            self.id.to_bytes()
+        }
+        fn id_at(moment: Timestamp) -> [u8; 16] {
+            wotp_core::domain::id::$id::first_at(moment).to_bytes()
+        }
+        fn item(id: [u8; 16]) -> Item {
+            Item::$item(wotp_core::domain::id::$id::from_bytes(id))
+        }
+        fn tenant(&self) -> TenantId {
+            self.tenant
+        }
+        fn version_mut(&mut self) -> &mut u64 {
+            &mut self.version
+        }
+        fn mode(&self) -> Mode {
+            self.mode
+        }
+        fn service(&self) -> ServiceId {
+            self.service
+        }
+        fn address(&self) -> Option<&StoredAddress> {
+            self.address.as_ref()
+        }
+        fn dispatch_mut(&mut self) -> &mut Dispatch {
+            &mut self.dispatch
+        }
+        fn wake_at(&self) -> Timestamp {
+            self.wake_at()
+        }
+        fn counted(&self) -> &Counted {
+            &self.counted
+        }
+        fn counted_mut(&mut self) -> &mut Counted {
+            &mut self.counted
+        }
+        fn created_at(&self) -> Timestamp {
+            self.created_at
+        }
+        fn went_through(&self, channel: &str) -> bool {
+            self.dispatch.deliveries.iter().any(|delivery| delivery.channel == channel)
+        }
+    };
+}
+
+impl Record for Verification {
+    shared!(VerificationId, Verification);
+
+    fn status(&self) -> Option<Status> {
+        Some(self.status)
+    }
+    fn is_leased(&self) -> bool {
+        matches!(self.dispatch.turn, Turn::Leased { .. })
+    }
+    fn is_under_way(&self) -> bool {
+        self.status == Status::Pending
+    }
+    fn metadata_holds(&self, key: &str, value: &str) -> bool {
+        self.metadata.get(key).is_some_and(|held| held == value)
+    }
+}
+
+impl Record for Message {
+    shared!(MessageId, Message);
+
+    fn status(&self) -> Option<Status> {
+        None
+    }
+    fn is_leased(&self) -> bool {
+        matches!(self.dispatch.turn, Turn::Leased { .. })
+    }
+    fn is_under_way(&self) -> bool {
+        self.dispatch.turn != Turn::Settled
+    }
+    fn metadata_holds(&self, _: &str, _: &str) -> bool {
+        false
+    }
+}

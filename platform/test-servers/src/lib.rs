@@ -1,0 +1,15 @@
+//! Real servers for tests: MongoDB and Redis, on loopback, each in a folder of its own, gone when
+//! dropped and when the test dies.
+//!
+//! A server that is not installed fails the test that asks for it. It is never skipped.
+
+#![allow(clippy::disallowed_methods, reason = "servers run on the machine's time")]
+
+mod mongo;
+mod process;
+mod redis;
+mod wire;
+
+pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
+pub use redis::{Redis, redis_url};
+pub use wire::Wire;

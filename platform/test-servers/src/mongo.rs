@@ -1,0 +1,251 @@
+//! MongoDB, as a replica set of one member or of three.
+
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::error::Error;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::process::{self, free_port, until};
+
+/// Where to reach the server that all tests of this run share: `TEST_MONGODB_URL` if that is set, else
+/// one of this process's own.
+pub fn mongo_url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| {
+        std::env::var("TEST_MONGODB_URL").unwrap_or_else(|_| {
+            static OWN: OnceLock<ReplicaSet> = OnceLock::new();
+            OWN.get_or_init(|| ReplicaSet::start(1)).url("")
+        })
+    })
+}
+
+/// A database of its own on the shared server, dropped with it.
+pub struct MongoDatabase {
+    url: String,
+    name: String,
+}
+
+impl MongoDatabase {
+    /// A database that is not there yet.
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (server, options) =
+            mongo_url().split_once("/?").expect("the URL has options, as in mongodb://HOST/?OPTIONS");
+        Self { url: format!("{server}/{name}?{options}"), name }
+    }
+
+    /// A URL that names it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a command on it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn run(&self, command: Document) -> Result<Document, Error> {
+        run(&self.url, &self.name, command)
+    }
+}
+
+impl Drop for MongoDatabase {
+    fn drop(&mut self) {
+        // A server that a test killed has nothing to drop.
+        let _ = self.run(doc! { "dropDatabase": 1 });
+    }
+}
+
+/// Runs one command on a connection of its own.
+fn run(url: &str, database: &str, command: Document) -> Result<Document, Error> {
+    let (url, database) = (url.to_owned(), database.to_owned());
+    // A thread of its own: whoever asks may be on a runtime already.
+    let work = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = Client::with_uri_str(&url).await?;
+            client.database(&database).run_command(command).await
+        })
+    });
+    work.join().expect("it does not panic")
+}
+
+/// One server.
+pub struct Mongod {
+    port: u16,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Mongod {
+    /// A server of a set that is yet to be formed; with no set's name, one that stands alone.
+    pub fn start(set: Option<&str>) -> Self {
+        let mut server = Self { port: free_port(), folder: scratch(), child: None };
+        server.launch(set);
+        server
+    }
+
+    fn launch(&mut self, set: Option<&str>) {
+        let mut arguments: Vec<String> = [
+            "--dbpath",
+            self.folder.path().to_str().expect("a temporary folder has a plain name"),
+            "--port",
+            &self.port.to_string(),
+            "--bind_ip",
+            "127.0.0.1",
+            "--wiredTigerCacheSizeGB",
+            "0.25",
+            "--oplogSize",
+            "128",
+            "--quiet",
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        if let Some(set) = set {
+            arguments.extend(["--replSet".to_owned(), set.to_owned()]);
+        }
+        let mut child = process::spawn(&binary(), &arguments);
+        process::listening(self.port, &mut child, "mongod");
+        self.child = Some(child);
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Runs a command on it alone, whatever it is in its set.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn run(&self, command: Document) -> Result<Document, Error> {
+        run(&format!("mongodb://{}/?directConnection=true", self.address()), "admin", command)
+    }
+
+    fn is_primary(&self) -> bool {
+        let hello = self.child.is_some().then(|| self.run(doc! { "hello": 1 }).ok()).flatten();
+        hello.is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
+    }
+}
+
+impl Drop for Mongod {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            process::kill(child);
+        }
+    }
+}
+
+/// Servers that keep the same.
+pub struct ReplicaSet {
+    members: Vec<Mongod>,
+}
+
+const SET: &str = "rs0";
+
+impl ReplicaSet {
+    /// A set with a primary. It elects another within about two seconds when that dies.
+    pub fn start(members: usize) -> Self {
+        let members: Vec<Mongod> = (0..members).map(|_| Mongod::start(Some(SET))).collect();
+        let list: Vec<Document> =
+            members.iter().zip(0..).map(|(member, id)| doc! { "_id": id, "host": member.address() }).collect();
+        let settings = doc! { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 300 };
+        let config = doc! { "_id": SET, "members": list, "settings": settings };
+        members[0].run(doc! { "replSetInitiate": config }).expect("the set is formed");
+        let set = Self { members };
+        set.primary();
+        set
+    }
+
+    /// A URL of it, with the name of a database or none.
+    pub fn url(&self, database: &str) -> String {
+        let hosts = self.members.iter().map(Mongod::address).collect::<Vec<_>>().join(",");
+        format!("mongodb://{hosts}/{database}?replicaSet={SET}")
+    }
+
+    /// Waits until there is a primary; says which member it is.
+    pub fn primary(&self) -> usize {
+        until("the set has a primary", || self.members.iter().position(Mongod::is_primary))
+    }
+
+    /// One member.
+    pub fn member(&self, index: usize) -> &Mongod {
+        &self.members[index]
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Kills a member, as `kill -9` does.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut child) = self.members[index].child.take() {
+            process::kill(&mut child);
+        }
+    }
+
+    /// Starts a member again that was killed.
+    pub fn restart(&mut self, index: usize) {
+        self.members[index].launch(Some(SET));
+    }
+
+    /// Stops a member's process without ending it, or lets it go on.
+    pub fn freeze(&self, index: usize, frozen: bool) {
+        let child = self.members[index].child.as_ref().expect("it runs");
+        process::signal(child, if frozen { Signal::STOP } else { Signal::CONT });
+    }
+
+    /// The primary steps down, for at least so many seconds.
+    pub fn step_down(&self, seconds: i32) {
+        let primary = self.primary();
+        // It answers, or closes the connection, as it likes.
+        let _ = self.members[primary].run(doc! { "replSetStepDown": seconds, "force": true });
+    }
+}
+
+fn scratch() -> TempDir {
+    // In memory where there is room: what is tested is what the server promises, not the disk.
+    let shared = PathBuf::from("/dev/shm");
+    let builder = tempfile::Builder::new().prefix("wotp-mongod-").to_owned();
+    if shared.is_dir() { builder.tempdir_in(shared) } else { builder.tempdir() }.expect("a temporary folder")
+}
+
+/// `TEST_MONGOD`, or where `.ci/prerequisites test` puts it, or on the PATH.
+fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("TEST_MONGOD") {
+        return named.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let installed = cache.map(|cache| cache.join("wotp/tools/bin/mongod")).filter(|file| file.exists());
+    installed.unwrap_or_else(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|folder| folder.join("mongod")).find(|file| file.exists());
+        found.expect("there is no mongod: run `make test`, which installs one, or set TEST_MONGOD")
+    })
+}
