@@ -2,11 +2,15 @@
 //!
 //! Each module implements one port of `wotp-core` and passes its contract suite.
 
+#[cfg(feature = "redis")]
+pub mod bulletin;
 mod document;
 pub mod limiter;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
 pub mod queue;
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

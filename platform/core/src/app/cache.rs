@@ -42,7 +42,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, (now, value));
     }
 
-    pub(super) fn forget_all(&self) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Forgets the values that `stale` says yes to.
+    pub(super) fn forget(&self, stale: impl Fn(&V) -> bool) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, value)| !stale(value));
     }
 }

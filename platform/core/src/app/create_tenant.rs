@@ -71,7 +71,7 @@ impl App {
         let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
         plan.clone_into(&mut tenant.plan);
         door.replace_tenant(&tenant).await.map_err(super::keys::replaced)?;
-        self.holders.forget_all();
+        self.changed(tenant.id).await;
         Ok(tenant)
     }
 

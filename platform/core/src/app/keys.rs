@@ -126,7 +126,7 @@ impl App {
         if key.revoked_at.is_none() {
             key.revoked_at = Some(self.now());
             door.replace_key(&key).await.map_err(replaced)?;
-            self.holders.forget_all();
+            self.changed(tenant).await;
         }
         Ok(key)
     }

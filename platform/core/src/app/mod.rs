@@ -41,12 +41,12 @@ pub use usage::{ResourceUsage, WindowUsage};
 
 use crate::domain::Timestamp;
 use crate::domain::dispatch::LeaseToken;
-use crate::domain::id::ServiceId;
+use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::vault::Vault;
-use crate::ports::{Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
+use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
 use cache::Cache;
 
 /// How long a worker holds a delivery. Longer than the longest wait for an acknowledgement (60 s),
@@ -59,6 +59,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// The doorbell of the workers.
     pub queue: Arc<dyn Queue>,
+    /// Tells the other nodes what changed.
+    pub bulletin: Arc<dyn Bulletin>,
     /// Counts calls.
     pub limiter: Arc<dyn Limiter>,
     /// The channels that are there, in the order they are tried when nobody says another.
@@ -114,6 +116,29 @@ impl App {
 
     fn lease_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(LEASE).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Forgets what is kept in memory of what changed: it is read again when it is next needed.
+    pub fn forget(&self, changed: Changed) {
+        match changed {
+            Changed::Tenant(tenant) => {
+                self.holders.forget(|caller| caller.tenant.id == tenant);
+                self.services.forget(|service| service.tenant == tenant);
+            }
+            Changed::Anything => {
+                self.holders.forget(|_| true);
+                self.services.forget(|_| true);
+            }
+        }
+    }
+
+    /// Something of a tenant changed: no node is to go by what it remembers.
+    async fn changed(&self, tenant: TenantId) {
+        self.forget(Changed::Tenant(tenant));
+        if let Err(error) = self.ports.bulletin.tell(Changed::Tenant(tenant)).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(%tenant, error, "the other nodes were not told of a change; they see it within a second");
+        }
     }
 
     /// Rings; a ring that is lost is rung again by the sweep.

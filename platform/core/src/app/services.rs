@@ -196,6 +196,7 @@ impl App {
         service.updated_at = self.now();
         let mut service = checked(service)?;
         self.store_of(caller).replace_service(&mut service).await.map_err(replaced)?;
+        self.changed(service.tenant).await;
         self.services.keep(id, Arc::new(service.clone()), self.now());
         Ok(service)
     }

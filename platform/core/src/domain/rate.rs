@@ -25,8 +25,14 @@ pub struct RateDecision {
 }
 
 impl Rate {
-    fn interval(self) -> SignedDuration {
+    /// How long one call takes to be made up for.
+    pub fn interval(self) -> SignedDuration {
         SignedDuration::from_nanos(1_000_000_000 / i64::from(self.per_second.max(1)))
+    }
+
+    /// How long an empty bucket takes to be full again.
+    pub fn depth(self) -> SignedDuration {
+        self.interval().saturating_mul(i32::try_from(self.burst.max(1)).unwrap_or(i32::MAX))
     }
 
     /// Decides on one call. `full_at` is what the last call left, none for a new bucket; the
@@ -44,7 +50,7 @@ impl Rate {
     /// ```
     pub fn decide(self, full_at: Option<Timestamp>, now: Timestamp) -> (RateDecision, Timestamp) {
         let interval = self.interval();
-        let depth = interval.saturating_mul(i32::try_from(self.burst.max(1)).unwrap_or(i32::MAX));
+        let depth = self.depth();
         // A clock that stepped back must not lock the bucket for longer than it can be empty.
         let latest = now.saturating_add(depth).unwrap_or(Timestamp::MAX);
         let full = full_at.unwrap_or(now).clamp(now, latest);

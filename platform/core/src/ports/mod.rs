@@ -1,5 +1,6 @@
 //! What the use cases need from the world, as traits. Adapters live in crates of their own.
 
+mod bulletin;
 mod channel;
 mod clock;
 mod entropy;
@@ -8,6 +9,7 @@ mod queue;
 mod store;
 mod timer;
 
+pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
 pub use entropy::{Drawn, Entropy};

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::dispatch::LeaseToken;
-use crate::domain::id::{MessageId, TenantId, VerificationId};
+use crate::domain::id::{MessageId, NodeId, TenantId, VerificationId};
 
 /// What a worker is asked to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// [`QueueError`] when it cannot be reached or is full.
     async fn ring(&self, job: Job) -> Result<(), QueueError>;
+
+    /// Rings for one job at one node: for what only that node can do.
+    ///
+    /// # Errors
+    /// [`QueueError`] when it cannot be reached or is full, or the node does not listen.
+    async fn ring_node(&self, node: NodeId, job: Job) -> Result<(), QueueError>;
 
     /// Whether it can be reached.
     ///

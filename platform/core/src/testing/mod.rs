@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod entropy;
 pub mod limiter;
+pub mod queue;
 pub mod store;
 
 #[doc(inline)]

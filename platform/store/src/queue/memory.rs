@@ -1,21 +1,14 @@
-//! The doorbell of a single process: a bounded channel, with apalis at its other end.
+//! The doorbell of a single process: a bounded channel.
 //!
 //! It forgets everything when the process ends, and may: the store is the ledger, and the sweep
 //! rings for whatever is due.
 
-use std::convert::Infallible;
-use std::task::{Context, Poll};
-
-use apalis_core::backend::finalize::Ephemeral;
-use apalis_core::backend::{Backend, BackendConfig};
-use apalis_core::layers::Identity;
-use apalis_core::task::Task;
-use apalis_core::task::builder::TaskBuilder;
-use apalis_core::task::task_id::RandomId;
-use apalis_core::worker::context::WorkerContext;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use wotp_core::domain::id::NodeId;
 use wotp_core::ports::{Job, Queue, QueueError};
+
+use super::ring::{Ring, RingReceiver};
 
 /// The queue holds as many rings as it may. Nothing is lost: the sweep rings again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,20 +18,14 @@ pub struct RingFull;
 /// Where rings go in.
 #[derive(Debug, Clone)]
 pub struct MemoryQueue {
-    rings: mpsc::Sender<Job>,
-}
-
-/// Where rings come out, for an apalis worker.
-#[derive(Debug)]
-pub struct MemoryBackend {
-    rings: mpsc::Receiver<Job>,
+    rings: mpsc::Sender<Ring>,
 }
 
 impl MemoryQueue {
     /// A queue that holds at most `capacity` rings, and the backend that a worker runs on.
-    pub fn new(capacity: usize) -> (Self, MemoryBackend) {
+    pub fn new(capacity: usize) -> (Self, RingReceiver) {
         let (sender, receiver) = mpsc::channel(capacity);
-        (Self { rings: sender }, MemoryBackend { rings: receiver })
+        (Self { rings: sender }, RingReceiver::new(receiver))
     }
 }
 
@@ -46,7 +33,12 @@ impl MemoryQueue {
 impl Queue for MemoryQueue {
     async fn ring(&self, job: Job) -> Result<(), QueueError> {
         // Not waiting for room: the caller is a request, and the sweep will ring again.
-        self.rings.try_send(job).map_err(|_| QueueError(Box::new(RingFull)))
+        self.rings.try_send(Ring::of(job)).map_err(|_| QueueError(Box::new(RingFull)))
+    }
+
+    /// There is one node, and it rings itself.
+    async fn ring_node(&self, _: NodeId, job: Job) -> Result<(), QueueError> {
+        self.ring(job).await
     }
 
     async fn ping(&self) -> Result<(), QueueError> {
@@ -55,47 +47,6 @@ impl Queue for MemoryQueue {
 
     async fn depth(&self) -> Result<usize, QueueError> {
         Ok(self.rings.max_capacity() - self.rings.capacity())
-    }
-}
-
-impl MemoryBackend {
-    /// The next ring, if one waits: for tests that do the work themselves.
-    pub fn try_next(&mut self) -> Option<Job> {
-        self.rings.try_recv().ok()
-    }
-}
-
-impl Backend for MemoryBackend {
-    type Task = Task<Job>;
-    type Error = Infallible;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Job>, Infallible>>> {
-        self.rings.poll_recv(cx).map(|job| job.map(|job| Ok(TaskBuilder::new(job).build())))
-    }
-
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        self.rings.close();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl BackendConfig for MemoryBackend {
-    type Args = Job;
-    type Id = RandomId;
-    type Kind = Ephemeral;
-    type Config = ();
-    type Layer = Identity;
-
-    fn config(&self) -> &() {
-        &()
-    }
-
-    fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
-        Identity::new()
     }
 }
 
@@ -120,7 +71,7 @@ mod tests {
         queue.ring(job(2)).await.unwrap();
         assert_eq!(queue.depth().await.unwrap(), 2);
         assert!(queue.ring(job(3)).await.is_err(), "a full queue says so at once");
-        assert_eq!(backend.try_next(), Some(job(1)));
+        assert_eq!(backend.try_next().map(|ring| ring.job), Some(job(1)));
         assert_eq!(queue.depth().await.unwrap(), 1);
     }
 
