@@ -26,7 +26,8 @@ if allowed then
         local nanos = nano + after[index]
         local seconds = second + math.floor(nanos / 1e9)
         local kept = string.format('%d %d', seconds, nanos % 1e9)
-        redis.call('SET', key, kept, 'PX', string.format('%d', math.ceil(after[index] / 1e6)))
+        -- A full bucket is as good as none. A minute more, since our time and the server's need not agree.
+        redis.call('SET', key, kept, 'PX', string.format('%d', math.ceil(after[index] / 1e6) + 60000))
     end
 end
 return before
