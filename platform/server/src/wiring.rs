@@ -7,9 +7,9 @@ use wotp_channel_console::{Console, Output};
 use wotp_channel_email::Email;
 use wotp_core::app::{App, Ports};
 use wotp_core::domain::vault::Vault;
-use wotp_core::ports::Channel;
+use wotp_core::ports::{Channel, Unheard};
 use wotp_store::limiter::MemoryLimiter;
-use wotp_store::queue::{MemoryBackend, MemoryQueue};
+use wotp_store::queue::{MemoryQueue, RingReceiver};
 use wotp_store::sqlite::{OlderSchema, OpenError, OpenOptions, SqliteStore};
 use zeroize::Zeroizing;
 
@@ -35,7 +35,7 @@ pub struct Wired {
     /// The store behind them, for what only this kind of store can do.
     pub store: Arc<SqliteStore>,
     /// Where the workers hear the rings.
-    pub backend: MemoryBackend,
+    pub backend: RingReceiver,
     /// The right to what the installation was opened for, until it is dropped. The last to go: until
     /// the store is closed, nobody may put another in its place.
     pub alone: Held,
@@ -222,6 +222,7 @@ pub fn wire(
     let app = App::new(Ports {
         store: Arc::clone(&store) as _,
         queue: Arc::new(queue),
+        bulletin: Arc::new(Unheard),
         limiter: Arc::new(MemoryLimiter::default()),
         channels,
         vault,

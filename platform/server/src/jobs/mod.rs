@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wotp_core::app::App;
-use wotp_store::queue::MemoryBackend;
+use wotp_store::queue::RingReceiver;
 
 /// Runs workers and the sweep until `stop` says true; the task ends when what was in hand is done.
-pub fn spawn(app: Arc<App>, backend: MemoryBackend, concurrency: usize, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+pub fn spawn(app: Arc<App>, backend: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     let workers = tokio::spawn(worker::run(Arc::clone(&app), backend, concurrency, stop.clone()));
     let sweep = tokio::spawn(sweep::run(app, stop));
     tokio::spawn(async move {

@@ -13,8 +13,7 @@ use jiff::SignedDuration;
 use metrics::{Counter, Histogram};
 use tokio::sync::{Semaphore, watch};
 use wotp_core::app::{App, Delivered};
-use wotp_core::ports::Job;
-use wotp_store::queue::MemoryBackend;
+use wotp_store::queue::{Ring, RingReceiver};
 
 /// Deliveries beyond those that call a channel: their channel has answered, and they wait for the
 /// store to keep what it said, or they wait for their turn. Without them the store's commits would
@@ -57,7 +56,8 @@ impl ChannelMetrics {
 }
 
 /// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
-async fn deliver(job: Job, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
+async fn deliver(ring: Ring, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
+    let job = ring.job;
     // Before the record is looked at: whoever waits here holds nothing. It is never closed.
     let seat = Arc::clone(&bench.seats).acquire_owned().await?;
     match bench.app.deliver(job, seat).await {
@@ -72,6 +72,8 @@ async fn deliver(job: Job, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
             tracing::error!(tenant = %job.tenant, item = ?job.item, error = &error as &dyn std::error::Error, "a job failed; the sweep will ring again");
         }
     }
+    // Also when it failed: the sweep rings, when the store says that it is due.
+    ring.done();
     Ok(())
 }
 
@@ -79,7 +81,7 @@ async fn deliver(job: Job, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
 ///
 /// A boxed future built outside of any `async` block: inside one, rustc forgets that apalis' error
 /// type is `'static` and finds the future not to be `Send`.
-pub(super) fn run(app: Arc<App>, backend: MemoryBackend, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
+pub(super) fn run(app: Arc<App>, backend: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
     let names = app.channels().iter().map(|channel| channel.name.clone());
     let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
     let worker = WorkerBuilder::new("deliver")

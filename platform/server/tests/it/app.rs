@@ -18,11 +18,11 @@ use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::vault::{MasterKey, Vault};
-use wotp_core::ports::{Channel, Job};
+use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::http::{HttpSettings, router};
 use wotp_store::limiter::MemoryLimiter;
-use wotp_store::queue::{MemoryBackend, MemoryQueue};
+use wotp_store::queue::{MemoryQueue, RingReceiver};
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
 use crate::client::Request;
@@ -98,6 +98,7 @@ impl Setup {
         let app = Arc::new(App::new(Ports {
             store: Arc::new(store),
             queue: Arc::new(queue),
+            bulletin: Arc::new(Unheard),
             limiter: Arc::new(MemoryLimiter::new()),
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
             vault: Vault::new(&[master]).expect("there is a master key"),
@@ -123,7 +124,7 @@ pub struct TestApp {
     pub spare: Arc<Outbox>,
     /// False while draining.
     pub ready: Arc<AtomicBool>,
-    backend: Mutex<Option<MemoryBackend>>,
+    backend: Mutex<Option<RingReceiver>>,
     folder: TempDir,
 }
 
@@ -246,7 +247,7 @@ impl TestApp {
 
     /// The next job, if one waits.
     pub fn next_job(&self) -> Option<Job> {
-        self.backend.lock().unwrap().as_mut()?.try_next()
+        self.backend.lock().unwrap().as_mut()?.try_next().map(|ring| ring.job)
     }
 
     /// Forgets every job, as a queue that is flushed does; says how many.
