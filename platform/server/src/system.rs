@@ -75,6 +75,10 @@ impl Timer for TokioTimer {
     async fn within<'a>(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + 'a>>) -> bool {
         tokio::time::timeout(Duration::try_from(limit).unwrap_or(Duration::ZERO), work).await.is_ok()
     }
+
+    async fn sleep(&self, duration: SignedDuration) {
+        tokio::time::sleep(Duration::try_from(duration).unwrap_or(Duration::ZERO)).await;
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
+use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use super::{App, Refusal};
+use super::{App, LEASE_REST_MIN, PROLONG_EVERY, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::code::Code;
@@ -13,7 +17,7 @@ use crate::domain::mode::Mode;
 use crate::domain::sandbox::{self, Behaviour};
 use crate::domain::vault::Purpose;
 use crate::domain::verification::{Status, Verification};
-use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError};
+use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
 
 /// What came of a job, for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,46 @@ struct Ready {
     outgoing: Outgoing,
 }
 
+/// What a worker holds while it delivers.
+#[async_trait]
+trait Held: Sized + Send {
+    fn dispatch(&mut self) -> &mut Dispatch;
+
+    async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError>;
+
+    async fn replace(&mut self, store: &dyn TenantStore) -> Result<(), ReplaceError>;
+}
+
+#[async_trait]
+impl Held for Verification {
+    fn dispatch(&mut self) -> &mut Dispatch {
+        &mut self.dispatch
+    }
+
+    async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError> {
+        store.find_verification(self.id).await
+    }
+
+    async fn replace(&mut self, store: &dyn TenantStore) -> Result<(), ReplaceError> {
+        store.replace(self, false).await
+    }
+}
+
+#[async_trait]
+impl Held for Message {
+    fn dispatch(&mut self) -> &mut Dispatch {
+        &mut self.dispatch
+    }
+
+    async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError> {
+        store.find_message(self.id).await
+    }
+
+    async fn replace(&mut self, store: &dyn TenantStore) -> Result<(), ReplaceError> {
+        store.replace_message(self, false).await
+    }
+}
+
 impl App {
     /// Does one job: calls the channel whose turn it is and stores what came of it.
     ///
@@ -70,6 +114,11 @@ impl App {
     ) -> Result<Delivered, Refusal> {
         let store = self.ports.store.tenant(tenant);
         let Some(mut verification) = store.find_verification(id).await? else { return Ok(Delivered::Nothing) };
+        if let Some(token) = token
+            && !self.has_time(&mut verification, &*store, token).await?
+        {
+            return Ok(Delivered::Nothing);
+        }
         let now = self.now();
         if !verification.is_open(now) {
             let ours = token.is_some_and(|token| verification.dispatch.is_held_by(token, now));
@@ -98,7 +147,7 @@ impl App {
             }
         };
         let ready = self.ready_verification(&verification, now)?;
-        let verdict = self.call(&ready).await;
+        let verdict = self.call(&ready, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
@@ -138,6 +187,11 @@ impl App {
     ) -> Result<Delivered, Refusal> {
         let store = self.ports.store.tenant(tenant);
         let Some(mut message) = store.find_message(id).await? else { return Ok(Delivered::Nothing) };
+        if let Some(token) = token
+            && !self.has_time(&mut message, &*store, token).await?
+        {
+            return Ok(Delivered::Nothing);
+        }
         let now = self.now();
         if now >= message.deadline() {
             return Ok(Delivered::Nothing);
@@ -157,7 +211,7 @@ impl App {
             }
         };
         let ready = self.ready_message(&message)?;
-        let verdict = self.call(&ready).await;
+        let verdict = self.call(&ready, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
@@ -232,7 +286,64 @@ impl App {
         Ok(ready(&message.dispatch, channel, message.mode, message.ack_timeout_seconds, outgoing))
     }
 
-    async fn call(&self, ready: &Ready) -> Verdict {
+    /// Prolongs a hold that is nearly over; says whether there is still something for it to do. A hold
+    /// that was lost, or never was, is no reason to give up: it may be claimed.
+    async fn has_time(
+        &self,
+        held: &mut impl Held,
+        store: &dyn TenantStore,
+        token: LeaseToken,
+    ) -> Result<bool, Refusal> {
+        let now = self.now();
+        let enough = now.saturating_add(LEASE_REST_MIN).unwrap_or(Timestamp::MAX);
+        if held.dispatch().is_held_by(token, now) && held.dispatch().is_held_until_before(token, enough) {
+            return Ok(self.prolong(held, store, token).await?);
+        }
+        Ok(true)
+    }
+
+    /// Prolongs a hold again and again, for as long as it is polled and the hold is not lost.
+    async fn keep_hold(&self, held: &mut impl Held, store: &dyn TenantStore, token: LeaseToken) {
+        loop {
+            self.ports.timer.sleep(PROLONG_EVERY).await;
+            match self.prolong(held, store, token).await {
+                Ok(true) => {}
+                // Somebody else delivers now. The call goes on, and a late answer is still news.
+                Ok(false) => return,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the hold on a delivery could not be prolonged; trying again");
+                }
+            }
+        }
+    }
+
+    /// Prolongs a hold; says whether it is still in force.
+    async fn prolong(
+        &self,
+        held: &mut impl Held,
+        store: &dyn TenantStore,
+        token: LeaseToken,
+    ) -> Result<bool, StoreError> {
+        loop {
+            let until = self.lease_end(self.now());
+            if !held.dispatch().prolong(token, until) {
+                return Ok(false);
+            }
+            match held.replace(store).await {
+                Ok(()) => return Ok(true),
+                Err(ReplaceError::Conflict) => match held.read_again(store).await? {
+                    Some(changed) => *held = changed,
+                    None => return Ok(false),
+                },
+                Err(ReplaceError::Store(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Calls the channel, and meanwhile does `keeping`: beside the call, since the store may be slow
+    /// and the channel's answer must not wait for it.
+    async fn call(&self, ready: &Ready, keeping: impl Future<Output = ()> + Send) -> Verdict {
         if let Some(behaviour) = ready.simulated {
             return behaviour.verdict(ready.place.0, ready.place.1);
         }
@@ -244,8 +355,17 @@ impl App {
             let result = channel.send(&ready.outgoing).await;
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         };
-        self.ports.timer.within(ready.ack_timeout, Box::pin(work)).await;
-        let answer = answer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut work, mut keeping) = (pin!(work), pin!(keeping));
+        let mut kept = false;
+        let both = poll_fn(|context| {
+            if work.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            kept = kept || keeping.as_mut().poll(context).is_ready();
+            Poll::Pending
+        });
+        self.ports.timer.within(ready.ack_timeout, Box::pin(both)).await;
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         match answer {
             Some(Ok(Acknowledged { provider_id, reached })) => Verdict::Sent { provider_id, reached },
             Some(Err(error)) => {

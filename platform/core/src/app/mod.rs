@@ -49,9 +49,14 @@ use crate::domain::vault::Vault;
 use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
 use cache::Cache;
 
-/// How long a worker holds a delivery. Longer than the longest wait for an acknowledgement (60 s),
-/// so that nobody else takes it while a channel is still being waited for.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
+/// channel. What a worker held that is gone goes out again after so long.
+const LEASE: SignedDuration = SignedDuration::from_secs(10);
+/// How often a hold is prolonged: the store may fail to answer twice before it is lost.
+const PROLONG_EVERY: SignedDuration = SignedDuration::from_secs(3);
+/// A hold that is over sooner is prolonged before the channel is called: its ring waited for long, and
+/// the first time to prolong it might come too late.
+const LEASE_REST_MIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the use cases need from the world.
 pub struct Ports {

@@ -234,6 +234,23 @@ impl Dispatch {
         matches!(self.turn, Turn::Leased { until, token: held } if held == token && now < until)
     }
 
+    /// Whether `token` is the hold in force, and ends before `moment`.
+    pub fn is_held_until_before(&self, token: LeaseToken, moment: Timestamp) -> bool {
+        matches!(self.turn, Turn::Leased { until, token: held } if held == token && until < moment)
+    }
+
+    /// Prolongs the hold `token`; says whether it is still the hold in force. One that has ended and
+    /// that nobody has taken since is: the store's compare-and-swap decides between the two.
+    pub fn prolong(&mut self, token: LeaseToken, until: Timestamp) -> bool {
+        match &mut self.turn {
+            Turn::Leased { until: end, token: held } if *held == token => {
+                *end = until.max(*end);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a worker may take it now.
     pub fn is_due(&self, now: Timestamp) -> bool {
         match self.turn {
@@ -270,8 +287,11 @@ impl Dispatch {
 
     /// Starts over with the first channel: a resend.
     pub fn restart(&mut self, id: DeliveryId, now: Timestamp, until: Timestamp, token: LeaseToken) {
-        self.cut(DeliveryFailure::Canceled, now);
-        // A call may still be under way: nobody waits for it any more, and a late answer still counts.
+        if matches!(self.turn, Turn::Due { .. }) {
+            self.cut(DeliveryFailure::Canceled, now);
+        }
+        // A call may still be under way, also when its hold has ended, as when the store could not be
+        // reached to prolong it: nobody waits for it any more, and a late answer still counts.
         if let Some(current) = self.current_mut().filter(|delivery| delivery.status <= DeliveryStatus::Sending) {
             current.fail(DeliveryFailure::NoAck, now);
         }
@@ -419,6 +439,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_is_prolonged_by_its_holder_alone_and_never_shortened() {
+        let mut dispatch = born(&["a"]);
+        assert!(!dispatch.prolong(8, at(40)));
+        assert!(dispatch.prolong(7, at(40)));
+        assert!(dispatch.is_held_by(7, at(39)) && !dispatch.claim(at(39), at(60), 8));
+        assert!(dispatch.prolong(7, at(35)));
+        assert!(dispatch.is_held_by(7, at(39)));
+        assert!(dispatch.prolong(7, at(50)), "it has ended, and nobody took it");
+        assert!(dispatch.claim(at(50), at(60), 8));
+        assert!(!dispatch.prolong(7, at(70)), "somebody else has it");
+    }
+
+    #[test]
     fn a_delivery_is_sending_from_its_claim_to_the_answer() {
         let mut dispatch = born(&["a", "b"]);
         let status = |dispatch: &Dispatch| dispatch.current().unwrap().status;
@@ -504,6 +537,14 @@ mod tests {
     }
 
     #[test]
+    fn a_resend_after_a_hold_that_ended_still_hears_of_its_call() {
+        let mut dispatch = born(&["a"]);
+        dispatch.restart(id(2), at(45), at(60), 8);
+        assert_eq!(dispatch.deliveries[0].reason, Some(DeliveryFailure::NoAck));
+        assert!(dispatch.record(id(1), Receipt::Sent, at(46)));
+    }
+
+    #[test]
     fn receipts_out_of_order_and_repeated_change_nothing_back() {
         let mut dispatch = born(&["a"]);
         dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, at(1), at(300), || id(2));
@@ -524,6 +565,7 @@ mod tests {
         Refused,
         Receipt(usize, u8),
         Claim,
+        Prolong,
         Release,
         Cut,
         Restart,
@@ -536,6 +578,7 @@ mod tests {
             Just(Step::Refused),
             (0usize..4, 0u8..4).prop_map(|(which, what)| Step::Receipt(which, what)),
             Just(Step::Claim),
+            Just(Step::Prolong),
             Just(Step::Release),
             Just(Step::Cut),
             Just(Step::Restart),
@@ -562,6 +605,7 @@ mod tests {
                         }
                     }
                     Step::Claim => { dispatch.claim(now, at(10_000), 9); }
+                    Step::Prolong => { dispatch.prolong(9, at(20_000)); }
                     Step::Release => dispatch.release(now),
                     Step::Cut => dispatch.cut(DeliveryFailure::Canceled, now),
                     Step::Restart => dispatch.restart(next, now, at(10_000), 9),

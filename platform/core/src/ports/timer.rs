@@ -9,4 +9,7 @@ use jiff::SignedDuration;
 pub trait Timer: Send + Sync {
     /// Runs `work` for at most `limit`; says whether it finished. What did not finish is dropped.
     async fn within<'a>(&self, limit: SignedDuration, work: Pin<Box<dyn Future<Output = ()> + Send + 'a>>) -> bool;
+
+    /// Waits for so long.
+    async fn sleep(&self, duration: SignedDuration);
 }

@@ -1,6 +1,8 @@
 //! A clock that stands until it is moved.
 
+use std::future::poll_fn;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use jiff::SignedDuration;
 
@@ -17,7 +19,10 @@ use crate::ports::Clock;
 /// assert_eq!(clock.now().to_string(), "2026-03-01T12:05:00Z");
 /// ```
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    waiting: Mutex<Vec<Waker>>,
+}
 
 impl ManualClock {
     /// A clock that shows this moment, as RFC 3339.
@@ -30,7 +35,7 @@ impl ManualClock {
 
     /// A clock that shows `moment`.
     pub fn from_moment(moment: Timestamp) -> Self {
-        Self(Mutex::new(moment))
+        Self { now: Mutex::new(moment), waiting: Mutex::default() }
     }
 
     /// Moves it, forwards or backwards.
@@ -38,13 +43,35 @@ impl ManualClock {
     /// # Panics
     /// Beyond the year 9999.
     pub fn advance(&self, by: SignedDuration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.checked_add(by).expect("a test stays within the calendar");
+        drop(now);
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns once it was moved that far.
+    pub async fn reaches(&self, moment: Timestamp) {
+        poll_fn(|context| {
+            // Locked first: it may be moved between the two.
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.now() >= moment {
+                return Poll::Ready(());
+            }
+            waiting.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether anybody has begun to wait for it since it was last moved.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,10 +3,12 @@
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use wotp_core::app::App;
-use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
+use wotp_core::app::{App, Delivered};
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt, Turn};
 use wotp_core::ports::{Item, Job};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, path, seconds};
@@ -141,7 +143,7 @@ async fn a_worker_that_dies_after_calling_is_replaced_and_the_same_message_goes_
     dying.abort();
     assert!(dying.await.expect_err("it died").is_cancelled());
 
-    app.clock.advance(seconds(89));
+    app.clock.advance(seconds(9));
     assert_eq!(app.sweep().await.rung, 0, "it might still be waiting for the channel");
     app.clock.advance(seconds(1));
     assert_eq!(app.sweep().await.rung, 1);
@@ -151,6 +153,126 @@ async fn a_worker_that_dies_after_calling_is_replaced_and_the_same_message_goes_
     assert_eq!((&letters[0].message_id, &letters[0].code), (&letters[1].message_id, &letters[1].code));
     assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
     assert_eq!(app.checking(&acme.live, &verification, &letters[0].code).await.expect(200)["valid"], true);
+}
+
+/// Until when a verification is held.
+async fn held_until(app: &TestApp, acme: &TestTenant, verification: &Value) -> Option<Timestamp> {
+    let store = app.app.ports().store.tenant(acme.id);
+    let read = store.find_verification(id(verification).parse().expect("an id")).await.expect("the store answers");
+    match read.expect("it is stored").dispatch.turn {
+        Turn::Leased { until, .. } => Some(until),
+        Turn::Due { .. } | Turn::Settled => None,
+    }
+}
+
+/// Yields until `done` says so.
+async fn comes(what: &str, done: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !done().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(what);
+}
+
+/// Moves the clock on by 4 seconds while a worker waits, and waits until it has prolonged its hold.
+async fn prolonged(app: &TestApp, until: impl AsyncFn() -> Option<Timestamp>) {
+    comes("the worker waits", async || app.clock.is_waited_for()).await;
+    let before = until().await;
+    app.clock.advance(seconds(4));
+    comes("the worker prolongs its hold", async || until().await > before).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_40_seconds_for_its_channel_keeps_its_hold() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.change_service(&acme, json!({ "failover_after_seconds": 60 })).await;
+    let held = app.outbox.holds_next();
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let core = Arc::clone(&app.app);
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
+    app.outbox.called(1).await;
+    for _ in 0..10 {
+        prolonged(&app, async || held_until(&app, &acme, &verification).await).await;
+        assert_eq!(app.sweep().await.rung, 0, "somebody is at it");
+        let other = Job { token: None, ..job };
+        assert_eq!(app.app.deliver(other, ()).await.expect("a job is done"), Delivered::Nothing);
+    }
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    worker.await.expect("a worker does not panic").expect("a job is done");
+    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
+    assert_eq!(app.outbox.letters().len(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_with_a_message_keeps_its_hold_too() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.change_service(&acme, json!({ "failover_after_seconds": 60 })).await;
+    let held = app.outbox.holds_next();
+    let body = json!({ "to": NUMBER, "content": "Your parcel is here." });
+    let message = app.post("/v1/messages").key(&acme.live).json(body).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let core = Arc::clone(&app.app);
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
+    app.outbox.called(1).await;
+    let store = app.app.ports().store.tenant(acme.id);
+    let message_id = id(&message).parse().expect("an id");
+    let until = async || match store.find_message(message_id).await.unwrap().unwrap().dispatch.turn {
+        Turn::Leased { until, .. } => Some(until),
+        Turn::Due { .. } | Turn::Settled => None,
+    };
+    for _ in 0..5 {
+        prolonged(&app, until).await;
+        assert_eq!(app.sweep().await.rung, 0, "somebody is at it");
+    }
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    worker.await.expect("a worker does not panic").expect("a job is done");
+    assert_eq!(app.outbox.letters().len(), 1);
+}
+
+#[tokio::test]
+async fn a_ring_that_waited_long_gives_its_worker_a_whole_hold() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let held = app.outbox.holds_next();
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    app.clock.advance(seconds(6));
+    let core = Arc::clone(&app.app);
+    let worker = tokio::spawn(async move { core.deliver(job, ()).await });
+    app.outbox.called(1).await;
+    let ten = app.app.ports().clock.now().saturating_add(seconds(10)).expect("a moment");
+    assert_eq!(held_until(&app, &acme, &verification).await, Some(ten));
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    worker.await.expect("a worker does not panic").expect("a job is done");
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_hold_still_tells_that_its_channel_sent() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let held = app.outbox.holds_next();
+    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    let job = app.next_job().expect("the start rang");
+    let core = Arc::clone(&app.app);
+    // Its machine stands still: nothing of it runs while the time passes.
+    let mut slow = Box::pin(async move { core.deliver(job, ()).await });
+    let called = async { app.outbox.called(1).await };
+    tokio::select! {
+        biased;
+        _ = &mut slow => panic!("the channel has not answered"),
+        () = called => {}
+    }
+    app.clock.advance(seconds(10));
+    assert_eq!(app.sweep().await.rung, 1);
+    app.outbox.next(Answer::Breaks);
+    app.run_jobs().await;
+    assert_eq!(deliveries(&app, &acme, &verification).await[0], was("outbox", "failed", json!("no_ack")));
+    held.answer(Answer::Reaches(DeliveryStatus::Sent));
+    slow.await.expect("a job is done");
+    assert_eq!(deliveries(&app, &acme, &verification).await[0], was("outbox", "sent", Value::Null));
+    let ids: Vec<_> = app.outbox.letters().into_iter().map(|letter| letter.message_id).collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], ids[1]);
 }
 
 #[tokio::test]
@@ -199,7 +321,7 @@ async fn what_ended_after_its_worker_died_does_not_stay_queued_for_ever() {
     assert!(dying.await.expect_err("it died").is_cancelled());
     app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
 
-    app.clock.advance(seconds(89));
+    app.clock.advance(seconds(9));
     assert_eq!(app.sweep().await.cut, 0, "it might still be waiting for the channel");
     app.clock.advance(seconds(1));
     assert_eq!(app.sweep().await.cut, 1);
@@ -231,7 +353,7 @@ async fn a_full_queue_loses_nothing() {
     }
     app.run_jobs().await;
     assert_eq!(app.outbox.letters().len(), 1);
-    app.clock.advance(seconds(90));
+    app.clock.advance(seconds(10));
     for _ in 0..2 {
         app.sweep().await;
         app.run_jobs().await;

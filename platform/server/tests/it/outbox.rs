@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
-use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError, Timer};
+use wotp_core::ports::{Acknowledged, Channel, Clock as _, Outgoing, SendError, Timer};
 use wotp_core::testing::ManualClock;
 
 /// What the channel does with one call.
@@ -174,5 +174,11 @@ impl Timer for ManualTimer {
                 false
             }
         }
+    }
+
+    /// Until the test has moved the clock so far.
+    async fn sleep(&self, duration: SignedDuration) {
+        let end = self.clock.now().saturating_add(duration).expect("a test stays within the calendar");
+        self.clock.reaches(end).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::IntoFuture as _;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -146,9 +147,10 @@ async fn a_check_and_a_cancel_racing_agree_on_the_end() {
 #[tokio::test]
 async fn a_caller_that_hangs_up_gets_its_code_all_the_same() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let started = app.starting(&acme.live, json!({ "to": NUMBER })).into_future();
+    let mut started = Box::pin(app.starting(&acme.live, json!({ "to": NUMBER })).into_future());
     // Polled once, and dropped: what hyper does when a client closes its connection.
-    assert!(tokio::time::timeout(std::time::Duration::ZERO, started).await.is_err());
+    assert!(started.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(started);
     let rung = async {
         while app.next_job().is_none() {
             tokio::task::yield_now().await;
