@@ -52,9 +52,9 @@ fn unavailable(error: &redis::RedisError) -> RedisError {
 
 /// Where the server is.
 enum Source {
-    Single(Client),
+    Single(Box<Client>),
     Sentinel(Box<Mutex<SentinelClient>>),
-    Cluster(ClusterClient, Client),
+    Cluster(Box<(ClusterClient, Client)>),
 }
 
 /// A connection that many share.
@@ -215,7 +215,7 @@ impl Redis {
                 let client = sentinels.lock().await.async_get_client().await?;
                 Line::Single(client.get_multiplexed_async_connection_with_config(&config()).await?)
             }
-            Source::Cluster(client, _) => Line::Cluster(client.get_async_connection().await?),
+            Source::Cluster(cluster) => Line::Cluster(cluster.0.get_async_connection().await?),
         })
     }
 
@@ -224,7 +224,8 @@ impl Redis {
         let connect = async {
             match &*self.source {
                 // In a Cluster every node hears all that is published.
-                Source::Single(client) | Source::Cluster(_, client) => client.get_async_pubsub().await,
+                Source::Single(client) => client.get_async_pubsub().await,
+                Source::Cluster(cluster) => cluster.1.get_async_pubsub().await,
                 Source::Sentinel(sentinels) => {
                     let client = sentinels.lock().await.async_get_client().await?;
                     client.get_async_pubsub().await
@@ -276,7 +277,7 @@ fn source(url: &str) -> Result<Source, RedisError> {
             .retries(1)
             .build()
             .map_err(built)?;
-        return Ok(Source::Cluster(client, first));
+        return Ok(Source::Cluster(Box::new((client, first))));
     }
     if scheme.ends_with("+sentinel") {
         let (name, database) = path.split_once('/').unwrap_or((path, "0"));
@@ -286,7 +287,7 @@ fn source(url: &str) -> Result<Source, RedisError> {
         let infos = hosts.split(',').map(|host| info(host, "")).collect::<Result<Vec<_>, _>>()?;
         let first = infos[0].redis_settings();
         let addresses: Vec<ConnectionAddr> = infos.iter().map(|info| info.addr().clone()).collect();
-        let mut builder = SentinelClientBuilder::new(addresses, name.to_owned(), SentinelServerType::Master)
+        let mut builder = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)
             .map_err(built)?
             .set_client_to_redis_db(database.parse().map_err(|_| wrong("the database is no number"))?);
         if let Some(user) = first.username() {
@@ -303,7 +304,7 @@ fn source(url: &str) -> Result<Source, RedisError> {
     if hosts.contains(',') {
         return Err(wrong("several hosts need +sentinel or +cluster"));
     }
-    Ok(Source::Single(Client::open(info(hosts, path)?).map_err(built)?))
+    Ok(Source::Single(Box::new(Client::open(info(hosts, path)?).map_err(built)?)))
 }
 
 #[cfg(test)]
