@@ -77,7 +77,7 @@ async fn fill(data: &Path, tenants: u32, verifications: u64) -> Result<Vec<Tenan
     let folder = DataFolder::create(data)?;
     let config = Config::default();
     let channels = wotp_server::wiring::channels(&config, &folder)?;
-    let app = wire(&config, &folder, OpenedFor::Serve, channels)?.app;
+    let app = wire(&config, &folder, OpenedFor::Serve, channels).await?.app;
     let mut models = Vec::new();
     for n in 0..tenants.max(1) {
         models.push(model(&app, &format!("Bench {n}")).await?);

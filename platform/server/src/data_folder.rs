@@ -20,6 +20,8 @@ const WORLD_WRITABLE: u32 = 0o002;
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     path: PathBuf,
+    /// Where the master key is, if not at its usual place.
+    master_key: Option<PathBuf>,
 }
 
 /// Why a data folder cannot be used. [`help`](Self::help) says what to do.
@@ -79,6 +81,12 @@ pub enum FolderError {
         /// Where the key should be.
         key: PathBuf,
     },
+    /// Other nodes of the store have a key, and this one has none.
+    #[error("other nodes have used this store already, and there is no master key at {key}")]
+    KeyElsewhere {
+        /// Where the key should be.
+        key: PathBuf,
+    },
     /// The system refuses to do something with the key.
     #[error("the master key {path} cannot be {what}")]
     Key {
@@ -125,6 +133,10 @@ impl FolderError {
             Self::KeyMissing { key, .. } => format!(
                 "a new key could not read what is in it. Put the master key back to {}: it is in the backup that was \
                  made with `wotp backup --with-master-key`, beside the file, or where you keep it",
+                key.display()
+            ),
+            Self::KeyElsewhere { key } => format!(
+                "a new key could not read what they sealed. Copy the master key of another node to {}, mode 0600",
                 key.display()
             ),
             Self::Key { path, source, .. } => match source.kind() {
@@ -180,7 +192,7 @@ impl DataFolder {
             what: "opened",
             source,
         })?;
-        Ok(Self { path })
+        Ok(Self { path, master_key: None })
     }
 
     /// Where it is, from the root.

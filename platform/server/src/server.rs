@@ -20,12 +20,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::Service as _;
+use wotp_core::domain::id::NodeId;
+use wotp_core::domain::node::{Node, Role};
 use wotp_core::ports::StoreError;
 
 use crate::config::Config;
-use crate::http::HttpSettings;
-use crate::wiring::Wired;
-use crate::{http, jobs};
+use crate::http::{self, HttpSettings};
+use crate::jobs::Jobs;
+use crate::wiring::{Others, Wired};
 
 use connections::Room;
 
@@ -89,22 +91,35 @@ pub struct Server {
     ready: Arc<AtomicBool>,
     metrics: PrometheusHandle,
     wired: Wired,
+    node: Node,
     concurrency: usize,
     connections_max: usize,
+    drain: Duration,
 }
 
 impl Server {
-    /// Takes the address of the configuration and makes the store ready.
+    /// Takes the address of the configuration and makes the store ready. A role other than all is for
+    /// installations that nodes share.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn bind(config: &Config, wired: Wired) -> Result<Self, ServeError> {
+    pub async fn bind(config: &Config, wired: Wired, role: Role) -> Result<Self, ServeError> {
         let address = config.server.listen;
         let bind = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let ports = wired.app.ports();
-        let recovered = ports.store.recover(ports.clock.now()).await?;
+        let now = ports.clock.now();
+        let node = Node {
+            id: NodeId::new(now, &*ports.entropy),
+            role,
+            host: host(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: now,
+            seen_at: now,
+            draining: false,
+        };
+        let recovered = ports.store.recover(now).await?;
         if recovered > 0 {
             tracing::info!(recovered, "deliveries that the last process held are due again");
         }
@@ -116,12 +131,16 @@ impl Server {
             cors_origins: config.server.cors_origins.clone(),
             per_ip: config.per_ip(),
             ready: Arc::clone(&ready),
+            queue_needed: matches!(wired.others, Others::None(_)),
             metrics: metrics.clone(),
         };
-        let router = http::router(Arc::clone(&wired.app), settings);
+        let app = Arc::clone(&wired.app);
+        let router =
+            if role.serves_api() { http::router(app, settings) } else { http::router_of_worker(app, settings) };
         let concurrency = config.worker.concurrency;
         let connections_max = config.server.connections_max;
-        Ok(Self { listener, address, router, ready, metrics, wired, concurrency, connections_max })
+        let drain = config.drain();
+        Ok(Self { listener, address, router, ready, metrics, wired, node, concurrency, connections_max, drain })
     }
 
     /// Where it listens, as in `http://127.0.0.1:8080`.
@@ -134,13 +153,14 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` resolves, then says that it is not ready, takes no more connections,
-    /// finishes what is in hand and closes the store. No longer than a minute.
+    /// Serves until `stop` resolves, then says that it is not ready, goes on accepting for as long as
+    /// it was told to, takes no more connections, finishes what is in hand and closes the store. No
+    /// longer than a minute after it stopped accepting.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, router, ready, metrics, wired, concurrency, connections_max, .. } = self;
-        let Wired { app, store, backend, alone } = wired;
+        let Self { listener, router, ready, metrics, wired, node, concurrency, connections_max, drain, .. } = self;
+        let Wired { app, store, others, alone } = wired;
         let (stop_jobs, stopping) = watch::channel(false);
-        let jobs = jobs::spawn(app, backend, concurrency, stopping);
+        let jobs = Jobs { app, others, node, concurrency, ready: Arc::clone(&ready) }.spawn(stopping);
         let upkeep = tokio::spawn(async move {
             let mut turns = tokio::time::interval(METRICS_UPKEEP);
             loop {
@@ -148,8 +168,15 @@ impl Server {
                 metrics.run_upkeep();
             }
         });
+        let stop = async move {
+            stop.await;
+            ready.store(false, Ordering::Release);
+            if !drain.is_zero() {
+                tracing::info!(seconds = drain.as_secs(), "draining: not ready any more, and still accepting");
+                tokio::time::sleep(drain).await;
+            }
+        };
         let connections = accept(listener, router, Room::new(connections_max), stop).await;
-        ready.store(false, Ordering::Relaxed);
         tracing::info!("stopping: no more connections, finishing requests in hand");
         if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "some requests were not done in time and are cut off");
@@ -245,6 +272,11 @@ fn infallible<T>(result: Result<T, Infallible>) -> T {
         Ok(value) => value,
         Err(never) => match never {},
     }
+}
+
+/// What this machine calls itself.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Closes the store: it writes its log back, which takes a moment and blocks.

@@ -1,5 +1,6 @@
 //! The machine's own time and randomness, behind the ports. Nothing else asks the machine.
 
+mod shared;
 mod steady;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use jiff::SignedDuration;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Clock, Entropy, Timer};
 
+pub use shared::SharedClock;
 use steady::{Reading, Steady};
 
 /// The machine's clock, steadied: one time for the whole process.
@@ -22,6 +24,11 @@ static TIME: Steady = Steady::new();
 /// Where the monotonic clock is counted from.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Microseconds that the monotonic clock has counted.
+fn counted() -> i64 {
+    i64::try_from(START.elapsed().as_micros()).unwrap_or(i64::MAX)
+}
 
 /// The machine's generator for secrets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,10 +54,10 @@ impl Clock for SystemClock {
     /// tell, at a moment of their own.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
     fn now(&self) -> Timestamp {
-        let start = *START;
+        // Begun before the wall clock is read: what is counted from is not later than it.
+        LazyLock::force(&START);
         let wall = Timestamp::now().as_microsecond();
-        let counted = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
-        let Reading { now, news } = TIME.read(wall, counted);
+        let Reading { now, news } = TIME.read(wall, counted());
         if let Some(behind) = news {
             tracing::warn!(
                 behind_seconds = behind / 1_000_000,

@@ -75,10 +75,12 @@ impl App {
 
     /// Counts a call that starts something against the rates of the tenant and the key.
     ///
-    /// Returns the tenant's bucket after it, or nothing when the plan has no rate.
+    /// Returns the tenant's bucket after it; nothing when the plan has no rate, or when the limiter does
+    /// not answer. Then the call goes on: what is paid for, quota and the limits of addresses, is
+    /// counted in the store, and a limiter that is away must not be worse than none.
     ///
     /// # Errors
-    /// [`Refusal::Rate`], [`Refusal::Limiter`].
+    /// [`Refusal::Rate`].
     pub async fn take_rate(&self, caller: &ApiCaller) -> Result<Option<(Rate, RateDecision)>, Refusal> {
         let limits = &self.plan_of(&caller.tenant)?.limits;
         let Some(per_second) = limits.rate_per_second else { return Ok(None) };
@@ -87,7 +89,8 @@ impl App {
             Bucket { name: format!("tenant:{}", caller.tenant.id), rate },
             Bucket { name: format!("key:{}", caller.key.id), rate },
         ];
-        let decisions = self.ports.limiter.take(&buckets, self.now()).await?;
+        // Whoever gives us a limiter that can be away watches over it.
+        let Ok(decisions) = self.ports.limiter.take(&buckets, self.now()).await else { return Ok(None) };
         for (policy, decision) in ["tenant", "key"].into_iter().zip(&decisions) {
             if !decision.allowed {
                 return Err(Refusal::Rate { policy, rate, decision: *decision });

@@ -5,7 +5,7 @@ use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::routing::RoutingError;
 use crate::domain::vault::VaultError;
-use crate::ports::{LimiterError, StoreError};
+use crate::ports::StoreError;
 
 /// One field of a request that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +81,6 @@ pub enum Refusal {
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The limiter cannot be asked.
-    #[error(transparent)]
-    Limiter(#[from] LimiterError),
     /// A sealed value does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -3,6 +3,7 @@
 //! A stolen database tells neither codes nor numbers: a code of six digits under a plain hash, or a
 //! slow one, falls to a million guesses, so the hash is keyed with a key that the database has not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -155,6 +156,7 @@ pub enum VaultError {
 
 struct Keys {
     id: u8,
+    check: [u8; 32],
     code: Hmac<Sha256>,
     index: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
@@ -182,6 +184,7 @@ fn derive(master: &MasterKey) -> Keys {
     let hmac = |label| Hmac::new_from_slice(&*expand(label)).expect("HMAC accepts any key length");
     Keys {
         id: master.id,
+        check: *expand("wotp key check v1"),
         code: hmac("wotp code v1"),
         index: hmac("wotp address index v1"),
         seal: XChaCha20Poly1305::new((&*expand("wotp seal v1")).into()),
@@ -199,6 +202,12 @@ impl Vault {
         let mut all: Vec<Keys> = masters.iter().map(derive).collect();
         let newest = all.pop()?;
         Some(Self { newest, older: all })
+    }
+
+    /// What tells whether another has the same keys, and nothing about them: by the key's id. Derived as
+    /// all else is, so that it can be stored.
+    pub fn checks(&self) -> BTreeMap<u8, [u8; 32]> {
+        self.older.iter().chain([&self.newest]).map(|keys| (keys.id, keys.check)).collect()
     }
 
     fn key(&self, id: u8) -> Option<&Keys> {

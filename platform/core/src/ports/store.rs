@@ -269,11 +269,12 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn release_lease(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
 
-    /// The check value of a master key, by the key's id: what tells whether a node has the same key.
+    /// The check values of the master keys that were used, by the key's id: what tells whether a node
+    /// has the same keys.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError>;
+    async fn key_checks(&self) -> Result<BTreeMap<u8, [u8; 32]>, StoreError>;
 
     /// Keeps the check value of a master key, unless one is kept already; returns what is kept.
     ///

@@ -35,7 +35,9 @@ pub(super) struct Arguments {
 pub(super) fn run(global: &Global, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { file, with_master_key } = arguments;
     let folder = DataFolder::open(global.data())?;
-    let database = global.load(None)?.config.database(folder.path());
+    let loaded = global.load(None)?;
+    let database = global.embedded(&loaded, "backup")?;
+    let folder = folder.with_master_key_file(&loaded.config.store.master_key_file);
     let key = beside(&file, KEY_SUFFIX);
     if with_master_key && key.exists() {
         return Err(Failure::new(format!("{} exists already", key.display())).help("name another file"));

@@ -69,7 +69,7 @@ enum KeyMode {
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
-    let (_, wired) = global.open()?;
+    let (_, wired) = global.open().await?;
     let app = wired.app;
     let now = app.ports().clock.now();
     match command {

@@ -8,10 +8,10 @@ mod failure;
 mod key;
 mod logging;
 mod loopback;
+mod node;
 mod openapi;
 mod output;
 mod restore;
-mod sealed;
 mod serve;
 mod tenant;
 
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Inputs, Loaded, load};
+use crate::config::{Inputs, Loaded, StorePlace, load};
 use crate::data_folder::DataFolder;
 use crate::wiring::{Purpose, Wired, wire};
 use failure::Failure;
@@ -70,6 +70,9 @@ enum Command {
     /// API keys of a tenant
     #[command(subcommand)]
     Key(key::Command),
+    /// Nodes: the servers that share a MongoDB
+    #[command(subcommand)]
+    Node(node::Command),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
     /// The configuration: check it, show what is in force, print the reference
@@ -103,19 +106,32 @@ impl Global {
     }
 
     /// The installation that is there, for one command.
-    fn open(&self) -> Result<(Loaded, Wired), Failure> {
+    async fn open(&self) -> Result<(Loaded, Wired), Failure> {
         let folder = DataFolder::open(self.data())?;
         let loaded = self.load(None)?;
-        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new())?;
+        let folder = folder.with_master_key_file(&loaded.config.store.master_key_file);
+        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new()).await?;
         Ok((loaded, wired))
     }
 
+    /// The database file of an embedded installation, for a command that only does something with one.
+    fn embedded(&self, loaded: &Loaded, command: &str) -> Result<PathBuf, Failure> {
+        match loaded.config.store_place(self.data()) {
+            Ok(StorePlace::Embedded(database)) => Ok(database),
+            Ok(StorePlace::Mongodb(_)) => Err(Failure::new(format!(
+                "`wotp {command}` is for installations with a database file, and store.url names a MongoDB"
+            ))
+            .help("use MongoDB's own tools, as docs/operations.md describes")),
+            Err((problem, right)) => Err(Failure::new(problem).help(right)),
+        }
+    }
+
     /// The installation, made when it is not there, for one command.
-    fn open_or_create(&self) -> Result<(Loaded, Wired), Failure> {
+    async fn open_or_create(&self) -> Result<(Loaded, Wired), Failure> {
         // Before the folder is made: a mistake in the configuration leaves nothing behind.
         let loaded = self.load(None)?;
-        let folder = DataFolder::create(self.data())?;
-        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new())?;
+        let folder = DataFolder::create(self.data())?.with_master_key_file(&loaded.config.store.master_key_file);
+        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new()).await?;
         Ok((loaded, wired))
     }
 }
@@ -147,6 +163,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(&global, arguments).await,
         Command::Tenant(command) => tenant::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::Node(command) => node::run(&global, command).await,
         Command::Openapi => openapi::run(&global),
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),

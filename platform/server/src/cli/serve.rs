@@ -1,15 +1,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wotp_core::app::Refusal;
+use wotp_core::domain::node::Role;
 
 use super::failure::Failure;
-use super::sealed::{Seal, try_keys};
 use super::{Global, logging};
-use crate::config::listen_address;
+use crate::config::{StorePlace, listen_address};
 use crate::data_folder::DataFolder;
 use crate::database_lock;
 use crate::server::Server;
@@ -23,27 +22,60 @@ pub(super) struct Arguments {
     /// Where to listen, before what the configuration says; port 0 takes any free one
     #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// What this node does, of those that share a MongoDB
+    #[arg(long, value_enum, default_value_t)]
+    role: ServeRole,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum ServeRole {
+    /// Everything
+    #[default]
+    All,
+    /// The HTTP API alone
+    Api,
+    /// Deliveries and upkeep; over HTTP only /health and /metrics
+    Worker,
+}
+
+impl From<ServeRole> for Role {
+    fn from(role: ServeRole) -> Self {
+        match role {
+            ServeRole::All => Self::All,
+            ServeRole::Api => Self::Api,
+            ServeRole::Worker => Self::Worker,
+        }
+    }
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode, Failure> {
     let loaded = global.load(arguments.listen)?;
     logging::start(&loaded.config.log);
-    let folder = DataFolder::create(global.data())?;
-    // A restore has the folder's lock as a server would, and is not to be stopped like one.
-    drop(database_lock::to_use(&loaded.config.database(folder.path()))?);
+    let folder = DataFolder::create(global.data())?.with_master_key_file(&loaded.config.store.master_key_file);
+    let role = Role::from(arguments.role);
+    if let Ok(StorePlace::Embedded(database)) = loaded.config.store_place(folder.path()) {
+        if role != Role::All {
+            let name = role.name();
+            return Err(Failure::new(format!(
+                "a server with a database file of its own does everything, and cannot be --role {name}"
+            ))
+            .help("leave --role away, or share a MongoDB among nodes with store.url"));
+        }
+        // A restore has the folder's lock as a server would, and is not to be stopped like one.
+        drop(database_lock::to_use(&database)?);
+    }
     let mut lock = folder.lock().await?;
     let channels = channels(&loaded.config, &folder)?;
     if channels.is_empty() {
         tracing::warn!("no channel is switched on: only test keys and sandbox numbers can be used");
     }
     let mut stop = Stop::listen()?;
-    let wired = wire(&loaded.config, &folder, Purpose::Serve, channels)?;
-    let ports = wired.app.ports();
-    if let Seal::Closed(error) = try_keys(&*ports.store, &ports.vault).await.map_err(Refusal::from)? {
-        return Err(Failure::caused("the master key is not the one that this database was written with", error)
-            .help("put back the master.key that belongs to it: without it no address and no code can be read"));
-    }
-    let server = Server::bind(&loaded.config, wired).await?;
+    let wired = tokio::select! {
+        wired = wire(&loaded.config, &folder, Purpose::Serve, channels) => wired?,
+        // While it waits for a store that does not answer.
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+    };
+    let server = Server::bind(&loaded.config, wired, role).await?;
     let url = server.url();
     lock.listening(&url).map_err(|error| Failure::caused("the lock file cannot be written", error))?;
     global.output().print(&json!({ "listening": url }), || format!("listening on {url}"))?;

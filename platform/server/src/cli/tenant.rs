@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         Command::Create { name, plan } => create(global, &name, plan).await?,
         Command::List => list(global).await?,
         Command::SetPlan { tenant, plan } => {
-            let (_, wired) = global.open()?;
+            let (_, wired) = global.open().await?;
             let tenant = wired.app.change_plan(tenant, &plan).await?;
             global.output().print(&shown(&tenant), || {
                 format!("{} ({}) is on plan {} from now on", tenant.name, tenant.id, tenant.plan)
@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
 }
 
 async fn create(global: &Global, name: &str, plan: Option<String>) -> Result<(), Failure> {
-    let (loaded, wired) = global.open_or_create()?;
+    let (loaded, wired) = global.open_or_create().await?;
     let plan = plan.unwrap_or_else(|| loaded.config.plans.default.clone());
     let new = wired.app.create_tenant(name, &plan).await?;
     let (live, test) = (new.live_key.reveal(), new.test_key.reveal());
@@ -74,7 +74,7 @@ async fn create(global: &Global, name: &str, plan: Option<String>) -> Result<(),
 }
 
 async fn list(global: &Global) -> Result<(), Failure> {
-    let (_, wired) = global.open()?;
+    let (_, wired) = global.open().await?;
     let tenants = wired.app.ports().store.tenants().await.map_err(wotp_core::app::Refusal::from)?;
     let machines = json!({ "tenants": tenants.iter().map(shown).collect::<Vec<_>>() });
     global.output().print(&machines, || {

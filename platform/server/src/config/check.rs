@@ -6,12 +6,15 @@ use tracing_subscriber::EnvFilter;
 use wotp_core::domain::plan::Catalogue;
 
 use super::error::Complaint;
-use super::{Config, Environment, SQLITE};
+use super::{Config, Environment, QueuePlace, StorePlace};
 
 /// Most connections at once: no machine has files and memory for more.
 const CONNECTIONS_MAX: usize = 1_000_000;
 /// Longest that a request may be allowed to take.
 const REQUEST_TIMEOUT_MAX_SECONDS: u64 = 300;
+/// Longest that a server may go on accepting after it was asked to stop: whoever watches over
+/// processes loses patience sooner.
+const DRAIN_MAX_SECONDS: u64 = 300;
 /// Most calls a second from one address; beyond it, 0 says the same.
 const PER_IP_MAX: u32 = 1_000_000;
 /// Most deliveries in hand at once.
@@ -42,9 +45,31 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
             );
         }
     }
-    if config.store.url.strip_prefix(SQLITE).is_none_or(|file| file.is_empty() || file.starts_with("//")) {
-        let problem = format!("`{}` is no store that this program knows", config.store.url);
-        complain("store.url", problem, "write sqlite:wotp.db, or sqlite:/some/folder/wotp.db");
+    if server.drain_seconds > DRAIN_MAX_SECONDS {
+        let problem = format!("{} seconds is out of bounds", server.drain_seconds);
+        complain("server.drain_seconds", problem, "write 0 to 300");
+    }
+    let [store_key, queue_key] = [("store", &config.store.url_file), ("queue", &config.queue.url_file)]
+        .map(|(part, file)| format!("{part}.{}", if file.is_empty() { "url" } else { "url_file" }));
+    match (config.store_place(data), config.queue_place(data)) {
+        (Ok(StorePlace::Mongodb(_)), Ok(QueuePlace::Memory)) => complain(
+            &queue_key,
+            "nodes that share a MongoDB call each other through Redis, and there is none".to_owned(),
+            "write queue.url = \"redis://host:6379\"",
+        ),
+        (Ok(StorePlace::Embedded(_)), Ok(QueuePlace::Redis(_))) => complain(
+            &queue_key,
+            "a server with a database file of its own is alone, and calls its workers without Redis".to_owned(),
+            "write queue.url = \"memory:\", or name a MongoDB in store.url",
+        ),
+        (store, queue) => {
+            if let Err((problem, right)) = store {
+                complain(&store_key, problem, right);
+            }
+            if let Err((problem, right)) = queue {
+                complain(&queue_key, problem, right);
+            }
+        }
     }
     if let Err(error) = EnvFilter::builder().parse(&config.log.level) {
         let problem = format!("`{}` is no filter: {error}", config.log.level);

@@ -124,7 +124,12 @@ fn read(path: &Path) -> Result<Dict, Complaint> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| complaint(format!("cannot be read: {error}"), "name another with --config"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
-        complaint(format!("is not TOML: {}", error.to_string().trim_end()), "`wotp config reference` prints an example")
+        // Not the whole error: it quotes the line, which may hold a URL with a password.
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        complaint(
+            format!("is not TOML: line {line}: {}", error.message().trim_end()),
+            "`wotp config reference` prints an example",
+        )
     })?;
     match Value::serialize(&table) {
         Ok(Value::Dict(_, dict)) => Ok(dict),

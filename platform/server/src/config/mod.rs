@@ -5,11 +5,11 @@
 mod check;
 mod error;
 mod load;
+mod place;
 mod shape;
 mod show;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
+pub use place::{QueuePlace, StorePlace};
 pub use shape::listen_address;
 pub(crate) use shape::network;
 pub use show::Shown;
@@ -37,6 +38,8 @@ pub struct Config {
     pub server: Server,
     /// Where things are kept.
     pub store: Store,
+    /// How workers are called.
+    pub queue: Queue,
     /// What is written to standard error.
     pub log: Log,
     /// Brakes on callers nobody knows yet.
@@ -74,6 +77,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Longest that one request may take.
     pub request_timeout_seconds: u64,
+    /// How long a server that was asked to stop goes on accepting, while it says that it is not ready.
+    pub drain_seconds: u64,
     /// Web origins whose pages may call the API.
     pub cors_origins: Vec<String>,
 }
@@ -82,8 +87,22 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// `sqlite:FILE`; a relative file lies in the data folder.
+    /// `sqlite:FILE`, where a relative file lies in the data folder, or `mongodb://…`.
     pub url: String,
+    /// File that holds the URL, before `url`; a relative one lies in the data folder.
+    pub url_file: String,
+    /// File that holds the master key; empty means `master.key` in the data folder.
+    pub master_key_file: String,
+}
+
+/// How workers are called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// `memory:`, or `redis://…`.
+    pub url: String,
+    /// File that holds the URL, before `url`; a relative one lies in the data folder.
+    pub url_file: String,
 }
 
 /// What is written to standard error.
@@ -213,6 +232,7 @@ impl Default for Server {
             connections_max: 10_000,
             trusted_proxies: Vec::new(),
             request_timeout_seconds: 30,
+            drain_seconds: 0,
             cors_origins: Vec::new(),
         }
     }
@@ -220,7 +240,13 @@ impl Default for Server {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "sqlite:wotp.db".to_owned() }
+        Self { url: "sqlite:wotp.db".to_owned(), url_file: String::new(), master_key_file: String::new() }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { url: "memory:".to_owned(), url_file: String::new() }
     }
 }
 
@@ -254,19 +280,15 @@ impl Default for Plans {
     }
 }
 
-/// What `store.url` begins with.
-const SQLITE: &str = "sqlite:";
-
 impl Config {
-    /// The database file. `data` is the data folder.
-    pub fn database(&self, data: &Path) -> PathBuf {
-        // `load` refused any other URL.
-        data.join(self.store.url.strip_prefix(SQLITE).unwrap_or(&self.store.url))
-    }
-
     /// Longest that one request may take.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.server.request_timeout_seconds)
+    }
+
+    /// How long it goes on accepting after it was asked to stop.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.server.drain_seconds)
     }
 
     /// The brake on one IP address: requests a second, and how many at once; none when it is off.

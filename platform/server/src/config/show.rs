@@ -2,13 +2,15 @@ use figment::value::Value;
 use serde::Serialize;
 
 use super::load::{Loaded, dict, keys, place};
+use super::place::without_passwords;
 
 /// One value in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shown {
     /// The key, as in `server.listen`.
     pub key: String,
-    /// Its value. No key holds a secret: those are in files that are named here.
+    /// Its value; of a URL, without the password. No other key holds a secret: those are in files that
+    /// are named here.
     pub value: serde_json::Value,
     /// Where it came from: `default`, a file, the name of a variable, or `--listen`.
     pub source: String,
@@ -20,6 +22,10 @@ impl Loaded {
         let values = Value::from(dict(&self.config));
         let shown = |key: String| {
             let value = values.find_ref(&key).and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default();
+            let value = match (key.ends_with(".url"), value) {
+                (true, serde_json::Value::String(url)) => without_passwords(&url).into(),
+                (_, value) => value,
+            };
             let source = place(&self.figment, &key);
             Shown { key, value, source }
         };

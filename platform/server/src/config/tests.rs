@@ -127,6 +127,11 @@ fn a_value_out_of_bounds_is_refused_with_its_origin() {
         ("WOTP_SERVER__CORS_ORIGINS", "*", "is no web origin"),
         ("WOTP_STORE__URL", "postgres://x", "write sqlite:wotp.db"),
         ("WOTP_STORE__URL", "sqlite:", "write sqlite:wotp.db"),
+        ("WOTP_STORE__URL", "mongodb://", "write sqlite:wotp.db"),
+        ("WOTP_STORE__URL_FILE", "nowhere", "cannot be read"),
+        ("WOTP_QUEUE__URL", "amqp://h", "write memory:, redis://host:6379"),
+        ("WOTP_QUEUE__URL", "redis://h", "name a MongoDB in store.url"),
+        ("WOTP_SERVER__DRAIN_SECONDS", "301", "write 0 to 300"),
         ("WOTP_LOG__LEVEL", "loud=very", "is no filter"),
         ("WOTP_LIMITS__PER_IP_BURST", "0", "at least 1"),
         ("WOTP_WORKER__CONCURRENCY", "0", "write 1 to 4096"),
@@ -161,9 +166,19 @@ fn a_text_that_looks_like_a_number_stays_a_text_and_a_list_has_commas() {
 }
 
 #[test]
-fn a_database_lies_in_the_data_folder_unless_it_says_where() {
-    let mut config = Config::default();
-    assert_eq!(config.database(Path::new("/data")), Path::new("/data/wotp.db"));
-    config.store.url = "sqlite:/elsewhere/x.db".to_owned();
-    assert_eq!(config.database(Path::new("/data")), Path::new("/elsewhere/x.db"));
+fn no_complaint_and_nothing_that_is_shown_holds_a_password() {
+    for pairs in [
+        [("WOTP_STORE__URL", "postgres://wotp:hunter2@h"), ("WOTP_QUEUE__URL", "memory:")],
+        [("WOTP_STORE__URL", "mongodb://wotp:hunter2@h"), ("WOTP_QUEUE__URL", "memory:")],
+        [("WOTP_STORE__URL", "sqlite:wotp.db"), ("WOTP_QUEUE__URL", "redis://:hunter2@h")],
+        [("WOTP_STORE__URL", "wotp:hunter2@h"), ("WOTP_QUEUE__URL", "hunter2")],
+    ] {
+        let said = with_variables(&pairs).unwrap_err().to_string();
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let said = with_file("[store]\nurl = 'mongodb://wotp:hunter2@h'x", &[]).unwrap_err().to_string();
+    assert!(said.contains("line 2") && !said.contains("hunter2"), "{said}");
+    let pairs = [("WOTP_STORE__URL", "mongodb://wotp:hunter2@h"), ("WOTP_QUEUE__URL", "redis://:hunter2@h")];
+    let shown = format!("{:?}", with_variables(&pairs).unwrap().shown());
+    assert!(shown.contains("mongodb://wotp:…@h") && !shown.contains("hunter2"), "{shown}");
 }

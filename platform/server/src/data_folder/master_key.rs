@@ -17,15 +17,25 @@ use super::{DataFolder, FolderError, sync_folder};
 pub const FILE_NAME: &str = "master.key";
 /// Group and others.
 const NOT_OWNER: u32 = 0o077;
+/// Others, and the group for writing.
+const NOT_GROUP: u32 = 0o027;
 const FIRST_ID: u8 = 1;
 
 impl DataFolder {
-    /// Where the master key is.
-    pub fn master_key_file(&self) -> PathBuf {
-        self.path().join(FILE_NAME)
+    /// This folder, with its master key in `file`; an empty name means the usual one.
+    #[must_use]
+    pub fn with_master_key_file(self, file: &str) -> Self {
+        let master_key = if file.is_empty() { self.master_key } else { Some(self.path.join(file)) };
+        Self { master_key, ..self }
     }
 
-    /// The master keys, the newest last. The first one is made when there is no database yet.
+    /// Where the master key is.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.master_key.clone().unwrap_or_else(|| self.path().join(FILE_NAME))
+    }
+
+    /// The master keys of an embedded installation, the newest last. The first one is made when there
+    /// is no database yet.
     ///
     /// # Errors
     /// [`FolderError`]: too open, unreadable, or missing although there is a database.
@@ -39,6 +49,23 @@ impl DataFolder {
         if had_database {
             return Err(FolderError::KeyMissing { database: database.to_owned(), key: self.master_key_file() });
         }
+        self.made_master_keys(entropy)
+    }
+
+    /// The master keys of an installation that nodes share. The first one is made when the store was
+    /// not `used` by any node.
+    ///
+    /// # Errors
+    /// [`FolderError`]: too open, unreadable, or missing although other nodes have one.
+    pub fn shared_master_keys(&self, used: bool, entropy: &dyn Entropy) -> Result<Vec<MasterKey>, FolderError> {
+        match self.find_master_keys()? {
+            Some(keys) => Ok(keys),
+            None if used => Err(FolderError::KeyElsewhere { key: self.master_key_file() }),
+            None => self.made_master_keys(entropy),
+        }
+    }
+
+    fn made_master_keys(&self, entropy: &dyn Entropy) -> Result<Vec<MasterKey>, FolderError> {
         self.make_master_key(entropy)?;
         self.find_master_keys()?.ok_or_else(|| FolderError::Key {
             path: self.master_key_file(),
@@ -52,7 +79,9 @@ impl DataFolder {
     /// # Errors
     /// [`FolderError`]: too open, or unreadable.
     pub fn find_master_keys(&self) -> Result<Option<Vec<MasterKey>>, FolderError> {
-        read(&self.master_key_file())
+        // One that is named may be a secret that a container is given, which its group may read.
+        let closed_to = if self.master_key.is_some() { NOT_GROUP } else { NOT_OWNER };
+        read_private(&self.master_key_file(), closed_to)
     }
 
     fn make_master_key(&self, entropy: &dyn Entropy) -> Result<(), FolderError> {
@@ -93,6 +122,10 @@ impl DataFolder {
 /// # Errors
 /// [`FolderError`]: too open, or unreadable.
 pub fn read(path: &Path) -> Result<Option<Vec<MasterKey>>, FolderError> {
+    read_private(path, NOT_OWNER)
+}
+
+fn read_private(path: &Path, closed_to: u32) -> Result<Option<Vec<MasterKey>>, FolderError> {
     let io = |source| FolderError::Key { path: path.to_owned(), what: "read", source };
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -100,7 +133,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<MasterKey>>, FolderError> {
         Err(error) => return Err(io(error)),
     };
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
-    if mode & NOT_OWNER != 0 {
+    if mode & closed_to != 0 {
         return Err(FolderError::KeyTooOpen { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());

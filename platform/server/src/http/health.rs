@@ -15,7 +15,7 @@ use super::Api;
 /// Whether this process can serve.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`, or `unavailable`.
+    /// `ok`; `degraded`, when it serves although a part is away; or `unavailable`.
     #[schema(example = "ok")]
     status: &'static str,
     /// Each part: `ok`, or in a few words what is wrong.
@@ -39,7 +39,8 @@ pub(super) async fn live() -> Json<Health> {
     Json(Health { status: "ok", checks: Vec::new() })
 }
 
-/// Whether requests can be served: asks the store and the queue.
+/// Whether requests can be served: asks the store and the queue. A queue that nodes share may be away:
+/// the store keeps what is due, and workers are called a little later.
 #[utoipa::path(get, path = "/health/ready", tag = "Health", security(()),
     responses((status = 200, description = "Ready", body = Health), (status = 503, description = "Not ready", body = Health)))]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Health>) {
@@ -52,11 +53,16 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Heal
         Check { name: "queue", status: said(ports.queue.ping().await.map_err(|error| error.to_string())) },
         Check { name: "draining", status: said(draining) },
     ];
-    if checks.iter().all(|check| check.status == "ok") {
-        (StatusCode::OK, Json(Health { status: "ok", checks }))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unavailable", checks }))
-    }
+    // Where nodes share a Redis it is away for all of them or for none: a load balancer that takes
+    // them out for it would leave nobody to accept what they could.
+    let needed = |check: &Check| check.name != "queue" || api.settings.queue_needed;
+    let wrong = |check: &&Check| check.status != "ok";
+    let (code, status) = match (checks.iter().find(wrong), checks.iter().filter(wrong).any(needed)) {
+        (None, _) => (StatusCode::OK, "ok"),
+        (Some(_), false) => (StatusCode::OK, "degraded"),
+        (Some(_), true) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    (code, Json(Health { status, checks }))
 }
 
 /// `/metrics`, in Prometheus' text format.

@@ -59,6 +59,8 @@ pub struct HttpSettings {
     pub per_ip: Option<(u32, u32)>,
     /// False while draining.
     pub ready: Arc<AtomicBool>,
+    /// Whether nothing is delivered without the queue; among nodes the sweep calls the workers as well.
+    pub queue_needed: bool,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
 }
@@ -69,6 +71,13 @@ pub(crate) struct Api {
     pub(crate) settings: HttpSettings,
     requests: RequestMetrics,
     request_ids: RequestIds,
+}
+
+impl Api {
+    fn new(app: Arc<App>, settings: HttpSettings) -> Arc<Self> {
+        let request_ids = RequestIds::new(&*app.ports().entropy);
+        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids })
+    }
 }
 
 fn documented() -> OpenApiRouter<Arc<Api>> {
@@ -98,13 +107,22 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 
 /// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
-    let request_ids = RequestIds::new(&*app.ports().entropy);
-    let api = Arc::new(Api { app, settings: settings.clone(), requests: RequestMetrics::default(), request_ids });
+    let api = Api::new(app, settings);
     let (routes, _) = documented().split_for_parts();
+    let routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
+    with_layers(routes, api)
+}
+
+/// What a node that only works shows: whether it can, and its metrics.
+pub fn router_of_worker(app: Arc<App>, settings: HttpSettings) -> Router {
+    let routes = Router::new().route("/health/live", get(health::live)).route("/health/ready", get(health::ready));
+    with_layers(routes, Api::new(app, settings))
+}
+
+fn with_layers(routes: Router<Arc<Api>>, api: Arc<Api>) -> Router {
+    let settings = api.settings.clone();
     let routes = routes
         .route("/metrics", get(health::metrics))
-        .route("/openapi.json", get(docs::openapi_json))
-        .route("/docs", get(docs::page))
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(Arc::clone(&api));

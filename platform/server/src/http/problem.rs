@@ -12,6 +12,9 @@ use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
 use wotp_core::ports::StoreError;
 
+/// When to try again what could not be done for now: about as long as a replica set takes to elect.
+const UNAVAILABLE_RETRY_SECONDS: u64 = 2;
+
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:ident, $retryable:literal, $title:literal;)+) => {
         /// The stable names of all problems: what a program branches on.
@@ -243,6 +246,9 @@ impl Problem {
                 headers.entry(HeaderName::from_static("ratelimit")).or_insert(state);
             }
         }
+        if self.0.code == ProblemCode::Unavailable {
+            headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from(UNAVAILABLE_RETRY_SECONDS));
+        }
         if self.0.code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -386,7 +392,7 @@ impl Problem {
                 Self::new(ProblemCode::StoreFull, "nothing was kept of this request; the operator has to make room")
                     .because(&error)
             }
-            error @ (Refusal::Store(StoreError::ReadOnly(_) | StoreError::Unavailable(_)) | Refusal::Limiter(_)) => {
+            error @ Refusal::Store(StoreError::ReadOnly(_) | StoreError::Unavailable(_)) => {
                 Self::new(ProblemCode::Unavailable, "nothing was kept of this request; try again in a moment")
                     .because(&error)
             }

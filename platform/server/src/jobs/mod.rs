@@ -1,29 +1,85 @@
-//! What goes on behind the requests: workers that deliver, and the sweep.
+//! What goes on behind the requests: workers that deliver, the sweep, and the node's life among others.
 
+mod presence;
 mod sweep;
+mod turn;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wotp_core::app::App;
-use wotp_store::queue::RingReceiver;
+use wotp_core::domain::node::Node;
+use wotp_store::queue::{ListenOptions, RingTask};
 
-/// Runs workers and the sweep until `stop` says true; the task ends when what was in hand is done.
-pub fn spawn(app: Arc<App>, backend: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-    let workers = tokio::spawn(worker::run(Arc::clone(&app), backend, concurrency, stop.clone()));
-    let sweep = tokio::spawn(sweep::run(app, stop));
-    tokio::spawn(async move {
-        match workers.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "the workers stopped"),
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the workers panicked"),
+use crate::wiring::Others;
+
+/// What there is to do.
+pub struct Jobs {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// Who else serves the installation.
+    pub others: Others,
+    /// This run of the server: what it does, and who it is to others.
+    pub node: Node,
+    /// Deliveries that call their channel at once.
+    pub concurrency: usize,
+    /// Whether it still takes requests.
+    pub ready: Arc<AtomicBool>,
+}
+
+impl Jobs {
+    /// Does it all until `stop` says true; the task ends when what was in hand is done.
+    pub fn spawn(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        let Self { app, others, node, concurrency, ready } = self;
+        let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
+        let mut listening: Option<RingTask> = None;
+        let (works, id) = (node.role.works(), node.id);
+        let (rings, shared) = match others {
+            Others::None(rings) => (Some(rings), false),
+            Others::Nodes(fellows) => {
+                let heard = Arc::clone(&app);
+                tasks.push((
+                    "the bulletin",
+                    fellows.bulletin.listen(move |changed| heard.forget(changed), stop.clone()),
+                ));
+                let present = presence::keep(Arc::clone(&app), node, fellows.clock, ready, stop.clone());
+                tasks.push(("the node's presence", tokio::spawn(present)));
+                let rings = works.then(|| {
+                    let (rings, task) = fellows.queue.listen(id, ListenOptions::default(), stop.clone());
+                    listening = Some(task);
+                    rings
+                });
+                (rings, true)
+            }
+        };
+        if works {
+            if let Some(rings) = rings {
+                tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
+            }
+            let turn = shared.then(|| turn::Turn::new(Arc::clone(&app), "sweep", id));
+            tasks.push(("the sweep", tokio::spawn(sweep::run(app, turn, stop))));
         }
-        if let Err(error) = sweep.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the sweep panicked");
-        }
-    })
+        tokio::spawn(async move {
+            for (name, task) in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(name, error = &error as &dyn std::error::Error, "a job panicked");
+                }
+            }
+            // After the workers: what they did and what nobody began is told to the queue.
+            if let Some(task) = listening {
+                task.ended().await;
+            }
+        })
+    }
+}
+
+async fn work(app: Arc<App>, rings: wotp_store::queue::RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) {
+    if let Err(error) = worker::run(app, rings, concurrency, stop).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the workers stopped");
+    }
 }
 
 /// Resolves when `stop` says true, or its sender is gone.

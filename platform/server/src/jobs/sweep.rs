@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use wotp_core::app::App;
 
+use super::turn::Turn;
+
 /// How often it looks. A retry that is due waits at most this long.
 const EVERY: Duration = Duration::from_secs(1);
 /// How often idempotency keys that expired are forgotten.
@@ -14,7 +16,8 @@ const FORGET_EVERY: u32 = 60;
 /// How many it takes at once, so that a backlog does not hold up what is newly due.
 const BATCH: usize = 500;
 
-pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
+/// Sweeps until `stop` says true: only when it is its `turn`, where there are other nodes.
+pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Receiver<bool>) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rounds = 0u32;
@@ -23,7 +26,12 @@ pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = &mut stopping => return,
+            () = &mut stopping => break,
+        }
+        if let Some(turn) = &mut turn
+            && !turn.is_mine().await
+        {
+            continue;
         }
         while !*stop.borrow() {
             match app.sweep(BATCH).await {
@@ -60,5 +68,8 @@ pub(super) async fn run(app: Arc<App>, stop: watch::Receiver<bool>) {
                 "expired idempotency keys could not be forgotten"
             );
         }
+    }
+    if let Some(turn) = turn {
+        turn.give_up().await;
     }
 }

@@ -1,8 +1,7 @@
 //! The whole platform in one process, with its time, channels and queue in a test's hands.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +9,6 @@ use axum::http::Method;
 use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wotp_core::app::{App, Delivered, NewKeySettings, Ports, Swept};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
@@ -21,10 +19,8 @@ use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::http::{HttpSettings, router};
-use wotp_store::limiter::MemoryLimiter;
-use wotp_store::queue::{MemoryQueue, RingReceiver};
-use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
+use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;
 use crate::outbox::{ManualTimer, Outbox};
 
@@ -85,10 +81,8 @@ impl Setup {
         self
     }
 
-    pub fn start(self) -> TestApp {
-        let folder = TempDir::new().expect("a temporary folder");
-        let store = SqliteStore::open(folder.path().join("wotp.db"), OpenOptions::default()).expect("a new store");
-        let (queue, backend) = MemoryQueue::new(self.queue_size);
+    pub async fn start(self) -> TestApp {
+        let Backend { store, queue, limiter, bell, kept } = Backend::start(self.queue_size).await;
         let clock = Arc::new(ManualClock::at(self.starts_at));
         let timer = Arc::new(ManualTimer::new(Arc::clone(&clock)));
         let channel = |name, reaches| Arc::new(Outbox::new(name, reaches, Arc::clone(&timer)));
@@ -96,10 +90,10 @@ impl Setup {
         let spare = channel("spare", &[AddressKind::Phone]);
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let app = Arc::new(App::new(Ports {
-            store: Arc::new(store),
-            queue: Arc::new(queue),
+            store,
+            queue,
             bulletin: Arc::new(Unheard),
-            limiter: Arc::new(MemoryLimiter::new()),
+            limiter,
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
             vault: Vault::new(&[master]).expect("there is a master key"),
             plans: self.plans,
@@ -109,7 +103,7 @@ impl Setup {
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
-        TestApp { app, router, clock, outbox, spare, ready, backend: Mutex::new(Some(backend)), folder }
+        TestApp { app, router, clock, outbox, spare, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }
     }
 }
 
@@ -124,8 +118,8 @@ pub struct TestApp {
     pub spare: Arc<Outbox>,
     /// False while draining.
     pub ready: Arc<AtomicBool>,
-    backend: Mutex<Option<RingReceiver>>,
-    folder: TempDir,
+    bell: tokio::sync::Mutex<Option<Bell>>,
+    kept: Kept,
 }
 
 /// A tenant as `wotp tenant create` prints it.
@@ -145,19 +139,20 @@ impl TestApp {
             cors_origins: Vec::new(),
             per_ip: None,
             ready: Arc::new(AtomicBool::new(true)),
+            queue_needed: true,
             metrics: recorder(),
         };
         Setup { plans: Catalogue::built_in(), starts_at: NOON, http, queue_size: 4096 }
     }
 
     /// The usual: the built-in plans, no limit per IP address.
-    pub fn start() -> Self {
-        Self::with().start()
+    pub async fn start() -> Self {
+        Self::with().start().await
     }
 
     /// The usual, and a tenant without limits.
     pub async fn start_with_tenant() -> (Self, TestTenant) {
-        let app = Self::start();
+        let app = Self::start().await;
         let tenant = app.tenant("Acme").await;
         (app, tenant)
     }
@@ -246,24 +241,28 @@ impl TestApp {
     }
 
     /// The next job, if one waits.
-    pub fn next_job(&self) -> Option<Job> {
-        self.backend.lock().unwrap().as_mut()?.try_next().map(|ring| ring.job)
+    pub async fn next_job(&self) -> Option<Job> {
+        self.bell.lock().await.as_mut()?.next_job(&*self.app.ports().queue).await
     }
 
     /// Forgets every job, as a queue that is flushed does; says how many.
-    pub fn lose_jobs(&self) -> usize {
-        std::iter::from_fn(|| self.next_job()).count()
+    pub async fn lose_jobs(&self) -> usize {
+        let mut lost = 0;
+        while self.next_job().await.is_some() {
+            lost += 1;
+        }
+        lost
     }
 
     /// Nobody answers the doorbell any more.
-    pub fn stop_workers(&self) {
-        *self.backend.lock().unwrap() = None;
+    pub async fn stop_workers(&self) {
+        *self.bell.lock().await = None;
     }
 
     /// Does jobs until none waits.
     pub async fn run_jobs(&self) -> Vec<Delivered> {
         let mut done = Vec::new();
-        while let Some(job) = self.next_job() {
+        while let Some(job) = self.next_job().await {
             done.push(self.app.deliver(job, ()).await.expect("a job is done"));
         }
         done
@@ -274,16 +273,17 @@ impl TestApp {
         self.app.sweep(500).await.expect("a sweep")
     }
 
-    /// Where the store's files are.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// All that the store holds, as a thief would take it: names and bytes.
+    pub fn stolen(&self) -> Vec<(String, Vec<u8>)> {
+        self.kept.stolen()
     }
 }
 
 impl Drop for TestApp {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.lose_jobs(), 0, "a test ends with its jobs done");
+            let waiting = self.bell.get_mut().as_mut().map_or(0, Bell::waiting);
+            assert_eq!(waiting, 0, "a test ends with its jobs done");
         }
     }
 }

@@ -136,7 +136,7 @@ async fn a_worker_that_dies_after_calling_is_replaced_and_the_same_message_goes_
     let (app, acme) = TestApp::start_with_tenant().await;
     let _held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let dying = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -189,7 +189,7 @@ async fn a_worker_that_waits_40_seconds_for_its_channel_keeps_its_hold() {
     app.change_service(&acme, json!({ "failover_after_seconds": 60 })).await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -212,7 +212,7 @@ async fn a_worker_that_waits_with_a_message_keeps_its_hold_too() {
     let held = app.outbox.holds_next();
     let body = json!({ "to": NUMBER, "content": "Your parcel is here." });
     let message = app.post("/v1/messages").key(&acme.live).json(body).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -236,7 +236,7 @@ async fn a_ring_that_waited_long_gives_its_worker_a_whole_hold() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     app.clock.advance(seconds(6));
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
@@ -252,7 +252,7 @@ async fn a_worker_that_lost_its_hold_still_tells_that_its_channel_sent() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     // Its machine stands still: nothing of it runs while the time passes.
     let mut slow = Box::pin(async move { core.deliver(job, ()).await });
@@ -276,26 +276,14 @@ async fn a_worker_that_lost_its_hold_still_tells_that_its_channel_sent() {
 }
 
 #[tokio::test]
-async fn after_a_restart_what_was_held_goes_out_at_once() {
-    let (app, acme) = TestApp::start_with_tenant().await;
-    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    app.lose_jobs();
-    let store = &app.app.ports().store;
-    assert_eq!(store.recover(app.app.ports().clock.now()).await.expect("the store recovers"), 1);
-    assert_eq!(app.sweep().await.rung, 1);
-    app.run_jobs().await;
-    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
-}
-
-#[tokio::test]
 async fn a_fail_over_is_sending_while_its_channel_is_called() {
     let (app, acme) = TestApp::start_with_tenant().await;
     app.outbox.refuses_next(DeliveryFailure::Rejected);
     let held = app.spare.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let first = app.next_job().expect("the start rang");
+    let first = app.next_job().await.expect("the start rang");
     app.app.deliver(first, ()).await.expect("a job is done");
-    let job = app.next_job().expect("the fail-over rang");
+    let job = app.next_job().await.expect("the fail-over rang");
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.spare.called(1).await;
@@ -313,7 +301,7 @@ async fn what_ended_after_its_worker_died_does_not_stay_queued_for_ever() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let _held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let dying = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -331,37 +319,6 @@ async fn what_ended_after_its_worker_died_does_not_stay_queued_for_ever() {
 }
 
 #[tokio::test]
-async fn what_ended_before_a_restart_is_given_up_after_it() {
-    let (app, acme) = TestApp::start_with_tenant().await;
-    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    app.lose_jobs();
-    app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
-    let store = &app.app.ports().store;
-    assert_eq!(store.recover(app.app.ports().clock.now()).await.expect("the store recovers"), 1);
-    assert_eq!(app.sweep().await.cut, 1);
-    assert_eq!(app.outbox.letters(), []);
-    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "failed", json!("no_ack"))]);
-}
-
-#[tokio::test]
-async fn a_full_queue_loses_nothing() {
-    let app = TestApp::with().queue_size(1).start();
-    let acme = app.tenant("Acme").await;
-    let mut started = Vec::new();
-    for n in 0..3 {
-        started.push(app.starting(&acme.live, json!({ "to": crate::app::number(n) })).await.expect(201));
-    }
-    app.run_jobs().await;
-    assert_eq!(app.outbox.letters().len(), 1);
-    app.clock.advance(seconds(10));
-    for _ in 0..2 {
-        app.sweep().await;
-        app.run_jobs().await;
-    }
-    assert_eq!(app.outbox.letters().len(), 3);
-}
-
-#[tokio::test]
 async fn what_was_canceled_before_its_turn_does_not_go_out() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
@@ -376,7 +333,7 @@ async fn what_was_canceled_during_the_call_tells_what_became_of_it() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -393,7 +350,7 @@ async fn a_refusal_of_what_was_canceled_tries_no_other_channel() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let worker = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -410,7 +367,7 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let held = app.outbox.holds_next();
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let core = Arc::clone(&app.app);
     let slow = tokio::spawn(async move { core.deliver(job, ()).await });
     app.outbox.called(1).await;
@@ -425,37 +382,85 @@ async fn a_first_send_refused_after_a_resend_does_not_stay_queued_for_ever() {
     );
 }
 
-/// A seat that notes what was stored of its delivery when it was given back.
-struct Seat {
-    app: Arc<App>,
-    job: Job,
-    given_back: mpsc::Sender<DeliveryStatus>,
-}
+/// What holds only of a server with a store and a queue of its own.
+mod alone {
+    use super::*;
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let Item::Verification(id) = self.job.item else { panic!("it is a verification") };
-        let store = self.app.ports().store.tenant(self.job.tenant);
-        // What is under way is read from memory, so that one poll is enough.
-        let read = pin!(store.find_verification(id)).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(Ok(Some(stored))) = read else { panic!("it is under way") };
-        self.given_back.send(stored.dispatch.current().expect("a delivery").status).expect("the test listens");
+    #[tokio::test]
+    async fn after_a_restart_what_was_held_goes_out_at_once() {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+        app.lose_jobs().await;
+        let store = &app.app.ports().store;
+        assert_eq!(store.recover(app.app.ports().clock.now()).await.expect("the store recovers"), 1);
+        assert_eq!(app.sweep().await.rung, 1);
+        app.run_jobs().await;
+        assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
     }
-}
 
-#[tokio::test]
-async fn a_seat_is_held_while_the_channel_is_called_and_given_back_before_the_store_keeps_the_answer() {
-    let (app, acme) = TestApp::start_with_tenant().await;
-    let held = app.outbox.holds_next();
-    let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
-    let (given_back, seats) = mpsc::channel();
-    let (core, seat) = (Arc::clone(&app.app), Seat { app: Arc::clone(&app.app), job, given_back });
-    let worker = tokio::spawn(async move { core.deliver(job, seat).await });
-    app.outbox.called(1).await;
-    assert!(seats.try_recv().is_err(), "it is still being called");
-    held.answer(Answer::Reaches(DeliveryStatus::Sent));
-    worker.await.expect("a worker does not panic").expect("a job is done");
-    assert_eq!(seats.recv(), Ok(DeliveryStatus::Queued));
-    assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
+    #[tokio::test]
+    async fn what_ended_before_a_restart_is_given_up_after_it() {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+        app.lose_jobs().await;
+        app.post(format!("{}/cancel", path(&verification))).key(&acme.live).await.expect(200);
+        let store = &app.app.ports().store;
+        assert_eq!(store.recover(app.app.ports().clock.now()).await.expect("the store recovers"), 1);
+        assert_eq!(app.sweep().await.cut, 1);
+        assert_eq!(app.outbox.letters(), []);
+        assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "failed", json!("no_ack"))]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_loses_nothing() {
+        let app = TestApp::with().queue_size(1).start().await;
+        let acme = app.tenant("Acme").await;
+        let mut started = Vec::new();
+        for n in 0..3 {
+            started.push(app.starting(&acme.live, json!({ "to": crate::app::number(n) })).await.expect(201));
+        }
+        app.run_jobs().await;
+        assert_eq!(app.outbox.letters().len(), 1);
+        app.clock.advance(seconds(10));
+        for _ in 0..2 {
+            app.sweep().await;
+            app.run_jobs().await;
+        }
+        assert_eq!(app.outbox.letters().len(), 3);
+    }
+
+    /// A seat that notes what was stored of its delivery when it was given back.
+    struct Seat {
+        app: Arc<App>,
+        job: Job,
+        given_back: mpsc::Sender<DeliveryStatus>,
+    }
+
+    impl Drop for Seat {
+        fn drop(&mut self) {
+            let Item::Verification(id) = self.job.item else { panic!("it is a verification") };
+            let store = self.app.ports().store.tenant(self.job.tenant);
+            // What is under way is read from memory, so that one poll is enough.
+            let read = pin!(store.find_verification(id)).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(Some(stored))) = read else { panic!("it is under way") };
+            self.given_back.send(stored.dispatch.current().expect("a delivery").status).expect("the test listens");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_seat_is_held_while_the_channel_is_called_and_given_back_before_the_store_keeps_the_answer() {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        let held = app.outbox.holds_next();
+        let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+        let job = app.next_job().await.expect("the start rang");
+        let (given_back, seats) = mpsc::channel();
+        let (core, seat) = (Arc::clone(&app.app), Seat { app: Arc::clone(&app.app), job, given_back });
+        let worker = tokio::spawn(async move { core.deliver(job, seat).await });
+        app.outbox.called(1).await;
+        assert!(seats.try_recv().is_err(), "it is still being called");
+        held.answer(Answer::Reaches(DeliveryStatus::Sent));
+        worker.await.expect("a worker does not panic").expect("a job is done");
+        assert_eq!(seats.recv(), Ok(DeliveryStatus::Queued));
+        assert_eq!(deliveries(&app, &acme, &verification).await, [was("outbox", "sent", Value::Null)]);
+    }
 }

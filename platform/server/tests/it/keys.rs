@@ -17,7 +17,7 @@ async fn without_a_key_nothing_is_done() {
 #[tokio::test]
 async fn a_mistyped_key_is_told_from_an_unknown_one() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let elsewhere = TestApp::start();
+    let elsewhere = TestApp::start().await;
     let stranger = elsewhere.tenant("Elsewhere").await;
     let mut typo = acme.live.clone();
     let last = typo.pop().expect("a key has characters");
@@ -60,7 +60,7 @@ async fn a_key_works_only_from_its_networks() {
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_the_allowlist_looks_at_the_client() {
-    let app = TestApp::with().http(|http| http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).start();
+    let app = TestApp::with().http(|http| http.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).start().await;
     let acme = app.tenant("Acme").await;
     let key = app.key(&acme, |key| key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap()]).await;
     let from = |forwarded: &str| app.get("/v1/usage").key(&key).at_ip("10.0.0.1").header("x-forwarded-for", forwarded);

@@ -52,7 +52,7 @@ async fn a_message_that_no_channel_takes_is_not_counted() {
 async fn a_message_that_never_left_the_queue_is_given_up_after_10_minutes() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let message = sending(&app, &acme.live, json!({ "to": NUMBER, "content": "Hello" })).await.expect(201);
-    app.lose_jobs();
+    app.lose_jobs().await;
     app.clock.advance(seconds(600));
     assert_eq!(app.sweep().await.expired, 1);
     let read = app.get(format!("/v1/messages/{}", id(&message))).key(&acme.live).await.expect(200);

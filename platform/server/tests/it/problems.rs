@@ -60,7 +60,7 @@ async fn ordinary_replies_carry_the_same_headers() {
 
 #[tokio::test]
 async fn a_plain_request_id_comes_back_and_another_is_replaced() {
-    let app = TestApp::start();
+    let app = TestApp::start().await;
     let ask = |id: &str| app.get("/health/live").header("x-request-id", id);
     assert_eq!(ask("trace-7:a.b_c").await.header("x-request-id"), "trace-7:a.b_c");
     let long = "x".repeat(129);
@@ -86,7 +86,7 @@ async fn a_body_of_exactly_the_largest_size_is_read() {
 
 #[tokio::test]
 async fn origins_that_were_allowed_may_call_from_a_page() {
-    let app = TestApp::with().http(|http| http.cors_origins = vec!["https://app.example.com".to_owned()]).start();
+    let app = TestApp::with().http(|http| http.cors_origins = vec!["https://app.example.com".to_owned()]).start().await;
     let acme = app.tenant("Acme").await;
     let preflight = |origin: &str| {
         app.request(Method::OPTIONS, "/v1/verifications")
@@ -104,7 +104,7 @@ async fn origins_that_were_allowed_may_call_from_a_page() {
 
 #[tokio::test]
 async fn head_and_get_agree() {
-    let app = TestApp::start();
+    let app = TestApp::start().await;
     let head = app.request(Method::HEAD, "/v1/limits").await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 }

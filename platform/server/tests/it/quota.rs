@@ -10,7 +10,7 @@ const TEN_A_DAY: &str = "limits = { verifications_day = 10, verifications_month 
 
 #[tokio::test]
 async fn the_first_beyond_the_day_is_refused_until_the_day_turns() {
-    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let app = TestApp::with().plan(TEN_A_DAY).start().await;
     let acme = app.tenant("Acme").await;
     for n in 0..10 {
         app.started(&acme.live, &number(n)).await;
@@ -26,7 +26,7 @@ async fn the_first_beyond_the_day_is_refused_until_the_day_turns() {
 
 #[tokio::test]
 async fn a_calendar_month_turns_on_the_first_in_utc() {
-    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let app = TestApp::with().plan(TEN_A_DAY).start().await;
     let acme = app.tenant("Acme").await;
     for n in 0..15 {
         if n == 10 {
@@ -47,7 +47,7 @@ async fn a_calendar_month_turns_on_the_first_in_utc() {
 
 #[tokio::test]
 async fn an_anniversary_month_turns_on_the_day_the_tenant_came() {
-    let app = TestApp::with().plan("period = 'anniversary'\nlimits = { verifications_month = 1 }").start();
+    let app = TestApp::with().plan("period = 'anniversary'\nlimits = { verifications_month = 1 }").start().await;
     let acme = app.tenant("Acme").await;
     app.started(&acme.live, &number(0)).await;
     let problem = app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
@@ -59,7 +59,7 @@ async fn an_anniversary_month_turns_on_the_day_the_tenant_came() {
 #[tokio::test]
 async fn an_anniversary_on_the_31st_turns_on_the_last_day_of_a_shorter_month() {
     let plan = "period = 'anniversary'\nlimits = { verifications_month = 1 }";
-    let app = TestApp::with().plan(plan).starts_at("2027-01-31T10:00:00Z").start();
+    let app = TestApp::with().plan(plan).starts_at("2027-01-31T10:00:00Z").start().await;
     let acme = app.tenant("Acme").await;
     app.started(&acme.live, &number(0)).await;
     let refused = async || app.starting(&acme.live, json!({ "to": NUMBER })).await.problem(429, "quota_exceeded");
@@ -71,7 +71,7 @@ async fn an_anniversary_on_the_31st_turns_on_the_last_day_of_a_shorter_month() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn racing_starts_at_the_edge_admit_exactly_what_is_left() {
-    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let app = TestApp::with().plan(TEN_A_DAY).start().await;
     let acme = app.tenant("Acme").await;
     for n in 0..3 {
         app.started(&acme.live, &number(n)).await;
@@ -88,7 +88,7 @@ async fn racing_starts_at_the_edge_admit_exactly_what_is_left() {
 
 #[tokio::test]
 async fn what_no_channel_took_is_not_counted() {
-    let app = TestApp::with().plan("limits = { verifications_day = 1 }").start();
+    let app = TestApp::with().plan("limits = { verifications_day = 1 }").start().await;
     let acme = app.tenant("Acme").await;
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
     assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
@@ -105,7 +105,7 @@ async fn what_no_channel_took_is_not_counted() {
 async fn what_never_left_the_queue_is_not_counted() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let verification = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
-    assert_eq!(app.lose_jobs(), 1);
+    assert_eq!(app.lose_jobs().await, 1);
     app.clock.advance(seconds(300));
     app.sweep().await;
     let failed = app.read(&acme.live, &verification).await;
@@ -139,7 +139,7 @@ async fn canceled_and_wrong_codes_are_counted() {
 #[tokio::test]
 async fn a_plan_that_sells_overage_goes_on_to_its_cap_and_says_so() {
     let plan = "on_quota = 'overage'\noverage = { cap_multiple = 2 }\nlimits = { verifications_month = 2 }";
-    let app = TestApp::with().plan(plan).start();
+    let app = TestApp::with().plan(plan).start().await;
     let acme = app.tenant("Acme").await;
     for n in 0..4 {
         app.started(&acme.live, &number(n)).await;
@@ -153,7 +153,7 @@ async fn a_plan_that_sells_overage_goes_on_to_its_cap_and_says_so() {
 
 #[tokio::test]
 async fn test_keys_have_a_quota_of_their_own() {
-    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let app = TestApp::with().plan(TEN_A_DAY).start().await;
     let acme = app.tenant("Acme").await;
     for n in 0..3 {
         app.started(&acme.test, &number(n)).await;
@@ -166,7 +166,7 @@ async fn test_keys_have_a_quota_of_their_own() {
 
 #[tokio::test]
 async fn messages_have_a_quota_of_their_own() {
-    let app = TestApp::with().plan("limits = { verifications_day = 1, messages_day = 2 }").start();
+    let app = TestApp::with().plan("limits = { verifications_day = 1, messages_day = 2 }").start().await;
     let acme = app.tenant("Acme").await;
     let send = || app.post("/v1/messages").key(&acme.live).json(json!({ "to": NUMBER, "content": "Hello" }));
     send().await.expect(201);
@@ -179,7 +179,7 @@ async fn messages_have_a_quota_of_their_own() {
 
 #[tokio::test]
 async fn calls_a_second_are_limited_for_the_tenant_and_shown() {
-    let app = TestApp::with().plan("limits = { rate_per_second = 2, rate_burst = 3 }").start();
+    let app = TestApp::with().plan("limits = { rate_per_second = 2, rate_burst = 3 }").start().await;
     let acme = app.tenant("Acme").await;
     let other = app.key(&acme, |_| {}).await;
     let first = app.starting(&acme.live, json!({ "to": number(0) })).await;
@@ -198,7 +198,7 @@ async fn calls_a_second_are_limited_for_the_tenant_and_shown() {
 
 #[tokio::test]
 async fn usage_shows_every_resource_in_its_day_and_month() {
-    let app = TestApp::with().plan(TEN_A_DAY).start();
+    let app = TestApp::with().plan(TEN_A_DAY).start().await;
     let acme = app.tenant("Acme").await;
     app.started(&acme.live, &number(0)).await;
     app.started(&acme.test, &number(0)).await;

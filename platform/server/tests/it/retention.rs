@@ -92,7 +92,7 @@ async fn usage_outlives_what_was_counted() {
 
 #[tokio::test]
 async fn a_plan_that_keeps_things_for_less_time_goes_before_the_service() {
-    let app = TestApp::with().plan("limits = { retention_days = 7 }").start();
+    let app = TestApp::with().plan("limits = { retention_days = 7 }").start().await;
     let acme = app.tenant("Acme").await;
     let (verification, code) = app.started(&acme.live, NUMBER).await;
     app.checking(&acme.live, &verification, &code).await.expect(200);

@@ -128,7 +128,7 @@ async fn neither_log_nor_metrics_nor_jobs_hold_a_code_an_address_or_a_key() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let app = TestApp::with().http(|http| http.metrics = handle).start();
+    let app = TestApp::with().http(|http| http.metrics = handle).start().await;
     let secrets = busy_day(&app).await;
 
     let log = LOG.lock().unwrap().clone();
@@ -148,7 +148,7 @@ async fn a_job_holds_ids_only() {
     let (app, acme) = TestApp::start_with_tenant().await;
     app.change_service(&acme, json!({ "code": { "length": 12 } })).await;
     let verification = app.starting(&acme.live, json!({ "to": PHONE })).await.expect(201);
-    let job = app.next_job().expect("the start rang");
+    let job = app.next_job().await.expect("the start rang");
     let (shown, stored) = (format!("{job:?}"), serde_json::to_string(&job).expect("a job serialises"));
     assert!(shown.contains(id(&verification)) && stored.contains(id(&verification)));
     app.app.deliver(job, ()).await.expect("a job is done");
@@ -157,28 +157,19 @@ async fn a_job_holds_ids_only() {
     secrets.assert_absent("a job", stored.as_bytes());
 }
 
-/// Every file of the store, as a thief would take them.
-fn files(app: &TestApp) -> Vec<(String, Vec<u8>)> {
-    let folder = std::fs::read_dir(app.folder()).expect("the store's folder");
-    let read = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.expect("a file").path();
-        (path.display().to_string(), std::fs::read(&path).expect("a file that can be read"))
-    };
-    folder.map(read).collect()
-}
-
 #[tokio::test]
 async fn a_stolen_store_tells_neither_codes_nor_addresses_nor_keys() {
-    let app = TestApp::start();
+    let app = TestApp::start().await;
     let secrets = busy_day(&app).await;
-    let stolen = files(&app);
-    assert!(stolen.iter().any(|(name, bytes)| name.ends_with("-wal") && !bytes.is_empty()), "the log is stolen too");
+    let stolen = app.stolen();
+    let log = |name: &str| name.ends_with("-wal") || name == "verifications";
+    assert!(stolen.iter().any(|(name, bytes)| log(name) && !bytes.is_empty()), "the newest records are stolen too");
     for (name, bytes) in &stolen {
         secrets.assert_absent(name, bytes);
     }
     app.clock.advance(days(40));
     app.sweep().await;
-    for (name, bytes) in &files(&app) {
+    for (name, bytes) in &app.stolen() {
         secrets.assert_absent(name, bytes);
     }
 }

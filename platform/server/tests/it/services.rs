@@ -39,13 +39,13 @@ async fn settings_that_do_not_hold_are_all_named() {
 
 #[tokio::test]
 async fn the_limits_are_public() {
-    let app = TestApp::start();
+    let app = TestApp::start().await;
     assert_json_snapshot!("limits", app.get("/v1/limits").await.expect(200));
 }
 
 #[tokio::test]
 async fn the_document_and_its_page_are_public() {
-    let app = TestApp::start();
+    let app = TestApp::start().await;
     let document = app.get("/openapi.json").await.expect(200);
     assert_eq!(document["openapi"], "3.1.0");
     let page = app.get("/docs").await;

@@ -1,6 +1,8 @@
 //! Nodes, leases, the check values of master keys, and the server's time.
 
 use futures_util::TryStreamExt as _;
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
@@ -93,9 +95,11 @@ pub(super) async fn release_lease(server: &Server, lease: &Lease, now: Timestamp
     Ok(())
 }
 
-pub(super) async fn find_key_check(server: &Server, key: u8) -> Result<Option<[u8; 32]>, Fault> {
-    let row = server.collection(schema::KEY_CHECKS).find_one(doc! { "_id": i32::from(key) }).await?;
-    row.map(|row| value(&row)).transpose()
+pub(super) async fn key_checks(server: &Server) -> Result<BTreeMap<u8, [u8; 32]>, Fault> {
+    let rows: Vec<Document> = server.collection(schema::KEY_CHECKS).find(doc! {}).await?.try_collect().await?;
+    let key = |row: &Document| row.get_i32("_id").ok().and_then(|id| u8::try_from(id).ok());
+    let check = |row: &Document| Ok((key(row).ok_or(Fault::Shape("a master key's id is not a byte"))?, value(row)?));
+    rows.iter().map(check).collect()
 }
 
 pub(super) async fn keep_key_check(server: &Server, key: u8, check: [u8; 32]) -> Result<[u8; 32], Fault> {
@@ -108,7 +112,7 @@ pub(super) async fn keep_key_check(server: &Server, key: u8, check: [u8; 32]) ->
     match kept {
         Ok(row) => row.map_or(Ok(check), |row| value(&row)),
         // Somebody else was first, at the same moment.
-        Err(error) if fault::is_duplicate(&error) => Ok(find_key_check(server, key).await?.unwrap_or(check)),
+        Err(error) if fault::is_duplicate(&error) => Ok(key_checks(server).await?.get(&key).copied().unwrap_or(check)),
         Err(error) => Err(error.into()),
     }
 }

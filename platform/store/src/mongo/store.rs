@@ -1,5 +1,6 @@
 //! The ports.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
@@ -177,8 +178,8 @@ impl Store for MongoStore {
         Ok(nodes::release_lease(&self.server, lease, now).await?)
     }
 
-    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError> {
-        Ok(nodes::find_key_check(&self.server, key).await?)
+    async fn key_checks(&self) -> Result<BTreeMap<u8, [u8; 32]>, StoreError> {
+        Ok(nodes::key_checks(&self.server).await?)
     }
 
     async fn keep_key_check(&self, key: u8, check: [u8; 32]) -> Result<[u8; 32], StoreError> {

@@ -1,6 +1,8 @@
 //! Nodes, leases and the check values of master keys.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, params};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::NodeId;
 use wotp_core::domain::lease::Lease;
@@ -57,14 +59,15 @@ pub(super) fn release_lease(connection: &Connection, lease: &Lease, now: Timesta
     Ok(())
 }
 
-pub(super) fn find_key_check(connection: &Connection, key: u8) -> Result<Option<[u8; 32]>, Fault> {
-    let mut find = connection.prepare_cached("SELECT value FROM key_check WHERE key = ?")?;
-    Ok(find.query_row(params![key], |row| row.get(0)).optional()?)
+pub(super) fn key_checks(connection: &Connection) -> Result<BTreeMap<u8, [u8; 32]>, Fault> {
+    let mut find = connection.prepare_cached("SELECT key, value FROM key_check")?;
+    let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn keep_key_check(connection: &Connection, key: u8, check: [u8; 32]) -> Result<[u8; 32], Fault> {
     connection
         .prepare_cached("INSERT INTO key_check (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING")?
         .execute(params![key, check])?;
-    Ok(find_key_check(connection, key)?.unwrap_or(check))
+    Ok(key_checks(connection)?.get(&key).copied().unwrap_or(check))
 }

@@ -1,5 +1,6 @@
 //! The ports, over the writer and the readers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -153,8 +154,8 @@ impl Store for SqliteStore {
         self.writer.submit(move |work| nodes::release_lease(work.connection, &lease, now)).await
     }
 
-    async fn find_key_check(&self, key: u8) -> Result<Option<[u8; 32]>, StoreError> {
-        self.readers.read(|connection| nodes::find_key_check(connection, key))
+    async fn key_checks(&self) -> Result<BTreeMap<u8, [u8; 32]>, StoreError> {
+        self.readers.read(nodes::key_checks)
     }
 
     async fn keep_key_check(&self, key: u8, check: [u8; 32]) -> Result<[u8; 32], StoreError> {

@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wotp_core::app::{App, NewTenant};
+use wotp_core::domain::node::Role;
 use wotp_core::ports::{Channel, Clock as _};
 
 use super::failure::Failure;
@@ -66,13 +67,13 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     let path = fresh.as_ref().map_or(global.data(), |folder| folder.path());
     let config = configuration(global, path, arguments.listen)?;
     logging::start(&config.log);
-    let folder = DataFolder::create(path)?;
+    let folder = DataFolder::create(path)?.with_master_key_file(&config.store.master_key_file);
     let mut lock = folder.lock().await?;
 
     let (channels, ear) = with_ear(channels(&config, &folder)?)?;
-    let wired = wire(&config, &folder, Purpose::Serve, channels)?;
+    let wired = wire(&config, &folder, Purpose::Serve, channels).await?;
     let app = Arc::clone(&wired.app);
-    let server = Server::bind(&config, wired).await?;
+    let server = Server::bind(&config, wired, Role::All).await?;
     let (url, address) = (server.url(), server.address());
     lock.listening(&url).map_err(|error| Failure::caused("the lock file cannot be written", error))?;
     let (end, ended) = oneshot::channel::<()>();

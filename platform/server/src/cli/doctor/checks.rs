@@ -12,9 +12,9 @@ use wotp_core::ports::{Channel, Filter, Store};
 
 use super::Finding;
 use crate::cli::loopback;
-use crate::cli::sealed::{Seal, try_keys};
 use crate::config::{Environment, Loaded};
 use crate::data_folder::{DataFolder, restoring_file};
+use crate::sealed::{self, Seal};
 use crate::wiring::embedded::{self, SCHEMA_VERSION, SqliteStore};
 
 /// Before this program was written: a clock that says less was never set.
@@ -103,7 +103,8 @@ pub(super) async fn server(folder: &DataFolder) -> Finding {
     }
 }
 
-pub(super) fn master_key(folder: &DataFolder, database: &Path) -> (Finding, Option<Vault>) {
+/// The master key; `used` says whether `store` (as in "the database") was written with one.
+pub(super) fn master_key(folder: &DataFolder, used: bool, store: &str) -> (Finding, Option<Vault>) {
     let check = "master key";
     match folder.find_master_keys() {
         Ok(Some(keys)) => {
@@ -111,10 +112,10 @@ pub(super) fn master_key(folder: &DataFolder, database: &Path) -> (Finding, Opti
             let found = format!("{} of them, the newest is number {newest}", keys.len());
             (Finding::ok(check, found), Vault::new(&keys))
         }
-        Ok(None) if database.exists() => {
+        Ok(None) if used => {
             let found = format!("there is none at {}", folder.master_key_file().display());
             let help =
-                "put it back from where you keep it: without it nothing that is sealed in the database can be read";
+                format!("put it back from where you keep it: without it nothing that is sealed in {store} can be read");
             (Finding::error(check, found, help), None)
         }
         Ok(None) => (Finding::ok(check, "none yet; the first start makes it"), None),
@@ -168,7 +169,7 @@ pub(super) async fn contents(store: &SqliteStore) -> Finding {
 }
 
 pub(super) async fn seal(store: &dyn Store, vault: &Vault) -> Finding {
-    match try_keys(store, vault).await {
+    match sealed::compare(store, vault).await {
         Ok(Seal::Nothing) => Finding::ok("seal", "nothing is sealed yet"),
         Ok(Seal::Opens) => Finding::ok("seal", "the master key opens what is stored"),
         Ok(Seal::Closed(error)) => {

@@ -1,23 +1,20 @@
 //! `wotp doctor`: looks at everything that an installation needs, changes nothing, and says what to do.
 
 mod checks;
+mod embedded;
+mod shared;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
-use wotp_core::domain::plan::Catalogue;
-use wotp_core::domain::vault::Vault;
 use wotp_core::ports::Clock as _;
 
 use super::Global;
 use super::failure::Failure;
-use crate::config::Loaded;
+use crate::config::{Loaded, StorePlace};
 use crate::data_folder::DataFolder;
-use crate::database_lock::{self, LockError};
 use crate::system::SystemClock;
-use crate::wiring::embedded::{OlderSchema, OpenOptions, SqliteStore};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -93,7 +90,7 @@ async fn examine(global: &Global) -> Vec<Finding> {
     };
     findings.push(checks::configuration(&loaded));
     let folder = match DataFolder::open(global.data()) {
-        Ok(folder) => folder,
+        Ok(folder) => folder.with_master_key_file(&loaded.config.store.master_key_file),
         Err(error) => {
             findings.push(Finding::failed("folder", &error, error.help()));
             return findings;
@@ -103,22 +100,10 @@ async fn examine(global: &Global) -> Vec<Finding> {
     findings.push(checks::disk(&folder));
     findings.push(checks::server(&folder).await);
     findings.extend(channels(&loaded, &folder).await);
-    let database = loaded.config.database(folder.path());
-    let (finding, vault) = checks::master_key(&folder, &database);
-    findings.push(finding);
-    let _held = match database_lock::to_use(&database) {
-        Ok(held) => Some(held),
-        // There is no database either, and that is said below.
-        Err(LockError::FolderMissing(_)) => None,
-        Err(error) => {
-            findings.push(Finding::failed("database", &error, error.help()));
-            return findings;
-        }
-    };
-    let (finding, opens) = checks::database(&database);
-    findings.push(finding);
-    if opens {
-        findings.extend(stored(&loaded, &folder, vault.as_ref()).await);
+    match loaded.config.store_place(folder.path()) {
+        Ok(StorePlace::Embedded(database)) => findings.extend(embedded::examine(&loaded, &folder, &database).await),
+        Ok(StorePlace::Mongodb(url)) => findings.extend(shared::examine(&loaded, &folder, &url).await),
+        Err((problem, right)) => findings.push(Finding::error("store", problem, right)),
     }
     findings
 }
@@ -139,25 +124,5 @@ async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
     for channel in channels {
         findings.push(checks::channel(&*channel).await);
     }
-    findings
-}
-
-/// What only the open store can tell.
-async fn stored(loaded: &Loaded, folder: &DataFolder, vault: Option<&Vault>) -> Vec<Finding> {
-    let database = loaded.config.database(folder.path());
-    let options = OpenOptions { create: false, check: false, older: OlderSchema::Refuse, ..OpenOptions::default() };
-    let store = match SqliteStore::open(&database, options) {
-        Ok(store) => Arc::new(store),
-        Err(error) => return vec![Finding::failed("store", &error, "mend that, and run this again")],
-    };
-    let plans = loaded.config.catalogue(folder.path()).unwrap_or_else(|_| Catalogue::built_in());
-    let served = folder.serving().ok().flatten().is_some();
-    let mut findings = vec![checks::contents(&store).await];
-    if let Some(vault) = vault {
-        findings.push(checks::seal(&*store, vault).await);
-    }
-    findings.push(checks::plans(&*store, &plans).await);
-    findings.push(checks::due(&*store, SystemClock.now(), served).await);
-    findings.push(checks::history(&*store, SystemClock.now()).await);
     findings
 }

@@ -18,9 +18,9 @@ use wotp_core::ports::{Clock as _, Store};
 use super::Global;
 use super::backup::{self, KEY_SUFFIX};
 use super::failure::Failure;
-use super::sealed::{Seal, try_keys};
 use crate::data_folder::{self, DataFolder, beside, restoring_file};
 use crate::database_lock;
+use crate::sealed::{self, Seal};
 use crate::system::SystemClock;
 use crate::wiring::embedded::{self, OpenError, OpenOptions, SqliteStore};
 use ended::Revoked;
@@ -47,10 +47,10 @@ pub(super) struct Arguments {
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { file, force } = arguments;
     let loaded = global.load(None)?;
+    let database = global.embedded(&loaded, "restore")?;
     embedded::verify(&file)?;
-    let folder = DataFolder::create(global.data())?;
+    let folder = DataFolder::create(global.data())?.with_master_key_file(&loaded.config.store.master_key_file);
     let _alone = folder.lock().await?;
-    let database = loaded.config.database(folder.path());
     // Until it is done: what a command wrote meanwhile would be gone with the old database.
     let _replacing = database_lock::to_replace(&database).await?;
     let staged = restoring_file(&database);
@@ -176,7 +176,7 @@ async fn prepare(folder: &DataFolder, file: &Path, staged: &Path, replaced: &Rep
     };
     let options = OpenOptions { create: false, ..OpenOptions::default() };
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(staged, options)?);
-    if let Seal::Closed(error) = try_keys(&*store, &vault).await.map_err(Refusal::from)? {
+    if let Seal::Closed(error) = sealed::compare(&*store, &vault).await.map_err(Refusal::from)? {
         let key = if adopt { beside_file } else { folder.master_key_file() };
         return Err(Failure::caused(
             format!("the backup was made with another master key than {}", key.display()),

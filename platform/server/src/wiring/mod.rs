@@ -1,0 +1,198 @@
+//! Which adapter stands behind which port. The only part that names concrete ones.
+
+mod channels;
+pub mod embedded;
+mod shared;
+mod watched;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use channels::{CONSOLE, channels};
+pub(crate) use shared::look_at_time;
+pub use shared::{Fellows, reach_queue, reach_store};
+use wotp_core::app::{App, Ports};
+use wotp_core::domain::vault::Vault;
+use wotp_core::ports::{Bulletin, Channel, Clock, Limiter, Queue, Store, StoreError};
+use wotp_store::mongo::ConnectError;
+use wotp_store::queue::RingReceiver;
+use wotp_store::redis::RedisError;
+
+use crate::config::{Config, QueuePlace, StorePlace};
+use crate::data_folder::{DataFolder, FolderError};
+use crate::database_lock::{Held, LockError};
+use crate::sealed::{self, SealError};
+use crate::system::{OsEntropy, TokioTimer};
+use embedded::OpenError;
+
+/// An installation, put together.
+pub struct Wired {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// The store behind them, to be closed when all is done.
+    pub store: Arc<dyn Store>,
+    /// Who else serves it.
+    pub others: Others,
+    /// The right to what an embedded installation was opened for, until it is dropped. The last to
+    /// go: until the store is closed, nobody may put another in its place.
+    pub alone: Option<Held>,
+}
+
+/// Who else serves an installation.
+pub enum Others {
+    /// Nobody: the workers are in this process, and hear the rings here.
+    None(RingReceiver),
+    /// Other nodes.
+    Nodes(Fellows),
+}
+
+/// What the installation is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve it, alone.
+    Serve,
+    /// For one command, maybe beside a running server.
+    Command,
+}
+
+/// Why an installation cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// Its folder or its master key.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Its URLs cannot be read any more.
+    #[error("the store or the queue cannot be found: {0}")]
+    Place(String),
+    /// Its database.
+    #[error("the database does not open")]
+    Open(#[from] OpenError),
+    /// The store that nodes share.
+    #[error("the store cannot be used")]
+    Connect(#[from] ConnectError),
+    /// The queue that nodes share.
+    #[error("the queue cannot be used")]
+    Redis(#[from] RedisError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its master key is another one.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Its database is served by an older program, under which it must not change.
+    #[error("the server that runs is of an older version (its database has schema {found}, this program's is {known})")]
+    OlderServer {
+        /// Version of the database.
+        found: usize,
+        /// Version that this program works with.
+        known: usize,
+    },
+    /// A restore was cut off.
+    #[error("a restore of the database was cut off: {0} is still there")]
+    RestoreUnfinished(PathBuf),
+    /// Another process has its database.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its plans.
+    #[error("the plans cannot be read")]
+    Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The console channel's thread.
+    #[error("the console channel cannot be set up")]
+    Console(#[source] std::io::Error),
+    /// The email channel's settings.
+    #[error("the email channel cannot be set up")]
+    Email(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file that the email channel needs.
+    #[error("{file}, which {key} names, cannot be read")]
+    File {
+        /// The key that names it.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl WiringError {
+    /// What to do about it, where the words of the error do not say.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Folder(error) => Some(error.help()),
+            Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
+            Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
+            Self::Lock(error) => Some(error.help().to_owned()),
+            Self::OlderServer { .. } => Some(
+                "restart the server with this version first, which brings the database up to date; or use the command \
+                 of the server's version"
+                    .to_owned(),
+            ),
+            Self::Seal(SealError::Closed(_)) => Some(
+                "put back the master.key that belongs to it, or on a new node copy that of another: without it no \
+                 address and no code can be read"
+                    .to_owned(),
+            ),
+            Self::Open(_)
+            | Self::Place(_)
+            | Self::Connect(_)
+            | Self::Redis(_)
+            | Self::Store(_)
+            | Self::Seal(SealError::Store(_))
+            | Self::Plans(_)
+            | Self::Console(_)
+            | Self::Email(_) => None,
+        }
+    }
+}
+
+/// What the two kinds of installation differ in.
+struct Adapters {
+    store: Arc<dyn Store>,
+    vault: Vault,
+    queue: Arc<dyn Queue>,
+    bulletin: Arc<dyn Bulletin>,
+    limiter: Arc<dyn Limiter>,
+    clock: Arc<dyn Clock>,
+    others: Others,
+}
+
+/// Puts an installation together. Makes the master key and the database when both are missing.
+///
+/// # Errors
+/// [`WiringError`].
+pub async fn wire(
+    config: &Config,
+    folder: &DataFolder,
+    purpose: Purpose,
+    channels: Vec<Arc<dyn Channel>>,
+) -> Result<Wired, WiringError> {
+    let place = |(problem, _)| WiringError::Place(problem);
+    let store = config.store_place(folder.path()).map_err(place)?;
+    let queue = config.queue_place(folder.path()).map_err(place)?;
+    let (adapters, alone) = match (store, queue) {
+        (StorePlace::Embedded(database), _) => {
+            let (adapters, alone) = embedded::open(&database, folder, purpose)?;
+            (adapters, Some(alone))
+        }
+        (StorePlace::Mongodb(store), QueuePlace::Redis(queue)) => {
+            (shared::open(&store, &queue, config, folder, purpose).await?, None)
+        }
+        (StorePlace::Mongodb(_), QueuePlace::Memory) => return Err(WiringError::Place("there is no Redis".to_owned())),
+    };
+    let Adapters { store, vault, queue, bulletin, limiter, clock, others } = adapters;
+    sealed::agree(&*store, &vault).await?;
+    let app = App::new(Ports {
+        store: Arc::clone(&store),
+        queue,
+        bulletin,
+        limiter,
+        channels,
+        vault,
+        plans: config.catalogue(folder.path()).map_err(|problem| WiringError::Plans(problem.into()))?,
+        clock,
+        entropy: Arc::new(OsEntropy),
+        timer: Arc::new(TokioTimer),
+    });
+    Ok(Wired { app: Arc::new(app), store, others, alone })
+}

@@ -1,0 +1,116 @@
+//! What the platform stands on in a test: the embedded store, or with `TEST_STORE=mongodb` a database
+//! of its own on a real MongoDB, and a real Redis.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+use wotp_core::domain::id::NodeId;
+use wotp_core::ports::{Job, Limiter, Queue, Store};
+use wotp_store::limiter::{MemoryLimiter, RedisLimiter};
+use wotp_store::mongo::{ConnectOptions, MongoStore};
+use wotp_store::queue::{ListenOptions, MemoryQueue, RedisQueue, RingReceiver};
+use wotp_store::redis::Redis;
+use wotp_store::sqlite::{OpenOptions, SqliteStore};
+use wotp_test_servers::{MongoDatabase, redis_url};
+
+/// The adapters that a test runs on.
+pub struct Backend {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub limiter: Arc<dyn Limiter>,
+    pub bell: Bell,
+    pub kept: Kept,
+}
+
+impl Backend {
+    /// The one that this run is about.
+    pub async fn start(queue_size: usize) -> Self {
+        match std::env::var("TEST_STORE").as_deref() {
+            Err(_) | Ok("sqlite") => Self::embedded(queue_size),
+            Ok("mongodb") => Self::shared().await,
+            Ok(other) => panic!("TEST_STORE is `{other}`: write sqlite or mongodb"),
+        }
+    }
+
+    fn embedded(queue_size: usize) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = SqliteStore::open(folder.path().join("wotp.db"), OpenOptions::default()).expect("a new store");
+        let (queue, rings) = MemoryQueue::new(queue_size);
+        Self {
+            store: Arc::new(store),
+            queue: Arc::new(queue),
+            limiter: Arc::new(MemoryLimiter::new()),
+            bell: Bell { rings, redis: None },
+            kept: Kept::Folder(folder),
+        }
+    }
+
+    async fn shared() -> Self {
+        let database = MongoDatabase::fresh();
+        let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.expect("a new store");
+        let redis = Redis::at(redis_url(), Some(database.name())).expect("a URL of Redis");
+        let queue = RedisQueue::new(redis.clone());
+        let (listening, stop) = watch::channel(false);
+        let (rings, _) = queue.listen(NodeId::from_bytes([1; 16]), ListenOptions::default(), stop);
+        Self {
+            store: Arc::new(store),
+            queue: Arc::new(queue),
+            limiter: Arc::new(RedisLimiter::new(redis)),
+            bell: Bell { rings, redis: Some(listening) },
+            kept: Kept::Database(database),
+        }
+    }
+}
+
+/// Where the rings of a test come out.
+pub struct Bell {
+    rings: RingReceiver,
+    /// Listening ends with it.
+    redis: Option<watch::Sender<bool>>,
+}
+
+impl Bell {
+    /// The next job, if one waits anywhere in the queue.
+    pub async fn next_job(&mut self, queue: &dyn Queue) -> Option<Job> {
+        loop {
+            if let Some(ring) = self.rings.try_next() {
+                let job = ring.job;
+                ring.done();
+                return Some(job);
+            }
+            // In Redis it may be on its way here; or it was done, and Redis hears so in a moment.
+            if self.redis.is_none() || queue.depth().await.expect("the queue answers") == 0 {
+                return None;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Jobs that wait here.
+    pub fn waiting(&mut self) -> usize {
+        std::iter::from_fn(|| self.rings.try_next()).count()
+    }
+}
+
+/// Where the store keeps what it holds; gone with the test.
+pub enum Kept {
+    Folder(TempDir),
+    Database(MongoDatabase),
+}
+
+impl Kept {
+    /// All of it: names and bytes.
+    pub fn stolen(&self) -> Vec<(String, Vec<u8>)> {
+        match self {
+            Self::Folder(folder) => {
+                let read = |entry: std::io::Result<std::fs::DirEntry>| {
+                    let path = entry.expect("a file").path();
+                    (path.display().to_string(), std::fs::read(&path).expect("a file that can be read"))
+                };
+                std::fs::read_dir(folder.path()).expect("the store's folder").map(read).collect()
+            }
+            Self::Database(database) => database.dump(),
+        }
+    }
+}
