@@ -8,6 +8,7 @@
 mod app;
 mod backend;
 mod client;
+mod fleet;
 mod outbox;
 mod process;
 
@@ -19,6 +20,7 @@ mod compat;
 mod connections;
 mod crash;
 mod deliver;
+mod faults;
 mod health;
 mod idempotency;
 mod isolation;

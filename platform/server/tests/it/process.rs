@@ -95,20 +95,78 @@ impl Place {
     }
 }
 
-/// What the console channel printed.
+/// What the console channels of one or more servers printed.
 #[derive(Default)]
 struct Printed {
     /// By address; several when one was sent twice.
     codes: HashMap<String, Vec<String>>,
-    /// Whether there will be no more.
-    ended: bool,
+    /// Servers that may print more.
+    printing: usize,
+}
+
+/// Where servers print.
+#[derive(Clone, Default)]
+pub struct Board(Arc<(Mutex<Printed>, Condvar)>);
+
+impl Board {
+    fn printed(&self) -> MutexGuard<'_, Printed> {
+        self.0.0.lock().unwrap()
+    }
+
+    /// The first code printed for an address; none when it does not come in time. Servers that end may
+    /// be followed by others.
+    pub fn code_for(&self, to: &str) -> Option<String> {
+        self.code_while(to, |_| true)
+    }
+
+    fn code_while(&self, to: &str, hoping: impl Fn(&Printed) -> bool) -> Option<String> {
+        let waiting = |printed: &mut Printed| !printed.codes.contains_key(to) && hoping(printed);
+        let (printed, _) = self.0.1.wait_timeout_while(self.printed(), PATIENCE, waiting).unwrap();
+        printed.codes.get(to)?.first().cloned()
+    }
+
+    /// Every code so far, by address.
+    pub fn codes(&self) -> HashMap<String, Vec<String>> {
+        self.printed().codes.clone()
+    }
+
+    /// Waits until no server prints any more.
+    fn closed(&self) {
+        drop(self.0.1.wait_while(self.printed(), |printed| printed.printing > 0).unwrap());
+    }
+}
+
+/// What a server answered: status, head and body.
+pub struct Exchange {
+    pub status: u16,
+    pub head: String,
+    pub body: Value,
+}
+
+/// One request on a connection of its own; none when no whole answer came.
+pub fn exchange(host: &str, method: &str, path: &str, head: &str, body: &Value) -> Option<Exchange> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let mut stream = TcpStream::connect(host).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{head}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).ok()?;
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let body = serde_json::from_str(body).ok()?;
+    Some(Exchange { status: head.get(9..12)?.parse().ok()?, head: head.to_lowercase(), body })
 }
 
 /// `wotp serve`, killed when dropped.
 pub struct Server {
     child: Child,
     pub address: String,
-    printed: Arc<(Mutex<Printed>, Condvar)>,
+    board: Board,
 }
 
 impl Server {
@@ -118,17 +176,22 @@ impl Server {
     }
 
     pub fn start_with(place: &Place, variables: &[(&str, &str)]) -> Self {
+        Self::start_on(place, &[], variables, Board::default())
+    }
+
+    /// With more arguments, and on a board that other servers print on too.
+    pub fn start_on(place: &Place, arguments: &[&str], variables: &[(&str, &str)], board: Board) -> Self {
         let mut command = binary();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(place.data());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(place.data()).args(arguments);
         command.env("WOTP_LOG__LEVEL", "warn").env("WOTP_LIMITS__PER_IP_PER_SECOND", "0");
         let mut child = command.envs(variables.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.next().expect("it says where it listens").unwrap();
         let address = line.strip_prefix("listening on http://").expect(&line).to_owned();
-        let printed = Arc::default();
-        let shared = Arc::clone(&printed);
+        board.printed().printing += 1;
+        let shared = board.clone();
         std::thread::spawn(move || listen(lines, &shared));
-        Self { child, address, printed }
+        Self { child, address, board }
     }
 
     pub fn id(&self) -> u32 {
@@ -150,22 +213,16 @@ impl Server {
         self.ended()
     }
 
-    fn printed(&self) -> MutexGuard<'_, Printed> {
-        self.printed.0.lock().unwrap()
-    }
-
     /// Every code that it printed until it ended.
     pub fn codes(mut self) -> HashMap<String, Vec<String>> {
         self.ended();
-        let printed = self.printed.1.wait_while(self.printed(), |printed| !printed.ended).unwrap();
-        printed.codes.clone()
+        self.board.closed();
+        self.board.codes()
     }
 
     /// The first code printed for an address; none when the server ended before.
     pub fn code_for(&self, to: &str) -> Option<String> {
-        let waiting = |printed: &mut Printed| !printed.codes.contains_key(to) && !printed.ended;
-        let (printed, _) = self.printed.1.wait_timeout_while(self.printed(), PATIENCE, waiting).unwrap();
-        printed.codes.get(to)?.first().cloned()
+        self.board.code_while(to, |printed| printed.printing > 0)
     }
 
     /// One request on a connection of its own.
@@ -175,21 +232,9 @@ impl Server {
 
     /// As [`request`](Self::request); none when the server did not answer whole.
     pub fn try_request(&self, method: &str, path: &str, key: &str, body: Value) -> Option<(u16, Value)> {
-        let host = &self.address;
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(host).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .ok()?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).ok()?;
-        let (head, body) = reply.split_once("\r\n\r\n")?;
-        Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
+        let key = format!("authorization: Bearer {key}\r\n");
+        let exchange = exchange(&self.address, method, path, &key, &body)?;
+        Some((exchange.status, exchange.body))
     }
 
     /// Starts a verification and says its id.
@@ -213,14 +258,14 @@ impl Drop for Server {
 }
 
 /// Notes what a server prints, so that its pipe never fills up.
-fn listen(lines: Lines<BufReader<ChildStdout>>, (printed, changed): &(Mutex<Printed>, Condvar)) {
+fn listen(lines: Lines<BufReader<ChildStdout>>, board: &Board) {
     for line in lines.map_while(Result::ok) {
         let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         if let (Some(to), Some(code)) = (word("to="), word("code=")) {
-            printed.lock().unwrap().codes.entry(to).or_default().push(code);
-            changed.notify_all();
+            board.printed().codes.entry(to).or_default().push(code);
+            board.0.1.notify_all();
         }
     }
-    printed.lock().unwrap().ended = true;
-    changed.notify_all();
+    board.printed().printing -= 1;
+    board.0.1.notify_all();
 }

@@ -8,6 +8,7 @@
 //! that the token names may still be somebody's, and the store decides.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,13 +47,19 @@ const WORKER_GONE: Duration = Duration::from_secs(600);
 pub struct RedisQueue {
     redis: Redis,
     stream: String,
+    /// The worker of this process, once there is one.
+    own: Arc<OnceLock<mpsc::WeakSender<Ring>>>,
 }
 
 impl RedisQueue {
     /// The doorbell on this server.
     pub fn new(redis: Redis) -> Self {
         let stream = redis.key("ring");
-        Self { redis, stream }
+        Self { redis, stream, own: Arc::default() }
+    }
+
+    fn own_worker(&self) -> Option<mpsc::Sender<Ring>> {
+        self.own.get()?.upgrade()
     }
 
     fn node_stream(&self, node: NodeId) -> String {
@@ -67,6 +74,8 @@ impl RedisQueue {
         stop: watch::Receiver<bool>,
     ) -> (RingReceiver, RingTask) {
         let (rings, receiver) = mpsc::channel(options.ahead.max(1));
+        // Weak: when listening ends, so do the rings. Whoever listens a second time is another process.
+        let _ = self.own.set(rings.downgrade());
         let (fates, told) = mpsc::unbounded_channel();
         let reader = Reader {
             redis: self.redis.apart(),
@@ -130,7 +139,14 @@ impl Queue for RedisQueue {
     async fn ring(&self, job: Job) -> Result<(), QueueError> {
         let mut ring = redis::cmd("XADD");
         ring.arg(&self.stream).arg("*").arg(FIELD).arg(encode(&job));
-        self.redis.run::<()>(&ring).await.map_err(queue_error)
+        match self.redis.run::<()>(&ring).await {
+            Ok(()) => Ok(()),
+            // Nobody hears it through Redis. The worker of this process does without.
+            Err(error) => match self.own_worker() {
+                Some(own) => own.try_send(Ring::of(job)).map_err(|_| queue_error(error)),
+                None => Err(queue_error(error)),
+            },
+        }
     }
 
     async fn ring_node(&self, node: NodeId, job: Job) -> Result<(), QueueError> {
@@ -149,7 +165,11 @@ impl Queue for RedisQueue {
     }
 
     async fn depth(&self) -> Result<usize, QueueError> {
-        self.redis.run(redis::cmd("XLEN").arg(&self.stream)).await.map_err(queue_error)
+        match (self.redis.run(redis::cmd("XLEN").arg(&self.stream)).await, self.own_worker()) {
+            (Ok(waiting), _) => Ok(waiting),
+            (Err(_), Some(own)) => Ok(own.max_capacity() - own.capacity()),
+            (Err(error), None) => Err(queue_error(error)),
+        }
     }
 }
 
