@@ -27,7 +27,7 @@ const MEMORY: &str = "/dev/shm";
 const ROOM_MIN: u64 = 1 << 30;
 
 /// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Tests run in many processes at once: each begins elsewhere.
     let begin = std::process::id().wrapping_mul(31) % u32::from(PORTS.end - PORTS.start);
