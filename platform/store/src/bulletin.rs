@@ -1,5 +1,7 @@
 //! News for all nodes, through Redis.
 
+use std::convert::Infallible;
+use std::mem;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +14,10 @@ use crate::redis::{Redis, RedisError};
 
 /// Pause before a server that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// When there were no news for so long, the server is asked whether it is there.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longest that its answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Tells every node what changed, and hears what others tell.
 pub struct RedisBulletin {
@@ -36,9 +42,15 @@ impl RedisBulletin {
         let (redis, channel) = (self.redis.clone(), self.channel.clone());
         tokio::spawn(async move {
             let listening = async {
+                let mut away = false;
                 loop {
-                    if let Err(error) = listen(&redis, &channel, &heard).await {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "the bulletin is not heard");
+                    let Err(error) = listen(&redis, &channel, &heard, &mut away).await;
+                    if !away {
+                        away = true;
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the bulletin is not heard; trying again until it is"
+                        );
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -52,19 +64,38 @@ impl RedisBulletin {
     }
 }
 
-/// Listens until the connection breaks.
-async fn listen(redis: &Redis, channel: &str, heard: &impl Fn(Changed)) -> Result<(), RedisError> {
-    let mut line = redis.listen().await?;
-    let subscribed = line.subscribe(channel).await;
-    subscribed.map_err(|error| RedisError::Unavailable(error.category().to_owned()))?;
-    heard(Changed::Anything);
-    let mut news = line.on_message();
-    while let Some(message) = news.next().await {
-        // What a newer node tells and this one does not understand may be anything.
-        let changed = serde_json::from_slice(message.get_payload_bytes()).unwrap_or(Changed::Anything);
-        heard(changed);
+/// Listens until the connection breaks, or the server is silent.
+async fn listen(
+    redis: &Redis,
+    channel: &str,
+    heard: &impl Fn(Changed),
+    away: &mut bool,
+) -> Result<Infallible, RedisError> {
+    let (mut ask, mut news) = redis.listen().await?.split();
+    answer(ask.subscribe(channel)).await?;
+    if mem::take(away) {
+        tracing::info!("the bulletin is heard again");
     }
-    Ok(())
+    heard(Changed::Anything);
+    loop {
+        match tokio::time::timeout(QUIET, news.next()).await {
+            Ok(Some(message)) => {
+                // What a newer node tells and this one does not understand may be anything.
+                heard(serde_json::from_slice(message.get_payload_bytes()).unwrap_or(Changed::Anything));
+            }
+            Ok(None) => return Err(RedisError::Unavailable("the connection ended".to_owned())),
+            // No news, or nobody there who could tell.
+            Err(_) => drop(answer(ask.ping::<redis::Value>()).await?),
+        }
+    }
+}
+
+/// What the server says, if it does in time.
+async fn answer<T>(asked: impl Future<Output = redis::RedisResult<T>>) -> Result<T, RedisError> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer.map_err(|error| RedisError::Unavailable(error.category().to_owned())),
+        Err(_) => Err(RedisError::Unavailable("no answer in time".to_owned())),
+    }
 }
 
 #[async_trait]

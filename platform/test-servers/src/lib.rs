@@ -8,8 +8,11 @@
 mod mongo;
 mod process;
 mod redis;
+mod redis_sets;
 mod wire;
 
 pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
+pub use process::free_port;
 pub use redis::{Redis, redis_url};
+pub use redis_sets::{RedisCluster, Sentinels};
 pub use wire::Wire;

@@ -11,7 +11,7 @@ use mongodb::error::Error;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{self, free_port, until};
+use crate::process::{self, Ended, on_free_port, scratch, until};
 
 /// Where to reach the server that all tests of this run share: `TEST_MONGODB_URL` if that is set, else
 /// one of this process's own.
@@ -98,6 +98,11 @@ fn run(url: &str, database: &str, command: Document) -> Result<Document, Error> 
     work.join().expect("it does not panic")
 }
 
+/// The URL of one server alone, whatever it is in its set.
+fn direct(port: u16) -> String {
+    format!("mongodb://127.0.0.1:{port}/?directConnection=true")
+}
+
 /// One server.
 pub struct Mongod {
     port: u16,
@@ -108,35 +113,9 @@ pub struct Mongod {
 impl Mongod {
     /// A server of a set that is yet to be formed; with no set's name, one that stands alone.
     pub fn start(set: Option<&str>) -> Self {
-        let mut server = Self { port: free_port(), folder: scratch(), child: None };
-        server.launch(set);
-        server
-    }
-
-    fn launch(&mut self, set: Option<&str>) {
-        let mut arguments: Vec<String> = [
-            "--dbpath",
-            self.folder.path().to_str().expect("a temporary folder has a plain name"),
-            "--port",
-            &self.port.to_string(),
-            "--bind_ip",
-            "127.0.0.1",
-            "--wiredTigerCacheSizeGB",
-            "0.25",
-            "--oplogSize",
-            "128",
-            "--quiet",
-            "--setParameter",
-            "diagnosticDataCollectionEnabled=false",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        if let Some(set) = set {
-            arguments.extend(["--replSet".to_owned(), set.to_owned()]);
-        }
-        let mut child = process::spawn(&binary(), &arguments);
-        process::listening(self.port, &mut child, "mongod");
-        self.child = Some(child);
+        let folder = scratch("mongod");
+        let (port, child) = on_free_port(|port| launch(port, &folder, set));
+        Self { port, folder, child: Some(child) }
     }
 
     /// Its address.
@@ -154,7 +133,7 @@ impl Mongod {
     /// # Errors
     /// What the server says.
     pub fn run(&self, command: Document) -> Result<Document, Error> {
-        run(&format!("mongodb://{}/?directConnection=true", self.address()), "admin", command)
+        run(&direct(self.port), "admin", command)
     }
 
     fn is_primary(&self) -> bool {
@@ -227,7 +206,9 @@ impl ReplicaSet {
 
     /// Starts a member again that was killed.
     pub fn restart(&mut self, index: usize) {
-        self.members[index].launch(Some(SET));
+        let member = &mut self.members[index];
+        let child = launch(member.port, &member.folder, Some(SET)).expect("its port is still its own");
+        member.child = Some(child);
     }
 
     /// Stops a member's process without ending it, or lets it go on.
@@ -244,11 +225,37 @@ impl ReplicaSet {
     }
 }
 
-fn scratch() -> TempDir {
-    // In memory where there is room: what is tested is what the server promises, not the disk.
-    let shared = PathBuf::from("/dev/shm");
-    let builder = tempfile::Builder::new().prefix("wotp-mongod-").to_owned();
-    if shared.is_dir() { builder.tempdir_in(shared) } else { builder.tempdir() }.expect("a temporary folder")
+fn launch(port: u16, folder: &TempDir, set: Option<&str>) -> Result<Child, Ended> {
+    let mut arguments: Vec<String> = [
+        "--dbpath",
+        folder.path().to_str().expect("a temporary folder has a plain name"),
+        "--port",
+        &port.to_string(),
+        "--bind_ip",
+        "127.0.0.1",
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+        "--oplogSize",
+        "128",
+        "--quiet",
+        "--setParameter",
+        "diagnosticDataCollectionEnabled=false",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if let Some(set) = set {
+        arguments.extend(["--replSet".to_owned(), set.to_owned()]);
+    }
+    let mut child = process::spawn(&binary(), &arguments);
+    process::listening(port, &mut child, "mongod")?;
+    // Somebody else may have taken the port and answer there.
+    let pid = || run(&direct(port), "admin", doc! { "serverStatus": 1 }).ok()?.get_i64("pid").ok();
+    until("mongod answers", || match (pid(), child.try_wait()) {
+        (Some(pid), _) if pid == i64::from(child.id()) => Some(Ok(())),
+        (_, Ok(Some(status))) => Some(Err(Ended(format!("mongod ended at once: {status}")))),
+        _ => None,
+    })?;
+    Ok(child)
 }
 
 /// `TEST_MONGOD`, or where `.ci/prerequisites test` puts it, or on the PATH.

@@ -13,7 +13,7 @@ pub struct Wire {
 }
 
 struct State {
-    server: String,
+    server: Mutex<String>,
     delay_millis: AtomicU64,
     closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
@@ -25,7 +25,7 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
         let state = Arc::new(State {
-            server: server.to_owned(),
+            server: Mutex::new(server.to_owned()),
             delay_millis: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             open: Mutex::default(),
@@ -45,6 +45,11 @@ impl Wire {
     /// Where clients connect to.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Leads who comes from now on to another server; who is there stays where they are.
+    pub fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.state.server.lock().expect("nobody panics"));
     }
 
     /// What the server says comes so much later.
@@ -73,7 +78,8 @@ impl Wire {
 }
 
 fn connect(client: TcpStream, state: &Arc<State>) {
-    let Ok(server) = TcpStream::connect(&state.server) else { return };
+    let server = state.server.lock().expect("nobody panics").clone();
+    let Ok(server) = TcpStream::connect(server) else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
     }

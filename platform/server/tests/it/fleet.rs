@@ -40,10 +40,6 @@ impl Fleet {
         Self { first, variables, board: Board::default(), key, tenant }
     }
 
-    pub fn service(&self) -> &str {
-        self.tenant["service"].as_str().unwrap()
-    }
-
     pub fn tenant(&self) -> &str {
         self.tenant["tenant"].as_str().unwrap()
     }
@@ -116,10 +112,8 @@ pub struct Load {
     next: AtomicUsize,
     stop: AtomicBool,
     done: AtomicU64,
-    /// Requests that were not answered, or answered with 503, and tried again.
-    pub retried: AtomicU64,
-    /// Of these, 503 that said when to come back.
-    pub turned_away: AtomicU64,
+    retried: AtomicU64,
+    turned_away: AtomicU64,
 }
 
 impl Load {
@@ -151,6 +145,16 @@ impl Load {
     /// Verifications that went from start to approval.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were not answered, or answered with 503, and tried again.
+    pub fn retried(&self) -> u64 {
+        self.retried.load(Ordering::Relaxed)
+    }
+
+    /// Of these, 503 that said when to come back.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Verifications that were accepted.
@@ -271,7 +275,8 @@ impl Load {
     pub fn settle(&self) -> usize {
         let told = self.told.lock().unwrap();
         let stored = self.stored();
-        assert_eq!(stored.len(), told.accepted.len(), "stored is not what was accepted");
+        let accepted = told.accepted.len();
+        assert_eq!(stored.len(), accepted, "stored is not what was accepted");
         let codes = self.board.codes();
         for (id, to) in &told.accepted {
             let verification = stored.get(id).unwrap_or_else(|| panic!("{id} was accepted and is not stored"));
@@ -285,7 +290,7 @@ impl Load {
         let usage = self.insist("GET", "/v1/usage", "", &Value::Null).body;
         for window in ["day", "month"] {
             let used = &usage["verifications"][window]["used"];
-            assert_eq!(used, &json!(told.accepted.len()), "the ledger of the {window} is not what was admitted");
+            assert_eq!(used, &json!(accepted), "the ledger of the {window} is not what was admitted");
         }
         codes.values().map(|printed| printed.len() - 1).sum()
     }

@@ -55,7 +55,8 @@ impl Ring {
         Self { job, receipt: Some(Receipt { tell, entry }) }
     }
 
-    /// The job is done, or there was nothing to do. A ring that is dropped without is heard again.
+    /// The job is done, or there was nothing to do. A ring that is dropped without is heard again, unless
+    /// it is dropped by a panic.
     pub fn done(mut self) {
         if let Some(Receipt { tell, entry }) = self.receipt.take() {
             // Nobody listens any more: then the queue gives it to another worker, who finds it done.
@@ -63,9 +64,22 @@ impl Ring {
         }
     }
 
-    fn untouched(mut self) {
+    /// Nobody began it: another worker may have it.
+    pub(super) fn untouched(mut self) {
         if let Some(Receipt { tell, entry }) = self.receipt.take() {
             let _ = tell.send(Fate::Untouched(entry, self.job));
+        }
+    }
+}
+
+impl Drop for Ring {
+    /// A job that panicked is done: it would only panic again, and when something is due all the same
+    /// the sweep rings. Counting deliveries instead would let it panic some times more, and ask the
+    /// server for a number each time.
+    fn drop(&mut self) {
+        if let Some(Receipt { tell, entry }) = self.receipt.take_if(|_| std::thread::panicking()) {
+            tracing::error!(tenant = %self.job.tenant, item = ?self.job.item, "a job panicked; it is not tried again before the sweep rings");
+            let _ = tell.send(Fate::Done(entry));
         }
     }
 }

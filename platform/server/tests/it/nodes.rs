@@ -1,0 +1,153 @@
+//! Nodes that share a MongoDB and a Redis, from the command line.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use wotp_test_servers::{MongoDatabase, Mongod, Redis, redis_url};
+
+use crate::fleet::{Fleet, call, until};
+use crate::process::Place;
+
+fn fleet() -> (MongoDatabase, Fleet) {
+    let database = MongoDatabase::fresh();
+    let fleet = Fleet::new(database.url(), redis_url());
+    (database, fleet)
+}
+
+/// What `wotp node list` says: role and status of each.
+fn listed(fleet: &Fleet) -> Vec<(String, String)> {
+    let list = fleet.run(&["node", "list", "--json"]).json();
+    let text = |node: &Value, name: &str| node[name].as_str().unwrap().to_owned();
+    list["nodes"].as_array().unwrap().iter().map(|node| (text(node, "role"), text(node, "status"))).collect()
+}
+
+fn was(role: &str, status: &str) -> (String, String) {
+    (role.to_owned(), status.to_owned())
+}
+
+#[test]
+fn nodes_are_listed_while_they_are_there() {
+    let (_database, fleet) = fleet();
+    assert_eq!(listed(&fleet), []);
+    let mut api = fleet.node_with(&["--role", "api"], &[]);
+    until("the first is listed", || listed(&fleet) == [was("api", "serving")]);
+    let worker = fleet.node_with(&["--role", "worker"], &[]);
+    until("both are listed", || listed(&fleet) == [was("api", "serving"), was("worker", "serving")]);
+    worker.server.signal(Signal::KILL);
+    until("the one that was killed is gone", || listed(&fleet) == [was("api", "serving"), was("worker", "gone")]);
+    api.server.signal(Signal::TERM);
+    assert!(api.server.ended().success());
+    assert_eq!(listed(&fleet), [was("worker", "gone")], "one that leaves says so");
+    let shown = fleet.run(&["node", "list"]);
+    assert!(shown.out.contains("s ago") && shown.out.contains("gone"), "{}", shown.out);
+}
+
+#[test]
+fn an_api_node_accepts_and_a_worker_delivers() {
+    let (_database, fleet) = fleet();
+    let api = fleet.node_with(&["--role", "api"], &[]);
+    let worker = fleet.node_with(&["--role", "worker"], &[]);
+    let (api, worker) = (&api.server.address, &worker.server.address);
+    let started = call(api, "POST", "/v1/verifications", &fleet.key, "", &json!({ "to": "+447700900123" })).unwrap();
+    assert_eq!(started.status, 201, "{}", started.body);
+    let code = fleet.board.code_for("+447700900123").expect("the worker prints it");
+    let path = format!("/v1/verifications/{}/check", started.body["id"].as_str().unwrap());
+    let checked = call(api, "POST", &path, &fleet.key, "", &json!({ "code": code })).unwrap();
+    assert_eq!(checked.body["valid"], true, "{}", checked.body);
+    // A worker shows whether it can work, and nothing else.
+    let get = |path: &str| call(worker, "GET", path, &fleet.key, "", &Value::Null).unwrap().status;
+    assert_eq!(["/health/live", "/health/ready", "/metrics"].map(get), [200; 3]);
+    assert_eq!(["/v1/usage", "/docs", "/openapi.json"].map(get), [404; 3]);
+}
+
+#[test]
+fn a_node_with_another_master_key_or_none_is_refused() {
+    let (_database, fleet) = fleet();
+    let _node = fleet.node();
+    let stranger = Place::new();
+    let serve = &["serve", "--listen", "127.0.0.1:0"];
+    fleet.run_at(&stranger, serve).failed_saying(&["no master key at", "Copy the master key of another node", "0600"]);
+    let other = Place::new();
+    other.tenant("made it a key of its own");
+    for command in [&serve[..], &["tenant", "list"]] {
+        fleet.run_at(&other, command).failed_saying(&[
+            "the master key is not the one that this store was written with",
+            "number 1 is another one",
+            "copy that of another",
+        ]);
+    }
+    fleet.run_at(&fleet.place(), &["tenant", "list"]).succeeded();
+}
+
+#[test]
+fn a_node_that_drains_says_so_and_goes_on_accepting() {
+    let (_database, fleet) = fleet();
+    let mut node = fleet.node_with(&[], &[("WOTP_SERVER__DRAIN_SECONDS", "3")]);
+    let address = node.server.address.clone();
+    let ready = || call(&address, "GET", "/health/ready", "", "", &Value::Null).unwrap();
+    assert_eq!(ready().status, 200);
+    node.server.signal(Signal::TERM);
+    until("it is not ready any more", || ready().status == 503);
+    assert!(ready().body.to_string().contains("the server is stopping"), "{}", ready().body);
+    let started =
+        call(&address, "POST", "/v1/verifications", &fleet.key, "", &json!({ "to": "+447700900123" })).unwrap();
+    assert_eq!(started.status, 201, "{}", started.body);
+    assert!(node.server.ended().success());
+    assert!(fleet.board.code_for("+447700900123").is_some(), "what it accepted is delivered");
+}
+
+#[test]
+fn a_node_without_redis_starts_and_says_what_is_missing() {
+    let database = MongoDatabase::fresh();
+    let mut redis = Redis::start();
+    let url = redis.url();
+    redis.kill();
+    let fleet = Fleet::new(database.url(), &url);
+    let node = fleet.node();
+    let health = call(&node.server.address, "GET", "/health/ready", "", "", &Value::Null).unwrap();
+    assert_eq!((health.status, &health.body["status"]), (200, &json!("degraded")), "{}", health.body);
+    let said = fleet.run(&["doctor"]);
+    assert!(said.out.contains("ERROR  queue") && said.out.contains("Redis does not answer"), "{}", said.out);
+}
+
+#[test]
+fn what_is_wrong_with_a_mongodb_is_said_in_plain_words_and_without_the_password() {
+    let place = Place::new();
+    let alone = Mongod::start(None);
+    let nowhere = "mongodb://wotp:hunter2@127.0.0.1:1/wotp?replicaSet=rs0";
+    let direct = format!("mongodb://{}/wotp", alone.address());
+    let list = |url: &str| {
+        place.run_with(
+            &["tenant", "create", "Acme"],
+            &[("WOTP_STORE__URL", url), ("WOTP_QUEUE__URL", "redis://127.0.0.1:1")],
+        )
+    };
+    let said = list(nowhere);
+    said.failed_saying(&["MongoDB at 127.0.0.1:1 did not answer for 10 seconds", "waiting for MongoDB"]);
+    assert!(!said.err.contains("hunter2"), "{}", said.err);
+    list(&direct).failed_saying(&["is a standalone server", "--replSet rs0", "rs.initiate()"]);
+    list("mongodb://a:b:c@/wotp").failed_saying(&["store.url is no MongoDB URL"]);
+}
+
+#[test]
+fn what_is_for_a_database_file_says_so() {
+    let (_database, fleet) = fleet();
+    fleet.run(&["backup", "/nowhere/wotp.backup"]).failed_saying(&["is for installations with a database file"]);
+    let place = Place::new();
+    place.run(&["serve", "--role", "api"]).failed_saying(&["cannot be --role api", "share a MongoDB"]);
+    assert!(!place.data().join("wotp.db").exists(), "nothing was made");
+    place.tenant("Acme");
+    place.run(&["node", "list"]).failed_saying(&["a database file of its own", "`wotp doctor`"]);
+}
+
+#[test]
+fn the_doctor_looks_at_all_that_nodes_need() {
+    let (_database, fleet) = fleet();
+    let _node = fleet.node();
+    until("the node is listed", || listed(&fleet).len() == 1);
+    let said = fleet.run(&["doctor", "--json"]).json();
+    let checks = said["checks"].as_array().unwrap();
+    let found = |check: &str| checks.iter().find(|found| found["check"] == check).unwrap_or_else(|| panic!("{said}"));
+    for check in ["queue", "store", "time", "master key", "seal", "nodes", "plans", "due"] {
+        assert_eq!(found(check)["verdict"], "ok", "{said}");
+    }
+}
