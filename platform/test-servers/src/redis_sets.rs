@@ -35,8 +35,11 @@ impl Drop for Sentinel {
 impl Sentinels {
     /// So many Sentinels, of whom most must agree that a master is gone.
     pub fn start(sentinels: usize) -> Self {
-        let master = Redis::start();
-        let replica = Redis::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+        // Else a master waits five seconds for more replicas before it gives the first its data.
+        let at_once = ["--repl-diskless-sync-delay", "0"];
+        let master = Redis::start_with(&at_once);
+        let replica =
+            Redis::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port()), at_once[0], at_once[1]]);
         let quorum = sentinels / 2 + 1;
         let lines = [
             format!("sentinel monitor {NAME} 127.0.0.1 {} {quorum}", master.port()),

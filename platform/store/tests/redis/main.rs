@@ -21,6 +21,9 @@ use wotp_store::queue::{ListenOptions, RedisQueue, RingReceiver, RingTask};
 use wotp_store::redis::Redis;
 use wotp_test_servers::Redis as Server;
 
+/// Longest that anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A node that listens.
 struct Node {
     id: NodeId,
@@ -38,7 +41,8 @@ impl Node {
     }
 
     async fn hear(&mut self) -> Job {
-        let ring = self.rings.next().await.unwrap();
+        let ring = tokio::time::timeout(PATIENCE, self.rings.next()).await.expect("it is heard in time");
+        let ring = ring.unwrap();
         let job = ring.job;
         ring.done();
         job
@@ -74,9 +78,12 @@ fn queue_of(server: &Server) -> RedisQueue {
 
 /// Rings, as often as it takes: as the sweep does for what is still due.
 async fn insist(queue: &RedisQueue, job: Job) {
-    while queue.ring(job).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    let ringing = async {
+        while queue.ring(job).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ringing).await.expect("it rings in time");
 }
 
 async fn until(what: impl AsyncFn() -> bool) {
@@ -85,5 +92,5 @@ async fn until(what: impl AsyncFn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), looking).await.expect("it happens in time");
+    tokio::time::timeout(PATIENCE, looking).await.expect("it happens in time");
 }

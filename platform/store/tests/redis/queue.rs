@@ -100,9 +100,7 @@ async fn a_ring_at_one_node_is_heard_there_and_nowhere_else() {
     let jobs = jobs(10);
     for (n, job) in jobs.iter().enumerate() {
         let node = nodes[n % 2].id;
-        while queue.ring_node(node, *job).await.is_err() {
-            tokio::task::yield_now().await;
-        }
+        until(async || queue.ring_node(node, *job).await.is_ok()).await;
     }
     for (n, job) in jobs.iter().enumerate() {
         assert_eq!(nodes[n % 2].hear().await, *job);
@@ -187,9 +185,7 @@ async fn what_one_node_was_to_do_and_did_not_hear_of_comes_again() {
     let at_once = ListenOptions { claim_after: Duration::ZERO, ..ListenOptions::default() };
     let mut node = Node::listening(&queue, at_once);
     let jobs = jobs(2);
-    while queue.ring_node(node.id, jobs[0]).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    until(async || queue.ring_node(node.id, jobs[0]).await.is_ok()).await;
     // As if the answer that held it had been lost on the way.
     drop(node.rings.next().await.unwrap());
     assert_eq!(node.hear().await, Job { token: None, ..jobs[0] });

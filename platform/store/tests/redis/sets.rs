@@ -25,9 +25,7 @@ async fn all_works(redis: &Redis, node: &mut Node, heard: &Mutex<Vec<Changed>>) 
         insist(&queue, *job).await;
     }
     node.hear_all(&jobs).await;
-    while queue.ring_node(node.id, jobs[0]).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    until(async || queue.ring_node(node.id, jobs[0]).await.is_ok()).await;
     node.hear_all(&jobs[..1]).await;
     let limiter = RedisLimiter::new(redis.clone());
     let bucket = Bucket { name: TenantId::new(noon(), entropy()).to_string(), rate: Rate { per_second: 1, burst: 2 } };
