@@ -5,6 +5,7 @@ mod body;
 mod client_ip;
 mod compat;
 mod docs;
+mod finish;
 mod health;
 mod idempotency;
 mod layers;
@@ -37,6 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wotp_core::app::App;
 
+use finish::Finish;
 use layers::RequestIds;
 pub use openapi::openapi_json;
 pub use problem::{Problem, ProblemCode};
@@ -134,7 +136,8 @@ fn with_layers(routes: Router<Arc<Api>>, api: Arc<Api>) -> Router {
         .option_layer((!settings.cors_origins.is_empty()).then(|| cors(&settings.cors_origins)))
         .option_layer(settings.per_ip.map(|(per_second, burst)| layers::per_ip(per_second, burst)))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, settings.request_timeout))
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_SIZE_MAX));
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_SIZE_MAX))
+        .layer(Finish);
     routes.layer(layers)
 }
 

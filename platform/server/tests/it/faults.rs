@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, redis_url};
+use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, Wire, redis_url};
 
 use crate::fleet::{Fleet, Load, call, until};
 use crate::relay::Relay;
 
 const CALLERS: usize = 8;
+/// Requests at once that are far more than a slow store can take.
+const FLOOD: usize = 400;
 
 /// Says what happened, for who reads the output.
 #[allow(clippy::print_stdout, reason = "`allow-print-in-tests` does not see what tests call")]
@@ -143,6 +145,63 @@ fn ten_seconds_without_a_primary() {
         load.until_more(50);
     });
     report("10 s without a primary", &load, load.settle());
+}
+
+/// Resident memory of a process, in bytes.
+fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_slow_mongodb_is_waited_for_in_bounds_and_the_rest_is_turned_away() {
+    let set = ReplicaSet::start(1);
+    let wire = Wire::to(&set.member(0).address());
+    // Straight to the wire: a driver that knows the set would go around it.
+    let url = format!("mongodb://{}/wotp?directConnection=true", wire.address());
+    let mut fleet = Fleet::new(&url, redis_url());
+    fleet.set("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "6");
+    fleet.set("WOTP_SERVER__CONNECTIONS_MAX", "3000");
+    let node = fleet.node();
+    let load = Load::new(&fleet);
+    load.goes_to([node.server.address.clone()]);
+    load.during(CALLERS, || {
+        load.until_more(20);
+        wire.delay(Duration::from_millis(500));
+        load.until_more(4);
+        // Far more than a store that answers twice a second can take. Nobody may wait for ever, and
+        // what waits may not grow.
+        let before = memory(node.server.id());
+        let start = |n: usize| {
+            (format!("idempotency-key: flood-{n}\r\n"), json!({ "to": format!("+1213{:07}", 2_000_000 + n) }))
+        };
+        let answered = std::thread::scope(|scope| {
+            let flood: Vec<_> = (0..FLOOD)
+                .map(|n| {
+                    let (address, key, (more, body)) = (&node.server.address, &fleet.key, start(n));
+                    scope.spawn(move || {
+                        call(address, "POST", "/v1/verifications", key, &more, &body).expect("an answer").status
+                    })
+                })
+                .collect();
+            flood.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
+        });
+        let grown = memory(node.server.id()).saturating_sub(before);
+        assert!(answered.iter().all(|status| [201, 503].contains(status)), "{answered:?}");
+        assert!(grown < 64 << 20, "{FLOOD} requests made the node grow by {grown} bytes");
+        wire.delay(Duration::ZERO);
+        load.until_more(50);
+        let turned_away = answered.iter().filter(|status| **status == 503).count();
+        println!("a slow MongoDB: of {FLOOD} at once {turned_away} were turned away; the node grew by {grown} bytes");
+        // Whoever was turned away comes again; what was stored all the same is not stored twice.
+        for n in 0..FLOOD {
+            let (more, body) = start(n);
+            assert_eq!(load.insist("POST", "/v1/verifications", &more, &body).status, 201);
+        }
+        load.also_accepted(FLOOD);
+    });
+    report("MongoDB slower by 500 ms", &load, load.settle());
 }
 
 #[test]

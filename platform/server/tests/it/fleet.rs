@@ -114,6 +114,8 @@ pub struct Load {
     done: AtomicU64,
     retried: AtomicU64,
     turned_away: AtomicU64,
+    /// Accepted from others.
+    also: AtomicUsize,
 }
 
 impl Load {
@@ -129,6 +131,7 @@ impl Load {
             done: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
+            also: AtomicUsize::new(0),
         }
     }
 
@@ -155,6 +158,11 @@ impl Load {
     /// Of these, 503 that said when to come back.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Tells of verifications that others started, of which only the number is known.
+    pub fn also_accepted(&self, verifications: usize) {
+        self.also.fetch_add(verifications, Ordering::Relaxed);
     }
 
     /// Verifications that were accepted.
@@ -195,7 +203,7 @@ impl Load {
     }
 
     /// Repeats one request, at one node after another, until one answers it.
-    fn insist(&self, method: &str, path: &str, more: &str, body: &Value) -> Exchange {
+    pub fn insist(&self, method: &str, path: &str, more: &str, body: &Value) -> Exchange {
         let end = Instant::now() + PATIENCE;
         loop {
             let address = self.address(self.next.fetch_add(1, Ordering::Relaxed));
@@ -275,7 +283,7 @@ impl Load {
     pub fn settle(&self) -> usize {
         let told = self.told.lock().unwrap();
         let stored = self.stored();
-        let accepted = told.accepted.len();
+        let accepted = told.accepted.len() + self.also.load(Ordering::Relaxed);
         assert_eq!(stored.len(), accepted, "stored is not what was accepted");
         let codes = self.board.codes();
         for (id, to) in &told.accepted {

@@ -141,6 +141,7 @@ pub(super) async fn admit<R: Row>(
 ) -> Result<Vec<Result<Decision<R>, Fault>>, Fault> {
     let mut setbacks: u32 = 0;
     let mut since: Option<Instant> = None;
+    let started = Instant::now();
     loop {
         let plan = decide(&server, &batch).await?;
         if plan.rows.is_empty() {
@@ -155,6 +156,9 @@ pub(super) async fn admit<R: Row>(
                 }
             }
             Err(Setback::Again) => {}
+        }
+        if started.elapsed() >= server.patience {
+            return Err(Fault::Late);
         }
         setbacks += 1;
         let began = *since.get_or_insert_with(Instant::now);

@@ -24,6 +24,12 @@ const OLDEST_WIRE_VERSION: i32 = 17;
 /// How long one attempt looks for a primary at a start.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// Connections of one node to one server, unless the URL says otherwise: more than what is gathered
+/// takes at once, so that a slow server is not waited for in line.
+const CONNECTIONS: u32 = 64;
+/// Of these, made at once.
+const CONNECTING: u32 = 8;
+
 /// How to reach a store.
 #[derive(Clone)]
 pub struct ConnectOptions {
@@ -108,6 +114,8 @@ impl MongoStore {
         settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
         settings.connect_timeout.get_or_insert(Duration::from_secs(5));
+        settings.max_pool_size.get_or_insert(CONNECTIONS);
+        settings.max_connecting.get_or_insert(CONNECTING);
         let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
 
         greet(&settings, &hosts, &options).await?;
@@ -115,7 +123,7 @@ impl MongoStore {
         let client = Client::with_options(settings).map_err(invalid)?;
         let database = client.database(&name);
         schema::ensure(&database).await?;
-        let server = Server { client, database, sessions: Arc::default() };
+        let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
         Ok(Self {
             verifications: Records::<Verification>::start(&server, &options),
             messages: Records::<Message>::start(&server, &options),

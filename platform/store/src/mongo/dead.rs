@@ -12,8 +12,9 @@ use super::Server;
 use super::connect::APP_NAME;
 use super::fault::Fault;
 
-/// How long a transaction may be silent. Between two of our commands there are milliseconds.
-const SILENT_MICROSECONDS: i64 = 500_000;
+/// How long a transaction may be silent. Between two of our commands there are milliseconds, or what
+/// a slow way to the server takes.
+const SILENT_MICROSECONDS: i64 = 2_000_000;
 
 /// Ends the transactions of our nodes that have been silent for too long.
 pub(super) async fn clear(server: &Server) -> Result<(), Fault> {

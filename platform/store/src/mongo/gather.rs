@@ -28,13 +28,14 @@ pub(super) struct Shape {
     pub(super) batch_max: usize,
     /// Batches under way at once.
     pub(super) in_flight: usize,
-    /// Longest that a batch may take.
+    /// Longest that whoever asks waits. What is under way then goes on to its end.
     pub(super) patience: Duration,
 }
 
 /// Takes questions one by one and answers them in batches.
 pub(super) struct Gather<Q, A> {
     waiting: mpsc::Sender<Waiting<Q, A>>,
+    patience: Duration,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
@@ -46,18 +47,21 @@ impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
     {
         let (sender, receiver) = mpsc::channel(shape.queue_max);
         tokio::spawn(gather(receiver, shape, run));
-        Self { waiting: sender }
+        Self { waiting: sender, patience: shape.patience }
     }
 
-    /// Asks, and waits for the answer. A caller that goes away takes nothing back: its question is
-    /// answered with the others.
+    /// Asks, and waits for the answer. A question that is under way is answered although nobody waits
+    /// any more; one that still waits then is dropped.
     pub(super) async fn ask(&self, question: Q) -> Result<A, Fault> {
         let (answer, answered) = oneshot::channel();
         self.waiting.try_send(Waiting { question, answer }).map_err(|error| match error {
             TrySendError::Full(_) => Fault::Busy(self.waiting.max_capacity()),
             TrySendError::Closed(_) => Fault::Closed,
         })?;
-        answered.await.unwrap_or(Err(Fault::Closed))
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(answer) => answer.unwrap_or(Err(Fault::Closed)),
+            Err(_) => Err(Fault::Late),
+        }
     }
 }
 
@@ -76,11 +80,18 @@ where
         if receiver.recv_many(&mut batch, shape.batch_max).await == 0 {
             return;
         }
-        let (questions, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.question, waiting.answer)).unzip();
+        // A server that was slow for a while is not to do first what nobody waits for any more.
+        let awaited = batch.into_iter().filter(|waiting| !waiting.answer.is_closed());
+        let (questions, answers): (Vec<_>, Vec<_>) = awaited.map(|waiting| (waiting.question, waiting.answer)).unzip();
+        if questions.is_empty() {
+            continue;
+        }
         let work = run(questions);
         tokio::spawn(async move {
-            let result = tokio::time::timeout(shape.patience, work).await.unwrap_or(Err(Fault::Late));
+            // To its end. The driver keeps its place in line for a command that is given up while it
+            // waits for a connection, and serves one place for each that comes or goes: what is given
+            // up would keep all others waiting, for good.
+            let result = work.await;
             drop(flight);
             match result {
                 Ok(results) => {
@@ -165,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_that_takes_too_long_is_given_up() {
+    async fn nobody_waits_for_a_batch_that_takes_too_long() {
         let gather: Gather<u32, ()> = Gather::start(shape(4, 1), |_| std::future::pending::<Result<Vec<_>, Fault>>());
         let fault = gather.ask(1).await.unwrap_err();
         assert!(fault.to_string().contains("in time"), "{fault}");

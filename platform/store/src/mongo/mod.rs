@@ -20,6 +20,7 @@ mod upkeep;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectOptions};
 use gather::Gather;
@@ -42,6 +43,8 @@ struct Server {
     client: Client,
     database: Database,
     sessions: Arc<replace::Sessions>,
+    /// How long something is tried again.
+    patience: Duration,
 }
 
 impl Server {

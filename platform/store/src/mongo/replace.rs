@@ -6,6 +6,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::{Client, ClientSession};
+use tokio::time::Instant;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{ReplaceError, ResendError};
@@ -77,13 +78,14 @@ pub(super) async fn change(
         "writeConcern": { "w": "majority", "j": true },
         "txnNumber": Bson::Int64(lent.number),
     };
-    // Until it is known what came of it; whoever waits bounds the time.
+    // Until it is known what came of it.
+    let began = Instant::now();
     let reply = loop {
         let session = lent.session.as_mut().ok_or(Fault::Closed)?;
         match server.database.run_command(command.clone()).session(session).await {
             Ok(reply) if reply.contains_key("writeConcernError") => {}
             Ok(reply) => break reply,
-            Err(error) if may_be_repeated(&error) => {}
+            Err(error) if may_be_repeated(&error) && began.elapsed() < server.patience => {}
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(PAUSE).await;
