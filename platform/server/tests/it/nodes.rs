@@ -151,3 +151,24 @@ fn the_doctor_looks_at_all_that_nodes_need() {
         assert_eq!(found(check)["verdict"], "ok", "{said}");
     }
 }
+
+#[test]
+fn the_example_for_production_makes_its_secrets_once_and_can_be_used() {
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/production");
+    let place = Place::new();
+    let copy = |name: &str| std::fs::copy(example.join(name), place.file(name)).unwrap();
+    copy("prepare.sh");
+    copy("wotp.toml");
+    let prepare = || {
+        let said = std::process::Command::new(place.file("prepare.sh")).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        std::fs::read(place.file("secrets/master.key")).unwrap()
+    };
+    assert_eq!(prepare(), prepare(), "a second run changes nothing");
+    // Where containers are given the secrets is not on this machine.
+    let (store, queue) = (place.file("secrets/mongodb.url"), place.file("secrets/redis.url"));
+    let variables = [("WOTP_STORE__URL_FILE", store.as_str()), ("WOTP_QUEUE__URL_FILE", queue.as_str())];
+    place.run_with(&["config", "check", "--config", &place.file("wotp.toml")], &variables).succeeded();
+    let shown = place.run_with(&["config", "show", "--config", &place.file("wotp.toml")], &variables);
+    assert!(shown.out.contains("environment") && shown.out.contains("production"), "{}", shown.out);
+}
