@@ -6,12 +6,20 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, Wire, redis_url};
 
-use crate::fleet::{Fleet, Load, call, until};
+use crate::fleet::{Fleet, Load, Node, call, until};
 use crate::relay::Relay;
 
 const CALLERS: usize = 8;
 /// Requests at once that are far more than a slow store can take.
 const FLOOD: usize = 400;
+
+/// Two nodes, and callers who call both.
+fn two_nodes(fleet: &Fleet) -> ([Node; 2], Load) {
+    let nodes = [fleet.node(), fleet.node()];
+    let load = Load::new(fleet);
+    load.goes_to(nodes.iter().map(|node| node.server.address.clone()));
+    (nodes, load)
+}
 
 /// Says what happened, for who reads the output.
 #[allow(clippy::print_stdout, reason = "`allow-print-in-tests` does not see what tests call")]
@@ -51,9 +59,7 @@ fn redis_cut_emptied_restarted() {
     let database = MongoDatabase::fresh();
     let mut redis = Redis::start();
     let fleet = Fleet::new(database.url(), &redis.url());
-    let nodes = [fleet.node(), fleet.node()];
-    let load = Load::new(&fleet);
-    load.goes_to(nodes.iter().map(|node| node.server.address.clone()));
+    let (_nodes, load) = two_nodes(&fleet);
     load.during(CALLERS, || {
         load.until_more(20);
         for _ in 0..5 {
@@ -77,9 +83,7 @@ fn redis_away_for_thirty_seconds() {
     let database = MongoDatabase::fresh();
     let mut redis = Redis::start();
     let fleet = Fleet::new(database.url(), &redis.url());
-    let nodes = [fleet.node(), fleet.node()];
-    let load = Load::new(&fleet);
-    load.goes_to(nodes.iter().map(|node| node.server.address.clone()));
+    let (_nodes, load) = two_nodes(&fleet);
     load.during(CALLERS, || {
         load.until_more(20);
         redis.kill();
@@ -103,9 +107,7 @@ fn redis_away_for_thirty_seconds() {
 fn the_primary_killed_and_stepped_down() {
     let mut set = ReplicaSet::start(3);
     let fleet = Fleet::new(&set.url("wotp"), redis_url());
-    let nodes = [fleet.node(), fleet.node()];
-    let load = Load::new(&fleet);
-    load.goes_to(nodes.iter().map(|node| node.server.address.clone()));
+    let (_nodes, load) = two_nodes(&fleet);
     load.during(CALLERS, || {
         load.until_more(20);
         let primary = set.primary();
@@ -127,9 +129,7 @@ fn ten_seconds_without_a_primary() {
     let mut fleet = Fleet::new(&set.url("wotp"), redis_url());
     // Requests wait two thirds of this for a primary.
     fleet.set("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "6");
-    let nodes = [fleet.node(), fleet.node()];
-    let load = Load::new(&fleet);
-    load.goes_to(nodes.iter().map(|node| node.server.address.clone()));
+    let (_nodes, load) = two_nodes(&fleet);
     load.during(CALLERS, || {
         load.until_more(20);
         // No majority is left, so the third steps down.
