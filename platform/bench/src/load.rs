@@ -5,7 +5,7 @@
 //! earlier ones are answered, and each is timed from the moment it was due, so that a server that stalls
 //! is charged for all that would have called meanwhile (no "coordinated omission").
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,6 +53,17 @@ pub struct Target {
     pub address: net::SocketAddr,
     /// Whose CPU time and memory are counted.
     pub pid: u32,
+    /// Servers that work for it, whose CPU time is counted too.
+    pub beside: [Option<Beside>; 2],
+}
+
+/// A server beside the one under load.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside {
+    /// What it is called in the report.
+    pub name: &'static str,
+    /// Its process.
+    pub pid: u32,
 }
 
 /// How long callers go on.
@@ -78,6 +89,11 @@ impl Latencies {
     /// Adds one, in microseconds; anything above a minute counts as a minute.
     pub fn add(&mut self, micros: u64) {
         self.0.saturating_record(micros);
+    }
+
+    /// Adds all of `other`.
+    fn take(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all histograms have the same bounds");
     }
 
     /// The percentiles, or `None` when nothing was added.
@@ -108,6 +124,15 @@ pub struct Summary {
     pub max_micros: u64,
 }
 
+/// A verification that was accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its id.
+    pub id: String,
+    /// Whose turn it was: which key may see it.
+    pub turn: usize,
+}
+
 /// What callers note down together.
 #[derive(Debug)]
 pub struct Tally {
@@ -128,22 +153,34 @@ pub struct Tally {
     /// From accepted to handed over to the channel, by the server's own times; sampled.
     pub handover: Latencies,
     /// The last verifications accepted.
-    pub last: VecDeque<String>,
+    pub last: VecDeque<Accepted>,
     /// Every verification accepted, where that was asked for.
-    pub all: Option<Vec<String>>,
+    pub all: Option<Vec<Accepted>>,
 }
 
 impl Tally {
+    /// Adds what callers of another node noted down.
+    fn take(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+        self.early += other.early;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+        self.start.take(&other.start);
+        self.late.take(&other.late);
+        self.check.take(&other.check);
+        self.handover.take(&other.handover);
+    }
+
     /// Notes a verification that was accepted.
-    pub fn accepted(&mut self, id: String) {
+    pub fn accepted(&mut self, one: Accepted) {
         if let Some(all) = &mut self.all {
-            all.push(id);
+            all.push(one);
             return;
         }
         if self.last.len() == LAST_KEPT {
             self.last.pop_front();
         }
-        self.last.push_back(id);
+        self.last.push_back(one);
     }
 
     /// Notes a failure, and why if it is the first.
@@ -209,12 +246,32 @@ pub struct Run {
     pub wall: Duration,
     /// CPU time of the server meanwhile.
     pub server_cpu: Duration,
+    /// CPU time of the servers beside it meanwhile, by their names.
+    pub beside_cpu: BTreeMap<&'static str, Duration>,
     /// CPU time of this driver meanwhile: it takes the same cores.
     pub driver_cpu: Duration,
     /// Memory of the server at the end.
     pub memory: Memory,
     /// What the callers noted down.
     pub tally: Tally,
+}
+
+impl Run {
+    /// This run and another that went on at the same time, on another node of the same installation.
+    pub fn and(mut self, other: Self) -> Self {
+        self.wall = self.wall.max(other.wall);
+        self.server_cpu += other.server_cpu;
+        // Both have counted the same servers and the same driver.
+        self.driver_cpu = self.driver_cpu.max(other.driver_cpu);
+        for (name, cpu) in other.beside_cpu {
+            let both = self.beside_cpu.entry(name).or_default();
+            *both = cpu.max(*both);
+        }
+        self.memory.resident_bytes += other.memory.resident_bytes;
+        self.memory.peak_bytes += other.memory.peak_bytes;
+        self.tally.take(other.tally);
+        self
+    }
 }
 
 /// Runs `callers` of them, each over a connection of its own, until `bound`, then `after` once, and says
@@ -234,7 +291,7 @@ pub async fn closed<C, F, A>(
 where
     C: FnMut(Client, Arc<Course>) -> F,
     F: Future<Output = ()> + Send + 'static,
-    A: AsyncFnOnce(&[String]) -> Result<(), ApiError>,
+    A: AsyncFnOnce(&[Accepted]) -> Result<(), ApiError>,
 {
     let clients = connect(target, callers).await?;
     let before = Costs::read(target)?;
@@ -248,7 +305,7 @@ where
         Bound::Count(_) => Duration::ZERO,
     };
     finish(running, planned).await?;
-    let last: Vec<String> = course.tally().last.iter().cloned().collect();
+    let last: Vec<Accepted> = course.tally().last.iter().cloned().collect();
     if let Err(error) = after(&last).await {
         course.tally().fail(error);
     }
@@ -334,14 +391,18 @@ async fn finish(running: JoinSet<()>, planned: Duration) -> Result<(), LoadError
 struct Costs {
     at: Instant,
     server: Duration,
+    beside: BTreeMap<&'static str, Duration>,
     driver: Duration,
 }
 
 impl Costs {
     fn read(target: Target) -> Result<Self, LoadError> {
         let server = process::cpu(target.pid)?;
+        let beside = target.beside.into_iter().flatten();
+        let beside =
+            beside.map(|Beside { name, pid }| Ok((name, process::cpu(pid)?))).collect::<Result<_, LoadError>>()?;
         let driver = process::cpu(std::process::id())?;
-        Ok(Self { at: Instant::now(), server, driver })
+        Ok(Self { at: Instant::now(), server, beside, driver })
     }
 
     fn until_now(self, target: Target, course: Arc<Course>) -> Result<Run, LoadError> {
@@ -353,6 +414,7 @@ impl Costs {
         Ok(Run {
             wall: now.at - self.at,
             server_cpu: now.server - self.server,
+            beside_cpu: now.beside.into_iter().map(|(name, cpu)| (name, cpu - self.beside[name])).collect(),
             driver_cpu: now.driver - self.driver,
             memory: process::memory(target.pid)?,
             tally,
@@ -380,6 +442,28 @@ mod tests {
         assert_eq!((summary.count, summary.p50_micros, summary.p99_micros), (1000, 500, 990));
         latencies.add(SLOWEST_MICROS * 10);
         assert!(latencies.summary().unwrap().max_micros >= SLOWEST_MICROS);
+    }
+
+    #[test]
+    fn two_runs_at_once_add_up_but_for_what_both_have_counted() {
+        let run = |done, wall| {
+            let course = Course::new(Bound::Count(0), false);
+            course.tally().done = done;
+            course.tally().start.add(done);
+            Run {
+                wall: Duration::from_secs(wall),
+                server_cpu: Duration::from_secs(1),
+                beside_cpu: BTreeMap::from([("mongod", Duration::from_secs(wall))]),
+                driver_cpu: Duration::from_secs(wall),
+                memory: Memory { resident_bytes: 10, peak_bytes: 20 },
+                tally: Arc::new(course).into_tally().unwrap(),
+            }
+        };
+        let both = run(30, 3).and(run(50, 4));
+        assert_eq!((both.wall, both.server_cpu), (Duration::from_secs(4), Duration::from_secs(2)));
+        assert_eq!((both.beside_cpu["mongod"], both.driver_cpu), (Duration::from_secs(4), Duration::from_secs(4)));
+        assert_eq!((both.tally.done, both.memory.resident_bytes), (80, 20));
+        assert_eq!(both.tally.start.summary().map(|start| (start.count, start.max_micros)), Some((2, 50)));
     }
 
     #[test]

@@ -7,13 +7,16 @@
 mod api;
 mod bare;
 mod client;
+mod confine;
 mod load;
 mod number;
 mod preload;
 mod process;
 mod report;
 mod scenario;
+mod shared;
 mod stand;
+mod stub;
 mod suite;
 
 use std::fs;
@@ -68,12 +71,38 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Hidden {
-    /// Runs the bare server that everything is compared with.
+    /// Runs the bare server that an embedded installation is compared with.
     #[command(hide = true)]
     Bare {
         /// Folder of its store.
         #[arg(long)]
         data: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Runs the bare server that nodes over MongoDB are compared with.
+    #[command(hide = true)]
+    BareMongo {
+        /// URL of its store.
+        #[arg(long)]
+        store: String,
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Runs a node of the platform with a store in memory.
+    #[command(hide = true)]
+    StubNode {
+        /// Its folder, on a file system in memory.
+        #[arg(long)]
+        data: PathBuf,
+        /// URL of Redis.
+        #[arg(long)]
+        queue: String,
+        /// What its keys in Redis begin with.
+        #[arg(long)]
+        name: String,
         /// Where it listens.
         #[arg(long)]
         listen: SocketAddr,
@@ -96,6 +125,7 @@ impl Arguments {
                 false => vec![1_000, 100_000, 1_000_000],
             },
             tenants: vec![1, 10_000],
+            shared_tenants: if quick { 8 } else { 100 },
             cold_starts: if quick { 2 } else { 5 },
         }
     }
@@ -119,7 +149,9 @@ struct Report<'a> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.command {
-        Some(Hidden::Bare { data, listen }) => run_bare(data, *listen),
+        Some(Hidden::Bare { data, listen }) => run_server(bare::serve_sqlite(data, *listen)),
+        Some(Hidden::BareMongo { store, listen }) => run_server(bare::serve_mongo(store, *listen)),
+        Some(Hidden::StubNode { data, queue, name, listen }) => run_server(stub::serve(data, queue, name, *listen)),
         None => run_suite(&arguments),
     };
     match outcome {
@@ -131,10 +163,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_bare(data: &std::path::Path, listen: SocketAddr) -> Result<ExitCode, String> {
+fn run_server<E: std::error::Error>(server: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| chain(&error))?;
-    runtime.block_on(bare::serve(data, listen)).map_err(|error| chain(&error))?;
+    runtime.block_on(server).map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 

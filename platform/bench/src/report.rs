@@ -1,5 +1,6 @@
 //! What is printed and written: tables, figures with their targets, and the JSON file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -30,6 +31,9 @@ pub struct Measured {
     pub per_second: f64,
     /// CPU time of the server for each, in microseconds.
     pub server_cpu_micros: f64,
+    /// CPU time of servers beside it for each, by their names, in microseconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside_cpu_micros: BTreeMap<&'static str, f64>,
     /// CPU time of the driver for each, in microseconds.
     pub driver_cpu_micros: f64,
     /// Memory of the server at the end.
@@ -59,6 +63,11 @@ impl Measured {
             early: run.tally.early,
             per_second: done / run.wall.as_secs_f64(),
             server_cpu_micros: run.server_cpu.as_secs_f64() * 1e6 / done,
+            beside_cpu_micros: run
+                .beside_cpu
+                .iter()
+                .map(|(name, cpu)| (*name, cpu.as_secs_f64() * 1e6 / done))
+                .collect(),
             driver_cpu_micros: run.driver_cpu.as_secs_f64() * 1e6 / done,
             memory: run.memory,
             start: run.tally.start.summary(),

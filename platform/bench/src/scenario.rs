@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::api::{self, ApiError, OWN_CODE, Requests, WRONG_CODE};
 use crate::client::{CallError, Client};
-use crate::load::{self, Bound, Course, Due, Latencies, LoadError, Run, Summary, Target, micros_since};
+use crate::load::{self, Accepted, Bound, Course, Due, Latencies, LoadError, Run, Summary, Target, micros_since};
 use crate::number::Numbers;
 
 /// One check in so many has its reply read for the times of its delivery; reading all of them would cost
@@ -26,12 +26,14 @@ const LOOK_UPS: usize = 5_000;
 pub struct Callers {
     /// The server.
     pub target: Target,
-    /// Keys, dealt to the callers in turn. None for the bare server.
+    /// Keys, dealt to the callers in turn. None for a server that asks for none.
     pub keys: Arc<[String]>,
     /// Addresses that nobody has called before.
     pub numbers: Arc<Numbers>,
     /// How many call at once.
     pub count: usize,
+    /// Whether the server delivers what it accepts.
+    pub delivers: bool,
 }
 
 impl Callers {
@@ -65,13 +67,20 @@ pub async fn starts(callers: &Callers, bound: Bound) -> Result<Run, LoadError> {
     let mut turn = 0;
     let caller = |client, course| {
         turn += 1;
-        start_until_over(client, course, callers.requests(turn), Arc::clone(&callers.numbers))
+        start_until_over(client, course, (turn, callers.requests(turn)), Arc::clone(&callers.numbers))
     };
-    load::closed(callers.target, callers.count, bound, caller, async |last: &[String]| handed_over(callers, last).await)
-        .await
+    load::closed(callers.target, callers.count, bound, caller, async |last: &[Accepted]| {
+        handed_over(callers, last).await
+    })
+    .await
 }
 
-async fn start_until_over(mut client: Client, course: Arc<Course>, mut requests: Requests, numbers: Arc<Numbers>) {
+async fn start_until_over(
+    mut client: Client,
+    course: Arc<Course>,
+    (turn, mut requests): (usize, Requests),
+    numbers: Arc<Numbers>,
+) {
     while course.begin() {
         let sent = Instant::now();
         let outcome = start(&mut client, &mut requests, &numbers, None).await;
@@ -81,7 +90,7 @@ async fn start_until_over(mut client: Client, course: Arc<Course>, mut requests:
             Ok(started) => {
                 tally.done += 1;
                 tally.start.add(micros);
-                tally.accepted(started.id);
+                tally.accepted(Accepted { id: started.id, turn });
             }
             Err(error) => tally.fail(error),
         }
@@ -112,40 +121,28 @@ async fn start(
 }
 
 /// Waits until each of these has been handed to its channel.
-async fn handed_over(callers: &Callers, ids: &[String]) -> Result<(), ApiError> {
-    if callers.keys.is_empty() {
+async fn handed_over(callers: &Callers, accepted: &[Accepted]) -> Result<(), ApiError> {
+    if !callers.delivers {
         return Ok(());
     }
     let mut client = Client::connect(callers.target.address).await.map_err(CallError::from)?;
-    // With several tenants it is not known whose each is, so each key is tried: foreign ones get 404.
-    let mut requests: Vec<Requests> = (0..callers.keys.len()).map(|turn| callers.requests(turn)).collect();
     let give_up = Instant::now() + HANDOVER_TIMEOUT;
-    for id in ids {
+    for one in accepted {
+        let mut requests = callers.requests(one.turn);
         loop {
-            let seen = look_up(&mut client, &mut requests, id).await?;
+            let seen = api::verification(&mut client, &mut requests, &one.id).await?;
             if seen.handed_over_micros().is_some() {
                 break;
             }
             let status = seen.deliveries.into_iter().next().map(|first| first.status);
             let status = status.unwrap_or_else(|| "missing".to_owned());
             if status == "failed" || Instant::now() > give_up {
-                return Err(ApiError::NotHandedOver { id: id.clone(), status });
+                return Err(ApiError::NotHandedOver { id: one.id.clone(), status });
             }
             sleep(Duration::from_millis(1)).await;
         }
     }
     Ok(())
-}
-
-async fn look_up(client: &mut Client, requests: &mut [Requests], id: &str) -> Result<api::Verification, ApiError> {
-    let (last, others) = requests.split_last_mut().expect("only called where there is a key");
-    for requests in others {
-        match api::verification(client, requests, id).await {
-            Err(ApiError::Refused { status: 404, .. }) => {}
-            outcome => return outcome,
-        }
-    }
-    api::verification(client, last, id).await
 }
 
 /// Whole life cycles: start, delivered, checked.
@@ -169,7 +166,7 @@ pub async fn life_cycles(callers: &Callers, mode: Mode, settle: Duration, bound:
         };
         life_cycle.until_over(course)
     };
-    load::closed(callers.target, callers.count, bound, caller, async |_: &[String]| Ok(())).await
+    load::closed(callers.target, callers.count, bound, caller, async |_: &[Accepted]| Ok(())).await
 }
 
 struct LifeCycles {
@@ -269,7 +266,7 @@ pub async fn starts_at_rate(callers: &Callers, per_second: f64, time: Duration) 
     let mut turn = 0;
     let caller = |client, course, due| {
         turn += 1;
-        start_when_due(client, course, due, callers.requests(turn), Arc::clone(&callers.numbers))
+        start_when_due(client, course, due, (turn, callers.requests(turn)), Arc::clone(&callers.numbers))
     };
     load::open(callers.target, OPEN_CONNECTIONS, per_second, time, caller).await
 }
@@ -278,7 +275,7 @@ async fn start_when_due(
     mut client: Client,
     course: Arc<Course>,
     due: Due,
-    mut requests: Requests,
+    (turn, mut requests): (usize, Requests),
     numbers: Arc<Numbers>,
 ) {
     while let Some(was_due) = due.next().await {
@@ -291,32 +288,32 @@ async fn start_when_due(
             Ok(started) => {
                 tally.done += 1;
                 tally.start.add(micros);
-                tally.accepted(started.id);
+                tally.accepted(Accepted { id: started.id, turn });
             }
             Err(error) => tally.fail(error),
         }
     }
 }
 
-/// From accepted to handed over, by the platform's own times, of up to 5,000 of `ids` evenly spread.
+/// From accepted to handed over, by the platform's own times, of up to 5,000 of `accepted` evenly spread.
 ///
 /// # Errors
 /// [`ApiError`], also when one of them is never handed over.
-pub async fn handovers(callers: &Callers, ids: &[String]) -> Result<Option<Summary>, ApiError> {
-    if let Some(last) = ids.last() {
+pub async fn handovers(callers: &Callers, accepted: &[Accepted]) -> Result<Option<Summary>, ApiError> {
+    if let Some(last) = accepted.last() {
         handed_over(callers, std::slice::from_ref(last)).await?;
     }
     let mut client = Client::connect(callers.target.address).await.map_err(CallError::from)?;
-    let mut requests = [callers.requests(0)];
     let mut latencies = Latencies::new();
-    for id in ids.iter().step_by(ids.len().div_ceil(LOOK_UPS).max(1)) {
-        let seen = look_up(&mut client, &mut requests, id).await?;
+    for one in accepted.iter().step_by(accepted.len().div_ceil(LOOK_UPS).max(1)) {
+        let mut requests = callers.requests(one.turn);
+        let seen = api::verification(&mut client, &mut requests, &one.id).await?;
         match seen.handed_over_micros() {
             Some(micros) => latencies.add(micros),
             None => {
                 // Overtaken by later ones, and therefore one of the slowest: it must not be left out.
-                handed_over(callers, std::slice::from_ref(id)).await?;
-                let seen = look_up(&mut client, &mut requests, id).await?;
+                handed_over(callers, std::slice::from_ref(one)).await?;
+                let seen = api::verification(&mut client, &mut requests, &one.id).await?;
                 seen.handed_over_micros().into_iter().for_each(|micros| latencies.add(micros));
             }
         }

@@ -55,8 +55,10 @@ pub struct Stand {
 pub struct Side {
     /// The server.
     pub target: Target,
-    /// Keys of its callers; none for the bare server.
+    /// Keys of its callers; none for a server that asks for none.
     pub keys: Arc<[String]>,
+    /// Whether it delivers what it accepts, as a bare server does not.
+    pub delivers: bool,
 }
 
 /// The bare server and the platform, each on a fresh folder.
@@ -87,9 +89,9 @@ impl Stand {
         let ours = self.serve(folders.1.path())?;
         let mode = Self::ready(&ours, std::slice::from_ref(&tenant)).await?;
         Ok(Pair {
-            bare: Side { target: target(&bare), keys: Arc::default() },
-            live: Side { target: target(&ours), keys: vec![tenant.live_key].into() },
-            test: Side { target: target(&ours), keys: vec![tenant.test_key].into() },
+            bare: Side { target: target(&bare), keys: Arc::default(), delivers: false },
+            live: Side { target: target(&ours), keys: vec![tenant.live_key].into(), delivers: true },
+            test: Side { target: target(&ours), keys: vec![tenant.test_key].into(), delivers: true },
             mode,
             _servers: (bare, ours),
             _folders: folders,
@@ -135,8 +137,8 @@ impl Stand {
     /// # Errors
     /// [`StandError::Process`].
     pub fn serve_bare(&self, data: &Path) -> Result<Server, StandError> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bare", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        let mut command = Self::own(["bare", "--listen", "127.0.0.1:0", "--data"])?;
+        command.arg(data);
         Ok(Server::spawn(command, &data.join("bench-bare.log"))?)
     }
 
@@ -155,8 +157,15 @@ impl Stand {
     /// # Errors
     /// [`StandError::Tenant`].
     pub fn create_tenant(&self, data: &Path) -> Result<Tenant, StandError> {
-        let mut command = self.wotp();
-        command.args(["tenant", "create", "Bench", "--plan", "unlimited", "--json", "--data"]);
+        self.tenant_of(self.wotp(), data, "unlimited")
+    }
+
+    /// A new tenant on `plan`, made by `command`, which is the platform's binary with its settings.
+    ///
+    /// # Errors
+    /// [`StandError::Tenant`].
+    pub fn tenant_of(&self, mut command: Command, data: &Path, plan: &str) -> Result<Tenant, StandError> {
+        command.args(["tenant", "create", "Bench", "--plan", plan, "--json", "--data"]);
         let output = command.arg(data).output().map_err(|error| StandError::Tenant(chain(&error)))?;
         if !output.status.success() {
             return Err(StandError::Tenant(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -164,9 +173,19 @@ impl Stand {
         serde_json::from_slice(&output.stdout).map_err(|error| StandError::Tenant(chain(&error)))
     }
 
+    /// This program, to be started once more as one of its servers.
+    ///
+    /// # Errors
+    /// [`StandError::Folder`] when it is not where it was.
+    pub fn own<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Command, StandError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments);
+        Ok(command)
+    }
+
     /// The platform as it is measured: the console channel writes to nowhere, one address may call as
     /// often as it likes, and nothing of the caller's own environment leaks in.
-    fn wotp(&self) -> Command {
+    pub fn wotp(&self) -> Command {
         let mut command = Command::new(&self.wotp);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WOTP_") {
@@ -184,7 +203,7 @@ impl Stand {
 
 /// What load on `server` is counted against.
 pub fn target(server: &Server) -> Target {
-    Target { address: server.address(), pid: server.pid() }
+    Target { address: server.address(), pid: server.pid(), beside: [None, None] }
 }
 
 /// Waits until `/health/ready` says 200.

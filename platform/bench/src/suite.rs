@@ -4,6 +4,8 @@
 //! runs of the bare server and of the platform alternate, a ratio is formed within each round, and the
 //! median of the rounds is the figure.
 
+mod nodes;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,10 @@ pub enum Part {
     Sizes,
     /// Time to ready, idle memory, size of the binary.
     Cold,
+    /// Starts and life cycles of a node over MongoDB and Redis, against a bare server on the same MongoDB.
+    Shared,
+    /// Two nodes against one.
+    Nodes,
 }
 
 /// How the report is made.
@@ -71,6 +77,8 @@ pub struct Plan {
     pub sizes: Vec<u64>,
     /// Tenants they are spread over.
     pub tenants: Vec<u32>,
+    /// Tenants of an installation that nodes share.
+    pub shared_tenants: usize,
     /// Cold starts.
     pub cold_starts: usize,
 }
@@ -107,11 +115,14 @@ pub enum SuiteError {
     /// A store cannot be filled.
     #[error("a store cannot be filled")]
     Preload(#[from] PreloadError),
-    /// The size of a file cannot be read.
-    #[error("the size of a file cannot be read")]
+    /// A file, or something else of the system.
+    #[error("the system does not do what a part needs")]
     File(#[from] io::Error),
+    /// MongoDB does not say how much it stores.
+    #[error("the size of what is stored is not to be had")]
+    Stored(#[from] mongodb::error::Error),
     /// What a process uses cannot be read.
-    #[error("the server's memory is not to be had")]
+    #[error("what a server uses is not to be had")]
     Usage(#[from] ProcessError),
 }
 
@@ -144,13 +155,15 @@ impl Suite {
             Part::Handover => self.handover().await,
             Part::Sizes => self.sizes().await,
             Part::Cold => self.cold().await,
+            Part::Shared => self.shared().await,
+            Part::Nodes => self.nodes().await,
         }
     }
 
     async fn bare(&mut self) -> Result<Section, SuiteError> {
         let folder = self.stand.folder()?;
         let server = self.stand.serve_bare(folder.path())?;
-        let side = Side { target: target(&server), keys: Arc::default() };
+        let side = Side { target: target(&server), keys: Arc::default(), delivers: false };
         let mut section = Section::new(
             "bare",
             "The bare limit: the same JSON parsed, one group-committed insert",
@@ -477,7 +490,7 @@ impl Suite {
         let server = self.stand.serve(data)?;
         let mode = Stand::ready(&server, tenants).await?;
         let keys = tenants.iter().map(|tenant| tenant.live_key.clone()).collect();
-        let side = Side { target: target(&server), keys };
+        let side = Side { target: target(&server), keys, delivers: true };
         let warm = Bound::Count(self.plan.life_cycles / 8 + 1);
         self.cycles(&side, mode, callers, 0, warm).await?;
         let bound = Bound::Count(self.plan.life_cycles);
@@ -494,7 +507,7 @@ impl Suite {
         let tenant = self.stand.create_tenant(folder.path())?;
         let server = self.stand.serve(folder.path())?;
         let mode = Stand::ready(&server, std::slice::from_ref(&tenant)).await?;
-        let side = Side { target: target(&server), keys: vec![tenant.live_key].into() };
+        let side = Side { target: target(&server), keys: vec![tenant.live_key].into(), delivers: true };
         let run = self.cycles(&side, mode, self.plan.reference(), 0, Bound::Count(stored)).await?;
         section.notes.push(format!("the store holds {stored} finished life cycles"));
         server.stop().await;
@@ -573,10 +586,10 @@ impl Suite {
     async fn at_rate(&self, side: &Side, subject: &str, rate: f64, round: usize) -> Result<Measured, SuiteError> {
         let callers = self.callers(side, REFERENCE_CALLERS);
         let outcome = scenario::starts_at_rate(&callers, rate, self.plan.time()).await;
-        let ids = outcome.as_ref().ok().and_then(|run| run.tally.all.clone()).unwrap_or_default();
+        let accepted = outcome.as_ref().ok().and_then(|run| run.tally.all.clone()).unwrap_or_default();
         let mut run = measured(subject, REFERENCE_CALLERS, round, outcome)?;
-        if !side.keys.is_empty() {
-            run.handover = scenario::handovers(&callers, &ids).await?;
+        if side.delivers {
+            run.handover = scenario::handovers(&callers, &accepted).await?;
         }
         Ok(run)
     }
@@ -591,7 +604,13 @@ impl Suite {
     }
 
     fn callers(&self, side: &Side, count: usize) -> Callers {
-        Callers { target: side.target, keys: Arc::clone(&side.keys), numbers: Arc::clone(&self.numbers), count }
+        Callers {
+            target: side.target,
+            keys: Arc::clone(&side.keys),
+            numbers: Arc::clone(&self.numbers),
+            count,
+            delivers: side.delivers,
+        }
     }
 }
 

@@ -34,17 +34,33 @@ fn main() -> ExitCode {
                 json!({"tenant": "ten_1", "service": "srv_1", "live_key": "wk_live_1", "test_key": "wk_test_1"})
             );
         }
-        // Test runners ask for a list first.
-        Some("--list") => {}
+        // nextest asks for a list first, and then for each test by its name.
+        Some("--list") => {
+            let wanted = if arguments.iter().any(|word| word == "--ignored") { &[] } else { TESTS };
+            wanted.iter().for_each(|(name, _)| println!("{name}: test"));
+        }
         _ => {
-            a_report_holds_every_part_and_its_figures();
-            own_codes_refused_are_said_so_and_measured_by_wrong_checks();
-            refused_calls_spoil_the_figure_they_would_have_flattered();
-            println!("suite: 3 passed");
+            let named = |name: &str| arguments.iter().any(|word| word == name);
+            let anybody = TESTS.iter().any(|(name, _)| named(name));
+            let wanted: Vec<_> = TESTS.iter().filter(|(name, _)| !anybody || named(name)).collect();
+            wanted.iter().for_each(|(_, test)| test());
+            println!("suite: {} passed", wanted.len());
         }
     }
     ExitCode::SUCCESS
 }
+
+const TESTS: &[(&str, fn())] = &[
+    ("a_report_holds_every_part_and_its_figures", a_report_holds_every_part_and_its_figures),
+    (
+        "own_codes_refused_are_said_so_and_measured_by_wrong_checks",
+        own_codes_refused_are_said_so_and_measured_by_wrong_checks,
+    ),
+    (
+        "refused_calls_spoil_the_figure_they_would_have_flattered",
+        refused_calls_spoil_the_figure_they_would_have_flattered,
+    ),
+];
 
 struct Outcome {
     ok: bool,

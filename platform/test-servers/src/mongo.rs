@@ -107,15 +107,25 @@ fn direct(port: u16) -> String {
 pub struct Mongod {
     port: u16,
     folder: TempDir,
+    /// Size of its cache, as `--wiredTigerCacheSizeGB` takes it.
+    cache: &'static str,
     child: Option<Child>,
 }
+
+/// Enough for tests.
+const SMALL_CACHE: &str = "0.25";
+/// What a small machine of production would give it.
+const LARGE_CACHE: &str = "1";
 
 impl Mongod {
     /// A server of a set that is yet to be formed; with no set's name, one that stands alone.
     pub fn start(set: Option<&str>) -> Self {
-        let folder = scratch("mongod");
-        let (port, child) = on_free_port(|port| launch(port, &folder, set));
-        Self { port, folder, child: Some(child) }
+        Self::start_in(scratch("mongod"), SMALL_CACHE, set)
+    }
+
+    fn start_in(folder: TempDir, cache: &'static str, set: Option<&str>) -> Self {
+        let (port, child) = on_free_port(|port| launch(port, &folder, cache, set));
+        Self { port, folder, cache, child: Some(child) }
     }
 
     /// Its address.
@@ -160,7 +170,16 @@ const SET: &str = "rs0";
 impl ReplicaSet {
     /// A set with a primary. It elects another within about two seconds when that dies.
     pub fn start(members: usize) -> Self {
-        let members: Vec<Mongod> = (0..members).map(|_| Mongod::start(Some(SET))).collect();
+        Self::of((0..members).map(|_| Mongod::start(Some(SET))).collect())
+    }
+
+    /// A set of one member with a cache of 1 GB, whose files are in `folder`: to be measured on a disk,
+    /// where a sync has a price.
+    pub fn on_disk(folder: TempDir) -> Self {
+        Self::of(vec![Mongod::start_in(folder, LARGE_CACHE, Some(SET))])
+    }
+
+    fn of(members: Vec<Mongod>) -> Self {
         let list: Vec<Document> =
             members.iter().zip(0..).map(|(member, id)| doc! { "_id": id, "host": member.address() }).collect();
         let settings = doc! { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 300 };
@@ -175,6 +194,14 @@ impl ReplicaSet {
     pub fn url(&self, database: &str) -> String {
         let hosts = self.members.iter().map(Mongod::address).collect::<Vec<_>>().join(",");
         format!("mongodb://{hosts}/{database}?replicaSet={SET}")
+    }
+
+    /// Runs a command on one of its databases.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn run(&self, database: &str, command: Document) -> Result<Document, Error> {
+        run(&self.url(database), database, command)
     }
 
     /// Waits until there is a primary; says which member it is.
@@ -207,7 +234,7 @@ impl ReplicaSet {
     /// Starts a member again that was killed.
     pub fn restart(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let child = launch(member.port, &member.folder, Some(SET)).expect("its port is still its own");
+        let child = launch(member.port, &member.folder, member.cache, Some(SET)).expect("its port is still its own");
         member.child = Some(child);
     }
 
@@ -225,7 +252,7 @@ impl ReplicaSet {
     }
 }
 
-fn launch(port: u16, folder: &TempDir, set: Option<&str>) -> Result<Child, Ended> {
+fn launch(port: u16, folder: &TempDir, cache: &str, set: Option<&str>) -> Result<Child, Ended> {
     let mut arguments: Vec<String> = [
         "--dbpath",
         folder.path().to_str().expect("a temporary folder has a plain name"),
@@ -234,7 +261,7 @@ fn launch(port: u16, folder: &TempDir, set: Option<&str>) -> Result<Child, Ended
         "--bind_ip",
         "127.0.0.1",
         "--wiredTigerCacheSizeGB",
-        "0.25",
+        cache,
         "--oplogSize",
         "128",
         "--quiet",

@@ -60,6 +60,11 @@ impl Redis {
         format!("redis://{}", self.address())
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Kills it; what it held is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,11 +1,6 @@
-//! The limit to compare with: the least that could be called the same service.
-//!
-//! Parses the same JSON as `POST /v1/verifications`, writes one row to SQLite with the same promises
-//! about crashes (WAL, `synchronous=FULL`, the reply only after the commit), and answers 201. One thread
-//! writes; it takes all that waits into one transaction, so that callers share the price of a sync. No
-//! key, quota, code, queue or delivery: what the platform costs above this is what those cost.
+//! Over SQLite: one row for each call, in WAL mode with `synchronous=FULL`, answered after the commit. One
+//! thread writes; it takes all that waits into one transaction, so that callers share the price of a sync.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,64 +8,23 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
+use axum::routing::post;
 use axum::{Json, Router};
 use rusqlite::{Connection, TransactionBehavior};
-use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+
+use super::{BareError, Start, Started};
 
 /// Writes that one transaction takes at most, so that a flood does not make the first wait for the last.
 const BATCH: usize = 1024;
-
-/// Why the bare server cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum BareError {
-    /// The file does not open.
-    #[error("cannot open the store")]
-    Store(#[from] rusqlite::Error),
-    /// The address cannot be had, or the socket failed.
-    #[error("cannot listen")]
-    Listen(#[from] io::Error),
-}
-
-/// The call as the platform reads it: the fields of a start, unknown ones refused.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Start {
-    to: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    locale: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code_length: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in_seconds: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    template: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Started {
-    id: String,
-    status: &'static str,
-    to: String,
-}
 
 struct Write {
     start: Start,
     written: oneshot::Sender<i64>,
 }
 
-/// Serves until standard input ends or the process is killed, after saying where it listens.
+/// Serves until standard input ends or the process is killed, after saying where it listens. Its store is
+/// a file in the folder `data`.
 ///
 /// # Errors
 /// [`BareError`] when it cannot begin.
@@ -78,28 +32,7 @@ pub async fn serve(data: &Path, listen: SocketAddr) -> Result<(), BareError> {
     let store = open(&data.join("bare.db"))?;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || write_all(store, &receiver));
-    let router = Router::new()
-        .route("/v1/verifications", post(start))
-        .route("/health/ready", get(|| async { StatusCode::OK }))
-        .with_state(sender);
-    let listener = TcpListener::bind(listen).await?;
-    writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
-    let listener = listener.tap_io(|stream| {
-        // Replies are one write each; a delayed one would only flatter whoever is compared with us.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router).with_graceful_shutdown(input_ends()).await?;
-    Ok(())
-}
-
-/// Our parent holds our input open: when it dies, however it does, so do we.
-async fn input_ends() {
-    let (ended, wait) = oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        drop(ended);
-    });
-    let _ = wait.await;
+    super::serve(Router::new().route("/v1/verifications", post(start)).with_state(sender), listen).await
 }
 
 async fn start(
