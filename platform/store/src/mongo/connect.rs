@@ -13,7 +13,7 @@ use wotp_core::domain::verification::Verification;
 use super::gather::{Gather, Shape};
 use super::row::Row;
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, admit, read, replace};
+use super::{MongoStore, Records, Server, admit, forms, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -122,8 +122,9 @@ impl MongoStore {
         settings.server_selection_timeout = Some(options.call_timeout);
         let client = Client::with_options(settings).map_err(invalid)?;
         let database = client.database(&name);
-        schema::ensure(&database).await?;
         let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
+        schema::ensure(&server.database).await?;
+        forms::bring_up_to_date(&server, &*options.progress).await?;
         Ok(Self {
             verifications: Records::<Verification>::start(&server, &options),
             messages: Records::<Message>::start(&server, &options),
