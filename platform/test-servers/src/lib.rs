@@ -5,12 +5,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "servers run on the machine's time")]
 
+mod greeter;
 mod mongo;
 mod process;
 mod redis;
 mod redis_sets;
 mod wire;
 
+pub use greeter::Greeter;
 pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
 pub use process::free_port;
 pub use redis::{Redis, redis_url};

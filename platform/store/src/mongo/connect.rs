@@ -150,6 +150,7 @@ async fn greet(settings: &ClientOptions, hosts: &str, options: &ConnectOptions) 
                 };
             }
             Err(error) if is_refusal(&error) => return Err(ConnectError::Refused { hosts: hosts.to_owned() }),
+            Err(error) if is_too_old(&error) => return Err(ConnectError::TooOld { hosts: hosts.to_owned() }),
             Err(error) => detail(&error),
         };
         let waited = started.elapsed();
@@ -181,6 +182,11 @@ fn is_refusal(error: &mongodb::error::Error) -> bool {
     // 18 is "authentication failed", 13 "not authorized".
     matches!(&*error.kind, ErrorKind::Authentication { .. })
         || matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 13 | 18))
+}
+
+/// So old that the driver does not speak to it; it says so by this alone.
+fn is_too_old(error: &mongodb::error::Error) -> bool {
+    error.to_string().contains("driver requires at least")
 }
 
 /// What is wrong, without the options of the URL.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod newer;
+mod old_server;
 
 use mongodb::bson::{Bson, Document, doc};
 use wotp_core::domain::tenant::Tenant;
