@@ -14,6 +14,8 @@ mod wire;
 
 pub use greeter::Greeter;
 pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
+/// What commands to MongoDB are written in.
+pub use mongodb::bson;
 pub use process::free_port;
 pub use redis::{Redis, redis_url};
 pub use redis_sets::{RedisCluster, Sentinels};
