@@ -5,13 +5,17 @@
 
 #![allow(clippy::disallowed_methods, reason = "servers run on the machine's time")]
 
+mod greeter;
 mod mongo;
 mod process;
 mod redis;
 mod redis_sets;
 mod wire;
 
+pub use greeter::Greeter;
 pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
+/// What commands to MongoDB are written in.
+pub use mongodb::bson;
 pub use process::free_port;
 pub use redis::{Redis, redis_url};
 pub use redis_sets::{RedisCluster, Sentinels};

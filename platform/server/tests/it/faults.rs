@@ -9,6 +9,8 @@ use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, Wire, redis_url};
 use crate::fleet::{Fleet, Load, Node, call, until};
 use crate::relay::Relay;
 
+mod outage;
+
 const CALLERS: usize = 8;
 /// Requests at once that are far more than a slow store can take.
 const FLOOD: usize = 400;

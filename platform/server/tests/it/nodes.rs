@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use wotp_test_servers::bson::doc;
 use wotp_test_servers::{MongoDatabase, Mongod, Redis, redis_url};
 
 use crate::fleet::{Fleet, call, until};
@@ -171,4 +172,48 @@ fn the_example_for_production_makes_its_secrets_once_and_can_be_used() {
     place.run_with(&["config", "check", "--config", &place.file("wotp.toml")], &variables).succeeded();
     let shown = place.run_with(&["config", "show", "--config", &place.file("wotp.toml")], &variables);
     assert!(shown.out.contains("environment") && shown.out.contains("production"), "{}", shown.out);
+}
+
+#[test]
+fn a_program_that_is_too_old_for_the_database_does_not_start() {
+    let (database, fleet) = fleet();
+    let too_new =
+        doc! { "q": { "_id": "documents" }, "u": { "$set": { "form": 1001, "oldest": 1000, "by": "9.9.9" } } };
+    database.run(doc! { "update": "forms", "updates": [too_new] }).unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for command in [&serve[..], &["tenant", "list"]] {
+        fleet.run(command).failed_saying(&[
+            "in form 1001, to which wotp 9.9.9 brought it and which programs older than form 1000 cannot use",
+            concat!(
+                "this is wotp ",
+                env!("CARGO_PKG_VERSION"),
+                ", of form 1: run the version that the other nodes run"
+            ),
+        ]);
+    }
+}
+
+#[test]
+fn what_a_newer_node_started_is_delivered_and_checked_and_keeps_what_is_new_in_it() {
+    let (database, fleet) = fleet();
+    let api = fleet.node_with(&["--role", "api"], &[]);
+    let api = &api.server.address;
+    let started = call(api, "POST", "/v1/verifications", &fleet.key, "", &json!({ "to": "+447700900123" })).unwrap();
+    let path = format!("/v1/verifications/{}", started.body["id"].as_str().unwrap());
+    let new = doc! { "new": 1, "state.new": 2, "fixed.new": 3, "schema": 1000 };
+    database.run(doc! { "update": "verifications", "updates": [{ "q": {}, "u": { "$set": new } }] }).unwrap();
+    let read = || call(api, "GET", &path, &fleet.key, "", &Value::Null).unwrap().body;
+    assert_eq!(read()["status"], "pending");
+    let _worker = fleet.node_with(&["--role", "worker"], &[]);
+    let code = fleet.board.code_for("+447700900123").expect("it is delivered");
+    until("its delivery is known", || read()["deliveries"][0]["status"] == "sent");
+    for (guess, valid) in [("no", false), (&code, true)] {
+        let checked = call(api, "POST", &format!("{path}/check"), &fleet.key, "", &json!({ "code": guess })).unwrap();
+        assert_eq!(checked.body["valid"], valid, "{}", checked.body);
+    }
+    let found = database.run(doc! { "find": "verifications" }).unwrap();
+    let row = found.get_document("cursor").unwrap().get_array("firstBatch").unwrap()[0].as_document().unwrap();
+    let number = |place: &str| row.get_document(place).unwrap().get_i32("new").ok();
+    assert_eq!((row.get_i32("new").ok(), number("state"), number("fixed")), (Some(1), Some(2), Some(3)), "{row}");
+    assert_eq!((row.get_str("s").ok(), row.get_i32("schema").ok()), (Some("approved"), Some(1000)), "{row}");
 }

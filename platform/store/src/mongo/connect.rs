@@ -13,7 +13,7 @@ use wotp_core::domain::verification::Verification;
 use super::gather::{Gather, Shape};
 use super::row::Row;
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, admit, read, replace};
+use super::{MongoStore, Records, Server, admit, forms, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -122,8 +122,9 @@ impl MongoStore {
         settings.server_selection_timeout = Some(options.call_timeout);
         let client = Client::with_options(settings).map_err(invalid)?;
         let database = client.database(&name);
-        schema::ensure(&database).await?;
         let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
+        schema::ensure(&server.database).await?;
+        forms::bring_up_to_date(&server, &*options.progress).await?;
         Ok(Self {
             verifications: Records::<Verification>::start(&server, &options),
             messages: Records::<Message>::start(&server, &options),
@@ -149,6 +150,7 @@ async fn greet(settings: &ClientOptions, hosts: &str, options: &ConnectOptions) 
                 };
             }
             Err(error) if is_refusal(&error) => return Err(ConnectError::Refused { hosts: hosts.to_owned() }),
+            Err(error) if is_too_old(&error) => return Err(ConnectError::TooOld { hosts: hosts.to_owned() }),
             Err(error) => detail(&error),
         };
         let waited = started.elapsed();
@@ -180,6 +182,11 @@ fn is_refusal(error: &mongodb::error::Error) -> bool {
     // 18 is "authentication failed", 13 "not authorized".
     matches!(&*error.kind, ErrorKind::Authentication { .. })
         || matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 13 | 18))
+}
+
+/// So old that the driver does not speak to it; it says so by this alone.
+fn is_too_old(error: &mongodb::error::Error) -> bool {
+    error.to_string().contains("driver requires at least")
 }
 
 /// What is wrong, without the options of the URL.

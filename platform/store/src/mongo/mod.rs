@@ -9,6 +9,8 @@ mod admit;
 mod connect;
 mod dead;
 mod fault;
+mod fields;
+mod forms;
 mod gather;
 mod nodes;
 mod read;

@@ -15,11 +15,12 @@ use wotp_core::domain::node::Node;
 use super::Server;
 use super::fault::{self, Fault};
 use super::row::{binary, number};
-use super::schema;
+use super::{forms, schema};
 
 pub(super) async fn note(server: &Server, node: &Node) -> Result<(), Fault> {
     let seen = DateTime::from_millis(node.seen_at.as_millisecond());
-    let row = doc! { "_id": binary(&node.id.to_bytes()), "seen": seen, "node": serialize_to_bson(node)? };
+    let id = binary(&node.id.to_bytes());
+    let row = doc! { "_id": id, "seen": seen, "form": forms::FORM, "node": serialize_to_bson(node)? };
     server.collection(schema::NODES).replace_one(doc! { "_id": binary(&node.id.to_bytes()) }, row).upsert(true).await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::Idempotency;
 
 use super::fault::Fault;
-use super::schema;
+use super::{fields, forms, schema};
 use crate::record::Record;
 
 /// A record that has a collection of its own.
@@ -87,7 +87,7 @@ pub(super) fn new<R: Row>(
         "m": mode_name(record.mode()),
         "s": status_name(record.status()),
         "service": binary(&record.service().to_bytes()),
-        "schema": schema::VERSION,
+        "schema": forms::FORM,
         "fixed": serialize_to_bson(&record.fixed())?,
     };
     if let Some(address) = record.address() {
@@ -129,17 +129,22 @@ pub(super) fn replacement<R: Row>(tenant: TenantId, record: &mut R, expected: u6
     *record.version_mut() = expected.saturating_add(1);
     let state = serialize_to_bson(&record.state());
     *record.version_mut() = version;
-    set.insert("state", state?);
-    let mut change = Document::new();
+    let Bson::Document(state) = state? else { return Err(Fault::Shape("a state is no document")) };
+    let mut unset = Document::new();
+    fields::change::<R::State>("state", state, &mut set, &mut unset);
     if record.address().is_none() {
-        // Redacted: what stays is written again, without the address; and what the idempotency key
-        // would repeat holds the address too.
+        // Redacted: what stays is written again as a whole, without the address and without what this
+        // program does not know, which might tell it; and what the idempotency key would repeat holds
+        // the address too.
         set.insert("fixed", serialize_to_bson(&record.fixed())?);
-        change.insert("$unset", doc! { "a": 1, "q": 1, "idem": 1 });
+        unset.extend(doc! { "a": 1, "q": 1, "idem": 1 });
     } else if !record.is_under_way() {
-        change.insert("$unset", doc! { R::SECRET: 1 });
+        unset.insert(R::SECRET, 1);
     }
-    change.insert("$set", set);
+    let mut change = doc! { "$set": set, "$max": { "schema": forms::FORM } };
+    if !unset.is_empty() {
+        change.insert("$unset", unset);
+    }
     Ok(doc! {
         "q": { "_id": binary(&record.id()), "t": binary(&tenant.to_bytes()), "v": number(expected) },
         "u": change,

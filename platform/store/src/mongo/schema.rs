@@ -1,10 +1,4 @@
 //! The collections and their indexes: declared here and nowhere else, made and checked at each start.
-//!
-//! # Old and new nodes together
-//! While an installation is brought up to date, nodes of two versions work on the same documents. So
-//! a change may add fields (readers ignore those they do not know) and may make a new index, but
-//! neither renames a field nor changes its meaning; what is to go is first no longer read, and a
-//! version later no longer written. `schema` in a document is the version it was written by.
 
 use std::time::Duration;
 
@@ -13,9 +7,7 @@ use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
 use super::fault::Fault;
-
-/// The version of the documents that this program writes.
-pub(super) const VERSION: i32 = 1;
+use super::forms;
 
 pub(super) const TENANTS: &str = "tenants";
 pub(super) const SERVICES: &str = "services";
@@ -26,6 +18,7 @@ pub(super) const USAGE: &str = "usage";
 pub(super) const NODES: &str = "nodes";
 pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
+pub(super) const FORMS: &str = "forms";
 
 /// The server's code for "an index of this name is different".
 const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];
@@ -114,6 +107,36 @@ pub enum SchemaError {
         /// The index.
         index: &'static str,
     },
+    /// This program is too old for the database.
+    #[error(
+        "the database is in form {form}, to which wotp {by} brought it and which programs older than form {oldest} \
+         cannot use; this is wotp {version}, of form {known}: run the version that the other nodes run"
+    )]
+    OldProgram {
+        /// The form of its documents.
+        form: i32,
+        /// The version of the program that brought them there.
+        by: String,
+        /// The oldest form of a program that may use them.
+        oldest: i32,
+        /// The form of this program.
+        known: i32,
+        /// The version of this program.
+        version: &'static str,
+    },
+    /// Nodes run that could not go on.
+    #[error(
+        "the database is to be brought to form {form}, which programs older than form {oldest} cannot use, and such \
+         nodes run: {nodes}. Bring those to a version between theirs and this one first, or stop them; then start again"
+    )]
+    OldNodes {
+        /// Which.
+        nodes: String,
+        /// The form that is next.
+        form: i32,
+        /// The oldest form of a program that may use it.
+        oldest: i32,
+    },
     /// Anything else.
     #[error("the collections cannot be made ready")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -127,6 +150,10 @@ impl From<Fault> for SchemaError {
 
 /// Makes what is missing, and checks what is there.
 pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
+    // A newer program was here already, and made what both need in its way.
+    if forms::look(database).await?.is_some_and(|stored| stored.form > forms::FORM) {
+        return Ok(());
+    }
     // An update that finds no record tries to insert one (see `replace`), which has no service.
     // Without this rule that would leave a piece of a record that was deleted.
     let whole = doc! { "service": { "$exists": true } };

@@ -27,7 +27,7 @@ use wotp_core::ports::{
 use super::admit::{Candidate, Decision};
 use super::fault::Fault;
 use super::row::{self, Row, binary, id_of, number};
-use super::{MongoStore, Records, Server, nodes, read, replace, schema, upkeep, usage};
+use super::{MongoStore, Records, Server, fields, forms, nodes, read, replace, schema, upkeep, usage};
 
 /// Bytes of an address's index that its neighbours share.
 const PREFIX: usize = 8;
@@ -51,7 +51,7 @@ fn service_row(service: &Service) -> Result<Document, StoreError> {
         "_id": binary(&service.id.to_bytes()),
         "t": binary(&service.tenant.to_bytes()),
         "v": number(service.version),
-        "schema": schema::VERSION,
+        "schema": forms::FORM,
         "doc": held(service)?,
     })
 }
@@ -61,7 +61,7 @@ fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, StoreError> {
         "_id": binary(&hash.0),
         "t": binary(&key.tenant.to_bytes()),
         "id": binary(&key.id.to_bytes()),
-        "schema": schema::VERSION,
+        "schema": forms::FORM,
         "doc": held(key)?,
     })
 }
@@ -99,7 +99,7 @@ impl Store for MongoStore {
         if service.tenant != tenant.id || keys.iter().any(|(key, _)| key.tenant != tenant.id) {
             return Err(Fault::Foreign.into());
         }
-        let row = doc! { "_id": binary(&tenant.id.to_bytes()), "schema": schema::VERSION, "doc": held(tenant)? };
+        let row = doc! { "_id": binary(&tenant.id.to_bytes()), "schema": forms::FORM, "doc": held(tenant)? };
         let service = service_row(service)?;
         let keys = keys.iter().map(|(key, hash)| key_row(key, hash)).collect::<Result<Vec<_>, _>>()?;
         let mut session = self.server.client.start_session().await.map_err(fault)?;
@@ -244,9 +244,24 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Changes one document; nothing to change is a conflict.
-    async fn update(&self, collection: &str, wanted: Document, set: Document) -> Result<(), ReplaceError> {
-        let updated = self.server().collection(collection).update_one(wanted, doc! { "$set": set }).await;
+    /// Changes what one document holds, and more of it; nothing to change is a conflict.
+    async fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        collection: &str,
+        wanted: Document,
+        what: &T,
+        more: Document,
+    ) -> Result<(), ReplaceError> {
+        let Bson::Document(doc) = held(what)? else {
+            return Err(ReplaceError::Store(Fault::Shape("it is no document").into()));
+        };
+        let (mut set, mut unset) = (more, Document::new());
+        fields::change::<T>("doc", doc, &mut set, &mut unset);
+        let mut change = doc! { "$set": set, "$max": { "schema": forms::FORM } };
+        if !unset.is_empty() {
+            change.insert("$unset", unset);
+        }
+        let updated = self.server().collection(collection).update_one(wanted, change).await;
         if updated.map_err(fault)?.matched_count > 0 { Ok(()) } else { Err(ReplaceError::Conflict) }
     }
 }
@@ -261,7 +276,7 @@ impl TenantStore for Door<'_> {
         if tenant.id != self.tenant {
             return Err(ReplaceError::Conflict);
         }
-        self.update(schema::TENANTS, doc! { "_id": self.t() }, doc! { "doc": held(tenant)? }).await
+        self.update(schema::TENANTS, doc! { "_id": self.t() }, tenant, Document::new()).await
     }
 
     async fn services(&self) -> Result<Vec<Service>, StoreError> {
@@ -285,7 +300,7 @@ impl TenantStore for Door<'_> {
         let expected = service.version;
         let next = Service { version: expected.saturating_add(1), ..service.clone() };
         let wanted = doc! { "_id": binary(&service.id.to_bytes()), "t": self.t(), "v": number(expected) };
-        self.update(schema::SERVICES, wanted, doc! { "v": number(next.version), "doc": held(&next)? }).await?;
+        self.update(schema::SERVICES, wanted, &next, doc! { "v": number(next.version) }).await?;
         service.version = next.version;
         Ok(())
     }
@@ -305,7 +320,7 @@ impl TenantStore for Door<'_> {
             return Err(ReplaceError::Conflict);
         }
         let wanted = doc! { "t": self.t(), "id": binary(&key.id.to_bytes()) };
-        self.update(schema::API_KEYS, wanted, doc! { "doc": held(key)? }).await
+        self.update(schema::API_KEYS, wanted, key, Document::new()).await
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
