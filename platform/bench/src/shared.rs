@@ -96,7 +96,7 @@ impl Stand {
     pub fn shared(&self, tenants: usize) -> Result<Shared, StandError> {
         let folder = self.folder()?;
         let disk = tempfile::Builder::new().prefix("mongod-").tempdir_in(folder.path())?;
-        let servers = Servers { mongod: ReplicaSet::on_disk(disk), redis: Redis::start() };
+        let servers = Servers { mongod: ReplicaSet::start_on_disk(disk), redis: Redis::start() };
         let mut shared = Shared { servers, tenants: Vec::new(), folder };
         let data = self.node_folder(&shared, 0)?;
         for _ in 0..tenants {

@@ -107,25 +107,29 @@ fn direct(port: u16) -> String {
 pub struct Mongod {
     port: u16,
     folder: TempDir,
-    /// Size of its cache, as `--wiredTigerCacheSizeGB` takes it.
-    cache: &'static str,
+    options: Options,
     child: Option<Child>,
 }
 
-/// Enough for tests.
-const SMALL_CACHE: &str = "0.25";
-/// What a small machine of production would give it.
-const LARGE_CACHE: &str = "1";
+/// What a server is told besides where it is.
+type Options = &'static [&'static str];
+
+/// A small cache is enough for tests.
+const FOR_TESTS: Options = &["--wiredTigerCacheSizeGB", "0.25"];
+/// So that commands can be made to fail.
+const FAILING: Options = &["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "enableTestCommands=1"];
+/// With what a small machine of production would give it.
+const TO_MEASURE: Options = &["--wiredTigerCacheSizeGB", "1"];
 
 impl Mongod {
     /// A server of a set that is yet to be formed; with no set's name, one that stands alone.
     pub fn start(set: Option<&str>) -> Self {
-        Self::start_in(scratch("mongod"), SMALL_CACHE, set)
+        Self::start_in(scratch("mongod"), set, FOR_TESTS)
     }
 
-    fn start_in(folder: TempDir, cache: &'static str, set: Option<&str>) -> Self {
-        let (port, child) = on_free_port(|port| launch(port, &folder, cache, set));
-        Self { port, folder, cache, child: Some(child) }
+    fn start_in(folder: TempDir, set: Option<&str>, options: Options) -> Self {
+        let (port, child) = on_free_port(|port| launch(port, &folder, set, options));
+        Self { port, folder, options, child: Some(child) }
     }
 
     /// Its address.
@@ -143,7 +147,15 @@ impl Mongod {
     /// # Errors
     /// What the server says.
     pub fn run(&self, command: Document) -> Result<Document, Error> {
-        run(&direct(self.port), "admin", command)
+        self.run_on("admin", command)
+    }
+
+    /// As [`run`](Self::run), on one of its databases.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn run_on(&self, database: &str, command: Document) -> Result<Document, Error> {
+        run(&direct(self.port), database, command)
     }
 
     fn is_primary(&self) -> bool {
@@ -170,13 +182,21 @@ const SET: &str = "rs0";
 impl ReplicaSet {
     /// A set with a primary. It elects another within about two seconds when that dies.
     pub fn start(members: usize) -> Self {
-        Self::of((0..members).map(|_| Mongod::start(Some(SET))).collect())
+        Self::start_with(members, FOR_TESTS)
     }
 
-    /// A set of one member with a cache of 1 GB, whose files are in `folder`: to be measured on a disk,
-    /// where a sync has a price.
-    pub fn on_disk(folder: TempDir) -> Self {
-        Self::of(vec![Mongod::start_in(folder, LARGE_CACHE, Some(SET))])
+    /// A set of one, whose commands fail as `configureFailPoint` says.
+    pub fn start_failing() -> Self {
+        Self::start_with(1, FAILING)
+    }
+
+    /// A set of one whose files are in `folder`: to be measured on a disk, where a sync has a price.
+    pub fn start_on_disk(folder: TempDir) -> Self {
+        Self::of(vec![Mongod::start_in(folder, Some(SET), TO_MEASURE)])
+    }
+
+    fn start_with(members: usize, options: Options) -> Self {
+        Self::of((0..members).map(|_| Mongod::start_in(scratch("mongod"), Some(SET), options)).collect())
     }
 
     fn of(members: Vec<Mongod>) -> Self {
@@ -234,7 +254,7 @@ impl ReplicaSet {
     /// Starts a member again that was killed.
     pub fn restart(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let child = launch(member.port, &member.folder, member.cache, Some(SET)).expect("its port is still its own");
+        let child = launch(member.port, &member.folder, Some(SET), member.options).expect("its port is still its own");
         member.child = Some(child);
     }
 
@@ -252,7 +272,7 @@ impl ReplicaSet {
     }
 }
 
-fn launch(port: u16, folder: &TempDir, cache: &str, set: Option<&str>) -> Result<Child, Ended> {
+fn launch(port: u16, folder: &TempDir, set: Option<&str>, options: Options) -> Result<Child, Ended> {
     let mut arguments: Vec<String> = [
         "--dbpath",
         folder.path().to_str().expect("a temporary folder has a plain name"),
@@ -260,8 +280,6 @@ fn launch(port: u16, folder: &TempDir, cache: &str, set: Option<&str>) -> Result
         &port.to_string(),
         "--bind_ip",
         "127.0.0.1",
-        "--wiredTigerCacheSizeGB",
-        cache,
         "--oplogSize",
         "128",
         "--quiet",
@@ -270,6 +288,7 @@ fn launch(port: u16, folder: &TempDir, cache: &str, set: Option<&str>) -> Result
     ]
     .map(str::to_owned)
     .to_vec();
+    arguments.extend(options.iter().map(|option| (*option).to_owned()));
     if let Some(set) = set {
         arguments.extend(["--replSet".to_owned(), set.to_owned()]);
     }

@@ -5,43 +5,39 @@
 //! address at once want the same place in its sequence. So a transaction that commits is right, and
 //! one that does not is decided again, from what is stored by then.
 //!
-//! The counts come first in it: they are what transactions of other nodes meet, and whoever comes
-//! second loses one statement and no more.
+//! Most are counted in tallies ([`tally`]), which no other node writes to. What is counted is counted
+//! first: where other nodes are in the way after all, that is where they are met, and whoever comes second
+//! loses one statement and no more.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, deserialize_from_bson, deserialize_from_slice, doc};
-use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, SelectionCriteria};
 use serde::Deserialize;
 use tokio::time::Instant;
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::address_limits::{AddressHistory, AddressLimited, AddressLimits, AddressTrace};
+use wotp_core::domain::address_limits::{AddressLimited, AddressLimits};
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::mode::Mode;
-use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded};
-use wotp_core::domain::vault::AddressIndex;
+use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded, Resource};
 use wotp_core::ports::Idempotency;
 
 use super::Server;
-use super::dead;
-use super::fault::{self, Fault};
-use super::row::{self, Row, binary, mode_name};
+use super::fault::Fault;
+use super::history::{self, History, Recipient};
+use super::row::{self, Row, binary};
 use super::schema;
-use super::usage::{self, Key};
+use super::tally::{self, Place, Purse, Tally};
+use super::transaction::{self, Attempts, Setback};
+use super::usage::{self, Count, Key};
 
+/// Places that are looked at at once.
+const PURSES_AT_ONCE: usize = 8;
 /// Admissions in one transaction.
 pub(super) const BATCH: usize = 256;
 /// Transactions of one node at once. Tenants are spread over them.
 pub(super) const LANES: usize = 4;
-/// Longest pause before a batch is decided again.
-const PAUSE_MAX: Duration = Duration::from_millis(32);
-/// How long others may be in the way before it is looked whether one of them is dead.
-const SUSPICIOUS: Duration = Duration::from_millis(300);
 
 /// One admission.
 pub(super) struct Candidate<R> {
@@ -62,32 +58,6 @@ pub(super) enum Decision<R> {
     Quota(QuotaExceeded),
 }
 
-/// Whose address, in which mode.
-pub(super) type Recipient = (TenantId, Mode, AddressIndex);
-
-/// What is stored of one address.
-#[derive(Default)]
-pub(super) struct History {
-    /// With its place in the sequence, in any order.
-    traces: Vec<(i64, AddressTrace)>,
-}
-
-impl History {
-    /// The place after the last.
-    pub(super) fn next_place(&self) -> i64 {
-        self.traces.iter().map(|(place, _)| *place).max().unwrap_or(0) + 1
-    }
-
-    /// What follows from all of it.
-    pub(super) fn sum(&self) -> AddressHistory {
-        let mut traces: Vec<&AddressTrace> = self.traces.iter().map(|(_, trace)| trace).collect();
-        traces.sort_by_key(|trace| trace.created_at);
-        let mut history = AddressHistory::default();
-        traces.into_iter().for_each(|trace| history.add(trace));
-        history
-    }
-}
-
 /// The record that a key made.
 struct Known<R> {
     fingerprint: [u8; 32],
@@ -98,7 +68,7 @@ struct Known<R> {
 /// The counts of one window, as read and as decided on.
 #[derive(Default)]
 struct Window {
-    read: u64,
+    read: Count,
     more: u64,
     overage: u64,
     /// The count must not be beyond this in the end.
@@ -108,9 +78,14 @@ struct Window {
 }
 
 impl Window {
+    /// What is used of it once the batch is stored.
+    fn used(&self) -> u64 {
+        u64::try_from(self.read.used).unwrap_or(0) + self.more
+    }
+
     fn guard(&self) -> Option<Document> {
         if self.exact {
-            return Some(doc! { "used": row::number(self.read) });
+            return Some(doc! { "used": self.read.used });
         }
         self.within.map(|within| doc! { "used": { "$lte": row::number(within) - row::number(self.more) } })
     }
@@ -121,17 +96,10 @@ struct Plan<R> {
     decisions: Vec<Result<Decision<R>, Fault>>,
     rows: Vec<Document>,
     windows: HashMap<Key, Window>,
+    /// What is counted in this node's tallies.
+    tallies: HashMap<Place, (Tally, u64)>,
     /// Keys that expired and are used anew: tenant and key.
     freed: Vec<(TenantId, [u8; 32])>,
-}
-
-/// Why a transaction did not commit.
-enum Setback {
-    /// Somebody else changed what it rests on.
-    Again,
-    /// It may have committed, or not.
-    Unknown,
-    Failed(Fault),
 }
 
 /// Decides on a batch and stores and counts what is admitted, together.
@@ -139,64 +107,99 @@ pub(super) async fn admit<R: Row>(
     server: Server,
     batch: Vec<Candidate<R>>,
 ) -> Result<Vec<Result<Decision<R>, Fault>>, Fault> {
-    let mut setbacks: u32 = 0;
-    let mut since: Option<Instant> = None;
-    let started = Instant::now();
+    let mut attempts = Attempts::new(&server);
     loop {
-        let plan = decide(&server, &batch).await?;
+        let purses = purses(&server, &batch).await?;
+        let plan = decide(&server, &batch, purses).await?;
         if plan.rows.is_empty() {
             return Ok(plan.decisions);
         }
-        match commit::<R>(&server, &plan).await {
-            Ok(()) => return Ok(plan.decisions),
-            Err(Setback::Failed(fault)) => return Err(fault),
-            Err(Setback::Unknown) => {
-                if is_stored::<R>(&server, &plan).await? {
-                    return Ok(plan.decisions);
-                }
+        match commit::<R>(&server, &plan, attempts.until()).await {
+            Ok(()) => {
+                plan.tallies.iter().for_each(|(place, (_, more))| server.tallies.counted(*place, *more));
+                return Ok(plan.decisions);
             }
-            Err(Setback::Again) => {}
+            Err(Setback::Again) => attempts.again().await?,
+            Err(setback) => {
+                // Whether they counted it is not known.
+                plan.tallies.keys().for_each(|place| server.tallies.forget(*place));
+                return Err(match setback {
+                    Setback::Failed(fault) => fault,
+                    // It is not decided again: that would meet its own records, and call them somebody else's.
+                    Setback::Unknown | Setback::Again => Fault::Late,
+                });
+            }
         }
-        if started.elapsed() >= server.patience {
-            return Err(Fault::Late);
-        }
-        setbacks += 1;
-        let began = *since.get_or_insert_with(Instant::now);
-        if began.elapsed() >= SUSPICIOUS {
-            dead::clear(&server).await?;
-            since = None;
-        }
-        pause(setbacks, &plan.rows).await;
     }
 }
 
-/// Longer with each setback, and not the same on two nodes: ids are random at their end.
-async fn pause(setbacks: u32, rows: &[Document]) {
-    let most = PAUSE_MAX.min(Duration::from_millis(1 << setbacks.min(5)));
-    let id = rows.first().and_then(|row| row.get_binary_generic("_id").ok());
-    let share = id.and_then(|id| id.last().copied()).unwrap_or(0);
-    tokio::time::sleep(most.mul_f64(f64::from(share) / 255.0)).await;
+/// How what a batch uses is counted.
+async fn purses<R: Row>(server: &Server, batch: &[Candidate<R>]) -> Result<HashMap<Place, Purse>, Fault> {
+    let mut wanted: HashMap<Place, (Quota, u64)> = HashMap::new();
+    for candidate in batch {
+        let place = Place::of(candidate.tenant, candidate.record.counted());
+        wanted.entry(place).or_insert_with(|| (candidate.quota.clone(), 0)).1 += 1;
+    }
+    let mut months: HashMap<(TenantId, Resource), u32> = HashMap::new();
+    wanted.keys().for_each(|place| *months.entry((place.tenant, place.resource)).or_default() += 1);
+    // Two months at once, as when the plan has just changed, may share a day: what is lent for the one
+    // would be called back for the other.
+    let alone = |place: &Place| months.get(&(place.tenant, place.resource)) == Some(&1);
+    let wanted: Vec<_> =
+        wanted.into_iter().map(|(place, (quota, more))| (place, quota, alone(&place).then_some(more))).collect();
+    futures_util::stream::iter(wanted)
+        .map(|(place, quota, more)| async move { Ok((place, tally::purse(server, place, &quota, more).await?)) })
+        .buffer_unordered(PURSES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
-async fn decide<R: Row>(server: &Server, batch: &[Candidate<R>]) -> Result<Plan<R>, Fault> {
-    let (mut recipients, mut keys) = (Vec::new(), Vec::new());
+async fn decide<R: Row>(
+    server: &Server,
+    batch: &[Candidate<R>],
+    purses: HashMap<Place, Purse>,
+) -> Result<Plan<R>, Fault> {
+    let mut recipients = Vec::new();
+    let now = batch.iter().map(|candidate| candidate.record.created_at()).min().unwrap_or(Timestamp::MAX);
     for candidate in batch {
         if let Some(address) = candidate.record.address().filter(|_| R::SEQUENCE) {
             recipients.push((candidate.tenant, candidate.record.mode(), address.index));
         }
-        keys.extend(usage::keys(candidate.tenant, candidate.record.counted()));
     }
     recipients.sort();
     recipients.dedup();
+    let exact = purses.iter().filter(|(_, purse)| **purse == Purse::Counts);
+    let mut keys: Vec<Key> = exact.flat_map(|(place, _)| place.counts()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let (known, histories, counts) =
-        tokio::try_join!(known::<R>(server, batch), histories(server, &recipients), usage::stored(server, &keys))?;
-    let windows = keys.iter().zip(counts).map(|(key, count)| (*key, Window { read: count.used, ..Window::default() }));
-    let mut draft = Draft { known, histories, windows: windows.collect(), rows: Vec::new(), freed: Vec::new() };
+    let (known, histories, counts) = tokio::try_join!(
+        known::<R>(server, batch),
+        history::of(server, &recipients, now),
+        usage::counts(server, &keys)
+    )?;
+    let windows = keys.iter().zip(counts).map(|(key, count)| (*key, Window { read: count, ..Window::default() }));
+    let tallies = purses.iter().filter_map(|(place, purse)| match purse {
+        Purse::Tally(tally) => Some((*place, (*tally, 0))),
+        Purse::Counts => None,
+    });
+    let mut draft = Draft {
+        known,
+        histories,
+        windows: windows.collect(),
+        tallies: tallies.collect(),
+        rows: Vec::new(),
+        freed: Vec::new(),
+    };
+    draft.look_again(server, batch);
     let decisions = batch.iter().map(|candidate| draft.decide(candidate)).collect();
-    let Draft { windows, rows, freed, .. } = draft;
-    Ok(Plan { decisions, rows, windows: windows.into_iter().filter(|(_, window)| window.more > 0).collect(), freed })
+    let Draft { windows, tallies, rows, freed, .. } = draft;
+    Ok(Plan {
+        decisions,
+        rows,
+        windows: windows.into_iter().filter(|(_, window)| window.more > 0).collect(),
+        tallies: tallies.into_iter().filter(|(_, (_, more))| *more > 0).collect(),
+        freed,
+    })
 }
 
 /// What a batch rests on, and what of it is decided so far: later ones see earlier ones.
@@ -204,11 +207,26 @@ struct Draft<R> {
     known: HashMap<(TenantId, [u8; 32]), Known<R>>,
     histories: HashMap<Recipient, History>,
     windows: HashMap<Key, Window>,
+    tallies: HashMap<Place, (Tally, u64)>,
     rows: Vec<Document>,
     freed: Vec<(TenantId, [u8; 32])>,
 }
 
 impl<R: Row> Draft<R> {
+    /// Has the next batch look at places anew that are counted exactly and need not, or have lent to
+    /// somebody since they were looked at.
+    fn look_again(&self, server: &Server, batch: &[Candidate<R>]) {
+        for candidate in batch {
+            let place = Place::of(candidate.tenant, candidate.record.counted());
+            let read = place.counts().map(|key| self.windows.get(&key).map(|window| window.read));
+            if let [Some(day), Some(month)] = read
+                && (day.lent > 0 || month.lent > 0 || tally::is_plenty(&candidate.quota, [day, month]))
+            {
+                server.tallies.forget(place);
+            }
+        }
+    }
+
     fn decide(&mut self, candidate: &Candidate<R>) -> Result<Decision<R>, Fault> {
         let now = candidate.record.created_at();
         if let Some(idempotency) = &candidate.idempotency
@@ -230,9 +248,8 @@ impl<R: Row> Draft<R> {
                 return Ok(Decision::Address(limited));
             }
         }
-        let keys = usage::keys(candidate.tenant, candidate.record.counted());
-        let used = keys.map(|key| self.windows.get(&key).map_or(0, |window| window.read + window.more));
-        let charge = match candidate.quota.charge(used) {
+        let used = Place::of(candidate.tenant, candidate.record.counted());
+        let charge = match self.charge(used, &candidate.quota) {
             Ok(charge) => charge,
             Err(exceeded) => return Ok(Decision::Quota(exceeded)),
         };
@@ -240,9 +257,9 @@ impl<R: Row> Draft<R> {
         record.counted_mut().charge = charge;
         let place = recipient.map(|recipient| self.histories.entry(recipient).or_default().next_place());
         self.rows.push(row::new(&mut record, candidate.idempotency.as_ref(), place)?);
-        self.count(&keys, &candidate.quota, charge);
+        self.count(used, &candidate.quota, charge);
         if let (Some(recipient), Some(place), Some(trace)) = (recipient, place, record.trace()) {
-            self.histories.entry(recipient).or_default().traces.push((place, trace));
+            self.histories.entry(recipient).or_default().add(place, trace);
         }
         if let Some(idempotency) = &candidate.idempotency {
             let Idempotency { key, fingerprint, expires_at } = *idempotency;
@@ -251,8 +268,20 @@ impl<R: Row> Draft<R> {
         Ok(Decision::Admitted(record))
     }
 
-    fn count(&mut self, keys: &[Key; 2], quota: &Quota, charge: Charge) {
-        for (key, allowance) in keys.iter().zip(&quota.allowances) {
+    fn charge(&self, place: Place, quota: &Quota) -> Result<Charge, QuotaExceeded> {
+        if self.tallies.contains_key(&place) {
+            // Only what is included is lent, and enough for the whole batch was.
+            return Ok(Charge::Included);
+        }
+        quota.charge(place.counts().map(|key| self.windows.get(&key).map_or(0, Window::used)))
+    }
+
+    fn count(&mut self, place: Place, quota: &Quota, charge: Charge) {
+        if let Some((_, more)) = self.tallies.get_mut(&place) {
+            *more += 1;
+            return;
+        }
+        for (key, allowance) in place.counts().iter().zip(&quota.allowances) {
             let window = self.windows.entry(*key).or_default();
             window.more += 1;
             window.overage += u64::from(charge == Charge::Overage);
@@ -260,7 +289,7 @@ impl<R: Row> Draft<R> {
             if let Some(limit) = limit {
                 window.within = Some(window.within.map_or(limit, |within| within.min(limit)));
                 // Beyond what is included each use is charged otherwise: only what was read will do.
-                window.exact |= window.read + window.more > limit;
+                window.exact |= window.used() > limit;
             }
         }
     }
@@ -318,171 +347,46 @@ struct Made {
     idem: Document,
 }
 
-/// What is stored of these addresses.
-pub(super) async fn histories(server: &Server, recipients: &[Recipient]) -> Result<HashMap<Recipient, History>, Fault> {
-    let mut by_tenant: HashMap<(TenantId, Mode), Vec<Bson>> = HashMap::new();
-    for (tenant, mode, address) in recipients {
-        by_tenant.entry((*tenant, *mode)).or_default().push(binary(address.as_bytes()));
-    }
-    if by_tenant.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let wanted: Vec<Document> = by_tenant
-        .into_iter()
-        .map(|((tenant, mode), addresses)| {
-            doc! { "t": binary(&tenant.to_bytes()), "a": { "$in": addresses }, "m": mode_name(mode) }
-        })
-        .collect();
-    let found = server
-        .database
-        .collection::<RawDocumentBuf>(schema::VERIFICATIONS)
-        .find(doc! { "$or": wanted })
-        .projection(doc! {
-            "_id": 0, "t": 1, "m": 1, "a": 1, "q": 1, "state.status": 1, "state.checks_used": 1, "state.sends": 1,
-            "state.created_at": 1, "state.ended_at": 1,
-        })
-        .await?;
-    let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
-    let mut histories: HashMap<Recipient, History> = HashMap::new();
-    for row in &rows {
-        let Traced { m, q, state } = deserialize_from_slice(row.as_bytes())?;
-        let address = row.get_binary("a").map_err(|_| Fault::Shape("an address has no index"))?;
-        let address = address.bytes.try_into().map_err(|_| Fault::Shape("an index is not 24 bytes"))?;
-        let recipient = (TenantId::from_bytes(row::id_of(row, "t")?), m, AddressIndex::from_bytes(address));
-        histories.entry(recipient).or_default().traces.push((q, state));
-    }
-    Ok(histories)
-}
-
-/// One record of an address, as it is read.
-#[derive(Deserialize)]
-struct Traced {
-    m: Mode,
-    q: i64,
-    state: AddressTrace,
-}
-
 /// Stores and counts a plan in one transaction.
-async fn commit<R: Row>(server: &Server, plan: &Plan<R>) -> Result<(), Setback> {
-    let mut session = server.client.start_session().await.map_err(failed)?;
-    session.start_transaction().await.map_err(failed)?;
-    // In one order on every node, so that two batches of several tenants do not take turns at
-    // meeting each other.
-    let mut windows: Vec<(&Key, &Window)> = plan.windows.iter().collect();
-    windows.sort_unstable_by_key(|(key, _)| **key);
-    let counts: Vec<Document> =
-        windows.iter().map(|(key, window)| usage::count(**key, window.more, window.overage, window.guard())).collect();
-    let mut commands = vec![doc! { "update": schema::USAGE, "updates": counts }];
+async fn commit<R: Row>(server: &Server, plan: &Plan<R>, until: Instant) -> Result<(), Setback> {
+    let mut session = transaction::begin(server).await?;
+    match write::<R>(server, &mut session, plan).await {
+        Ok(()) => transaction::end(session, until).await,
+        Err(setback) => {
+            transaction::leave(session).await;
+            Err(setback)
+        }
+    }
+}
+
+async fn write<R: Row>(server: &Server, session: &mut ClientSession, plan: &Plan<R>) -> Result<(), Setback> {
+    if !plan.windows.is_empty() {
+        // In one order on every node, so that two batches of several tenants do not take turns at
+        // meeting each other.
+        let mut windows: Vec<(&Key, &Window)> = plan.windows.iter().collect();
+        windows.sort_unstable_by_key(|(key, _)| **key);
+        let count = |(key, window): &(&Key, &Window)| usage::count(**key, window.more, window.overage, window.guard());
+        let counts: Vec<Document> = windows.iter().map(count).collect();
+        transaction::run(server, session, doc! { "update": schema::USAGE, "updates": counts }).await?;
+    }
+    if !plan.tallies.is_empty() {
+        let counts: Vec<Document> =
+            plan.tallies.iter().map(|(place, (tally, more))| server.tallies.count(*place, *tally, *more)).collect();
+        let reply = transaction::run(server, session, doc! { "update": schema::TALLIES, "updates": counts }).await?;
+        if transaction::changed(&reply) < plan.tallies.len() {
+            // Some were called back.
+            plan.tallies.keys().for_each(|place| server.tallies.forget(*place));
+            return Err(Setback::Again);
+        }
+    }
     if !plan.freed.is_empty() {
         let freed = plan.freed.iter().map(|(tenant, key)| {
             let held = doc! { "t": binary(&tenant.to_bytes()), "idem.k": binary(key) };
             doc! { "q": held, "u": { "$unset": { "idem": 1 } } }
         });
-        commands.push(doc! { "update": R::COLLECTION, "updates": freed.collect::<Vec<_>>() });
+        let freed: Vec<Document> = freed.collect();
+        transaction::run(server, session, doc! { "update": R::COLLECTION, "updates": freed }).await?;
     }
-    commands.push(doc! { "insert": R::COLLECTION, "documents": &plan.rows });
-    for command in commands {
-        if let Err(setback) = run(server, &mut session, command).await {
-            // The server gives it up by itself when this does not get through.
-            let _ = session.abort_transaction().await;
-            return Err(setback);
-        }
-    }
-    end(session).await
-}
-
-/// Runs one command of a transaction.
-async fn run(server: &Server, session: &mut ClientSession, command: Document) -> Result<Document, Setback> {
-    let reply = server.database.run_command(command).session(session).await.map_err(setback)?;
-    let code =
-        reply.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document()?.get_i32("code").ok());
-    match code {
-        None => Ok(reply),
-        // A count is beyond what was decided on, or a key or a place was taken.
-        Some(code) if fault::found_nothing(code) => Err(Setback::Again),
-        Some(code) => Err(Setback::Failed(Fault::Statement(code))),
-    }
-}
-
-/// Commits.
-async fn end(mut session: ClientSession) -> Result<(), Setback> {
-    let mut unknown = false;
-    loop {
-        match session.commit_transaction().await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                // The server knows the transaction: asked again, it says what came of it.
-                if unknown {
-                    return Err(Setback::Unknown);
-                }
-                unknown = true;
-            }
-            Err(_) if unknown => return Err(Setback::Unknown),
-            Err(error) => return Err(setback(error)),
-        }
-    }
-}
-
-fn setback(error: Error) -> Setback {
-    let again = error.contains_label(TRANSIENT_TRANSACTION_ERROR)
-        || fault::is_conflict(&error)
-        || fault::is_gone(&error)
-        || fault::is_duplicate(&error);
-    if again { Setback::Again } else { failed(error) }
-}
-
-fn failed(error: Error) -> Setback {
-    Setback::Failed(error.into())
-}
-
-/// Whether a plan of unknown fate is stored: all of it is, if one row of it is.
-async fn is_stored<R: Row>(server: &Server, plan: &Plan<R>) -> Result<bool, Fault> {
-    let Some(id) = plan.rows.first().and_then(|row| row.get("_id")) else { return Ok(false) };
-    let found = server
-        .collection(R::COLLECTION)
-        .find_one(doc! { "_id": id })
-        .projection(doc! { "_id": 1 })
-        .read_concern(ReadConcern::linearizable())
-        .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
-        .await?;
-    Ok(found.is_some())
-}
-
-/// Makes one change of a record and these of its counts, together; says whether it was made: not if
-/// somebody else was first, or the record is gone.
-pub(super) async fn together(
-    server: &Server,
-    collection: &str,
-    change: Document,
-    counts: Vec<Document>,
-) -> Result<bool, Fault> {
-    let mut setbacks = 0;
-    loop {
-        let attempt = async {
-            let mut session = server.client.start_session().await.map_err(failed)?;
-            session.start_transaction().await.map_err(failed)?;
-            let mut update = change.clone();
-            update.remove("upsert");
-            let reply = run(server, &mut session, doc! { "update": collection, "updates": [update] }).await?;
-            if reply.get_i32("n").unwrap_or(0) == 0 {
-                let _ = session.abort_transaction().await;
-                return Ok(false);
-            }
-            run(server, &mut session, doc! { "update": schema::USAGE, "updates": &counts }).await?;
-            end(session).await.map(|()| true)
-        };
-        match attempt.await {
-            Ok(made) => return Ok(made),
-            Err(Setback::Failed(fault)) => return Err(fault),
-            // It may have been made: the caller reads again, and finds its own change or another's.
-            Err(Setback::Unknown) => return Err(Fault::Late),
-            Err(Setback::Again) if setbacks >= 8 => {
-                dead::clear(server).await?;
-                setbacks = 0;
-            }
-            Err(Setback::Again) => {}
-        }
-        setbacks += 1;
-        pause(setbacks, std::slice::from_ref(&change)).await;
-    }
+    transaction::run(server, session, doc! { "insert": R::COLLECTION, "documents": &plan.rows }).await?;
+    Ok(())
 }

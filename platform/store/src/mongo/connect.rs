@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use tokio::time::Instant;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
 use super::gather::{Gather, Shape};
-use super::row::Row;
+use super::row::{self, Row};
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, admit, forms, read, replace};
+use super::tally::Tallies;
+use super::{MongoStore, Records, Server, Small, admit, forms, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -103,6 +104,24 @@ impl MongoStore {
     /// # Errors
     /// [`ConnectError`], in words that say what to do.
     pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let store = Self::reach(url, &options).await?;
+        schema::ensure(&store.server.database).await?;
+        forms::bring_up_to_date(&store.server, &*options.progress).await?;
+        Ok(store)
+    }
+
+    /// Reaches the server, and makes nothing; says too what of the collections is missing, which
+    /// [`connect`](Self::connect) makes.
+    ///
+    /// # Errors
+    /// [`ConnectError`], in words that say what to do.
+    pub async fn look(url: &str, options: ConnectOptions) -> Result<(Self, Vec<String>), ConnectError> {
+        let store = Self::reach(url, &options).await?;
+        let missing = schema::missing(&store.server.database).await?;
+        Ok((store, missing))
+    }
+
+    async fn reach(url: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
         let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
         let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
         let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -118,16 +137,21 @@ impl MongoStore {
         settings.max_connecting.get_or_insert(CONNECTING);
         let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
 
-        greet(&settings, &hosts, &options).await?;
+        greet(&settings, &hosts, options).await?;
         settings.server_selection_timeout = Some(options.call_timeout);
         let client = Client::with_options(settings).map_err(invalid)?;
         let database = client.database(&name);
-        let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
-        schema::ensure(&server.database).await?;
-        forms::bring_up_to_date(&server, &*options.progress).await?;
+        let server = Server {
+            client,
+            database,
+            sessions: Arc::default(),
+            tallies: Arc::new(Tallies::new()),
+            patience: options.call_timeout,
+        };
         Ok(Self {
-            verifications: Records::<Verification>::start(&server, &options),
-            messages: Records::<Message>::start(&server, &options),
+            verifications: Records::<Verification>::start(&server, options),
+            messages: Records::<Message>::start(&server, options),
+            small: Small::start(&server, options),
             server,
         })
     }
@@ -201,24 +225,46 @@ fn detail(error: &mongodb::error::Error) -> String {
     }
 }
 
+/// How what is asked for goes together.
+fn shape(options: &ConnectOptions, batch_max: usize, in_flight: usize) -> Shape {
+    Shape { queue_max: options.queue_max, batch_max, in_flight, patience: options.call_timeout }
+}
+
+/// Point reads of one collection.
+fn reads<const N: usize>(
+    server: &Server,
+    options: &ConnectOptions,
+    collection: &'static str,
+    projection: fn() -> Document,
+) -> Gather<[u8; N], Option<RawDocumentBuf>> {
+    let server = server.clone();
+    Gather::start(shape(options, 256, 4), move |batch| read::by_ids(server.clone(), (collection, projection()), batch))
+}
+
+impl Small {
+    fn start(server: &Server, options: &ConnectOptions) -> Self {
+        Self {
+            keys: reads(server, options, schema::API_KEYS, read::held),
+            tenants: reads(server, options, schema::TENANTS, read::held),
+            services: reads(server, options, schema::SERVICES, read::held),
+        }
+    }
+}
+
 impl<R: Row> Records<R> {
     fn start(server: &Server, options: &ConnectOptions) -> Self {
-        let shape = |batch_max, in_flight| Shape {
-            queue_max: options.queue_max,
-            batch_max,
-            in_flight,
-            patience: options.call_timeout,
-        };
         let lane = || {
             let server = server.clone();
             // One batch at a time: two of one tenant would only meet each other's changes.
-            Gather::start(shape(admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
+            Gather::start(shape(options, admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
         };
-        let (changing, reading) = (server.clone(), server.clone());
+        let changing = server.clone();
         Self {
             lanes: (0..admit::LANES).map(|_| lane()).collect(),
-            changes: Gather::start(shape(256, 4), move |batch| replace::change(changing.clone(), R::COLLECTION, batch)),
-            reads: Gather::start(shape(256, 4), move |batch| read::by_ids(reading.clone(), R::COLLECTION, batch)),
+            changes: Gather::start(shape(options, 256, 4), move |batch| {
+                replace::change(changing.clone(), R::COLLECTION, batch)
+            }),
+            reads: reads(server, options, R::COLLECTION, row::projection),
         }
     }
 }

@@ -12,12 +12,15 @@ mod fault;
 mod fields;
 mod forms;
 mod gather;
+mod history;
 mod nodes;
 mod read;
 mod replace;
 mod row;
 mod schema;
 mod store;
+mod tally;
+mod transaction;
 mod upkeep;
 mod usage;
 
@@ -37,6 +40,7 @@ pub struct MongoStore {
     server: Server,
     verifications: Records<Verification>,
     messages: Records<Message>,
+    small: Small,
 }
 
 /// What reaches the server.
@@ -45,6 +49,7 @@ struct Server {
     client: Client,
     database: Database,
     sessions: Arc<replace::Sessions>,
+    tallies: Arc<tally::Tallies>,
     /// How long something is tried again.
     patience: Duration,
 }
@@ -61,6 +66,13 @@ struct Records<R> {
     lanes: Vec<Gather<admit::Candidate<R>, admit::Decision<R>>>,
     changes: Gather<replace::Change, bool>,
     reads: Gather<[u8; 16], Option<RawDocumentBuf>>,
+}
+
+/// What every call looks for: keys by their hash, tenants and services.
+struct Small {
+    keys: Gather<[u8; 32], Option<RawDocumentBuf>>,
+    tenants: Gather<[u8; 16], Option<RawDocumentBuf>>,
+    services: Gather<[u8; 16], Option<RawDocumentBuf>>,
 }
 
 impl MongoStore {

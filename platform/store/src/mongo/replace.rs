@@ -13,8 +13,9 @@ use wotp_core::ports::{ReplaceError, ResendError};
 
 use super::fault::{self, Fault};
 use super::row::{self, Row};
+use super::tally::Place;
 use super::usage;
-use super::{Records, Server, admit, schema};
+use super::{Records, Server, history, schema, transaction};
 
 /// Pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -83,8 +84,9 @@ pub(super) async fn change(
     let reply = loop {
         let session = lent.session.as_mut().ok_or(Fault::Closed)?;
         match server.database.run_command(command.clone()).session(session).await {
-            Ok(reply) if reply.contains_key("writeConcernError") => {}
-            Ok(reply) => break reply,
+            Ok(reply) if !reply.contains_key("writeConcernError") => break reply,
+            Ok(_) if began.elapsed() >= server.patience => return Err(Fault::Late),
+            Ok(_) => {}
             Err(error) if may_be_repeated(&error) && began.elapsed() < server.patience => {}
             Err(error) => return Err(error.into()),
         }
@@ -124,8 +126,8 @@ pub(super) async fn replace<R: Row>(
     let made = if refund {
         let counted = *record.counted();
         let overage = counted.charge == wotp_core::domain::quota::Charge::Overage;
-        let refunds = usage::keys(tenant, &counted).map(|key| usage::refund(key, overage)).to_vec();
-        admit::together(server, R::COLLECTION, statement, refunds).await
+        let refunds = Place::of(tenant, &counted).counts().map(|key| usage::refund(key, overage)).to_vec();
+        transaction::together(server, R::COLLECTION, statement, refunds).await
     } else {
         records.changes.ask(statement).await
     };
@@ -160,7 +162,7 @@ pub(super) async fn replace_for_resend(
         let address = verification.address.as_ref().map(|address| address.index);
         if let (Some(address), Some(now)) = (address, verification.sends.last().copied()) {
             // What is stored does not know the new send yet, so all of it is history.
-            let histories = admit::histories(server, &[(tenant, verification.mode, address)]).await.map_err(store)?;
+            let histories = history::of(server, &[(tenant, verification.mode, address)], now).await.map_err(store)?;
             // Only now: what this very verification sent since it was read is in the history too, and
             // the limits would speak of that.
             if !is_version(server, verification, expected).await.map_err(store)? {

@@ -15,6 +15,7 @@ pub(super) const API_KEYS: &str = "api_keys";
 pub(super) const VERIFICATIONS: &str = "verifications";
 pub(super) const MESSAGES: &str = "messages";
 pub(super) const USAGE: &str = "usage";
+pub(super) const TALLIES: &str = "tallies";
 pub(super) const NODES: &str = "nodes";
 pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
@@ -88,6 +89,10 @@ fn indexes() -> Vec<Index> {
         Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
         // Two months after the window is over `forget` takes it; this is for what `forget` missed.
         Index::new(USAGE, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
+        // What nodes count of a day, and of a month.
+        Index::new(TALLIES, "day", doc! { "t": 1, "r": 1, "d": 1 }),
+        Index::new(TALLIES, "month", doc! { "t": 1, "r": 1, "m": 1 }),
+        Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),
     ]);
     indexes
@@ -179,6 +184,32 @@ pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
         })?;
     }
     Ok(())
+}
+
+/// What [`ensure`] would make.
+pub(super) async fn missing(database: &Database) -> Result<Vec<String>, SchemaError> {
+    let stored = forms::look(database).await?;
+    if stored.as_ref().is_some_and(|stored| stored.form > forms::FORM) {
+        return Ok(Vec::new());
+    }
+    let mut missing = Vec::new();
+    if let Some(stored) = stored.filter(|stored| stored.form < forms::FORM) {
+        missing.push(format!("the step from form {} to form {}", stored.form, forms::FORM));
+    }
+    let there = database.list_collection_names().await.map_err(Fault::from)?;
+    let mut collections: Vec<&str> = indexes().iter().map(|index| index.collection).collect();
+    collections.dedup();
+    for collection in collections {
+        if !there.iter().any(|name| name == collection) {
+            missing.push(format!("the collection `{collection}`"));
+            continue;
+        }
+        let names = database.collection::<Document>(collection).list_index_names().await.map_err(Fault::from)?;
+        let absent = indexes().into_iter().filter(|index| index.collection == collection);
+        let absent = absent.filter(|index| !names.iter().any(|name| name == index.name));
+        missing.extend(absent.map(|index| format!("the index `{}` of `{collection}`", index.name)));
+    }
+    Ok(missing)
 }
 
 fn has_code(error: &mongodb::error::Error, codes: &[i32]) -> bool {

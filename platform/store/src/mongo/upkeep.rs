@@ -32,6 +32,10 @@ pub(super) async fn forget(server: &Server, now: Timestamp) -> Result<usize, Fau
     }
     let over = doc! { "s": { "$lt": long_ago.as_microsecond() } };
     let deleted = server.collection(schema::USAGE).delete_many(over).await?;
+    forgotten += usize::try_from(deleted.deleted_count).unwrap_or(0);
+    // Of a day that is over for as long, and so its month.
+    let over = doc! { "d": { "$lt": long_ago.as_microsecond() }, "m": { "$lt": long_ago.as_microsecond() } };
+    let deleted = server.collection(schema::TALLIES).delete_many(over).await?;
     Ok(forgotten + usize::try_from(deleted.deleted_count).unwrap_or(0))
 }
 

@@ -2,16 +2,19 @@
 
 use futures_util::TryStreamExt as _;
 use jiff::SignedDuration;
+use mongodb::ClientSession;
 use mongodb::bson::{DateTime, Document, doc};
+use mongodb::error::Error;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::quota::{Counted, Resource, WindowKind};
+use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::ports::Usage;
 
 use super::Server;
 use super::fault::Fault;
 use super::row::{binary, number};
 use super::schema;
+use super::{tally, transaction};
 
 /// One window of one tenant.
 pub(super) type Key = (TenantId, Resource, WindowKind, Timestamp);
@@ -29,11 +32,18 @@ fn kind_name(kind: WindowKind) -> &'static str {
 }
 
 /// The two windows that a use is counted in.
-pub(super) fn keys(tenant: TenantId, counted: &Counted) -> [Key; 2] {
-    [
-        (tenant, counted.resource, WindowKind::Day, counted.day),
-        (tenant, counted.resource, WindowKind::Month, counted.month),
-    ]
+pub(super) fn windows(tenant: TenantId, resource: Resource, day: Timestamp, month: Timestamp) -> [Key; 2] {
+    [(tenant, resource, WindowKind::Day, day), (tenant, resource, WindowKind::Month, month)]
+}
+
+/// What is counted in a window, but for what nodes count by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Below nothing where more was given back here than was counted here, and not in tallies.
+    pub(super) used: i64,
+    pub(super) overage: i64,
+    /// What nodes were lent of it, used or not.
+    pub(super) lent: i64,
 }
 
 /// The name of a window's document.
@@ -47,47 +57,112 @@ pub(super) fn id((tenant, resource, kind, starts): Key) -> Document {
     }
 }
 
+/// When what began at `starts` is left to the server to collect.
+pub(super) fn gone(starts: Timestamp) -> Timestamp {
+    starts.saturating_add(KEPT).unwrap_or(Timestamp::MAX)
+}
+
 /// What a new document holds besides its counts.
 pub(super) fn beside((tenant, _, kind, starts): Key) -> Document {
-    let gone = starts.saturating_add(KEPT).unwrap_or(Timestamp::MAX);
     doc! {
         "t": binary(&tenant.to_bytes()),
         "k": kind_name(kind),
         "s": starts.as_microsecond(),
-        "gone": DateTime::from_millis(gone.as_millisecond()),
+        "gone": DateTime::from_millis(gone(starts).as_millisecond()),
     }
 }
 
-/// The statement that gives a use back, never below nothing.
+/// The statement that gives a use back. What it was counted in may be a tally: both together are never below
+/// nothing.
 pub(super) fn refund(key: Key, overage: bool) -> Document {
-    let less = |field: &str, by: i64| doc! { "$max": [0, { "$subtract": [format!("${field}"), by] }] };
     doc! {
         "q": { "_id": id(key) },
-        "u": [{ "$set": { "used": less("used", 1), "overage": less("overage", i64::from(overage)) } }],
+        "u": { "$inc": { "used": -1_i64, "overage": -i64::from(overage) } },
     }
 }
 
-/// What is counted in each of these windows.
-pub(super) async fn stored(server: &Server, keys: &[Key]) -> Result<Vec<Usage>, Fault> {
+/// The statement that lends so many uses.
+pub(super) fn lend(key: Key, lent: i64) -> Document {
+    doc! {
+        "q": { "_id": id(key) },
+        "u": { "$inc": { "lent": lent, "used": 0_i64, "overage": 0_i64 }, "$setOnInsert": beside(key) },
+        "upsert": true,
+    }
+}
+
+/// The statement that counts what a node counted by itself, and takes back what it was lent.
+pub(super) fn take_back(key: Key, used: i64, lent: i64) -> Document {
+    doc! { "q": { "_id": id(key) }, "u": { "$inc": { "used": used, "lent": -lent } } }
+}
+
+/// Finds the tallies that belong to a window.
+pub(super) fn of_tallies((tenant, resource, kind, starts): Key) -> Document {
+    let window = match kind {
+        WindowKind::Day => "d",
+        WindowKind::Month => "m",
+    };
+    doc! { "t": binary(&tenant.to_bytes()), "r": resource.name(), window: starts.as_microsecond() }
+}
+
+/// What is counted in each of these windows, but for tallies.
+pub(super) async fn counts(server: &Server, keys: &[Key]) -> Result<Vec<Count>, Fault> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<Document> = keys.iter().map(|key| id(*key)).collect();
-    let found = server.collection(schema::USAGE).find(doc! { "_id": { "$in": ids.clone() } }).await?;
-    let rows: Vec<Document> = found.try_collect().await?;
-    Ok(ids
-        .iter()
-        .map(|id| {
-            let row = rows.iter().find(|row| row.get_document("_id").is_ok_and(|held| held == id));
-            let count = |field| row.and_then(|row| row.get_i64(field).ok()).and_then(|count| u64::try_from(count).ok());
-            Usage { used: count("used").unwrap_or(0), overage: count("overage").unwrap_or(0) }
-        })
-        .collect())
+    let found = server.collection(schema::USAGE).find(named(keys)).await?;
+    Ok(in_order(keys, &found.try_collect::<Vec<_>>().await?))
 }
 
-/// The statement that counts `more` uses, of which `overage` beyond what is included, if `guard` holds.
+/// As [`counts`], of the two windows of a use, in a transaction.
+pub(super) async fn counts_in(
+    server: &Server,
+    session: &mut ClientSession,
+    keys: [Key; 2],
+) -> Result<[Count; 2], Error> {
+    let mut found = server.collection(schema::USAGE).find(named(&keys)).session(&mut *session).await?;
+    let rows: Vec<Document> = found.stream(session).try_collect().await?;
+    let counts = in_order(&keys, &rows);
+    Ok([counts[0], counts[1]])
+}
+
+/// What was used in each of these windows, of one moment.
+pub(super) async fn stored(server: &Server, keys: &[Key]) -> Result<Vec<Usage>, Fault> {
+    let mut session = server.client.start_session().await?;
+    // So that what is called back meanwhile is seen once.
+    session.start_transaction().await?;
+    let read = async {
+        let mut found = server.collection(schema::USAGE).find(named(keys)).session(&mut session).await?;
+        let rows: Vec<Document> = found.stream(&mut session).try_collect().await?;
+        let tallies = tally::used(server, &mut session, keys).await?;
+        Ok::<_, Error>((in_order(keys, &rows), tallies))
+    };
+    let read = read.await;
+    transaction::leave(session).await;
+    let (counts, tallies) = read?;
+    let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+    let usage = |(count, tally): (Count, i64)| Usage { used: whole(count.used + tally), overage: whole(count.overage) };
+    Ok(counts.into_iter().zip(tallies).map(usage).collect())
+}
+
+fn named(keys: &[Key]) -> Document {
+    doc! { "_id": { "$in": keys.iter().map(|key| id(*key)).collect::<Vec<_>>() } }
+}
+
+fn in_order(keys: &[Key], rows: &[Document]) -> Vec<Count> {
+    keys.iter()
+        .map(|key| {
+            let id = id(*key);
+            let row = rows.iter().find(|row| row.get_document("_id").is_ok_and(|held| *held == id));
+            let count = |field| row.and_then(|row| row.get_i64(field).ok()).unwrap_or(0);
+            Count { used: count("used"), overage: count("overage"), lent: count("lent") }
+        })
+        .collect()
+}
+
+/// The statement that counts `more` uses, of which `overage` beyond what is included, if `guard` holds and
+/// nothing is lent.
 pub(super) fn count(key: Key, more: u64, overage: u64, guard: Option<Document>) -> Document {
-    let mut wanted = doc! { "_id": id(key) };
+    let mut wanted = doc! { "_id": id(key), "lent": { "$not": { "$gt": 0 } } };
     wanted.extend(guard.unwrap_or_default());
     doc! {
         "q": wanted,
