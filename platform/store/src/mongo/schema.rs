@@ -1,5 +1,6 @@
 //! The collections and their indexes: declared here and nowhere else, made and checked at each start.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -20,6 +21,9 @@ pub(super) const NODES: &str = "nodes";
 pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
 pub(super) const FORMS: &str = "forms";
+
+/// The index of the sequence of an address.
+pub(super) const ADDRESS: &str = "address";
 
 /// The server's code for "an index of this name is different".
 const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];
@@ -83,7 +87,7 @@ fn indexes() -> Vec<Index> {
     indexes.extend([
         // Finds what went to an address, and decides between two that are started for it at once:
         // both take the next number of the sequence `q`, and one of them finds it taken.
-        Index::new(VERIFICATIONS, "address", doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
+        Index::new(VERIFICATIONS, ADDRESS, doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
         Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
         Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),
         Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
@@ -197,8 +201,7 @@ pub(super) async fn missing(database: &Database) -> Result<Vec<String>, SchemaEr
         missing.push(format!("the step from form {} to form {}", stored.form, forms::FORM));
     }
     let there = database.list_collection_names().await.map_err(Fault::from)?;
-    let mut collections: Vec<&str> = indexes().iter().map(|index| index.collection).collect();
-    collections.dedup();
+    let collections: BTreeSet<&str> = indexes().iter().map(|index| index.collection).collect();
     for collection in collections {
         if !there.iter().any(|name| name == collection) {
             missing.push(format!("the collection `{collection}`"));
