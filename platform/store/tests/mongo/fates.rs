@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use wotp_core::domain::quota::Resource;
 use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{Admission, AdmitError, NewVerification, ReplaceError, TenantStore};
-use wotp_core::testing::builders::{a_verification, admission, an_idempotency, noon};
+use wotp_core::testing::builders::{a_quota, a_verification, admission, an_idempotency, noon};
 use wotp_test_servers::{ReplicaSet, Wire};
 
 use super::*;
@@ -102,14 +103,18 @@ impl Scene {
     /// That so many are stored, and as many counted in the day and the month.
     fn holds(&self, stored: usize, counted: i64, after: &str) {
         assert_eq!(self.rows("verifications").len(), stored, "stored, after {after}");
-        let used: Vec<i64> = self.rows("usage").iter().map(|row| row.get_i64("used").unwrap()).collect();
-        assert_eq!(used, [counted, counted], "counted, after {after}");
+        let sum = |collection, field| self.rows(collection).iter().map(|row| row.get_i64(field).unwrap()).sum::<i64>();
+        // Tallies count once what the day and the month count each.
+        assert_eq!(sum("usage", "used") + 2 * sum("tallies", "used"), 2 * counted, "counted, after {after}");
+        assert_eq!(sum("usage", "lent"), 2 * sum("tallies", "lent"), "lent, after {after}");
     }
 }
 
 #[tokio::test]
 async fn an_admission_is_stored_and_counted_once_whatever_becomes_of_its_commands() {
     let scene = Scene::new(Duration::from_secs(20)).await;
+    // So that the faults meet an admission, and not what lends to it.
+    admitted(&scene, 1).await;
     let fates = [
         Fate::NotDone(COMMIT, 1),
         // The driver itself asks twice.
@@ -125,7 +130,7 @@ async fn an_admission_is_stored_and_counted_once_whatever_becomes_of_its_command
         Fate::AnswerLost("update", 1),
         Fate::AnswerLost("insert", 1),
     ];
-    for (number, fate) in (1..).zip(fates) {
+    for (number, fate) in (2..).zip(fates) {
         scene.let_come(&fate);
         let new = scene.new_verification(number);
         let admitted = scene.door().admit(new.clone()).await;
@@ -139,11 +144,40 @@ async fn an_admission_is_stored_and_counted_once_whatever_becomes_of_its_command
 }
 
 #[tokio::test]
+async fn what_is_lent_is_lent_once_whatever_becomes_of_its_commands() {
+    let mut scene = Scene::new(Duration::from_secs(20)).await;
+    let fates = [
+        Fate::NotDone(COMMIT, 5),
+        Fate::AnswerLost(COMMIT, 1),
+        Fate::AnswerLost(COMMIT, 5),
+        Fate::NotSafeYet(COMMIT, 5),
+        Fate::Refused(COMMIT, 50, "UnknownTransactionCommitResult"),
+        Fate::Refused("update", 112, "TransientTransactionError"),
+        Fate::NotDone("update", 1),
+        Fate::AnswerLost("update", 1),
+    ];
+    for (number, fate) in (1..).zip(fates) {
+        // A node that was lent nothing yet.
+        let url = format!("mongodb://{}/wotp?directConnection=true", scene.wire.address());
+        scene.store = MongoStore::connect(&url, ConnectOptions::default()).await.unwrap();
+        scene.let_come(&fate);
+        let mut new = scene.new_verification(number);
+        new.quota = a_quota(Resource::Verifications, noon(), Some(10_000), Some(20_000), Some(20_000));
+        let admitted = scene.door().admit(new).await;
+        assert!(matches!(admitted, Ok(Admission::Admitted(_))), "{fate:?}: {admitted:?}");
+        scene.has_come();
+        scene.holds(usize::from(number), i64::from(number), &format!("{fate:?}"));
+        assert_eq!(scene.rows("tallies").len(), usize::from(number));
+    }
+}
+
+#[tokio::test]
 async fn an_admission_whose_fate_stays_unknown_is_no_answer_and_a_repeat_finds_what_came_of_it() {
     let scene = Scene::new(Duration::from_secs(4)).await;
+    admitted(&scene, 1).await;
     let far_more = 10_000;
     // What was committed, and what was not: nobody can tell until the server answers.
-    for (number, fate) in (1..).zip([Fate::AnswerLost(COMMIT, far_more), Fate::NotDone(COMMIT, far_more)]) {
+    for (number, fate) in (2..).zip([Fate::AnswerLost(COMMIT, far_more), Fate::NotDone(COMMIT, far_more)]) {
         scene.let_come(&fate);
         let new = scene.new_verification(number);
         let refused = scene.door().admit(new.clone()).await;

@@ -6,6 +6,7 @@ mod fates;
 mod histories;
 mod newer;
 mod old_server;
+mod tallies;
 
 use mongodb::bson::{Bson, Document, doc};
 use wotp_core::domain::tenant::Tenant;
