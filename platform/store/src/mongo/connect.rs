@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::{Client, Database};
 use tokio::time::Instant;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
 use super::gather::{Gather, Shape};
 use super::row::Row;
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, admit, read, replace};
+use super::{MongoStore, Records, Server, admit, moves, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -92,9 +93,29 @@ pub enum ConnectError {
         /// Which server.
         hosts: String,
     },
+    /// Half of an installation is in it.
+    #[error(
+        "the database `{database}` is being filled from another store, since {since}, or that was cut off: no node may \
+         use it before that is done. Run the same `wotp migrate-store` again, which goes on where it was"
+    )]
+    Moving {
+        /// Its name.
+        database: String,
+        /// When it was begun.
+        since: Timestamp,
+    },
     /// The collections cannot be made ready.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+/// What is reached.
+pub(super) struct Reached {
+    pub(super) client: Client,
+    pub(super) database: Database,
+    /// Where, as in `host1:27017, host2:27017`.
+    #[cfg(feature = "sqlite")]
+    pub(super) hosts: String,
 }
 
 impl MongoStore {
@@ -103,25 +124,11 @@ impl MongoStore {
     /// # Errors
     /// [`ConnectError`], in words that say what to do.
     pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
-        let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
-        let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
-        let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        settings.app_name = Some(APP_NAME.to_owned());
-        settings.retry_writes = Some(true);
-        settings.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
-        // What is read is checked when it is written: a change is refused if it was read before another.
-        settings.read_concern = Some(ReadConcern::local());
-        settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
-        settings.connect_timeout.get_or_insert(Duration::from_secs(5));
-        settings.max_pool_size.get_or_insert(CONNECTIONS);
-        settings.max_connecting.get_or_insert(CONNECTING);
-        let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
-
-        greet(&settings, &hosts, &options).await?;
-        settings.server_selection_timeout = Some(options.call_timeout);
-        let client = Client::with_options(settings).map_err(invalid)?;
-        let database = client.database(&name);
+        let Reached { client, database, .. } = reach(url, &options).await?;
+        let note = moves::find(&database).await.map_err(SchemaError::from)?;
+        if let Some(note) = note.filter(|note| note.finished_at.is_none()) {
+            return Err(ConnectError::Moving { database: database.name().to_owned(), since: note.began_at });
+        }
         schema::ensure(&database).await?;
         let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
         Ok(Self {
@@ -130,6 +137,35 @@ impl MongoStore {
             server,
         })
     }
+}
+
+/// Reaches the server, waiting for it as long as `options` say.
+pub(super) async fn reach(url: &str, options: &ConnectOptions) -> Result<Reached, ConnectError> {
+    let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
+    let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
+    let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    settings.app_name = Some(APP_NAME.to_owned());
+    settings.retry_writes = Some(true);
+    settings.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+    // What is read is checked when it is written: a change is refused if it was read before another.
+    settings.read_concern = Some(ReadConcern::local());
+    settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
+    settings.connect_timeout.get_or_insert(Duration::from_secs(5));
+    settings.max_pool_size.get_or_insert(CONNECTIONS);
+    settings.max_connecting.get_or_insert(CONNECTING);
+    let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+
+    greet(&settings, &hosts, options).await?;
+    settings.server_selection_timeout = Some(options.call_timeout);
+    let client = Client::with_options(settings).map_err(invalid)?;
+    let database = client.database(&name);
+    Ok(Reached {
+        client,
+        database,
+        #[cfg(feature = "sqlite")]
+        hosts,
+    })
 }
 
 /// Waits until the server answers, and looks whether it can do what we need.

@@ -9,7 +9,12 @@ mod admit;
 mod connect;
 mod dead;
 mod fault;
+#[cfg(feature = "sqlite")]
+mod filling;
 mod gather;
+#[cfg(feature = "sqlite")]
+mod holding;
+mod moves;
 mod nodes;
 mod read;
 mod replace;
@@ -23,9 +28,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectOptions};
+#[cfg(feature = "sqlite")]
+pub(crate) use fault::Fault;
+#[cfg(feature = "sqlite")]
+pub(crate) use filling::{Begun, FillError, Filling, Mirrored};
 use gather::Gather;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::{Client, Collection, Database};
+#[cfg(feature = "sqlite")]
+pub use moves::Left;
+#[cfg(feature = "sqlite")]
+pub(crate) use moves::{Note, Tally};
 pub use schema::SchemaError;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;

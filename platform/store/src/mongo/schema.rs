@@ -26,6 +26,7 @@ pub(super) const USAGE: &str = "usage";
 pub(super) const NODES: &str = "nodes";
 pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
+pub(super) const MOVES: &str = "moves";
 
 /// The server's code for "an index of this name is different".
 const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];

@@ -33,11 +33,11 @@ use super::{MongoStore, Records, Server, nodes, read, replace, schema, upkeep, u
 const PREFIX: usize = 8;
 
 /// Something small, as its document in `doc`.
-fn held<T: Serialize>(what: &T) -> Result<Bson, StoreError> {
-    Ok(serialize_to_bson(what).map_err(Fault::from)?)
+fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
+    Ok(serialize_to_bson(what)?)
 }
 
-fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
+pub(super) fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
     let doc = row.remove("doc").ok_or(Fault::Shape("a document holds nothing"))?;
     Ok(deserialize_from_bson(doc)?)
 }
@@ -46,7 +46,11 @@ fn fault(error: mongodb::error::Error) -> StoreError {
     Fault::from(error).into()
 }
 
-fn service_row(service: &Service) -> Result<Document, StoreError> {
+pub(super) fn tenant_row(tenant: &Tenant) -> Result<Document, Fault> {
+    Ok(doc! { "_id": binary(&tenant.id.to_bytes()), "schema": schema::VERSION, "doc": held(tenant)? })
+}
+
+pub(super) fn service_row(service: &Service) -> Result<Document, Fault> {
     Ok(doc! {
         "_id": binary(&service.id.to_bytes()),
         "t": binary(&service.tenant.to_bytes()),
@@ -56,7 +60,7 @@ fn service_row(service: &Service) -> Result<Document, StoreError> {
     })
 }
 
-fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, StoreError> {
+pub(super) fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, Fault> {
     Ok(doc! {
         "_id": binary(&hash.0),
         "t": binary(&key.tenant.to_bytes()),
@@ -99,7 +103,7 @@ impl Store for MongoStore {
         if service.tenant != tenant.id || keys.iter().any(|(key, _)| key.tenant != tenant.id) {
             return Err(Fault::Foreign.into());
         }
-        let row = doc! { "_id": binary(&tenant.id.to_bytes()), "schema": schema::VERSION, "doc": held(tenant)? };
+        let row = tenant_row(tenant)?;
         let service = service_row(service)?;
         let keys = keys.iter().map(|(key, hash)| key_row(key, hash)).collect::<Result<Vec<_>, _>>()?;
         let mut session = self.server.client.start_session().await.map_err(fault)?;
@@ -261,7 +265,8 @@ impl TenantStore for Door<'_> {
         if tenant.id != self.tenant {
             return Err(ReplaceError::Conflict);
         }
-        self.update(schema::TENANTS, doc! { "_id": self.t() }, doc! { "doc": held(tenant)? }).await
+        self.update(schema::TENANTS, doc! { "_id": self.t() }, doc! { "doc": held(tenant).map_err(StoreError::from)? })
+            .await
     }
 
     async fn services(&self) -> Result<Vec<Service>, StoreError> {
@@ -285,7 +290,12 @@ impl TenantStore for Door<'_> {
         let expected = service.version;
         let next = Service { version: expected.saturating_add(1), ..service.clone() };
         let wanted = doc! { "_id": binary(&service.id.to_bytes()), "t": self.t(), "v": number(expected) };
-        self.update(schema::SERVICES, wanted, doc! { "v": number(next.version), "doc": held(&next)? }).await?;
+        self.update(
+            schema::SERVICES,
+            wanted,
+            doc! { "v": number(next.version), "doc": held(&next).map_err(StoreError::from)? },
+        )
+        .await?;
         service.version = next.version;
         Ok(())
     }
@@ -305,7 +315,7 @@ impl TenantStore for Door<'_> {
             return Err(ReplaceError::Conflict);
         }
         let wanted = doc! { "t": self.t(), "id": binary(&key.id.to_bytes()) };
-        self.update(schema::API_KEYS, wanted, doc! { "doc": held(key)? }).await
+        self.update(schema::API_KEYS, wanted, doc! { "doc": held(key).map_err(StoreError::from)? }).await
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
