@@ -44,7 +44,12 @@ pub struct Fellows {
 /// # Errors
 /// [`WiringError::Connect`].
 pub async fn reach_store(url: &str, config: &Config, purpose: Purpose) -> Result<Arc<MongoStore>, WiringError> {
-    let options = ConnectOptions {
+    Ok(Arc::new(MongoStore::connect(url, connect_options(config, purpose)).await?))
+}
+
+/// How a store is reached.
+pub fn connect_options(config: &Config, purpose: Purpose) -> ConnectOptions {
+    ConnectOptions {
         patience: match purpose {
             Purpose::Serve => PATIENCE,
             Purpose::Command => PATIENCE_OF_COMMANDS,
@@ -57,8 +62,7 @@ pub async fn reach_store(url: &str, config: &Config, purpose: Purpose) -> Result
         // So that a caller hears a reason before its request runs out of time.
         call_timeout: config.request_timeout() * 2 / 3,
         ..ConnectOptions::default()
-    };
-    Ok(Arc::new(MongoStore::connect(url, options).await?))
+    }
 }
 
 /// Whether the queue answers.

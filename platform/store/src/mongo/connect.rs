@@ -60,7 +60,7 @@ impl Default for ConnectOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It is no MongoDB URL.
-    #[error("store.url is no MongoDB URL: write it as in mongodb://host1,host2,host3/wotp?replicaSet=rs0")]
+    #[error("the URL of the store is no MongoDB URL: write it as in mongodb://host1,host2,host3/wotp?replicaSet=rs0")]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nobody answers.
     #[error("MongoDB at {hosts} did not answer for {seconds} seconds: {detail}")]
@@ -73,7 +73,7 @@ pub enum ConnectError {
         detail: String,
     },
     /// User or password is wrong.
-    #[error("MongoDB at {hosts} refuses the user or the password of store.url")]
+    #[error("MongoDB at {hosts} refuses the user or the password in the URL of the store")]
     Refused {
         /// Which server.
         hosts: String,
