@@ -116,9 +116,9 @@ pub(crate) struct WindowUsage {
 /// One thing that a store holds.
 pub(crate) enum Holding {
     KeyCheck(u8, [u8; 32]),
-    Tenant(Tenant),
-    Service(Service),
-    ApiKey(ApiKey, KeyHash),
+    Tenant(Box<Tenant>),
+    Service(Box<Service>),
+    ApiKey(Box<ApiKey>, KeyHash),
     Usage(WindowUsage),
     Lease(Lease),
     Verification(Box<Stored<Verification>>),

@@ -72,12 +72,12 @@ pub(super) fn read(kind: Kind, row: &RawDocument) -> Result<Holding, Fault> {
             let key = key.ok_or(Fault::Shape("a master key's id is not a byte"))?;
             Holding::KeyCheck(key, nodes::value(&whole()?)?)
         }
-        Kind::Tenants => Holding::Tenant(store::of(whole()?)?),
-        Kind::Services => Holding::Service(store::of(whole()?)?),
+        Kind::Tenants => Holding::Tenant(Box::new(store::of(whole()?)?)),
+        Kind::Services => Holding::Service(Box::new(store::of(whole()?)?)),
         Kind::ApiKeys => {
             let hash = row.get_binary("_id").ok().and_then(|hash| hash.bytes.try_into().ok());
             let hash = hash.ok_or(Fault::Shape("the hash of a key is not 32 bytes"))?;
-            Holding::ApiKey(store::of(whole()?)?, KeyHash(hash))
+            Holding::ApiKey(Box::new(store::of(whole()?)?), KeyHash(hash))
         }
         Kind::Usage => Holding::Usage(window_usage(&whole()?).ok_or(Fault::Shape("a count is not whole"))?),
         Kind::Leases => {

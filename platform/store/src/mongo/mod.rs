@@ -36,8 +36,6 @@ use gather::Gather;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::{Client, Collection, Database};
 #[cfg(feature = "sqlite")]
-pub use moves::Left;
-#[cfg(feature = "sqlite")]
 pub(crate) use moves::{Note, Tally};
 pub use schema::SchemaError;
 use wotp_core::domain::message::Message;

@@ -33,8 +33,9 @@ pub(crate) struct Note {
     /// By kind, once it was compared.
     #[serde(default)]
     pub(crate) tallies: BTreeMap<String, Tally>,
+    /// What did not move, by kind and name.
     #[serde(default)]
-    pub(crate) left: Vec<Left>,
+    pub(crate) left: Vec<(String, String)>,
     /// Idempotency keys that moved, and those that did not: their record was gone.
     #[serde(default)]
     pub(crate) keys: (u64, u64),
@@ -46,15 +47,6 @@ pub(crate) struct Tally {
     pub(crate) count: u64,
     /// In hexadecimal.
     pub(crate) sha256: String,
-}
-
-/// Something that did not move: it cannot be read, or MongoDB cannot hold it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
-    /// The name of its kind.
-    pub kind: String,
-    /// Its own.
-    pub name: String,
 }
 
 impl Note {

@@ -130,15 +130,15 @@ impl Contents {
             }
             Kind::Tenants => {
                 let sql = "SELECT id, id, doc FROM tenant ORDER BY id";
-                settings(&connection, kind, sql, each, |tenant, _: [u8; 16]| Holding::Tenant(tenant))?;
+                settings(&connection, kind, sql, each, |tenant, _: [u8; 16]| Holding::Tenant(Box::new(tenant)))?;
             }
             Kind::Services => {
                 let sql = "SELECT id, id, doc FROM service ORDER BY id";
-                settings(&connection, kind, sql, each, |service, _: [u8; 16]| Holding::Service(service))?;
+                settings(&connection, kind, sql, each, |service, _: [u8; 16]| Holding::Service(Box::new(service)))?;
             }
             Kind::ApiKeys => {
                 let sql = "SELECT hash, id, doc FROM api_key ORDER BY hash";
-                settings(&connection, kind, sql, each, |key, hash| Holding::ApiKey(key, KeyHash(hash)))?;
+                settings(&connection, kind, sql, each, |key, hash| Holding::ApiKey(Box::new(key), KeyHash(hash)))?;
             }
             Kind::Usage => self.usage(&connection, each)?,
             Kind::Leases => {

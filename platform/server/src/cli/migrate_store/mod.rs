@@ -169,7 +169,7 @@ fn done(global: &Global, place: &Place<'_>, report: &Report, before: bool) -> Re
         .iter()
         .map(|tally| (tally.kind.name().to_owned(), json!({ "count": tally.count, "sha256": tally.sha256 })))
         .collect();
-    let left: Vec<_> = report.left.iter().map(|left| json!({ "kind": left.kind, "name": left.name })).collect();
+    let left: Vec<_> = report.left.iter().map(|left| json!({ "kind": left.kind.name(), "name": left.name })).collect();
     let machines = json!({
         "database": place.database.display().to_string(),
         "moved_before": before,
@@ -193,7 +193,7 @@ fn done(global: &Global, place: &Place<'_>, report: &Report, before: bool) -> Re
                 report.idempotency_keys_left
             ));
         }
-        lines.extend(report.left.iter().map(|left| format!("left: {} {}", left.kind, left.name)));
+        lines.extend(report.left.iter().map(|left| format!("left: {} {}", left.kind.name(), left.name)));
         lines.push(if before {
             format!("this was done before, by {}; nothing was changed", report.finished_at)
         } else {

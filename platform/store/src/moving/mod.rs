@@ -5,8 +5,11 @@
 //! twice is the same. From the first step until both were found equal a note in the target keeps every
 //! node away.
 
+mod error;
+
 use std::sync::Arc;
 
+pub use error::{Difference, MoveError};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -16,8 +19,7 @@ use wotp_core::ports::{Store as _, StoreError};
 
 use crate::holding::Holding;
 pub use crate::holding::Kind;
-pub use crate::mongo::Left;
-use crate::mongo::{self, ConnectError, ConnectOptions, FillError, Filling, Mirrored};
+use crate::mongo::{self, ConnectOptions, FillError, Filling, Mirrored};
 use crate::sqlite::{Contents, Found, SqliteStore};
 
 /// Things that go to the server in one command.
@@ -60,6 +62,15 @@ pub struct Tally {
     pub sha256: String,
 }
 
+/// Something that did not move: it cannot be read, or MongoDB cannot hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+}
+
 /// What came of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -75,136 +86,6 @@ pub struct Report {
     pub idempotency_keys: u64,
     /// Idempotency keys that did not: the record that they would repeat is gone.
     pub idempotency_keys_left: u64,
-}
-
-/// How a thing differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
-    /// Only the source has it.
-    Missing,
-    /// Only the target has it.
-    Extra,
-    /// They have something else under its name.
-    Other,
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "is missing in the target",
-            Self::Extra => "is in the target and not in the source",
-            Self::Other => "is another in the target than in the source",
-        })
-    }
-}
-
-/// Why a move does not begin, or did not end. [`help`](Self::help) says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum MoveError {
-    /// The target cannot be reached.
-    #[error("the target cannot be used")]
-    Connect(#[from] ConnectError),
-    /// Something is there already.
-    #[error("the target is not empty: it holds {0} already")]
-    Holds(&'static str),
-    /// Another move was begun there.
-    #[error(
-        "the target holds an unfinished move, begun {0}, of another database, or of this one before it was used again"
-    )]
-    Other(Timestamp),
-    /// A node works on it.
-    #[error("a node runs on the target, on the machine {0}")]
-    Node(String),
-    /// Others seal with another key.
-    #[error("the target was used with another master key number {0} than this database")]
-    Key(u8),
-    /// The source says that it was moved, and the target does not.
-    #[error("this database was moved away already, and the target knows nothing of it")]
-    Unknown,
-    /// What is stored in the source is damaged.
-    #[error("{kind} {name} cannot be read", kind = kind.name())]
-    Unreadable {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
-    /// It has something that BSON has no words for.
-    #[error("{kind} {name} cannot be stored in MongoDB: a name in it, of its metadata, has the character NUL", kind = kind.name())]
-    Unfit {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
-    /// Source and target are not the same.
-    #[error("{kind} {name} {difference}", kind = kind.name())]
-    Differs {
-        /// Its kind.
-        kind: Kind,
-        /// The first that differs.
-        name: String,
-        /// How.
-        difference: Difference,
-    },
-    /// What is in the target is not what a node could work with.
-    #[error("{kind} {name} cannot be read back from the target: {why}", kind = kind.name())]
-    Broken {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The source cannot be read.
-    #[error("the source cannot be read")]
-    Source(#[source] StoreError),
-    /// The target does not do what it is asked.
-    #[error("the target fails")]
-    Target(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl MoveError {
-    /// What to do about it, where its words do not say.
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
-            Self::Connect(_) | Self::Source(_) => None,
-            Self::Holds(_) => Some(
-                "a move needs a database of its own: name another in the URL, or drop this one in MongoDB's shell \
-                 (db.dropDatabase()) if nothing in it is needed",
-            ),
-            Self::Other(_) => Some(
-                "go on with that one from the database that it was begun with; or drop the target in MongoDB's shell \
-                 (db.dropDatabase()) and run the same command again",
-            ),
-            Self::Node(_) => Some("stop all nodes of the target; one that was killed counts as there for 10 seconds"),
-            Self::Key(_) => Some("use the data folder whose master.key the target was used with, or drop the target"),
-            Self::Unknown => Some("name the target that it was moved to"),
-            Self::Unreadable { .. } | Self::Unfit { .. } => Some(
-                "the same command with --leave-unreadable goes on without such, and says which it left; the source \
-                 keeps them",
-            ),
-            Self::Differs { .. } | Self::Broken { .. } => Some(
-                "something else wrote to the target, or it lost something: drop it in MongoDB's shell \
-                 (db.dropDatabase()) and run the same command again. Until then no node starts on it",
-            ),
-            Self::Target(_) => Some("look at MongoDB's log; the same command again goes on where it was"),
-        }
-    }
-}
-
-impl From<FillError> for MoveError {
-    fn from(error: FillError) -> Self {
-        match error {
-            FillError::Holds(what) => Self::Holds(what),
-            FillError::Other(since) => Self::Other(since),
-            FillError::Node(host) => Self::Node(host),
-            FillError::Key(key) => Self::Key(key),
-            FillError::Unknown => Self::Unknown,
-            other @ (FillError::Schema(_) | FillError::Fault(_)) => Self::Target(Box::new(other)),
-        }
-    }
 }
 
 /// From where, to where and how.
@@ -272,11 +153,15 @@ fn report(note: &mongo::Note) -> Report {
         let tally = note.tallies.get(kind.name())?;
         Some(Tally { kind, count: tally.count, sha256: tally.sha256.clone() })
     };
+    let left = |(kind, name): &(String, String)| {
+        let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+        Some(Left { kind, name: name.clone() })
+    };
     Report {
         began_at: note.began_at,
         finished_at: note.finished_at.unwrap_or(note.began_at),
         tallies: Kind::ALL.into_iter().filter_map(tally).collect(),
-        left: note.left.clone(),
+        left: note.left.iter().filter_map(left).collect(),
         idempotency_keys: note.keys.0,
         idempotency_keys_left: note.keys.1,
     }
@@ -418,7 +303,7 @@ impl Move {
                 let holding = match one {
                     Found::Whole(holding) => holding,
                     Found::Unreadable { name, .. } if self.leave => {
-                        compared.left.push(Left { kind: kind.name().to_owned(), name });
+                        compared.left.push(Left { kind, name });
                         continue;
                     }
                     Found::Unreadable { name, .. } => return Err(MoveError::Unreadable { kind, name }),
@@ -438,7 +323,7 @@ impl Move {
                         next = self.mirrored(kind, &mut theirs).await?;
                     }
                     _ if self.leave && !Filling::fits(&holding) => {
-                        compared.left.push(Left { kind: kind.name().to_owned(), name: holding.name() });
+                        compared.left.push(Left { kind, name: holding.name() });
                     }
                     _ => return differs(holding.name(), Difference::Missing),
                 }
@@ -478,6 +363,7 @@ impl Move {
         let tally =
             |tally: Tally| (tally.kind.name().to_owned(), mongo::Tally { count: tally.count, sha256: tally.sha256 });
         self.note.tallies = tallies.into_iter().map(tally).collect();
+        let left = left.into_iter().map(|left| (left.kind.name().to_owned(), left.name)).collect();
         (self.note.left, self.note.keys, self.note.finished_at) = (left, keys, Some(now));
         self.target.finish(&self.note).await.map_err(FillError::from)?;
         Ok(report(&self.note))
