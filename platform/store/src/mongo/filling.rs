@@ -94,27 +94,29 @@ impl Filling {
         let note = match moves::find(self.database()).await? {
             Some(note) if !note.is_of(source) => {
                 return Err(if note.finished_at.is_some() {
-                    FillError::Holds("another database that was moved there")
+                    FillError::Holds("a database that was moved there")
                 } else {
                     FillError::Other(note.began_at)
                 });
             }
             Some(note) if note.finished_at.is_some() => return Ok(Begun::Finished(note)),
             Some(note) => note,
-            None if anew => self.begin_anew(source, now).await?,
+            None if anew => self.begin_anew(source, checks, now).await?,
             None => return Err(FillError::Unknown),
         };
+        // Again, now that the note is there: a node may have come in between.
         self.alone().await?;
-        for (key, check) in nodes::key_checks(&self.server).await? {
-            if checks.get(&key) != Some(&check) {
-                return Err(FillError::Key(key));
-            }
-        }
         schema::ensure(self.database()).await?;
         Ok(Begun::Unfinished(note))
     }
 
-    async fn begin_anew(&self, source: &[u8; 32], now: Timestamp) -> Result<Note, FillError> {
+    /// Leaves the note, where nothing is in its way; where something is, nothing.
+    async fn begin_anew(
+        &self,
+        source: &[u8; 32],
+        checks: &BTreeMap<u8, [u8; 32]>,
+        now: Timestamp,
+    ) -> Result<Note, FillError> {
         for kind in Kind::ALL {
             // A look at it with the same master key leaves that one's check value.
             let held = self.server.collection(collection(kind)).find_one(doc! {}).await.map_err(Fault::from)?;
@@ -122,11 +124,17 @@ impl Filling {
                 return Err(FillError::Holds(kind.name()));
             }
         }
+        for (key, check) in nodes::key_checks(&self.server).await? {
+            if checks.get(&key) != Some(&check) {
+                return Err(FillError::Key(key));
+            }
+        }
+        self.alone().await?;
         let note = Note::new(source, now);
         if moves::begin(self.database(), &note).await? { Ok(note) } else { Err(FillError::Other(now)) }
     }
 
-    /// Refuses when a node runs here: it was there before the note, which keeps others away.
+    /// Refuses when a node runs here. Only one that was there before the note can: it keeps others away.
     pub(crate) async fn alone(&self) -> Result<(), FillError> {
         let now = nodes::time(&self.server).await?;
         let there = nodes::all(&self.server).await?.into_iter().find(|node| !node.is_gone(now));

@@ -109,7 +109,10 @@ impl MoveError {
             ),
             Self::Node(_) => Some("stop all nodes of the target; one that was killed counts as there for 10 seconds"),
             Self::Key(_) => Some("use the data folder whose master.key the target was used with, or drop the target"),
-            Self::Unknown => Some("name the target that it was moved to"),
+            Self::Unknown => Some(
+                "name the target that it was moved to; to move it anew, remove the file beside it whose name ends in \
+                 .moved",
+            ),
             Self::Unreadable { .. } | Self::Unfit { .. } => Some(
                 "the same command with --leave-unreadable goes on without such, and says which it left; the source \
                  keeps them",

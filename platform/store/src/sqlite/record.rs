@@ -396,4 +396,25 @@ mod tests {
         assert_searched::<Verification>(&connection, "verification");
         assert_searched::<Message>(&connection, "message");
     }
+
+    #[test]
+    fn all_of_a_table_is_read_by_sorting_its_ids_alone() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let connection = open(&folder.path().join("wotp.db"), &OpenOptions::default()).unwrap();
+        for (sql, table) in [(Verification::SQL.contents, "verification"), (Message::SQL.contents, "message")] {
+            let plan = plan(&connection, sql);
+            let steps: Vec<&str> = plan.lines().collect();
+            let expected = [
+                "CO-ROUTINE walk".to_owned(),
+                format!("SCAN {table} USING COVERING INDEX {table}_id"),
+                "USE TEMP B-TREE FOR ORDER BY".to_owned(),
+                "SCAN walk".to_owned(),
+                format!("SEARCH {table} USING INTEGER PRIMARY KEY"),
+                format!("SEARCH {table}_state USING INTEGER PRIMARY KEY"),
+                "SEARCH idempotency USING INDEX".to_owned(),
+            ];
+            assert_eq!(steps.len(), expected.len(), "{plan}");
+            assert!(steps.iter().zip(&expected).all(|(step, expected)| step.starts_with(expected)), "{plan}");
+        }
+    }
 }

@@ -98,7 +98,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
             let mut shown = Shown::new();
             moving.copy(&mut |progress| shown.say(progress)).await?;
             let compared = moving.compare(&mut |progress| shown.say(progress)).await?;
-            shown.end();
+            drop(shown);
             let now = SystemClock.now();
             // Before any node is let in: from then on there would be two installations.
             note(&moved, moving.target(), now)

@@ -48,9 +48,11 @@ impl Shown {
             (false, _) => writeln!(std::io::stderr(), "{line}"),
         };
     }
+}
 
-    /// Leaves a clean line.
-    pub(super) fn end(&self) {
+impl Drop for Shown {
+    /// Leaves a clean line for whatever is said next.
+    fn drop(&mut self) {
         if self.terminal {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
