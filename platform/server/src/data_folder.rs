@@ -226,6 +226,12 @@ pub(crate) fn restoring_file(database: &Path) -> PathBuf {
     beside(database, ".restoring")
 }
 
+/// What says that a database was moved elsewhere, and to where. As long as it is there, nobody uses the
+/// database.
+pub(crate) fn moved_file(database: &Path) -> PathBuf {
+    beside(database, ".moved")
+}
+
 /// The file beside `path` whose name goes on with `suffix`.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

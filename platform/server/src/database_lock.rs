@@ -1,5 +1,5 @@
 //! Who may do what with a database at one time: one process serves it, any number of commands use
-//! it beside that one, and a restore replaces it when nobody does either.
+//! it beside that one, and a restore replaces it, or a move takes all of it away, when nobody does either.
 //!
 //! Two data folders may name the same database, so these locks belong to the database and not to
 //! the data folder, whose own lock says who serves that. The system lets go of them however a
@@ -25,8 +25,8 @@ pub enum LockError {
     /// Another process serves it, from another data folder: the lock of its own it has.
     #[error("the database {0} is served by another process, from another data folder")]
     Served(PathBuf),
-    /// A restore is putting another one in its place.
-    #[error("a restore of the database {0} is under way")]
+    /// A restore is putting another one in its place, or a move takes what is in it elsewhere.
+    #[error("a restore of the database {0}, or a move away from it, is under way")]
     Replaced(PathBuf),
     /// Commands use it, so it cannot be replaced.
     #[error("another command is using the database {0}")]
@@ -89,7 +89,7 @@ pub fn to_use(database: &Path) -> Result<Held, LockError> {
     }
 }
 
-/// The right to put another file in the place of a database. Waits for commands to end, for some
+/// The right to put another file in the place of a database, or to move it elsewhere. Waits for commands to end, for some
 /// seconds.
 ///
 /// # Errors

@@ -5,9 +5,13 @@
 #[cfg(feature = "redis")]
 pub mod bulletin;
 mod document;
+#[cfg(all(feature = "mongodb", feature = "sqlite"))]
+mod holding;
 pub mod limiter;
 #[cfg(feature = "mongodb")]
 pub mod mongo;
+#[cfg(all(feature = "mongodb", feature = "sqlite"))]
+pub mod moving;
 pub mod queue;
 mod record;
 #[cfg(feature = "redis")]

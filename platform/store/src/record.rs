@@ -19,10 +19,14 @@ pub(crate) const USAGE_KEPT: SignedDuration = SignedDuration::from_hours(24 * (4
 
 /// Something that is kept as documents, with columns beside them to find it by.
 pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Whether its address has limits, and so a sequence.
+    const SEQUENCE: bool;
+
     fn id(&self) -> [u8; 16];
     fn id_at(moment: Timestamp) -> [u8; 16];
     fn item(id: [u8; 16]) -> Item;
     fn tenant(&self) -> TenantId;
+    fn version(&self) -> u64;
     fn version_mut(&mut self) -> &mut u64;
     fn mode(&self) -> Mode;
     /// `None` for what has no status.
@@ -55,6 +59,9 @@ macro_rules! shared {
         }
         fn tenant(&self) -> TenantId {
             self.tenant
+        }
+        fn version(&self) -> u64 {
+            self.version
         }
         fn version_mut(&mut self) -> &mut u64 {
             &mut self.version
@@ -90,6 +97,8 @@ macro_rules! shared {
 }
 
 impl Record for Verification {
+    const SEQUENCE: bool = true;
+
     shared!(VerificationId, Verification);
 
     fn status(&self) -> Option<Status> {
@@ -107,6 +116,8 @@ impl Record for Verification {
 }
 
 impl Record for Message {
+    const SEQUENCE: bool = false;
+
     shared!(MessageId, Message);
 
     fn status(&self) -> Option<Status> {

@@ -53,19 +53,25 @@ impl MongoDatabase {
 
     /// Every document, as bytes, under the name of its collection.
     pub fn dump(&self) -> Vec<(String, Vec<u8>)> {
-        let rows = |command: Document| {
-            let answer = self.run(command).expect("the server answers");
-            let cursor = answer.get_document("cursor").expect("a cursor");
-            assert_eq!(cursor.get_i64("id").ok(), Some(0), "all of it comes at once");
-            cursor.get_array("firstBatch").expect("rows").iter().filter_map(Bson::as_document).cloned().collect()
-        };
-        let collections: Vec<Document> = rows(doc! { "listCollections": 1, "nameOnly": true });
+        let collections = self.rows(doc! { "listCollections": 1, "nameOnly": true });
         let names = collections.iter().map(|collection| collection.get_str("name").expect("a name").to_owned());
         let documents = |name: String| {
-            let found: Vec<Document> = rows(doc! { "find": &name, "batchSize": 10_000 });
+            let found = self.documents(&name);
             found.into_iter().map(move |row| (name.clone(), row.to_vec().expect("a document has bytes")))
         };
         names.flat_map(documents).collect()
+    }
+
+    /// Every document of a collection; some thousand at most.
+    pub fn documents(&self, collection: &str) -> Vec<Document> {
+        self.rows(doc! { "find": collection, "batchSize": 10_000 })
+    }
+
+    fn rows(&self, command: Document) -> Vec<Document> {
+        let answer = self.run(command).expect("the server answers");
+        let cursor = answer.get_document("cursor").expect("a cursor");
+        assert_eq!(cursor.get_i64("id").ok(), Some(0), "all of it comes at once");
+        cursor.get_array("firstBatch").expect("rows").iter().filter_map(Bson::as_document).cloned().collect()
     }
 
     /// Runs a command on it.

@@ -377,4 +377,8 @@ fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut Vec<FieldErr
     if !metadata.iter().all(fits) {
         push(errors, "metadata", "has names of 1 to 40 and values of up to 500 characters");
     }
+    // A document of MongoDB has no such names, and one would fail all that is stored together with it.
+    if metadata.keys().any(|name| name.contains('\0')) {
+        push(errors, "metadata", "has no names with the character NUL");
+    }
 }

@@ -46,6 +46,16 @@ pub enum WindowKind {
     Month,
 }
 
+impl WindowKind {
+    /// Its name. NEVER change one: they are stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
 /// A stretch of time, `[starts, ends)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use wotp_core::app::Refusal;
+use wotp_store::moving::MoveError;
 
 use crate::config::ConfigError;
 use crate::data_folder::FolderError;
@@ -100,6 +101,12 @@ impl From<ServeError> for Failure {
 impl From<crate::wiring::embedded::OpenError> for Failure {
     fn from(error: crate::wiring::embedded::OpenError) -> Self {
         Self::of(&error, None)
+    }
+}
+
+impl From<MoveError> for Failure {
+    fn from(error: MoveError) -> Self {
+        Self::of(&error, error.help().map(str::to_owned))
     }
 }
 

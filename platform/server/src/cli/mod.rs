@@ -8,6 +8,7 @@ mod failure;
 mod key;
 mod logging;
 mod loopback;
+mod migrate_store;
 mod node;
 mod openapi;
 mod output;
@@ -35,7 +36,8 @@ const DATA: &str = "./data";
     name = "wotp",
     version,
     about = "Verifies that people hold the phone numbers and addresses they say they do",
-    after_help = "Start with `wotp demo`. Every command but `serve` and `restore` also works while a server runs."
+    after_help = "Start with `wotp demo`. Every command but `serve`, `restore` and `migrate-store` \
+                  also works while a server runs."
 )]
 struct Cli {
     #[command(flatten)]
@@ -78,9 +80,10 @@ enum Command {
     /// The configuration: check it, show what is in force, print the reference
     #[command(subcommand)]
     Config(config::Command),
-    // A line here would hide all that these two say of themselves.
+    // A line here would hide all that these say of themselves.
     Backup(backup::Arguments),
     Restore(restore::Arguments),
+    MigrateStore(migrate_store::Arguments),
     /// Check the whole installation and say what to do
     Doctor,
 }
@@ -168,6 +171,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),
         Command::Restore(arguments) => restore::run(&global, arguments).await,
+        Command::MigrateStore(arguments) => migrate_store::run(&global, arguments).await,
         Command::Doctor => doctor::run(&global).await,
     }
 }
@@ -178,8 +182,10 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn help_tells_what_a_backup_and_a_restore_do_not_bring_back() {
-        for (command, words) in [("backup", "The master key is not in it"), ("restore", "are canceled")] {
+    fn help_tells_what_happens_to_an_installation() {
+        for (command, words) in
+            [("backup", "The master key is not in it"), ("restore", "are canceled"), ("migrate-store", "goes on")]
+        {
             let mut cli = Cli::command();
             let help = cli.find_subcommand_mut(command).unwrap().render_long_help().to_string();
             assert!(help.contains(words), "{help}");

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
-pub use place::{QueuePlace, StorePlace};
+pub use place::{QueuePlace, StorePlace, has_password};
 pub use shape::listen_address;
 pub(crate) use shape::network;
 pub use show::Shown;

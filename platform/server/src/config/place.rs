@@ -19,6 +19,25 @@ pub enum StorePlace {
     Mongodb(String),
 }
 
+impl StorePlace {
+    /// The store that a URL names. `data` is the data folder.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it and what would be right.
+    pub fn of(url: &str, data: &Path) -> Result<Self, (String, &'static str)> {
+        if let Some(file) = url.strip_prefix(SQLITE).filter(|file| !file.is_empty() && !file.starts_with("//")) {
+            return Ok(Self::Embedded(data.join(file)));
+        }
+        if MONGODB.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
+            return Ok(Self::Mongodb(url.to_owned()));
+        }
+        Err((
+            format!("{} is no store that this program knows", scheme(url)),
+            "write sqlite:wotp.db, sqlite:/some/folder/wotp.db, or as in mongodb://host1,host2,host3/wotp?replicaSet=rs0",
+        ))
+    }
+}
+
 /// How workers are called.
 #[derive(Clone, PartialEq, Eq)]
 pub enum QueuePlace {
@@ -34,17 +53,7 @@ impl Config {
     /// # Errors
     /// In words, what is wrong with it and what would be right.
     pub fn store_place(&self, data: &Path) -> Result<StorePlace, (String, &'static str)> {
-        let url = written(&self.store.url, &self.store.url_file, data)?;
-        if let Some(file) = url.strip_prefix(SQLITE).filter(|file| !file.is_empty() && !file.starts_with("//")) {
-            return Ok(StorePlace::Embedded(data.join(file)));
-        }
-        if MONGODB.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
-            return Ok(StorePlace::Mongodb(url));
-        }
-        Err((
-            format!("{} is no store that this program knows", scheme(&url)),
-            "write sqlite:wotp.db, sqlite:/some/folder/wotp.db, or as in mongodb://host1,host2,host3/wotp?replicaSet=rs0",
-        ))
+        StorePlace::of(&written(&self.store.url, &self.store.url_file, data)?, data)
     }
 
     /// Where the queue is. `data` is the data folder.
@@ -90,6 +99,11 @@ fn scheme(url: &str) -> String {
         }
         _ => "this".to_owned(),
     }
+}
+
+/// Whether a URL holds what nobody else may see.
+pub fn has_password(url: &str) -> bool {
+    without_passwords(url) != url
 }
 
 /// A URL as it may be shown: passwords are left out.
@@ -168,6 +182,7 @@ mod tests {
             ),
         ] {
             assert_eq!(without_passwords(url), shown);
+            assert_eq!(has_password(url), url.contains("secret") || url.contains("se@cr"), "{url}");
         }
     }
 }

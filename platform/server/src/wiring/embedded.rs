@@ -10,7 +10,7 @@ use wotp_store::queue::MemoryQueue;
 pub use wotp_store::sqlite::*;
 
 use super::{Adapters, Held, Others, Purpose, WiringError};
-use crate::data_folder::{DataFolder, restoring_file};
+use crate::data_folder::{DataFolder, moved_file, restoring_file};
 use crate::database_lock::{self, LockError};
 use crate::system::{OsEntropy, SystemClock};
 
@@ -28,6 +28,12 @@ pub(super) fn open(database: &Path, folder: &DataFolder, purpose: Purpose) -> Re
     let restoring = restoring_file(database);
     if restoring.exists() {
         return Err(WiringError::RestoreUnfinished(restoring));
+    }
+    let moved = moved_file(database);
+    if moved.exists() {
+        // Whatever is in it, it is not to be used.
+        let note = std::fs::read_to_string(&moved).unwrap_or_default().trim().to_owned();
+        return Err(WiringError::Moved { note, file: moved });
     }
     let keys = folder.master_keys(database, &OsEntropy)?;
     let vault = Vault::new(&keys).expect("a master key file without keys is refused");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use channels::{CONSOLE, channels};
 pub(crate) use shared::look_at_time;
-pub use shared::{Fellows, look_at_store, reach_queue};
+pub use shared::{Fellows, connect_options, look_at_store, reach_queue};
 use wotp_core::app::{App, Ports};
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Bulletin, Channel, Clock, Limiter, Queue, Store, StoreError};
@@ -90,6 +90,14 @@ pub enum WiringError {
     /// A restore was cut off.
     #[error("a restore of the database was cut off: {0} is still there")]
     RestoreUnfinished(PathBuf),
+    /// Another store has taken its place.
+    #[error("the database was moved away: {note}")]
+    Moved {
+        /// To where, and when.
+        note: String,
+        /// What says so.
+        file: PathBuf,
+    },
     /// Another process has its database.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -121,6 +129,12 @@ impl WiringError {
         match self {
             Self::Folder(error) => Some(error.help()),
             Self::RestoreUnfinished(_) => Some("run `wotp restore FILE --force` again with the same backup".to_owned()),
+            Self::Moved { file, .. } => Some(format!(
+                "name that MongoDB in store.url. To go back to this database instead, stop all nodes that use the other \
+                 one for good, and remove {}: what was done there since is not in this one, so codes that went out go \
+                 out again, and counts go on from where they were",
+                file.display()
+            )),
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
             Self::Lock(error) => Some(error.help().to_owned()),
             Self::OlderServer { .. } => Some(

@@ -44,12 +44,12 @@ pub struct Fellows {
 /// # Errors
 /// [`WiringError::Connect`].
 pub async fn look_at_store(url: &str, config: &Config) -> Result<(Arc<MongoStore>, Vec<String>), WiringError> {
-    let (store, missing) = MongoStore::look(url, options(config, Purpose::Command)).await?;
+    let (store, missing) = MongoStore::look(url, connect_options(config, Purpose::Command)).await?;
     Ok((Arc::new(store), missing))
 }
 
 /// How the store is reached, waiting for it.
-fn options(config: &Config, purpose: Purpose) -> ConnectOptions {
+pub fn connect_options(config: &Config, purpose: Purpose) -> ConnectOptions {
     ConnectOptions {
         patience: match purpose {
             Purpose::Serve => PATIENCE,
@@ -83,7 +83,7 @@ pub(super) async fn open(
 ) -> Result<Adapters, WiringError> {
     // Before the store is waited for: a mistake in the URL is told at once.
     Redis::at(queue_url, None)?;
-    let store = Arc::new(MongoStore::connect(store_url, options(config, purpose)).await?);
+    let store = Arc::new(MongoStore::connect(store_url, connect_options(config, purpose)).await?);
     // Named as the database is: installations that share a Redis as they share a MongoDB keep apart.
     let redis = Redis::at(queue_url, Some(store.database()))?;
     // A key that is made here is right only where no node was before.

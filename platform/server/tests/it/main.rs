@@ -30,6 +30,7 @@ mod isolation;
 mod keys;
 mod listing;
 mod messages;
+mod migrate;
 mod nodes;
 mod per_ip;
 mod problems;

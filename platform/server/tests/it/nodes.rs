@@ -126,7 +126,7 @@ fn what_is_wrong_with_a_mongodb_is_said_in_plain_words_and_without_the_password(
     said.failed_saying(&["MongoDB at 127.0.0.1:1 did not answer for 10 seconds", "waiting for MongoDB"]);
     assert!(!said.err.contains("hunter2"), "{}", said.err);
     list(&direct).failed_saying(&["is a standalone server", "--replSet rs0", "rs.initiate()"]);
-    list("mongodb://a:b:c@/wotp").failed_saying(&["store.url is no MongoDB URL"]);
+    list("mongodb://a:b:c@/wotp").failed_saying(&["is no MongoDB URL"]);
 }
 
 #[test]

@@ -84,9 +84,14 @@ impl Place {
     }
 
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+        self.command(arguments).envs(variables.iter().copied()).output().unwrap().into()
+    }
+
+    /// `wotp` on it, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary();
-        command.args(arguments).arg("--data").arg(self.data()).envs(variables.iter().copied());
-        command.output().unwrap().into()
+        command.args(arguments).arg("--data").arg(self.data());
+        command
     }
 
     /// A tenant without limits, as `wotp tenant create` prints it.

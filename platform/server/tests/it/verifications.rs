@@ -137,9 +137,13 @@ async fn metadata_is_kept_and_bounded() {
     let full = app.starting(&acme.live, json!({ "to": NUMBER, "metadata": pairs(20) })).await.expect(201);
     app.run_jobs().await;
     assert_eq!(app.read(&acme.live, &full).await["metadata"], json!(pairs(20)));
-    for metadata in
-        [json!(pairs(21)), json!({ "a".repeat(41): "b" }), json!({ "a": "b".repeat(501) }), json!({ "": "b" })]
-    {
+    for metadata in [
+        json!(pairs(21)),
+        json!({ "a".repeat(41): "b" }),
+        json!({ "a": "b".repeat(501) }),
+        json!({ "": "b" }),
+        json!({ "a\0b": "b" }),
+    ] {
         let refused = app.starting(&acme.live, json!({ "to": "+12025550124", "metadata": metadata })).await;
         assert_eq!(refused.wrong_fields(), ["metadata"]);
     }

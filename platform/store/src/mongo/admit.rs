@@ -256,7 +256,7 @@ impl<R: Row> Draft<R> {
         let mut record = candidate.record.clone();
         record.counted_mut().charge = charge;
         let place = recipient.map(|recipient| self.histories.entry(recipient).or_default().next_place());
-        self.rows.push(row::new(&mut record, candidate.idempotency.as_ref(), place)?);
+        self.rows.push(row::new(&record, candidate.idempotency.as_ref(), place)?);
         self.count(used, &candidate.quota, charge);
         if let (Some(recipient), Some(place), Some(trace)) = (recipient, place, record.trace()) {
             self.histories.entry(recipient).or_default().add(place, trace);
@@ -324,16 +324,7 @@ async fn known<R: Row>(
     for row in &rows {
         let tenant = TenantId::from_bytes(row::id_of(row, "t")?);
         let Made { fixed, idem } = deserialize_from_slice(row.as_bytes())?;
-        let bytes = |field| {
-            let held = idem.get_binary_generic(field).ok();
-            held.and_then(|held| <[u8; 32]>::try_from(held.as_slice()).ok())
-        };
-        let (Some(key), Some(fingerprint)) = (bytes("k"), bytes("f")) else {
-            return Err(Fault::Shape("an idempotency key is not 32 bytes"));
-        };
-        let expires_at = idem.get_i64("x").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
-        let expires_at = expires_at.ok_or(Fault::Shape("an idempotency key has no end"))?;
-        let state = idem.get("state").cloned().ok_or(Fault::Shape("an idempotency key repeats nothing"))?;
+        let (Idempotency { key, fingerprint, expires_at }, state) = row::repeated(&idem)?;
         let record = R::of(deserialize_from_bson(fixed)?, deserialize_from_bson(state)?);
         known.insert((tenant, key), Known { fingerprint, expires_at, record });
     }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::Client;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::{Client, Database};
 use tokio::time::Instant;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
 use super::gather::{Gather, Shape};
 use super::row::{self, Row};
 use super::schema::{self, SchemaError};
-use super::tally::Tallies;
-use super::{MongoStore, Records, Server, Small, admit, forms, read, replace};
+use super::{MongoStore, Records, Server, Small, admit, forms, moves, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -60,7 +60,7 @@ impl Default for ConnectOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It is no MongoDB URL.
-    #[error("store.url is no MongoDB URL: write it as in mongodb://host1,host2,host3/wotp?replicaSet=rs0")]
+    #[error("the URL of the store is no MongoDB URL: write it as in mongodb://host1,host2,host3/wotp?replicaSet=rs0")]
     Url(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nobody answers.
     #[error("MongoDB at {hosts} did not answer for {seconds} seconds: {detail}")]
@@ -73,7 +73,7 @@ pub enum ConnectError {
         detail: String,
     },
     /// User or password is wrong.
-    #[error("MongoDB at {hosts} refuses the user or the password of store.url")]
+    #[error("MongoDB at {hosts} refuses the user or the password in the URL of the store")]
     Refused {
         /// Which server.
         hosts: String,
@@ -93,9 +93,29 @@ pub enum ConnectError {
         /// Which server.
         hosts: String,
     },
+    /// Half of an installation is in it.
+    #[error(
+        "the database `{database}` is being filled from another store, since {since}, or that was cut off: no node may \
+         use it before that is done. Run the same `wotp migrate-store` again, which goes on where it was"
+    )]
+    Moving {
+        /// Its name.
+        database: String,
+        /// When it was begun.
+        since: Timestamp,
+    },
     /// The collections cannot be made ready.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+/// What is reached.
+pub(super) struct Reached {
+    pub(super) client: Client,
+    pub(super) database: Database,
+    /// Where, as in `host1:27017, host2:27017`.
+    #[cfg(feature = "sqlite")]
+    pub(super) hosts: String,
 }
 
 impl MongoStore {
@@ -104,7 +124,7 @@ impl MongoStore {
     /// # Errors
     /// [`ConnectError`], in words that say what to do.
     pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
-        let store = Self::reach(url, &options).await?;
+        let store = Self::reached(url, &options).await?;
         schema::ensure(&store.server.database).await?;
         forms::bring_up_to_date(&store.server, &*options.progress).await?;
         Ok(store)
@@ -116,38 +136,18 @@ impl MongoStore {
     /// # Errors
     /// [`ConnectError`], in words that say what to do.
     pub async fn look(url: &str, options: ConnectOptions) -> Result<(Self, Vec<String>), ConnectError> {
-        let store = Self::reach(url, &options).await?;
+        let store = Self::reached(url, &options).await?;
         let missing = schema::missing(&store.server.database).await?;
         Ok((store, missing))
     }
 
-    async fn reach(url: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
-        let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
-        let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
-        let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        settings.app_name = Some(APP_NAME.to_owned());
-        settings.retry_writes = Some(true);
-        settings.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
-        // What is read is checked when it is written: a change is refused if it was read before another.
-        settings.read_concern = Some(ReadConcern::local());
-        settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
-        settings.connect_timeout.get_or_insert(Duration::from_secs(5));
-        settings.max_pool_size.get_or_insert(CONNECTIONS);
-        settings.max_connecting.get_or_insert(CONNECTING);
-        let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
-
-        greet(&settings, &hosts, options).await?;
-        settings.server_selection_timeout = Some(options.call_timeout);
-        let client = Client::with_options(settings).map_err(invalid)?;
-        let database = client.database(&name);
-        let server = Server {
-            client,
-            database,
-            sessions: Arc::default(),
-            tallies: Arc::new(Tallies::new()),
-            patience: options.call_timeout,
-        };
+    async fn reached(url: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let Reached { client, database, .. } = reach(url, options).await?;
+        let note = moves::find(&database).await.map_err(SchemaError::from)?;
+        if let Some(note) = note.filter(|note| note.finished_at.is_none()) {
+            return Err(ConnectError::Moving { database: database.name().to_owned(), since: note.began_at });
+        }
+        let server = Server::new(client, database, options.call_timeout);
         Ok(Self {
             verifications: Records::<Verification>::start(&server, options),
             messages: Records::<Message>::start(&server, options),
@@ -155,6 +155,35 @@ impl MongoStore {
             server,
         })
     }
+}
+
+/// Reaches the server, waiting for it as long as `options` say.
+pub(super) async fn reach(url: &str, options: &ConnectOptions) -> Result<Reached, ConnectError> {
+    let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
+    let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
+    let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    settings.app_name = Some(APP_NAME.to_owned());
+    settings.retry_writes = Some(true);
+    settings.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+    // What is read is checked when it is written: a change is refused if it was read before another.
+    settings.read_concern = Some(ReadConcern::local());
+    settings.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    settings.server_selection_timeout = Some(ATTEMPT.min(options.patience));
+    settings.connect_timeout.get_or_insert(Duration::from_secs(5));
+    settings.max_pool_size.get_or_insert(CONNECTIONS);
+    settings.max_connecting.get_or_insert(CONNECTING);
+    let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
+
+    greet(&settings, &hosts, options).await?;
+    settings.server_selection_timeout = Some(options.call_timeout);
+    let client = Client::with_options(settings).map_err(invalid)?;
+    let database = client.database(&name);
+    Ok(Reached {
+        client,
+        database,
+        #[cfg(feature = "sqlite")]
+        hosts,
+    })
 }
 
 /// Waits until the server answers, and looks whether it can do what we need.

@@ -20,7 +20,7 @@ const OUT_OF_DISK_SPACE: i32 = 14031;
 
 /// A command or a read that failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("MongoDB: {}", without_address(.0))]
     Mongo(Box<Error>),
     #[error("a stored document cannot be read")]
@@ -90,6 +90,13 @@ fn codes(error: &Error) -> Vec<i32> {
 /// A unique index refused a write.
 pub(super) fn is_duplicate(error: &Error) -> bool {
     codes(error).contains(&DUPLICATE_KEY)
+}
+
+/// Unique indexes refused some writes of many, and nothing else went wrong with any.
+#[cfg(feature = "sqlite")]
+pub(super) fn is_all_duplicates(error: &Error) -> bool {
+    let codes = codes(error);
+    !codes.is_empty() && codes.iter().all(|code| *code == DUPLICATE_KEY)
 }
 
 /// Another transaction wrote the same.

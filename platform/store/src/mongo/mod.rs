@@ -10,9 +10,14 @@ mod connect;
 mod dead;
 mod fault;
 mod fields;
+#[cfg(feature = "sqlite")]
+mod filling;
 mod forms;
 mod gather;
 mod history;
+#[cfg(feature = "sqlite")]
+mod holding;
+mod moves;
 mod nodes;
 mod read;
 mod replace;
@@ -28,10 +33,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectOptions};
+#[cfg(feature = "sqlite")]
+pub(crate) use fault::Fault;
+#[cfg(feature = "sqlite")]
+pub(crate) use filling::{Begun, FillError, Filling, Mirrored};
 use gather::Gather;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::{Client, Collection, Database};
+#[cfg(feature = "sqlite")]
+pub(crate) use moves::{Note, Tally};
 pub use schema::SchemaError;
+use tally::Tallies;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
@@ -49,12 +61,16 @@ struct Server {
     client: Client,
     database: Database,
     sessions: Arc<replace::Sessions>,
-    tallies: Arc<tally::Tallies>,
+    tallies: Arc<Tallies>,
     /// How long something is tried again.
     patience: Duration,
 }
 
 impl Server {
+    fn new(client: Client, database: Database, patience: Duration) -> Self {
+        Self { client, database, sessions: Arc::default(), tallies: Arc::new(Tallies::new()), patience }
+    }
+
     fn collection(&self, name: &str) -> Collection<Document> {
         self.database.collection(name)
     }

@@ -73,7 +73,7 @@ pub(super) async fn find_lease(server: &Server, name: &str) -> Result<Option<Lea
     row.map(|row| lease(name, &row)).transpose()
 }
 
-fn lease(name: &str, row: &Document) -> Result<Lease, Fault> {
+pub(super) fn lease(name: &str, row: &Document) -> Result<Lease, Fault> {
     let holder = row.get_binary_generic("holder").ok().and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok());
     let until = row.get_i64("until").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
     let fence = row.get_i64("fence").ok().and_then(|fence| u64::try_from(fence).ok());
@@ -118,7 +118,7 @@ pub(super) async fn keep_key_check(server: &Server, key: u8, check: [u8; 32]) ->
     }
 }
 
-fn value(row: &Document) -> Result<[u8; 32], Fault> {
+pub(super) fn value(row: &Document) -> Result<[u8; 32], Fault> {
     let held = row.get_binary_generic("value").ok();
     held.and_then(|bytes| bytes.as_slice().try_into().ok()).ok_or(Fault::Shape("a check value is not 32 bytes"))
 }

@@ -7,6 +7,7 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, RawDocument, deserialize_from_slice, doc, serialize_to_bson};
 use serde::Deserialize;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::address_limits::AddressTrace;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::message::Message;
@@ -24,8 +25,6 @@ pub(super) trait Row: Record {
     /// What the idempotency key repeats of the record's secret, which it keeps no longer than the
     /// record does.
     const SECRET: &'static str;
-    /// Whether its address has limits, and so a sequence.
-    const SEQUENCE: bool;
 
     /// What it tells about its address, if that has limits.
     fn trace(&self) -> Option<AddressTrace>;
@@ -34,7 +33,6 @@ pub(super) trait Row: Record {
 impl Row for Verification {
     const COLLECTION: &'static str = schema::VERIFICATIONS;
     const SECRET: &'static str = "idem.state.code";
-    const SEQUENCE: bool = true;
 
     fn trace(&self) -> Option<AddressTrace> {
         Some(AddressTrace::of(self))
@@ -44,7 +42,6 @@ impl Row for Verification {
 impl Row for Message {
     const COLLECTION: &'static str = schema::MESSAGES;
     const SECRET: &'static str = "idem.state.content";
-    const SEQUENCE: bool = false;
 
     fn trace(&self) -> Option<AddressTrace> {
         None
@@ -74,15 +71,26 @@ pub(super) fn number(count: u64) -> i64 {
 
 /// The document of a new record. `place` is its place among those of its address.
 pub(super) fn new<R: Row>(
-    record: &mut R,
+    record: &R,
     idempotency: Option<&Idempotency>,
     place: Option<i64>,
 ) -> Result<Document, Fault> {
     let state = serialize_to_bson(&record.state())?;
+    let repeat = idempotency.map(|idempotency| (idempotency, state.clone()));
+    whole(record, state, repeat, place)
+}
+
+/// The document of a record: with the key that made it, if there is one, and what that repeats.
+pub(super) fn whole<R: Row>(
+    record: &R,
+    state: Bson,
+    repeat: Option<(&Idempotency, Bson)>,
+    place: Option<i64>,
+) -> Result<Document, Fault> {
     let mut row = doc! {
         "_id": binary(&record.id()),
         "t": binary(&record.tenant().to_bytes()),
-        "v": number(*record.version_mut()),
+        "v": number(record.version()),
         "w": record.wake_at().as_microsecond(),
         "m": mode_name(record.mode()),
         "s": status_name(record.status()),
@@ -96,14 +104,14 @@ pub(super) fn new<R: Row>(
             row.insert("q", place);
         }
     }
-    if let Some(idempotency) = idempotency {
+    if let Some((idempotency, first)) = repeat {
         row.insert(
             "idem",
             doc! {
                 "k": binary(&idempotency.key),
                 "f": binary(&idempotency.fingerprint),
                 "x": idempotency.expires_at.as_microsecond(),
-                "state": state.clone(),
+                "state": first,
             },
         );
     }
@@ -171,6 +179,21 @@ pub(super) fn projection() -> Document {
 pub(super) fn read<R: Row>(row: &RawDocument) -> Result<R, Fault> {
     let stored: Stored<R> = deserialize_from_slice(row.as_bytes())?;
     Ok(R::of(stored.fixed, stored.state))
+}
+
+/// What a key made: itself, and the state that it repeats.
+pub(super) fn repeated(idem: &Document) -> Result<(Idempotency, Bson), Fault> {
+    let bytes = |field| {
+        let held = idem.get_binary_generic(field).ok();
+        held.and_then(|held| <[u8; 32]>::try_from(held.as_slice()).ok())
+    };
+    let (Some(key), Some(fingerprint)) = (bytes("k"), bytes("f")) else {
+        return Err(Fault::Shape("an idempotency key is not 32 bytes"));
+    };
+    let expires_at = idem.get_i64("x").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
+    let expires_at = expires_at.ok_or(Fault::Shape("an idempotency key has no end"))?;
+    let state = idem.get("state").cloned().ok_or(Fault::Shape("an idempotency key repeats nothing"))?;
+    Ok((Idempotency { key, fingerprint, expires_at }, state))
 }
 
 /// The 16 bytes of an id in a document.

@@ -24,6 +24,7 @@ pub(super) const FORMS: &str = "forms";
 
 /// The index of the sequence of an address.
 pub(super) const ADDRESS: &str = "address";
+pub(super) const MOVES: &str = "moves";
 
 /// The server's code for "an index of this name is different".
 const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];

@@ -35,11 +35,11 @@ use super::{MongoStore, Records, Server, fields, forms, nodes, read, replace, sc
 const PREFIX: usize = 8;
 
 /// Something small, as its document in `doc`.
-fn held<T: Serialize>(what: &T) -> Result<Bson, StoreError> {
-    Ok(serialize_to_bson(what).map_err(Fault::from)?)
+fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
+    Ok(serialize_to_bson(what)?)
 }
 
-fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
+pub(super) fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
     let doc = row.remove("doc").ok_or(Fault::Shape("a document holds nothing"))?;
     Ok(deserialize_from_bson(doc)?)
 }
@@ -58,7 +58,11 @@ fn fault(error: mongodb::error::Error) -> StoreError {
     Fault::from(error).into()
 }
 
-fn service_row(service: &Service) -> Result<Document, StoreError> {
+pub(super) fn tenant_row(tenant: &Tenant) -> Result<Document, Fault> {
+    Ok(doc! { "_id": binary(&tenant.id.to_bytes()), "schema": forms::FORM, "doc": held(tenant)? })
+}
+
+pub(super) fn service_row(service: &Service) -> Result<Document, Fault> {
     Ok(doc! {
         "_id": binary(&service.id.to_bytes()),
         "t": binary(&service.tenant.to_bytes()),
@@ -68,7 +72,7 @@ fn service_row(service: &Service) -> Result<Document, StoreError> {
     })
 }
 
-fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, StoreError> {
+pub(super) fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, Fault> {
     Ok(doc! {
         "_id": binary(&hash.0),
         "t": binary(&key.tenant.to_bytes()),
@@ -106,7 +110,7 @@ impl Store for MongoStore {
         if service.tenant != tenant.id || keys.iter().any(|(key, _)| key.tenant != tenant.id) {
             return Err(Fault::Foreign.into());
         }
-        let row = doc! { "_id": binary(&tenant.id.to_bytes()), "schema": forms::FORM, "doc": held(tenant)? };
+        let row = tenant_row(tenant)?;
         let service = service_row(service)?;
         let keys = keys.iter().map(|(key, hash)| key_row(key, hash)).collect::<Result<Vec<_>, _>>()?;
         let mut session = self.server.client.start_session().await.map_err(fault)?;
@@ -258,7 +262,7 @@ impl Door<'_> {
         what: &T,
         more: Document,
     ) -> Result<(), ReplaceError> {
-        let Bson::Document(doc) = held(what)? else {
+        let Bson::Document(doc) = held(what).map_err(StoreError::from)? else {
             return Err(ReplaceError::Store(Fault::Shape("it is no document").into()));
         };
         let (mut set, mut unset) = (more, Document::new());

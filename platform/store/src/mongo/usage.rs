@@ -23,14 +23,6 @@ pub(super) type Key = (TenantId, Resource, WindowKind, Timestamp);
 /// at which `forget` takes it.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 800);
 
-/// NEVER change a name: they are stored.
-fn kind_name(kind: WindowKind) -> &'static str {
-    match kind {
-        WindowKind::Day => "day",
-        WindowKind::Month => "month",
-    }
-}
-
 /// The two windows that a use is counted in.
 pub(super) fn windows(tenant: TenantId, resource: Resource, day: Timestamp, month: Timestamp) -> [Key; 2] {
     [(tenant, resource, WindowKind::Day, day), (tenant, resource, WindowKind::Month, month)]
@@ -52,7 +44,7 @@ pub(super) fn id((tenant, resource, kind, starts): Key) -> Document {
     doc! {
         "t": binary(&tenant.to_bytes()),
         "r": resource.name(),
-        "k": kind_name(kind),
+        "k": kind.name(),
         "s": starts.as_microsecond(),
     }
 }
@@ -66,7 +58,7 @@ pub(super) fn gone(starts: Timestamp) -> Timestamp {
 pub(super) fn beside((tenant, _, kind, starts): Key) -> Document {
     doc! {
         "t": binary(&tenant.to_bytes()),
-        "k": kind_name(kind),
+        "k": kind.name(),
         "s": starts.as_microsecond(),
         "gone": DateTime::from_millis(gone(starts).as_millisecond()),
     }

@@ -17,12 +17,14 @@ pub(super) enum Fault {
     Closed,
     #[error("a record of another tenant was handed in")]
     Foreign,
+    #[error("two records have the id {0}")]
+    Twice(String),
 }
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match &fault {
-            Fault::Document(_) => Self::Damaged(Box::new(fault)),
+            Fault::Document(_) | Fault::Twice(_) => Self::Damaged(Box::new(fault)),
             Fault::Sql(error) => match kind(error) {
                 Kind::Full => Self::Full(Box::new(fault)),
                 Kind::ReadOnly => Self::ReadOnly(Box::new(fault)),

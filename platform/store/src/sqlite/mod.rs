@@ -8,6 +8,8 @@ mod addresses;
 mod admit;
 mod backup;
 mod checkpoint;
+#[cfg(feature = "mongodb")]
+mod contents;
 mod fault;
 mod hot;
 mod nodes;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 use addresses::{Addresses, Recent};
 pub use backup::{BackupError, Progress, Stats, backup, verify};
 use checkpoint::LogKeeper;
+#[cfg(feature = "mongodb")]
+pub(crate) use contents::{Contents, Found};
 use hot::Hot;
 use read::Readers;
 use record::Table as _;

@@ -47,6 +47,18 @@ pub(super) fn find_lease(connection: &Connection, name: &str) -> Result<Option<L
     rows.next()?.map(|row| lease(name, row)).transpose()
 }
 
+/// All leases, by name.
+pub(super) fn leases(connection: &Connection) -> Result<Vec<Lease>, Fault> {
+    let mut all = connection.prepare("SELECT holder, fence, until, name FROM lease ORDER BY name")?;
+    let mut rows = all.query([])?;
+    let mut leases = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(3)?;
+        leases.push(lease(&name, row)?);
+    }
+    Ok(leases)
+}
+
 fn lease(name: &str, row: &Row<'_>) -> Result<Lease, Fault> {
     let until = Timestamp::from_microsecond(row.get(2)?).map_err(|_| Fault::Foreign)?;
     Ok(Lease { name: name.to_owned(), holder: NodeId::from_bytes(row.get(0)?), fence: row.get(1)?, until })

@@ -9,7 +9,7 @@ use wotp_core::ports::Clock as _;
 
 use super::{Finding, checks};
 use crate::config::Loaded;
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, moved_file};
 use crate::database_lock::{self, LockError};
 use crate::system::SystemClock;
 use crate::wiring::embedded::{OlderSchema, OpenOptions, SqliteStore};
@@ -26,6 +26,12 @@ pub(super) async fn examine(loaded: &Loaded, folder: &DataFolder, database: &Pat
             return findings;
         }
     };
+    let moved = moved_file(database);
+    if let Ok(note) = std::fs::read_to_string(&moved) {
+        let help =
+            format!("name that MongoDB in store.url; {} says so, and keeps this one from being used", moved.display());
+        findings.push(Finding::error("moved", note.trim(), help));
+    }
     let (finding, opens) = checks::database(database);
     findings.push(finding);
     if opens {
