@@ -50,6 +50,11 @@ impl Redis {
         self.port
     }
 
+    /// Its process, whose CPU time and memory may be read.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Its address.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
