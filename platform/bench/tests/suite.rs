@@ -34,17 +34,32 @@ fn main() -> ExitCode {
                 json!({"tenant": "ten_1", "service": "srv_1", "live_key": "wk_live_1", "test_key": "wk_test_1"})
             );
         }
-        // Test runners ask for a list first.
-        Some("--list") => {}
+        // Test runners ask for a list first, then for each by its name.
+        Some("--list") if arguments.iter().any(|argument| argument == "--ignored") => {}
+        Some("--list") => TESTS.iter().for_each(|(name, _)| println!("{name}: test")),
         _ => {
-            a_report_holds_every_part_and_its_figures();
-            own_codes_refused_are_said_so_and_measured_by_wrong_checks();
-            refused_calls_spoil_the_figure_they_would_have_flattered();
-            println!("suite: 3 passed");
+            let named = |name: &str| arguments.iter().any(|argument| argument == name);
+            let all = !TESTS.iter().any(|(name, _)| named(name));
+            for (name, test) in TESTS.iter().filter(|(name, _)| all || named(name)) {
+                test();
+                println!("{name}: passed");
+            }
         }
     }
     ExitCode::SUCCESS
 }
+
+const TESTS: &[(&str, fn())] = &[
+    ("a_report_holds_every_part_and_its_figures", a_report_holds_every_part_and_its_figures),
+    (
+        "own_codes_refused_are_said_so_and_measured_by_wrong_checks",
+        own_codes_refused_are_said_so_and_measured_by_wrong_checks,
+    ),
+    (
+        "refused_calls_spoil_the_figure_they_would_have_flattered",
+        refused_calls_spoil_the_figure_they_would_have_flattered,
+    ),
+];
 
 struct Outcome {
     ok: bool,
