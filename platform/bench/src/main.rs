@@ -11,11 +11,13 @@ mod load;
 mod number;
 mod preload;
 mod process;
+mod queue;
 mod report;
 mod scenario;
 mod stand;
 mod suite;
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -78,6 +80,13 @@ enum Hidden {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Runs a worker that hears rings of a queue.
+    #[command(hide = true)]
+    Hear {
+        /// URL of the queue's server.
+        #[arg(long)]
+        redis: String,
+    },
 }
 
 impl Arguments {
@@ -97,6 +106,8 @@ impl Arguments {
             },
             tenants: vec![1, 10_000],
             cold_starts: if quick { 2 } else { 5 },
+            rings: if quick { 50_000 } else { 1_000_000 },
+            rings_after: if quick { 50_000 } else { 200_000 },
         }
     }
 
@@ -119,7 +130,8 @@ struct Report<'a> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.command {
-        Some(Hidden::Bare { data, listen }) => run_bare(data, *listen),
+        Some(Hidden::Bare { data, listen }) => beside(bare::serve(data, *listen)),
+        Some(Hidden::Hear { redis }) => beside(queue::hear(redis)),
         None => run_suite(&arguments),
     };
     match outcome {
@@ -131,10 +143,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_bare(data: &std::path::Path, listen: SocketAddr) -> Result<ExitCode, String> {
+/// Runs what is measured beside the driver, on as many threads as a server has.
+fn beside<E: Error>(run: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| chain(&error))?;
-    runtime.block_on(bare::serve(data, listen)).map_err(|error| chain(&error))?;
+    runtime.block_on(run).map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
