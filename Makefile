@@ -42,7 +42,7 @@ crash: ## kill -9 a server under load 100 times; nothing may be lost or approved
 	@CRASH_ROUNDS=$(ROUNDS) .ci/test crash::
 
 bench: ## build for release and measure; the table on screen, the figures in target/bench.json
-	@.ci/prerequisites build
+	@.ci/prerequisites bench
 	@cargo build --release --locked -p wotp-server
 	@cargo run --release --locked -p wotp-bench -- \
 		--wotp $(TARGET)/release/wotp --json $(TARGET)/bench.json --scratch $(TARGET)/bench

@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{io, net};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -110,7 +110,7 @@ impl Latencies {
 }
 
 /// Percentiles of latencies, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many there were.
     pub count: u64,
@@ -352,10 +352,12 @@ impl Due {
     }
 }
 
-/// A thread of its own, because the runtime's timer knows whole milliseconds only: it would make bursts
-/// out of an even rate and charge the server for them.
+/// Moments that fall due, `per_second` a second for `time`.
+///
+/// From a thread of its own, because the runtime's timer knows whole milliseconds only: it would make
+/// bursts out of an even rate and charge the server for them.
 #[expect(clippy::disallowed_methods, reason = "this is load in real time: the pace is the product")]
-fn pace(per_second: f64, time: Duration) -> UnboundedReceiver<Instant> {
+pub fn pace(per_second: f64, time: Duration) -> UnboundedReceiver<Instant> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let begin = Instant::now();

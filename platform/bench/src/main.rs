@@ -12,6 +12,7 @@ mod load;
 mod number;
 mod preload;
 mod process;
+mod queue;
 mod report;
 mod scenario;
 mod shared;
@@ -19,6 +20,7 @@ mod stand;
 mod stub;
 mod suite;
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -107,6 +109,13 @@ enum Hidden {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Runs a worker that hears rings of a queue.
+    #[command(hide = true)]
+    Hear {
+        /// URL of the queue's server.
+        #[arg(long)]
+        redis: String,
+    },
 }
 
 impl Arguments {
@@ -127,6 +136,8 @@ impl Arguments {
             tenants: vec![1, 10_000],
             shared_tenants: if quick { 8 } else { 100 },
             cold_starts: if quick { 2 } else { 5 },
+            rings: if quick { 50_000 } else { 1_000_000 },
+            rings_after: if quick { 50_000 } else { 200_000 },
         }
     }
 
@@ -149,9 +160,10 @@ struct Report<'a> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.command {
-        Some(Hidden::Bare { data, listen }) => run_server(bare::serve_sqlite(data, *listen)),
-        Some(Hidden::BareMongo { store, listen }) => run_server(bare::serve_mongo(store, *listen)),
-        Some(Hidden::StubNode { data, queue, name, listen }) => run_server(stub::serve(data, queue, name, *listen)),
+        Some(Hidden::Bare { data, listen }) => beside(bare::serve_sqlite(data, *listen)),
+        Some(Hidden::BareMongo { store, listen }) => beside(bare::serve_mongo(store, *listen)),
+        Some(Hidden::StubNode { data, queue, name, listen }) => beside(stub::serve(data, queue, name, *listen)),
+        Some(Hidden::Hear { redis }) => beside(queue::hear(redis)),
         None => run_suite(&arguments),
     };
     match outcome {
@@ -163,10 +175,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_server<E: std::error::Error>(server: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
+/// Runs what is measured beside the driver, on as many threads as a server has.
+fn beside<E: Error>(run: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| chain(&error))?;
-    runtime.block_on(server).map_err(|error| chain(&error))?;
+    runtime.block_on(run).map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 

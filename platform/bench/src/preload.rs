@@ -1,7 +1,8 @@
 //! Verifications that are already there before the load begins.
 //!
 //! Through the store itself: over HTTP a million would take the better part of the run. Everything
-//! else in this crate knows the platform by its HTTP interface and command line only.
+//! else in this crate knows the platform by its HTTP interface and command line only, but for the
+//! queue, which has neither.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::load::{Run, Summary};
 use crate::process::Memory;
+use crate::queue::Doorbell;
 
 /// One run, in numbers that do not depend on how long it went on.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// What ran: `bare`, `start`, `own_code`, `wrong_code`, `test_key`, …
     pub subject: String,
-    /// Callers at once, or connections of an open loop.
+    /// Callers at once, or connections of an open loop; 0 where there is no bound.
     pub callers: usize,
     /// Which repetition, from 1.
     pub round: usize,
@@ -46,6 +47,9 @@ pub struct Measured {
     pub check: Option<Summary>,
     /// From accepted to handed over.
     pub handover: Option<Summary>,
+    /// What only runs of a queue have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
 }
 
 impl Measured {
@@ -74,6 +78,7 @@ impl Measured {
             late: run.tally.late.summary(),
             check: run.tally.check.summary(),
             handover: run.tally.handover.summary(),
+            doorbell: None,
         }
     }
 }

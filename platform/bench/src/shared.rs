@@ -64,7 +64,7 @@ impl Servers {
 
     /// Whom to count beside a node.
     fn beside(&self) -> [Option<Beside>; 2] {
-        [("mongod", self.mongod.member(0).id()), ("redis", self.redis.id())]
+        [("mongod", self.mongod.member(0).id()), ("redis", self.redis.pid())]
             .map(|(name, pid)| Some(Beside { name, pid }))
     }
 
@@ -140,7 +140,7 @@ impl Stand {
         let words = ["stub-node", "--listen", "127.0.0.1:0", "--data", &data, "--queue", &url, "--name", &name];
         let server = Server::spawn(Self::own(words)?, &self.scratch.join(format!("bench-stub-{nth}.log")))?;
         let mode = Self::ready(&server, std::slice::from_ref(&tenant)).await?;
-        let beside = [Some(Beside { name: "redis", pid: redis.id() }), None];
+        let beside = [Some(Beside { name: "redis", pid: redis.pid() }), None];
         let node = Node { target: Target { beside, ..target(&server) }, mode, delivers: true, server };
         Ok((node, StubFolder { tenant, _folder: folder }))
     }

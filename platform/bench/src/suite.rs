@@ -22,6 +22,7 @@ use crate::load::{Bound, LoadError, Run, Summary};
 use crate::number::Numbers;
 use crate::preload::{PreloadError, preload};
 use crate::process::{self, ProcessError};
+use crate::queue;
 use crate::report::{Figure, Goal, Measured, Section, Spread};
 use crate::scenario::{self, Callers, Mode};
 use crate::stand::{Pair, Side, Stand, StandError, folder_bytes, progress, target, wait_until_ready};
@@ -54,6 +55,8 @@ pub enum Part {
     Shared,
     /// Two nodes against one.
     Nodes,
+    /// The Redis queue: from ring to worker, and a backlog.
+    Queue,
 }
 
 /// How the report is made.
@@ -81,10 +84,15 @@ pub struct Plan {
     pub shared_tenants: usize,
     /// Cold starts.
     pub cold_starts: usize,
+    /// Rings that wait in the queue before anyone hears them.
+    pub rings: u64,
+    /// Rings after those.
+    pub rings_after: u64,
 }
 
 impl Plan {
-    fn time(&self) -> Duration {
+    /// How long each run goes on.
+    pub fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
 
@@ -124,6 +132,9 @@ pub enum SuiteError {
     /// What a process uses cannot be read.
     #[error("what a server uses is not to be had")]
     Usage(#[from] ProcessError),
+    /// The queue cannot be measured.
+    #[error("the queue cannot be measured")]
+    Queue(#[from] queue::PartError),
 }
 
 /// Runs parts of the report, and carries what one part learns to the next.
@@ -157,6 +168,7 @@ impl Suite {
             Part::Cold => self.cold().await,
             Part::Shared => self.shared().await,
             Part::Nodes => self.nodes().await,
+            Part::Queue => Ok(queue::measure(&self.plan).await?),
         }
     }
 
@@ -629,17 +641,20 @@ fn measured(
     Ok(measured)
 }
 
-fn note_failures(section: &mut Section) {
+/// Says why the first call failed, if one did.
+pub fn note_failures(section: &mut Section) {
     if let Some(first) = section.runs.iter().find_map(|run| run.first_failure.clone()) {
         section.notes.push(format!("calls failed; the first: {first}"));
     }
 }
 
-fn failures(runs: &[Measured]) -> u64 {
+/// Failed calls of all runs.
+pub fn failures(runs: &[Measured]) -> u64 {
     runs.iter().map(|run| run.failed).sum()
 }
 
-fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+/// Of `values`; not a number where there are none.
+pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
     Spread::of(values).unwrap_or(Spread { median: f64::NAN, min: f64::NAN, max: f64::NAN })
 }
 
@@ -648,11 +663,13 @@ fn ratios(ours: &[Measured], bare: &[Measured], value: impl Fn(&Measured) -> f64
     spread(ours.iter().zip(bare).map(|(ours, bare)| value(ours) / value(bare)))
 }
 
-fn middle(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+/// The middle of a number of each run.
+pub fn middle(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
     spread(runs.iter().map(value)).median
 }
 
-fn start_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+/// A percentile of starts.
+pub fn start_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
     run.start.map_or(f64::NAN, |summary| value(summary) as f64)
 }
 
@@ -660,7 +677,8 @@ fn check_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
     run.check.map_or(f64::NAN, |summary| value(summary) as f64)
 }
 
-fn handover_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+/// A percentile from accepted to handed over.
+pub fn handover_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
     run.handover.map_or(f64::NAN, |summary| value(summary) as f64)
 }
 
@@ -668,7 +686,8 @@ fn whole(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> String {
     format!("{:.0}", middle(runs, value))
 }
 
-fn micros(value: f64) -> String {
+/// As it is printed.
+pub fn micros(value: f64) -> String {
     match value {
         value if value.is_nan() => "–".to_owned(),
         value if value < 10_000.0 => format!("{value:.0} µs"),

@@ -50,6 +50,11 @@ impl Redis {
         self.port
     }
 
+    /// Its process, whose CPU time and memory may be read.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Its address.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -58,11 +63,6 @@ impl Redis {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
-    }
-
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
     }
 
     /// Kills it; what it held is gone.

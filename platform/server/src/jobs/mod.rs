@@ -15,6 +15,7 @@ use wotp_core::domain::node::Node;
 use wotp_store::queue::{ListenOptions, RingTask};
 
 use crate::wiring::Others;
+pub use worker::{Answer, Running, answer_with};
 
 /// What there is to do.
 pub struct Jobs {

@@ -20,8 +20,8 @@ use wotp_store::queue::{Ring, RingReceiver};
 /// bound how many go out.
 const SETTLING_MAX: usize = 448;
 
-/// Workers that run.
-type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
+/// Workers that run, until they are told to stop.
+pub type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
 
 /// What a worker works with.
 struct Bench {
@@ -55,42 +55,69 @@ impl ChannelMetrics {
     }
 }
 
-/// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
-async fn deliver(ring: Ring, bench: Data<Arc<Bench>>) -> Result<(), BoxDynError> {
-    let job = ring.job;
-    // Before the record is looked at: whoever waits here holds nothing. It is never closed.
-    let seat = Arc::clone(&bench.seats).acquire_owned().await?;
-    match bench.app.deliver(job, seat).await {
-        Ok(Delivered::Called { channel, acknowledged, waited }) => match bench.channels.get(&channel) {
-            Some(metrics) => metrics.record(acknowledged, waited),
-            // Not one of ours: what stands in for a channel with a sandbox number.
-            None => ChannelMetrics::of(&channel).record(acknowledged, waited),
-        },
-        Ok(Delivered::Nothing) => {}
-        Err(error) => {
-            metrics::counter!("wotp_jobs_failed_total").increment(1);
-            tracing::error!(tenant = %job.tenant, item = ?job.item, error = &error as &dyn std::error::Error, "a job failed; the sweep will ring again");
-        }
-    }
-    // Also when it failed: the sweep rings, when the store says that it is due.
-    ring.done();
-    Ok(())
+/// What is done with a ring.
+pub trait Answer: Send + Sync + 'static {
+    /// Does the job of one ring, and says to the ring that it is done.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    fn answer(&self, ring: Ring) -> impl Future<Output = Result<(), BoxDynError>> + Send;
 }
 
-/// Runs workers until `stop` says true.
+impl Answer for Bench {
+    /// Does one job. A failure is not retried here: the store knows what is due, and the sweep rings.
+    async fn answer(&self, ring: Ring) -> Result<(), BoxDynError> {
+        let job = ring.job;
+        // Before the record is looked at: whoever waits here holds nothing. It is never closed.
+        let seat = Arc::clone(&self.seats).acquire_owned().await?;
+        match self.app.deliver(job, seat).await {
+            Ok(Delivered::Called { channel, acknowledged, waited }) => match self.channels.get(&channel) {
+                Some(metrics) => metrics.record(acknowledged, waited),
+                // Not one of ours: what stands in for a channel with a sandbox number.
+                None => ChannelMetrics::of(&channel).record(acknowledged, waited),
+            },
+            Ok(Delivered::Nothing) => {}
+            Err(error) => {
+                metrics::counter!("wotp_jobs_failed_total").increment(1);
+                tracing::error!(tenant = %job.tenant, item = ?job.item, error = &error as &dyn std::error::Error, "a job failed; the sweep will ring again");
+            }
+        }
+        // Also when it failed: the sweep rings, when the store says that it is due.
+        ring.done();
+        Ok(())
+    }
+}
+
+async fn answer<A: Answer>(ring: Ring, with: Data<Arc<A>>) -> Result<(), BoxDynError> {
+    with.answer(ring).await
+}
+
+/// Runs workers that deliver, until `stop` says true.
+pub(super) fn run(app: Arc<App>, rings: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
+    let names = app.channels().iter().map(|channel| channel.name.clone());
+    let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
+    let bench = Bench { app, seats: Arc::new(Semaphore::new(concurrency)), channels };
+    answer_with(bench, rings, concurrency, stop)
+}
+
+/// Runs workers that answer rings, until `stop` says true: `concurrency` and as many more as may wait
+/// for the store. Also for the benchmark, which hears rings as a node does and delivers nothing.
 ///
 /// A boxed future built outside of any `async` block: inside one, rustc forgets that apalis' error
 /// type is `'static` and finds the future not to be `Send`.
-pub(super) fn run(app: Arc<App>, backend: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
-    let names = app.channels().iter().map(|channel| channel.name.clone());
-    let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
+pub fn answer_with<A: Answer>(
+    with: A,
+    rings: RingReceiver,
+    concurrency: usize,
+    stop: watch::Receiver<bool>,
+) -> Running {
     let worker = WorkerBuilder::new("deliver")
-        .backend(backend)
-        .data(Arc::new(Bench { app, seats: Arc::new(Semaphore::new(concurrency)), channels }))
+        .backend(rings)
+        .data(Arc::new(with))
         .catch_panic()
         .concurrency(concurrency + SETTLING_MAX)
         .parallelize(tokio::spawn)
-        .build(deliver);
+        .build(answer::<A>);
     let until = async move {
         super::stopped(stop).await;
         Ok::<(), std::io::Error>(())
