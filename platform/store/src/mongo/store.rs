@@ -5,11 +5,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use mongodb::bson::{
-    Bson, Document, RawDocument, deserialize_from_bson, deserialize_from_slice, doc, serialize_to_bson,
-};
+use mongodb::bson::{Bson, Document, RawDocument, deserialize_from_bson, doc, serialize_to_bson};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
@@ -44,14 +42,8 @@ pub(super) fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
     Ok(deserialize_from_bson(doc)?)
 }
 
-/// Something small that was read.
-#[derive(Deserialize)]
-struct Held<T> {
-    doc: T,
-}
-
 fn small<T: DeserializeOwned>(row: &RawDocument) -> Result<T, Fault> {
-    Ok(deserialize_from_slice::<Held<T>>(row.as_bytes())?.doc)
+    of(Document::try_from(row)?)
 }
 
 fn fault(error: mongodb::error::Error) -> StoreError {
