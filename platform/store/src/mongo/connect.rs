@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use tokio::time::Instant;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
 use super::gather::{Gather, Shape};
-use super::row::Row;
+use super::row::{self, Row};
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, admit, forms, read, replace};
+use super::{MongoStore, Records, Server, Small, admit, forms, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -128,6 +128,7 @@ impl MongoStore {
         Ok(Self {
             verifications: Records::<Verification>::start(&server, &options),
             messages: Records::<Message>::start(&server, &options),
+            small: Small::start(&server, &options),
             server,
         })
     }
@@ -201,24 +202,46 @@ fn detail(error: &mongodb::error::Error) -> String {
     }
 }
 
+/// How what is asked for goes together.
+fn shape(options: &ConnectOptions, batch_max: usize, in_flight: usize) -> Shape {
+    Shape { queue_max: options.queue_max, batch_max, in_flight, patience: options.call_timeout }
+}
+
+/// Point reads of one collection.
+fn reads<const N: usize>(
+    server: &Server,
+    options: &ConnectOptions,
+    collection: &'static str,
+    projection: fn() -> Document,
+) -> Gather<[u8; N], Option<RawDocumentBuf>> {
+    let server = server.clone();
+    Gather::start(shape(options, 256, 4), move |batch| read::by_ids(server.clone(), (collection, projection()), batch))
+}
+
+impl Small {
+    fn start(server: &Server, options: &ConnectOptions) -> Self {
+        Self {
+            keys: reads(server, options, schema::API_KEYS, read::held),
+            tenants: reads(server, options, schema::TENANTS, read::held),
+            services: reads(server, options, schema::SERVICES, read::held),
+        }
+    }
+}
+
 impl<R: Row> Records<R> {
     fn start(server: &Server, options: &ConnectOptions) -> Self {
-        let shape = |batch_max, in_flight| Shape {
-            queue_max: options.queue_max,
-            batch_max,
-            in_flight,
-            patience: options.call_timeout,
-        };
         let lane = || {
             let server = server.clone();
             // One batch at a time: two of one tenant would only meet each other's changes.
-            Gather::start(shape(admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
+            Gather::start(shape(options, admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
         };
-        let (changing, reading) = (server.clone(), server.clone());
+        let changing = server.clone();
         Self {
             lanes: (0..admit::LANES).map(|_| lane()).collect(),
-            changes: Gather::start(shape(256, 4), move |batch| replace::change(changing.clone(), R::COLLECTION, batch)),
-            reads: Gather::start(shape(256, 4), move |batch| read::by_ids(reading.clone(), R::COLLECTION, batch)),
+            changes: Gather::start(shape(options, 256, 4), move |batch| {
+                replace::change(changing.clone(), R::COLLECTION, batch)
+            }),
+            reads: reads(server, options, R::COLLECTION, row::projection),
         }
     }
 }

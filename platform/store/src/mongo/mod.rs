@@ -37,6 +37,7 @@ pub struct MongoStore {
     server: Server,
     verifications: Records<Verification>,
     messages: Records<Message>,
+    small: Small,
 }
 
 /// What reaches the server.
@@ -61,6 +62,13 @@ struct Records<R> {
     lanes: Vec<Gather<admit::Candidate<R>, admit::Decision<R>>>,
     changes: Gather<replace::Change, bool>,
     reads: Gather<[u8; 16], Option<RawDocumentBuf>>,
+}
+
+/// What every call looks for: keys by their hash, tenants and services.
+struct Small {
+    keys: Gather<[u8; 32], Option<RawDocumentBuf>>,
+    tenants: Gather<[u8; 16], Option<RawDocumentBuf>>,
+    services: Gather<[u8; 16], Option<RawDocumentBuf>>,
 }
 
 impl MongoStore {

@@ -11,29 +11,38 @@ use wotp_core::ports::{DueItem, Filter, Page};
 
 use super::Server;
 use super::fault::Fault;
-use super::row::{self, Row, binary, id_of, mode_name, status_name};
+use super::row::{self, Row, binary, bytes_of, id_of, mode_name, status_name};
 
 /// Records that a listing fetches at once, when it must look at more than it shows.
 const FETCHED: u32 = 200;
 
-/// The records with these ids, whoever's they are: the asker looks at the tenant.
-pub(super) async fn by_ids(
+/// What is read of something small.
+pub(super) fn held() -> Document {
+    doc! { "t": 1, "doc": 1 }
+}
+
+/// The documents with these ids, whoever's they are: the asker looks at the tenant. The same id may be
+/// asked for many times.
+pub(super) async fn by_ids<const N: usize>(
     server: Server,
-    collection: &'static str,
-    ids: Vec<[u8; 16]>,
+    (collection, projection): (&'static str, Document),
+    ids: Vec<[u8; N]>,
 ) -> Result<Vec<Result<Option<RawDocumentBuf>, Fault>>, Fault> {
-    let wanted: Vec<_> = ids.iter().map(|id| binary(id)).collect();
+    let mut distinct = ids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let wanted: Vec<_> = distinct.iter().map(|id| binary(id)).collect();
     let found = server
         .database
         .collection::<RawDocumentBuf>(collection)
         .find(doc! { "_id": { "$in": wanted } })
-        .projection(row::projection())
-        .batch_size(u32::try_from(ids.len()).unwrap_or(u32::MAX).saturating_add(1))
+        .projection(projection)
+        .batch_size(u32::try_from(distinct.len()).unwrap_or(u32::MAX).saturating_add(1))
         .await?;
-    let mut by_id = HashMap::with_capacity(ids.len());
+    let mut by_id = HashMap::with_capacity(distinct.len());
     let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
     for row in rows {
-        by_id.insert(id_of(&row, "_id")?, row);
+        by_id.insert(bytes_of(&row, "_id")?, row);
     }
     Ok(ids.iter().map(|id| Ok(by_id.get(id).cloned())).collect())
 }

@@ -173,6 +173,11 @@ pub(super) fn read<R: Row>(row: &RawDocument) -> Result<R, Fault> {
 
 /// The 16 bytes of an id in a document.
 pub(super) fn id_of(row: &RawDocument, field: &str) -> Result<[u8; 16], Fault> {
+    bytes_of(row, field)
+}
+
+/// The bytes of an id, or of a hash.
+pub(super) fn bytes_of<const N: usize>(row: &RawDocument, field: &str) -> Result<[u8; N], Fault> {
     let held = row.get_binary(field).map_err(|_| Fault::Shape("an id is missing"))?;
-    held.bytes.try_into().map_err(|_| Fault::Shape("an id is not 16 bytes"))
+    held.bytes.try_into().map_err(|_| Fault::Shape("an id is not as long as it should be"))
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
+use mongodb::bson::{Bson, Document, RawDocument, deserialize_from_bson, doc, serialize_to_bson};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wotp_core::domain::Timestamp;
@@ -42,6 +42,10 @@ fn of<T: DeserializeOwned>(mut row: Document) -> Result<T, Fault> {
     Ok(deserialize_from_bson(doc)?)
 }
 
+fn small<T: DeserializeOwned>(row: &RawDocument) -> Result<T, Fault> {
+    of(Document::try_from(row)?)
+}
+
 fn fault(error: mongodb::error::Error) -> StoreError {
     Fault::from(error).into()
 }
@@ -67,11 +71,6 @@ fn key_row(key: &ApiKey, hash: &KeyHash) -> Result<Document, StoreError> {
 }
 
 impl Server {
-    async fn find<T: DeserializeOwned>(&self, collection: &str, wanted: Document) -> Result<Option<T>, StoreError> {
-        let found = self.collection(collection).find_one(wanted).await.map_err(fault)?;
-        Ok(found.map(of).transpose()?)
-    }
-
     async fn all<T: DeserializeOwned>(
         &self,
         collection: &str,
@@ -120,11 +119,10 @@ impl Store for MongoStore {
     }
 
     async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {
-        let Some(key) = self.server.find::<ApiKey>(schema::API_KEYS, doc! { "_id": binary(&hash.0) }).await? else {
-            return Ok(None);
-        };
-        let tenant = self.server.find(schema::TENANTS, doc! { "_id": binary(&key.tenant.to_bytes()) }).await?;
-        Ok(tenant.map(|tenant| KeyHolder { key, tenant }))
+        let Some(key) = self.small.keys.ask(hash.0).await? else { return Ok(None) };
+        let key: ApiKey = small(&key)?;
+        let tenant = self.small.tenants.ask(key.tenant.to_bytes()).await?;
+        Ok(tenant.map(|tenant| small(&tenant)).transpose()?.map(|tenant| KeyHolder { key, tenant }))
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueItem>, StoreError> {
@@ -269,7 +267,8 @@ impl Door<'_> {
 #[async_trait]
 impl TenantStore for Door<'_> {
     async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError> {
-        self.server().find(schema::TENANTS, doc! { "_id": self.t() }).await
+        let found = self.store.small.tenants.ask(self.tenant.to_bytes()).await?;
+        Ok(found.map(|tenant| small(&tenant)).transpose()?)
     }
 
     async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError> {
@@ -284,7 +283,8 @@ impl TenantStore for Door<'_> {
     }
 
     async fn find_service(&self, id: ServiceId) -> Result<Option<Service>, StoreError> {
-        self.server().find(schema::SERVICES, doc! { "_id": binary(&id.to_bytes()), "t": self.t() }).await
+        let Some(row) = self.store.small.services.ask(id.to_bytes()).await? else { return Ok(None) };
+        Ok(if id_of(&row, "t")? == self.tenant.to_bytes() { Some(small(&row)?) } else { None })
     }
 
     async fn insert_service(&self, service: &Service) -> Result<(), StoreError> {

@@ -87,6 +87,7 @@ async fn tenants_services_and_keys_of_a_newer_node_keep_what_is_new_in_them() {
     let door = store.tenant(tenant.id);
     let (mut key, hash) = a_stored_key(tenant.id, Mode::Live);
     key.expires_at = Some(seconds(3600));
+    key.allowed_ips = vec!["192.0.2.0/24".parse().unwrap()];
     door.insert_key(&key, &hash).await.unwrap();
     for collection in ["tenants", "services", "api_keys"] {
         add(&database, collection, &["doc"]);
