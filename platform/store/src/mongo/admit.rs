@@ -20,17 +20,16 @@ use mongodb::options::{ReadConcern, SelectionCriteria};
 use serde::Deserialize;
 use tokio::time::Instant;
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::address_limits::{AddressHistory, AddressLimited, AddressLimits, AddressTrace};
+use wotp_core::domain::address_limits::{AddressLimited, AddressLimits};
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded};
-use wotp_core::domain::vault::AddressIndex;
 use wotp_core::ports::Idempotency;
 
 use super::Server;
 use super::dead;
 use super::fault::{self, Fault};
-use super::row::{self, Row, binary, mode_name};
+use super::history::{self, History, Recipient};
+use super::row::{self, Row, binary};
 use super::schema;
 use super::usage::{self, Key};
 
@@ -60,32 +59,6 @@ pub(super) enum Decision<R> {
     KeyReused,
     Address(AddressLimited),
     Quota(QuotaExceeded),
-}
-
-/// Whose address, in which mode.
-pub(super) type Recipient = (TenantId, Mode, AddressIndex);
-
-/// What is stored of one address.
-#[derive(Default)]
-pub(super) struct History {
-    /// With its place in the sequence, in any order.
-    traces: Vec<(i64, AddressTrace)>,
-}
-
-impl History {
-    /// The place after the last.
-    pub(super) fn next_place(&self) -> i64 {
-        self.traces.iter().map(|(place, _)| *place).max().unwrap_or(0) + 1
-    }
-
-    /// What follows from all of it.
-    pub(super) fn sum(&self) -> AddressHistory {
-        let mut traces: Vec<&AddressTrace> = self.traces.iter().map(|(_, trace)| trace).collect();
-        traces.sort_by_key(|trace| trace.created_at);
-        let mut history = AddressHistory::default();
-        traces.into_iter().for_each(|trace| history.add(trace));
-        history
-    }
 }
 
 /// The record that a key made.
@@ -180,6 +153,7 @@ async fn pause(setbacks: u32, rows: &[Document]) {
 
 async fn decide<R: Row>(server: &Server, batch: &[Candidate<R>]) -> Result<Plan<R>, Fault> {
     let (mut recipients, mut keys) = (Vec::new(), Vec::new());
+    let now = batch.iter().map(|candidate| candidate.record.created_at()).min().unwrap_or(Timestamp::MAX);
     for candidate in batch {
         if let Some(address) = candidate.record.address().filter(|_| R::SEQUENCE) {
             recipients.push((candidate.tenant, candidate.record.mode(), address.index));
@@ -190,8 +164,11 @@ async fn decide<R: Row>(server: &Server, batch: &[Candidate<R>]) -> Result<Plan<
     recipients.dedup();
     keys.sort_unstable();
     keys.dedup();
-    let (known, histories, counts) =
-        tokio::try_join!(known::<R>(server, batch), histories(server, &recipients), usage::stored(server, &keys))?;
+    let (known, histories, counts) = tokio::try_join!(
+        known::<R>(server, batch),
+        history::of(server, &recipients, now),
+        usage::stored(server, &keys)
+    )?;
     let windows = keys.iter().zip(counts).map(|(key, count)| (*key, Window { read: count.used, ..Window::default() }));
     let mut draft = Draft { known, histories, windows: windows.collect(), rows: Vec::new(), freed: Vec::new() };
     let decisions = batch.iter().map(|candidate| draft.decide(candidate)).collect();
@@ -242,7 +219,7 @@ impl<R: Row> Draft<R> {
         self.rows.push(row::new(&mut record, candidate.idempotency.as_ref(), place)?);
         self.count(&keys, &candidate.quota, charge);
         if let (Some(recipient), Some(place), Some(trace)) = (recipient, place, record.trace()) {
-            self.histories.entry(recipient).or_default().traces.push((place, trace));
+            self.histories.entry(recipient).or_default().add(place, trace);
         }
         if let Some(idempotency) = &candidate.idempotency {
             let Idempotency { key, fingerprint, expires_at } = *idempotency;
@@ -316,50 +293,6 @@ async fn known<R: Row>(
 struct Made {
     fixed: Bson,
     idem: Document,
-}
-
-/// What is stored of these addresses.
-pub(super) async fn histories(server: &Server, recipients: &[Recipient]) -> Result<HashMap<Recipient, History>, Fault> {
-    let mut by_tenant: HashMap<(TenantId, Mode), Vec<Bson>> = HashMap::new();
-    for (tenant, mode, address) in recipients {
-        by_tenant.entry((*tenant, *mode)).or_default().push(binary(address.as_bytes()));
-    }
-    if by_tenant.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let wanted: Vec<Document> = by_tenant
-        .into_iter()
-        .map(|((tenant, mode), addresses)| {
-            doc! { "t": binary(&tenant.to_bytes()), "a": { "$in": addresses }, "m": mode_name(mode) }
-        })
-        .collect();
-    let found = server
-        .database
-        .collection::<RawDocumentBuf>(schema::VERIFICATIONS)
-        .find(doc! { "$or": wanted })
-        .projection(doc! {
-            "_id": 0, "t": 1, "m": 1, "a": 1, "q": 1, "state.status": 1, "state.checks_used": 1, "state.sends": 1,
-            "state.created_at": 1, "state.ended_at": 1,
-        })
-        .await?;
-    let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
-    let mut histories: HashMap<Recipient, History> = HashMap::new();
-    for row in &rows {
-        let Traced { m, q, state } = deserialize_from_slice(row.as_bytes())?;
-        let address = row.get_binary("a").map_err(|_| Fault::Shape("an address has no index"))?;
-        let address = address.bytes.try_into().map_err(|_| Fault::Shape("an index is not 24 bytes"))?;
-        let recipient = (TenantId::from_bytes(row::id_of(row, "t")?), m, AddressIndex::from_bytes(address));
-        histories.entry(recipient).or_default().traces.push((q, state));
-    }
-    Ok(histories)
-}
-
-/// One record of an address, as it is read.
-#[derive(Deserialize)]
-struct Traced {
-    m: Mode,
-    q: i64,
-    state: AddressTrace,
 }
 
 /// Stores and counts a plan in one transaction.

@@ -12,6 +12,7 @@ mod fault;
 mod fields;
 mod forms;
 mod gather;
+mod history;
 mod nodes;
 mod read;
 mod replace;

@@ -14,7 +14,7 @@ use wotp_core::ports::{ReplaceError, ResendError};
 use super::fault::{self, Fault};
 use super::row::{self, Row};
 use super::usage;
-use super::{Records, Server, admit, schema};
+use super::{Records, Server, admit, history, schema};
 
 /// Pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -160,7 +160,7 @@ pub(super) async fn replace_for_resend(
         let address = verification.address.as_ref().map(|address| address.index);
         if let (Some(address), Some(now)) = (address, verification.sends.last().copied()) {
             // What is stored does not know the new send yet, so all of it is history.
-            let histories = admit::histories(server, &[(tenant, verification.mode, address)]).await.map_err(store)?;
+            let histories = history::of(server, &[(tenant, verification.mode, address)], now).await.map_err(store)?;
             // Only now: what this very verification sent since it was read is in the history too, and
             // the limits would speak of that.
             if !is_version(server, verification, expected).await.map_err(store)? {

@@ -20,6 +20,9 @@ pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
 pub(super) const FORMS: &str = "forms";
 
+/// The index of the sequence of an address.
+pub(super) const ADDRESS: &str = "address";
+
 /// The server's code for "an index of this name is different".
 const INDEX_CONFLICTS: [i32; 3] = [85, 86, 67];
 /// The server's code for "this collection is there already".
@@ -82,7 +85,7 @@ fn indexes() -> Vec<Index> {
     indexes.extend([
         // Finds what went to an address, and decides between two that are started for it at once:
         // both take the next number of the sequence `q`, and one of them finds it taken.
-        Index::new(VERIFICATIONS, "address", doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
+        Index::new(VERIFICATIONS, ADDRESS, doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
         Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
         Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),
         Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
