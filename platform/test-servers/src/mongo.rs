@@ -107,15 +107,20 @@ fn direct(port: u16) -> String {
 pub struct Mongod {
     port: u16,
     folder: TempDir,
+    options: &'static [&'static str],
     child: Option<Child>,
 }
 
 impl Mongod {
     /// A server of a set that is yet to be formed; with no set's name, one that stands alone.
     pub fn start(set: Option<&str>) -> Self {
+        Self::start_with(set, &[])
+    }
+
+    fn start_with(set: Option<&str>, options: &'static [&'static str]) -> Self {
         let folder = scratch("mongod");
-        let (port, child) = on_free_port(|port| launch(port, &folder, set));
-        Self { port, folder, child: Some(child) }
+        let (port, child) = on_free_port(|port| launch(port, &folder, set, options));
+        Self { port, folder, options, child: Some(child) }
     }
 
     /// Its address.
@@ -133,7 +138,15 @@ impl Mongod {
     /// # Errors
     /// What the server says.
     pub fn run(&self, command: Document) -> Result<Document, Error> {
-        run(&direct(self.port), "admin", command)
+        self.run_on("admin", command)
+    }
+
+    /// As [`run`](Self::run), on one of its databases.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn run_on(&self, database: &str, command: Document) -> Result<Document, Error> {
+        run(&direct(self.port), database, command)
     }
 
     fn is_primary(&self) -> bool {
@@ -160,7 +173,16 @@ const SET: &str = "rs0";
 impl ReplicaSet {
     /// A set with a primary. It elects another within about two seconds when that dies.
     pub fn start(members: usize) -> Self {
-        let members: Vec<Mongod> = (0..members).map(|_| Mongod::start(Some(SET))).collect();
+        Self::start_with(members, &[])
+    }
+
+    /// A set of one, whose commands fail as `configureFailPoint` says.
+    pub fn start_failing() -> Self {
+        Self::start_with(1, &["--setParameter", "enableTestCommands=1"])
+    }
+
+    fn start_with(members: usize, options: &'static [&'static str]) -> Self {
+        let members: Vec<Mongod> = (0..members).map(|_| Mongod::start_with(Some(SET), options)).collect();
         let list: Vec<Document> =
             members.iter().zip(0..).map(|(member, id)| doc! { "_id": id, "host": member.address() }).collect();
         let settings = doc! { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 300 };
@@ -207,7 +229,7 @@ impl ReplicaSet {
     /// Starts a member again that was killed.
     pub fn restart(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let child = launch(member.port, &member.folder, Some(SET)).expect("its port is still its own");
+        let child = launch(member.port, &member.folder, Some(SET), member.options).expect("its port is still its own");
         member.child = Some(child);
     }
 
@@ -225,7 +247,7 @@ impl ReplicaSet {
     }
 }
 
-fn launch(port: u16, folder: &TempDir, set: Option<&str>) -> Result<Child, Ended> {
+fn launch(port: u16, folder: &TempDir, set: Option<&str>, options: &[&str]) -> Result<Child, Ended> {
     let mut arguments: Vec<String> = [
         "--dbpath",
         folder.path().to_str().expect("a temporary folder has a plain name"),
@@ -243,6 +265,7 @@ fn launch(port: u16, folder: &TempDir, set: Option<&str>) -> Result<Child, Ended
     ]
     .map(str::to_owned)
     .to_vec();
+    arguments.extend(options.iter().map(|option| (*option).to_owned()));
     if let Some(set) = set {
         arguments.extend(["--replSet".to_owned(), set.to_owned()]);
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A proxy on loopback that can be slow, cut or closed.
+/// A proxy on loopback that can be slow, cut or closed, and can lose answers.
 pub struct Wire {
     address: String,
     state: Arc<State>,
@@ -17,6 +17,8 @@ struct State {
     delay_millis: AtomicU64,
     closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
+    /// Requests with these bytes in them, so many of which will not be answered.
+    unanswered: Mutex<(Vec<u8>, usize)>,
 }
 
 impl Wire {
@@ -29,6 +31,7 @@ impl Wire {
             delay_millis: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             open: Mutex::default(),
+            unanswered: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -65,6 +68,17 @@ impl Wire {
         }
     }
 
+    /// The next `times` requests with `bytes` in them reach the server, and when it has answered, the
+    /// connection is cut instead.
+    pub fn swallow_answers(&self, bytes: &[u8], times: usize) {
+        *self.state.unanswered.lock().expect("nobody panics") = (bytes.to_vec(), times);
+    }
+
+    /// Of these, how many did not come yet.
+    pub fn answers_to_swallow(&self) -> usize {
+        self.state.unanswered.lock().expect("nobody panics").1
+    }
+
     /// Lets nobody through any more, and cuts who is there.
     pub fn close(&self) {
         self.state.closed.store(true, Ordering::Release);
@@ -74,6 +88,16 @@ impl Wire {
     /// Lets everybody through again.
     pub fn open(&self) {
         self.state.closed.store(false, Ordering::Release);
+    }
+}
+
+impl State {
+    /// Whether the answer to this request is to be kept back.
+    fn is_unanswered(&self, request: &[u8]) -> bool {
+        let (bytes, times) = &mut *self.unanswered.lock().expect("nobody panics");
+        let is = *times > 0 && request.windows(bytes.len()).any(|part| part == bytes);
+        *times -= usize::from(is);
+        is
     }
 }
 
@@ -87,23 +111,33 @@ fn connect(client: TcpStream, state: &Arc<State>) {
     state.open.lock().expect("nobody panics").extend([clone(&client), clone(&server)]);
     let (from_client, to_client) = (clone(&client), client);
     let (from_server, to_server) = (clone(&server), server);
-    std::thread::spawn(move || pump(from_client, to_server, || 0));
-    let state = Arc::clone(state);
-    std::thread::spawn(move || pump(from_server, to_client, move || state.delay_millis.load(Ordering::Acquire)));
+    let silenced = Arc::new(AtomicBool::new(false));
+    let (silent, answers, state) = (Arc::clone(&silenced), Arc::clone(state), Arc::clone(state));
+    std::thread::spawn(move || {
+        pump(from_client, to_server, |request| {
+            if state.is_unanswered(request) {
+                silenced.store(true, Ordering::Release);
+            }
+            true
+        });
+    });
+    std::thread::spawn(move || {
+        pump(from_server, to_client, |_| {
+            let delay = answers.delay_millis.load(Ordering::Acquire);
+            if delay > 0 {
+                // The slowness itself, not a wait for something.
+                std::thread::sleep(Duration::from_millis(delay));
+            }
+            !silent.load(Ordering::Acquire)
+        });
+    });
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, delay: impl Fn() -> u64) {
+/// Passes on what `pass` lets through; what it does not is the end.
+fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(&[u8]) -> bool) {
     let mut bytes = vec![0; 65_536];
     while let Ok(length) = from.read(&mut bytes) {
-        if length == 0 {
-            break;
-        }
-        let delay = delay();
-        if delay > 0 {
-            // The slowness itself, not a wait for something.
-            std::thread::sleep(Duration::from_millis(delay));
-        }
-        if to.write_all(&bytes[..length]).is_err() {
+        if length == 0 || !pass(&bytes[..length]) || to.write_all(&bytes[..length]).is_err() {
             break;
         }
     }

@@ -16,7 +16,6 @@ use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, deserialize_from_bson, deserialize_from_slice, doc};
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, SelectionCriteria};
 use serde::Deserialize;
 use tokio::time::Instant;
 use wotp_core::domain::Timestamp;
@@ -120,14 +119,11 @@ pub(super) async fn admit<R: Row>(
         if plan.rows.is_empty() {
             return Ok(plan.decisions);
         }
-        match commit::<R>(&server, &plan).await {
+        match commit::<R>(&server, &plan, started + server.patience).await {
             Ok(()) => return Ok(plan.decisions),
             Err(Setback::Failed(fault)) => return Err(fault),
-            Err(Setback::Unknown) => {
-                if is_stored::<R>(&server, &plan).await? {
-                    return Ok(plan.decisions);
-                }
-            }
+            // It is not decided again: that would meet its own records, and call them somebody else's.
+            Err(Setback::Unknown) => return Err(Fault::Late),
             Err(Setback::Again) => {}
         }
         if started.elapsed() >= server.patience {
@@ -296,7 +292,7 @@ struct Made {
 }
 
 /// Stores and counts a plan in one transaction.
-async fn commit<R: Row>(server: &Server, plan: &Plan<R>) -> Result<(), Setback> {
+async fn commit<R: Row>(server: &Server, plan: &Plan<R>, until: Instant) -> Result<(), Setback> {
     let mut session = server.client.start_session().await.map_err(failed)?;
     session.start_transaction().await.map_err(failed)?;
     // In one order on every node, so that two batches of several tenants do not take turns at
@@ -321,7 +317,7 @@ async fn commit<R: Row>(server: &Server, plan: &Plan<R>) -> Result<(), Setback> 
             return Err(setback);
         }
     }
-    end(session).await
+    end(session, until).await
 }
 
 /// Runs one command of a transaction.
@@ -337,22 +333,24 @@ async fn run(server: &Server, session: &mut ClientSession, command: Document) ->
     }
 }
 
-/// Commits.
-async fn end(mut session: ClientSession) -> Result<(), Setback> {
+/// Commits, and asks until it is known what came of it: the server knows the transaction.
+async fn end(mut session: ClientSession, until: Instant) -> Result<(), Setback> {
     let mut unknown = false;
     loop {
-        match session.commit_transaction().await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                // The server knows the transaction: asked again, it says what came of it.
-                if unknown {
-                    return Err(Setback::Unknown);
-                }
-                unknown = true;
+        let Err(error) = session.commit_transaction().await else { return Ok(()) };
+        if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) {
+            unknown = true;
+        } else {
+            match setback(error) {
+                // Not an answer to what came of it before.
+                Setback::Failed(_) if unknown => {}
+                setback => return Err(setback),
             }
-            Err(_) if unknown => return Err(Setback::Unknown),
-            Err(error) => return Err(setback(error)),
         }
+        if Instant::now() >= until {
+            return Err(Setback::Unknown);
+        }
+        tokio::time::sleep(PAUSE_MAX).await;
     }
 }
 
@@ -368,19 +366,6 @@ fn failed(error: Error) -> Setback {
     Setback::Failed(error.into())
 }
 
-/// Whether a plan of unknown fate is stored: all of it is, if one row of it is.
-async fn is_stored<R: Row>(server: &Server, plan: &Plan<R>) -> Result<bool, Fault> {
-    let Some(id) = plan.rows.first().and_then(|row| row.get("_id")) else { return Ok(false) };
-    let found = server
-        .collection(R::COLLECTION)
-        .find_one(doc! { "_id": id })
-        .projection(doc! { "_id": 1 })
-        .read_concern(ReadConcern::linearizable())
-        .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
-        .await?;
-    Ok(found.is_some())
-}
-
 /// Makes one change of a record and these of its counts, together; says whether it was made: not if
 /// somebody else was first, or the record is gone.
 pub(super) async fn together(
@@ -390,6 +375,7 @@ pub(super) async fn together(
     counts: Vec<Document>,
 ) -> Result<bool, Fault> {
     let mut setbacks = 0;
+    let until = Instant::now() + server.patience;
     loop {
         let attempt = async {
             let mut session = server.client.start_session().await.map_err(failed)?;
@@ -402,7 +388,7 @@ pub(super) async fn together(
                 return Ok(false);
             }
             run(server, &mut session, doc! { "update": schema::USAGE, "updates": &counts }).await?;
-            end(session).await.map(|()| true)
+            end(session, until).await.map(|()| true)
         };
         match attempt.await {
             Ok(made) => return Ok(made),

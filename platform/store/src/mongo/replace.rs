@@ -83,8 +83,9 @@ pub(super) async fn change(
     let reply = loop {
         let session = lent.session.as_mut().ok_or(Fault::Closed)?;
         match server.database.run_command(command.clone()).session(session).await {
-            Ok(reply) if reply.contains_key("writeConcernError") => {}
-            Ok(reply) => break reply,
+            Ok(reply) if !reply.contains_key("writeConcernError") => break reply,
+            Ok(_) if began.elapsed() >= server.patience => return Err(Fault::Late),
+            Ok(_) => {}
             Err(error) if may_be_repeated(&error) && began.elapsed() < server.patience => {}
             Err(error) => return Err(error.into()),
         }

@@ -60,7 +60,7 @@ pub(super) fn beside((tenant, _, kind, starts): Key) -> Document {
 
 /// The statement that gives a use back, never below nothing.
 pub(super) fn refund(key: Key, overage: bool) -> Document {
-    let less = |field: &str, by: i64| doc! { "$max": [0, { "$subtract": [format!("${field}"), by] }] };
+    let less = |field: &str, by: i64| doc! { "$max": [0_i64, { "$subtract": [format!("${field}"), by] }] };
     doc! {
         "q": { "_id": id(key) },
         "u": [{ "$set": { "used": less("used", 1), "overage": less("overage", i64::from(overage)) } }],

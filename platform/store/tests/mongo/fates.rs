@@ -1,0 +1,239 @@
+//! Commands whose fate is not known at once: met one by one, on a server that fails as it is told to.
+
+use std::time::Duration;
+
+use wotp_core::domain::verification::{Status, Verification};
+use wotp_core::ports::{Admission, AdmitError, NewVerification, ReplaceError, TenantStore};
+use wotp_core::testing::builders::{a_verification, admission, an_idempotency, noon};
+use wotp_test_servers::{ReplicaSet, Wire};
+
+use super::*;
+
+const COMMIT: &str = "commitTransaction";
+
+/// What happens to a command.
+#[derive(Debug, Clone)]
+enum Fate {
+    /// The server hangs up and has not done it, so many times.
+    NotDone(&'static str, usize),
+    /// The server has done it, and the answer is lost, so many times.
+    AnswerLost(&'static str, usize),
+    /// The server has done it, and does not know yet whether a majority has it, so many times.
+    NotSafeYet(&'static str, i32),
+    /// The server refuses with a code and a label, once.
+    Refused(&'static str, i32, &'static str),
+}
+
+/// A store on a server that fails, over a wire that does.
+struct Scene {
+    set: ReplicaSet,
+    wire: Wire,
+    store: MongoStore,
+    tenant: Tenant,
+}
+
+impl Scene {
+    async fn new(call_timeout: Duration) -> Self {
+        let set = ReplicaSet::start_failing();
+        let wire = Wire::to(&set.member(0).address());
+        let url = format!("mongodb://{}/wotp?directConnection=true", wire.address());
+        let options = ConnectOptions { call_timeout, ..ConnectOptions::default() };
+        let store = MongoStore::connect(&url, options).await.unwrap();
+        let tenant = a_tenant();
+        store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
+        Self { set, wire, store, tenant }
+    }
+
+    fn door(&self) -> Box<dyn TenantStore + '_> {
+        self.store.tenant(self.tenant.id)
+    }
+
+    /// One that is admitted with an idempotency key of its own.
+    fn new_verification(&self, number: u8) -> NewVerification {
+        let verification = a_verification(self.tenant.id, &format!("+4477009001{number:02}"), noon());
+        let mut new = admission(verification);
+        new.idempotency = Some(an_idempotency(number, number, noon()));
+        new
+    }
+
+    fn fail(&self, mode: Document, command: &str, mut how: Document) {
+        how.insert("failCommands", [command]);
+        // This node's, and not what a test asks.
+        how.insert("appName", "wotp");
+        let point = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": how };
+        self.set.member(0).run(point).unwrap();
+    }
+
+    fn let_come(&self, fate: &Fate) {
+        match *fate {
+            Fate::NotDone(command, times) => {
+                let times = i32::try_from(times).unwrap();
+                self.fail(doc! { "times": times }, command, doc! { "closeConnection": true });
+            }
+            // A command is named by its first field, which ends with a zero byte.
+            Fate::AnswerLost(command, times) => {
+                self.wire.swallow_answers(format!("{command}\0").as_bytes(), times);
+            }
+            Fate::NotSafeYet(command, times) => {
+                let concern = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
+                self.fail(doc! { "times": times }, command, doc! { "writeConcernError": concern });
+            }
+            Fate::Refused(command, code, label) => {
+                self.fail(doc! { "times": 1 }, command, doc! { "errorCode": code, "errorLabels": [label] });
+            }
+        }
+    }
+
+    /// Whether the fault has come as often as it was to.
+    fn has_come(&self) {
+        let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+        self.set.member(0).run(off).unwrap();
+        assert_eq!(self.wire.answers_to_swallow(), 0, "it was not met");
+    }
+
+    /// Rows of a collection, asked past the wire.
+    fn rows(&self, collection: &str) -> Vec<Document> {
+        let member = self.set.member(0);
+        let reply = member.run_on("wotp", doc! { "find": collection, "batchSize": 1000 }).unwrap();
+        let rows = reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+        rows.iter().filter_map(Bson::as_document).cloned().collect()
+    }
+
+    /// That so many are stored, and as many counted in the day and the month.
+    fn holds(&self, stored: usize, counted: i64, after: &str) {
+        assert_eq!(self.rows("verifications").len(), stored, "stored, after {after}");
+        let used: Vec<i64> = self.rows("usage").iter().map(|row| row.get_i64("used").unwrap()).collect();
+        assert_eq!(used, [counted, counted], "counted, after {after}");
+    }
+}
+
+#[tokio::test]
+async fn an_admission_is_stored_and_counted_once_whatever_becomes_of_its_commands() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let fates = [
+        Fate::NotDone(COMMIT, 1),
+        // The driver itself asks twice.
+        Fate::NotDone(COMMIT, 5),
+        Fate::AnswerLost(COMMIT, 1),
+        Fate::AnswerLost(COMMIT, 5),
+        Fate::NotSafeYet(COMMIT, 5),
+        Fate::Refused(COMMIT, 50, "UnknownTransactionCommitResult"),
+        Fate::Refused("update", 112, "TransientTransactionError"),
+        Fate::Refused("insert", 251, "TransientTransactionError"),
+        Fate::NotDone("update", 1),
+        Fate::NotDone("insert", 1),
+        Fate::AnswerLost("update", 1),
+        Fate::AnswerLost("insert", 1),
+    ];
+    for (number, fate) in (1..).zip(fates) {
+        scene.let_come(&fate);
+        let new = scene.new_verification(number);
+        let admitted = scene.door().admit(new.clone()).await;
+        assert!(matches!(admitted, Ok(Admission::Admitted(_))), "{fate:?}: {admitted:?}");
+        scene.has_come();
+        scene.holds(usize::from(number), i64::from(number), &format!("{fate:?}"));
+        let again = scene.door().admit(new).await;
+        assert!(matches!(again, Ok(Admission::Repeated(_))), "{fate:?}: {again:?}");
+        scene.holds(usize::from(number), i64::from(number), "a repeat");
+    }
+}
+
+#[tokio::test]
+async fn an_admission_whose_fate_stays_unknown_is_no_answer_and_a_repeat_finds_what_came_of_it() {
+    let scene = Scene::new(Duration::from_secs(4)).await;
+    let far_more = 10_000;
+    // What was committed, and what was not: nobody can tell until the server answers.
+    for (number, fate) in (1..).zip([Fate::AnswerLost(COMMIT, far_more), Fate::NotDone(COMMIT, far_more)]) {
+        scene.let_come(&fate);
+        let new = scene.new_verification(number);
+        let refused = scene.door().admit(new.clone()).await;
+        assert!(matches!(refused, Err(AdmitError::Store(_))), "{fate:?}: {refused:?}");
+        scene.let_come(&Fate::AnswerLost(COMMIT, 0));
+        scene.has_come();
+        let again = loop {
+            // Until the transaction that was left open is found and ended.
+            match scene.door().admit(new.clone()).await {
+                Err(AdmitError::Store(_)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(again, Ok(Admission::Admitted(_) | Admission::Repeated(_))), "{fate:?}: {again:?}");
+        scene.holds(usize::from(number), i64::from(number), &format!("{fate:?}"));
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_made_once_whatever_becomes_of_its_command() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let mut verification = admitted(&scene, 1).await;
+    for fate in [
+        Fate::NotDone("update", 1),
+        Fate::NotDone("update", 4),
+        Fate::AnswerLost("update", 1),
+        Fate::AnswerLost("update", 4),
+        Fate::NotSafeYet("update", 4),
+        Fate::Refused("update", 11602, "RetryableWriteError"),
+    ] {
+        let mut stale = verification.clone();
+        scene.let_come(&fate);
+        verification.checks_used += 1;
+        scene.door().replace(&mut verification, false).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
+        scene.has_come();
+        assert_eq!(found(&scene, &verification).await, verification, "{fate:?}");
+        let late = scene.door().replace(&mut stale, false).await;
+        assert!(matches!(late, Err(ReplaceError::Conflict)), "{fate:?}: {late:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_fate_stays_unknown_is_neither_made_nor_refused_to_its_caller() {
+    let scene = Scene::new(Duration::from_secs(2)).await;
+    let verification = admitted(&scene, 1).await;
+    for fate in
+        [Fate::AnswerLost("update", 10_000), Fate::NotDone("update", 10_000), Fate::NotSafeYet("update", 10_000)]
+    {
+        let mut change = found(&scene, &verification).await;
+        change.checks_used += 1;
+        scene.let_come(&fate);
+        let unknown = scene.door().replace(&mut change, false).await;
+        assert!(matches!(unknown, Err(ReplaceError::Store(_))), "{fate:?}: {unknown:?}");
+        scene.let_come(&Fate::AnswerLost("update", 0));
+        scene.has_come();
+    }
+}
+
+#[tokio::test]
+async fn a_use_is_given_back_once_whatever_becomes_of_its_commands() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let mut open: Vec<Verification> = Vec::new();
+    let fates = [
+        Fate::NotDone(COMMIT, 5),
+        Fate::AnswerLost(COMMIT, 5),
+        Fate::NotSafeYet(COMMIT, 5),
+        Fate::Refused("update", 112, "TransientTransactionError"),
+        Fate::AnswerLost("update", 1),
+    ];
+    for (number, _) in (1..).zip(&fates) {
+        open.push(admitted(&scene, number).await);
+    }
+    let all = open.len();
+    for (fate, (mut verification, left)) in fates.into_iter().zip(open.into_iter().zip((0..all as i64).rev())) {
+        scene.let_come(&fate);
+        (verification.status, verification.counted.refunded) = (Status::Failed, true);
+        scene.door().replace(&mut verification, true).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
+        scene.has_come();
+        scene.holds(all, left, &format!("{fate:?}"));
+        assert_eq!(found(&scene, &verification).await, verification, "{fate:?}");
+    }
+}
+
+async fn admitted(scene: &Scene, number: u8) -> Verification {
+    match scene.door().admit(scene.new_verification(number)).await.unwrap() {
+        Admission::Admitted(verification) => verification,
+        Admission::Repeated(_) => panic!("it is new"),
+    }
+}
+
+async fn found(scene: &Scene, verification: &Verification) -> Verification {
+    scene.door().find_verification(verification.id).await.unwrap().unwrap()
+}
