@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use channels::{CONSOLE, channels};
 pub(crate) use shared::look_at_time;
-pub use shared::{Fellows, reach_queue, reach_store};
+pub use shared::{Fellows, look_at_store, reach_queue};
 use wotp_core::app::{App, Ports};
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Bulletin, Channel, Clock, Limiter, Queue, Store, StoreError};

@@ -39,12 +39,18 @@ pub struct Fellows {
     pub clock: Arc<SharedClock>,
 }
 
-/// Reaches the store, waiting for it.
+/// Reaches the store, and makes nothing; says too what is missing in it, which a start makes.
 ///
 /// # Errors
 /// [`WiringError::Connect`].
-pub async fn reach_store(url: &str, config: &Config, purpose: Purpose) -> Result<Arc<MongoStore>, WiringError> {
-    let options = ConnectOptions {
+pub async fn look_at_store(url: &str, config: &Config) -> Result<(Arc<MongoStore>, Vec<String>), WiringError> {
+    let (store, missing) = MongoStore::look(url, options(config, Purpose::Command)).await?;
+    Ok((Arc::new(store), missing))
+}
+
+/// How the store is reached, waiting for it.
+fn options(config: &Config, purpose: Purpose) -> ConnectOptions {
+    ConnectOptions {
         patience: match purpose {
             Purpose::Serve => PATIENCE,
             Purpose::Command => PATIENCE_OF_COMMANDS,
@@ -57,8 +63,7 @@ pub async fn reach_store(url: &str, config: &Config, purpose: Purpose) -> Result
         // So that a caller hears a reason before its request runs out of time.
         call_timeout: config.request_timeout() * 2 / 3,
         ..ConnectOptions::default()
-    };
-    Ok(Arc::new(MongoStore::connect(url, options).await?))
+    }
 }
 
 /// Whether the queue answers.
@@ -78,7 +83,7 @@ pub(super) async fn open(
 ) -> Result<Adapters, WiringError> {
     // Before the store is waited for: a mistake in the URL is told at once.
     Redis::at(queue_url, None)?;
-    let store = reach_store(store_url, config, purpose).await?;
+    let store = Arc::new(MongoStore::connect(store_url, options(config, purpose)).await?);
     // Named as the database is: installations that share a Redis as they share a MongoDB keep apart.
     let redis = Redis::at(queue_url, Some(store.database()))?;
     // A key that is made here is right only where no node was before.

@@ -148,9 +148,38 @@ fn the_doctor_looks_at_all_that_nodes_need() {
     let said = fleet.run(&["doctor", "--json"]).json();
     let checks = said["checks"].as_array().unwrap();
     let found = |check: &str| checks.iter().find(|found| found["check"] == check).unwrap_or_else(|| panic!("{said}"));
-    for check in ["queue", "store", "time", "master key", "seal", "nodes", "plans", "due"] {
+    for check in ["queue", "store", "collections", "time", "master key", "seal", "nodes", "plans", "due"] {
         assert_eq!(found(check)["verdict"], "ok", "{said}");
     }
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_in_a_mongodb_and_makes_nothing() {
+    let (database, fleet) = fleet();
+    let collections = |fleet: &Fleet| {
+        let said = fleet.run(&["doctor", "--json"]).json();
+        let checks = said["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|found| found["check"] == "collections").unwrap_or_else(|| panic!("{said}"))
+    };
+    assert_eq!(collections(&fleet)["verdict"], "ok");
+    database.run(doc! { "drop": "messages" }).unwrap();
+    database.run(doc! { "dropIndexes": "verifications", "index": "wake" }).unwrap();
+    for _ in 0..2 {
+        let found = collections(&fleet);
+        assert_eq!(found["verdict"], "warn");
+        let missing = "missing: the collection `messages`, the index `wake` of `verifications`";
+        assert_eq!((&found["found"], found["help"].is_string()), (&json!(missing), true));
+    }
+    fleet.run(&["tenant", "list"]).succeeded();
+    assert_eq!(collections(&fleet)["verdict"], "ok", "whoever opens it makes them");
+    let nobody_was_here = MongoDatabase::fresh();
+    let place = fleet.place();
+    let urls = [("WOTP_STORE__URL", nobody_was_here.url()), ("WOTP_QUEUE__URL", redis_url())];
+    let said = place.run_with(&["doctor"], &urls);
+    assert!(said.out.contains("the collection `verifications`"), "{}", said.out);
+    let there = nobody_was_here.run(doc! { "listCollections": 1 }).unwrap();
+    let there = there.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+    assert!(there.is_empty(), "{there:?}");
 }
 
 #[test]

@@ -103,6 +103,24 @@ impl MongoStore {
     /// # Errors
     /// [`ConnectError`], in words that say what to do.
     pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let store = Self::reach(url, &options).await?;
+        schema::ensure(&store.server.database).await?;
+        forms::bring_up_to_date(&store.server, &*options.progress).await?;
+        Ok(store)
+    }
+
+    /// Reaches the server, and makes nothing; says too what of the collections is missing, which
+    /// [`connect`](Self::connect) makes.
+    ///
+    /// # Errors
+    /// [`ConnectError`], in words that say what to do.
+    pub async fn look(url: &str, options: ConnectOptions) -> Result<(Self, Vec<String>), ConnectError> {
+        let store = Self::reach(url, &options).await?;
+        let missing = schema::missing(&store.server.database).await?;
+        Ok((store, missing))
+    }
+
+    async fn reach(url: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
         let invalid = |error: mongodb::error::Error| ConnectError::Url(Box::new(error));
         let mut settings = ClientOptions::parse(url).await.map_err(invalid)?;
         let hosts = settings.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -118,17 +136,15 @@ impl MongoStore {
         settings.max_connecting.get_or_insert(CONNECTING);
         let name = settings.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
 
-        greet(&settings, &hosts, &options).await?;
+        greet(&settings, &hosts, options).await?;
         settings.server_selection_timeout = Some(options.call_timeout);
         let client = Client::with_options(settings).map_err(invalid)?;
         let database = client.database(&name);
         let server = Server { client, database, sessions: Arc::default(), patience: options.call_timeout };
-        schema::ensure(&server.database).await?;
-        forms::bring_up_to_date(&server, &*options.progress).await?;
         Ok(Self {
-            verifications: Records::<Verification>::start(&server, &options),
-            messages: Records::<Message>::start(&server, &options),
-            small: Small::start(&server, &options),
+            verifications: Records::<Verification>::start(&server, options),
+            messages: Records::<Message>::start(&server, options),
+            small: Small::start(&server, options),
             server,
         })
     }

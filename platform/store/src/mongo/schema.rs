@@ -1,5 +1,6 @@
 //! The collections and their indexes: declared here and nowhere else, made and checked at each start.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -182,6 +183,31 @@ pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
         })?;
     }
     Ok(())
+}
+
+/// What [`ensure`] would make.
+pub(super) async fn missing(database: &Database) -> Result<Vec<String>, SchemaError> {
+    let stored = forms::look(database).await?;
+    if stored.as_ref().is_some_and(|stored| stored.form > forms::FORM) {
+        return Ok(Vec::new());
+    }
+    let mut missing = Vec::new();
+    if let Some(stored) = stored.filter(|stored| stored.form < forms::FORM) {
+        missing.push(format!("the step from form {} to form {}", stored.form, forms::FORM));
+    }
+    let there = database.list_collection_names().await.map_err(Fault::from)?;
+    let collections: BTreeSet<&str> = indexes().iter().map(|index| index.collection).collect();
+    for collection in collections {
+        if !there.iter().any(|name| name == collection) {
+            missing.push(format!("the collection `{collection}`"));
+            continue;
+        }
+        let names = database.collection::<Document>(collection).list_index_names().await.map_err(Fault::from)?;
+        let absent = indexes().into_iter().filter(|index| index.collection == collection);
+        let absent = absent.filter(|index| !names.iter().any(|name| name == index.name));
+        missing.extend(absent.map(|index| format!("the index `{}` of `{collection}`", index.name)));
+    }
+    Ok(missing)
 }
 
 fn has_code(error: &mongodb::error::Error, codes: &[i32]) -> bool {

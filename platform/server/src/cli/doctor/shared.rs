@@ -9,7 +9,7 @@ use super::{Finding, checks};
 use crate::config::{Loaded, QueuePlace};
 use crate::data_folder::DataFolder;
 use crate::system::SystemClock;
-use crate::wiring::{Purpose, reach_queue, reach_store};
+use crate::wiring::{look_at_store, reach_queue};
 
 /// What two clocks may differ by before it is worth a word: nodes go by the store's, and dates in logs
 /// by the machine's.
@@ -17,14 +17,15 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 pub(super) async fn examine(loaded: &Loaded, folder: &DataFolder, url: &str) -> Vec<Finding> {
     let mut findings = vec![queue(loaded, folder).await];
-    let store = match reach_store(url, &loaded.config, Purpose::Command).await {
-        Ok(store) => store,
+    let (store, missing) = match look_at_store(url, &loaded.config).await {
+        Ok(found) => found,
         Err(error) => {
             findings.push(Finding::failed("store", &error, "mend that, and run this again: the rest depends on it"));
             return findings;
         }
     };
     findings.push(Finding::ok("store", "MongoDB answers, as a replica set of a version that is supported"));
+    findings.push(collections(&missing));
     let (now, finding) = clock(&*store).await;
     findings.push(finding);
     let used = store.key_checks().await.is_ok_and(|checks| !checks.is_empty());
@@ -39,6 +40,15 @@ pub(super) async fn examine(loaded: &Loaded, folder: &DataFolder, url: &str) -> 
     findings.push(checks::plans(&*store, &plans).await);
     findings.push(checks::due(&*store, now, served).await);
     findings
+}
+
+/// Whether the store is as this program needs it.
+fn collections(missing: &[String]) -> Finding {
+    if missing.is_empty() {
+        return Finding::ok("collections", "all are there, with their indexes");
+    }
+    let found = format!("missing: {}", missing.join(", "));
+    Finding::warn("collections", found, "start the server of this version, which makes them")
 }
 
 async fn queue(loaded: &Loaded, folder: &DataFolder) -> Finding {
