@@ -5,9 +5,10 @@
 //! While an installation is brought up to date, nodes of two versions work on the same documents.
 //!
 //! - A new field at the top of a document, or at the top of its `state`, `fixed` or `doc`, needs no
-//!   step: whoever does not know it ignores it, and leaves it there when it writes ([`fields`]
-//!   (super::fields)). Its reader knows what to make of a document without it, which older nodes go on
-//!   writing. A new index needs none either. No field is renamed, and none changes its meaning.
+//!   step: whoever does not know it ignores it, and leaves it there when it writes
+//!   ([`fields`](super::fields)). Its reader knows what to make of a document without it, which older
+//!   nodes go on writing. A new index needs none either. No field is renamed, and none changes its
+//!   meaning.
 //! - What older programs would lose or could not read takes two releases: something deeper than that (a
 //!   delivery; settings, which refuse what they do not know), a new value of an enum, a field that goes.
 //!   The first release reads both, and writes as before. The next one writes, and declares a [`Step`]
