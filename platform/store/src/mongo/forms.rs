@@ -10,9 +10,10 @@
 //!   nodes go on writing. A new index needs none either. No field is renamed, and none changes its
 //!   meaning.
 //! - What older programs would lose or could not read takes two releases: something deeper than that (a
-//!   delivery; settings, which refuse what they do not know), a new value of an enum, a field that goes.
-//!   The first release reads both, and writes as before. The next one writes, and declares a [`Step`]
-//!   whose `oldest` is the first one's form.
+//!   delivery; settings, which refuse what they do not know), a new value of an enum, a field that goes,
+//!   a secret that has to go when its verification ends, which they would leave. The first release reads
+//!   both, writes as before, and declares a [`Step`] that does nothing, so that it has a form of its own.
+//!   The next one writes, and declares a step whose `oldest` is that form.
 //! - A step changes what is stored. It may be cut off anywhere and done again, and nodes of all forms
 //!   from `oldest` on may work meanwhile. A document that it has not come to, or that an older node made
 //!   since, is read all the same, and is of the new form when it is next written: `schema` in it is the
