@@ -128,7 +128,7 @@ fn every_node_dead_until_codes_expired() {
 #[test]
 fn mongodb_away_until_codes_expired() {
     let mut set = ReplicaSet::start(1);
-    let mut fleet = Fleet::new(&set.url("wotp"), redis_url());
+    let mut fleet = Fleet::new(&set.url("outage"), redis_url());
     fleet.set("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "6");
     let (api, worker) = (fleet.node_with(&["--role", "api"], &[]), fleet.node_with(&["--role", "worker"], &[]));
     let mut stories = Stories::begin(&fleet, &api);
