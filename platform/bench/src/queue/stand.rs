@@ -1,5 +1,6 @@
 //! What the queue is measured on: Redis, who rings and who hears.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -207,6 +208,7 @@ impl Stand {
         let odd = || (again + left > 0).then(|| format!("{again} rings were heard twice, {left} are left in Redis"));
         let worker = self.worker.as_ref().map(|worker| process::memory(worker.pid())).transpose()?;
         let measured = Measured {
+            beside_cpu_micros: BTreeMap::new(),
             subject: run.subject.to_owned(),
             callers: run.callers,
             round: run.round,
