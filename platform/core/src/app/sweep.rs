@@ -1,8 +1,15 @@
+use futures_util::{StreamExt as _, stream};
+
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::{MessageId, TenantId, VerificationId};
 use crate::domain::verification::Wake;
-use crate::ports::{Item, Job, ReplaceError};
+use crate::ports::{DueItem, Item, Job, ReplaceError};
+
+/// Records that are woken at once: one after another, each would wait for the store by itself, and many
+/// that are due would wait for minutes where the store is far or slow. What waits for the store at one
+/// moment goes together.
+const AT_ONCE: usize = 64;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,17 +43,8 @@ impl App {
         // What is already queued is not rung for again: a backlog must not grow by itself. And where
         // nobody hears there is no use in ringing.
         let room = limit.saturating_sub(self.ports.queue.depth().await.unwrap_or(limit));
-        for (tenant, item) in due {
-            let woken = match item {
-                Item::Verification(id) => self.wake_verification(tenant, id, now).await,
-                Item::Message(id) => self.wake_message(tenant, id, now).await,
-            };
-            // One record that cannot be read must not keep all others waiting behind it.
-            let wake = woken.unwrap_or_else(|error| {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(%tenant, ?item, error, "the sweep could not do what is due");
-                Wake::Wait
-            });
+        let mut woken = stream::iter(due).map(|due| self.wake(due, now)).buffered(AT_ONCE);
+        while let Some((tenant, item, wake)) = woken.next().await {
             match wake {
                 Wake::Ring if swept.rung < room => {
                     self.ring(Job { tenant, item, token: None }).await;
@@ -62,6 +60,21 @@ impl App {
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         Ok(swept)
+    }
+
+    /// Does what the time asks of one of them.
+    async fn wake(&self, (tenant, item): DueItem, now: Timestamp) -> (TenantId, Item, Wake) {
+        let woken = match item {
+            Item::Verification(id) => self.wake_verification(tenant, id, now).await,
+            Item::Message(id) => self.wake_message(tenant, id, now).await,
+        };
+        // One record that cannot be read must not keep all others waiting behind it.
+        let wake = woken.unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(%tenant, ?item, error, "the sweep could not do what is due");
+            Wake::Wait
+        });
+        (tenant, item, wake)
     }
 
     async fn wake_verification(&self, tenant: TenantId, id: VerificationId, now: Timestamp) -> Result<Wake, Refusal> {
