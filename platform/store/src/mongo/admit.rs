@@ -5,14 +5,14 @@
 //! address at once want the same place in its sequence. So a transaction that commits is right, and
 //! one that does not is decided again, from what is stored by then.
 //!
-//! Most are counted in tallies ([`tally`]), which no other node writes to. What is counted is counted
+//! Most are counted in tallies ([`tally`](super::tally)), which no other node writes to. What is counted is counted
 //! first: where other nodes are in the way after all, that is where they are met, and whoever comes second
 //! loses one statement and no more.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, deserialize_from_bson, deserialize_from_slice, doc};
 use serde::Deserialize;
@@ -26,14 +26,13 @@ use wotp_core::ports::Idempotency;
 use super::Server;
 use super::fault::Fault;
 use super::history::{self, History, Recipient};
+use super::lending::{self, Wanted};
 use super::row::{self, Row, binary};
 use super::schema;
-use super::tally::{self, Place, Purse, Tally};
+use super::tally::{Place, Purse};
 use super::transaction::{self, Attempts, Setback};
 use super::usage::{self, Count, Key};
 
-/// Places that are looked at at once.
-const PURSES_AT_ONCE: usize = 8;
 /// Admissions in one transaction.
 pub(super) const BATCH: usize = 256;
 /// Transactions of one node at once. Tenants are spread over them.
@@ -97,7 +96,7 @@ struct Plan<R> {
     rows: Vec<Document>,
     windows: HashMap<Key, Window>,
     /// What is counted in this node's tallies.
-    tallies: HashMap<Place, (Tally, u64)>,
+    tallies: HashMap<Place, u64>,
     /// Keys that expired and are used anew: tenant and key.
     freed: Vec<(TenantId, [u8; 32])>,
 }
@@ -109,14 +108,14 @@ pub(super) async fn admit<R: Row>(
 ) -> Result<Vec<Result<Decision<R>, Fault>>, Fault> {
     let mut attempts = Attempts::new(&server);
     loop {
-        let purses = purses(&server, &batch).await?;
+        let purses = lending::purses(&server, wanted(&batch), attempts.end()).await?;
         let plan = decide(&server, &batch, purses).await?;
         if plan.rows.is_empty() {
             return Ok(plan.decisions);
         }
-        match commit::<R>(&server, &plan, attempts.until()).await {
+        match commit::<R>(&server, &plan, attempts.end()).await {
             Ok(()) => {
-                plan.tallies.iter().for_each(|(place, (_, more))| server.tallies.counted(*place, *more));
+                plan.tallies.iter().for_each(|(place, more)| server.tallies.counted(*place, *more));
                 return Ok(plan.decisions);
             }
             Err(Setback::Again) => attempts.again().await?,
@@ -133,25 +132,21 @@ pub(super) async fn admit<R: Row>(
     }
 }
 
-/// How what a batch uses is counted.
-async fn purses<R: Row>(server: &Server, batch: &[Candidate<R>]) -> Result<HashMap<Place, Purse>, Fault> {
-    let mut wanted: HashMap<Place, (Quota, u64)> = HashMap::new();
+/// What a batch uses, and where.
+fn wanted<R: Row>(batch: &[Candidate<R>]) -> Vec<Wanted> {
+    let mut wanted: HashMap<Place, Wanted> = HashMap::new();
     for candidate in batch {
         let place = Place::of(candidate.tenant, candidate.record.counted());
-        wanted.entry(place).or_insert_with(|| (candidate.quota.clone(), 0)).1 += 1;
+        let known =
+            wanted.entry(place).or_insert_with(|| Wanted { place, quota: candidate.quota.clone(), more: Some(0) });
+        // Under two plans at once, as when it has just changed, neither is what was lent by.
+        known.more = known.more.filter(|_| known.quota == candidate.quota).map(|more| more + 1);
     }
     let mut months: HashMap<(TenantId, Resource), u32> = HashMap::new();
     wanted.keys().for_each(|place| *months.entry((place.tenant, place.resource)).or_default() += 1);
-    // Two months at once, as when the plan has just changed, may share a day: what is lent for the one
-    // would be called back for the other.
+    // Two months at once may share a day: what is lent for the one would be called back for the other.
     let alone = |place: &Place| months.get(&(place.tenant, place.resource)) == Some(&1);
-    let wanted: Vec<_> =
-        wanted.into_iter().map(|(place, (quota, more))| (place, quota, alone(&place).then_some(more))).collect();
-    futures_util::stream::iter(wanted)
-        .map(|(place, quota, more)| async move { Ok((place, tally::purse(server, place, &quota, more).await?)) })
-        .buffer_unordered(PURSES_AT_ONCE)
-        .try_collect()
-        .await
+    wanted.into_values().map(|one| Wanted { more: one.more.filter(|_| alone(&one.place)), ..one }).collect()
 }
 
 async fn decide<R: Row>(
@@ -178,15 +173,13 @@ async fn decide<R: Row>(
         usage::counts(server, &keys)
     )?;
     let windows = keys.iter().zip(counts).map(|(key, count)| (*key, Window { read: count, ..Window::default() }));
-    let tallies = purses.iter().filter_map(|(place, purse)| match purse {
-        Purse::Tally(tally) => Some((*place, (*tally, 0))),
-        Purse::Counts => None,
-    });
+    let tallies = purses.iter().filter(|(_, purse)| matches!(purse, Purse::Tally(_))).map(|(place, _)| (*place, 0));
     let mut draft = Draft {
         known,
         histories,
         windows: windows.collect(),
         tallies: tallies.collect(),
+        purses,
         rows: Vec::new(),
         freed: Vec::new(),
     };
@@ -197,7 +190,7 @@ async fn decide<R: Row>(
         decisions,
         rows,
         windows: windows.into_iter().filter(|(_, window)| window.more > 0).collect(),
-        tallies: tallies.into_iter().filter(|(_, (_, more))| *more > 0).collect(),
+        tallies: tallies.into_iter().filter(|(_, more)| *more > 0).collect(),
         freed,
     })
 }
@@ -207,7 +200,8 @@ struct Draft<R> {
     known: HashMap<(TenantId, [u8; 32]), Known<R>>,
     histories: HashMap<Recipient, History>,
     windows: HashMap<Key, Window>,
-    tallies: HashMap<Place, (Tally, u64)>,
+    tallies: HashMap<Place, u64>,
+    purses: HashMap<Place, Purse>,
     rows: Vec<Document>,
     freed: Vec<(TenantId, [u8; 32])>,
 }
@@ -220,7 +214,7 @@ impl<R: Row> Draft<R> {
             let place = Place::of(candidate.tenant, candidate.record.counted());
             let read = place.counts().map(|key| self.windows.get(&key).map(|window| window.read));
             if let [Some(day), Some(month)] = read
-                && (day.lent > 0 || month.lent > 0 || tally::is_plenty(&candidate.quota, [day, month]))
+                && (day.lent > 0 || month.lent > 0 || lending::is_plenty(&candidate.quota, [day, month]))
             {
                 server.tallies.forget(place);
             }
@@ -249,6 +243,10 @@ impl<R: Row> Draft<R> {
             }
         }
         let used = Place::of(candidate.tenant, candidate.record.counted());
+        if !self.purses.contains_key(&used) {
+            // What was lent at this place could not be called back in time.
+            return Err(Fault::Late);
+        }
         let charge = match self.charge(used, &candidate.quota) {
             Ok(charge) => charge,
             Err(exceeded) => return Ok(Decision::Quota(exceeded)),
@@ -277,7 +275,7 @@ impl<R: Row> Draft<R> {
     }
 
     fn count(&mut self, place: Place, quota: &Quota, charge: Charge) {
-        if let Some((_, more)) = self.tallies.get_mut(&place) {
+        if let Some(more) = self.tallies.get_mut(&place) {
             *more += 1;
             return;
         }
@@ -362,11 +360,13 @@ async fn write<R: Row>(server: &Server, session: &mut ClientSession, plan: &Plan
     }
     if !plan.tallies.is_empty() {
         let counts: Vec<Document> =
-            plan.tallies.iter().map(|(place, (tally, more))| server.tallies.count(*place, *tally, *more)).collect();
-        let reply = transaction::run(server, session, doc! { "update": schema::TALLIES, "updates": counts }).await?;
-        if transaction::changed(&reply) < plan.tallies.len() {
-            // Some were called back.
+            plan.tallies.iter().map(|(place, more)| server.tallies.count(*place, *more)).collect();
+        let counted = transaction::run(server, session, doc! { "update": schema::TALLIES, "updates": counts }).await;
+        if counted.as_ref().map_or(0, transaction::changed) < plan.tallies.len() {
+            // Some were called back; or somebody is just doing that.
             plan.tallies.keys().for_each(|place| server.tallies.forget(*place));
+        }
+        if transaction::changed(&counted?) < plan.tallies.len() {
             return Err(Setback::Again);
         }
     }

@@ -17,6 +17,7 @@ mod gather;
 mod history;
 #[cfg(feature = "sqlite")]
 mod holding;
+mod lending;
 mod moves;
 mod nodes;
 mod read;

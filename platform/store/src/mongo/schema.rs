@@ -97,6 +97,8 @@ fn indexes() -> Vec<Index> {
         // What nodes count of a day, and of a month.
         Index::new(TALLIES, "day", doc! { "t": 1, "r": 1, "d": 1 }),
         Index::new(TALLIES, "month", doc! { "t": 1, "r": 1, "m": 1 }),
+        // Those of days that ended.
+        Index::new(TALLIES, "ended", doc! { "d": 1 }),
         Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),
     ]);
@@ -167,12 +169,14 @@ pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
     // An update that finds no record tries to insert one (see `replace`), which has no service.
     // Without this rule that would leave a piece of a record that was deleted.
     let whole = doc! { "service": { "$exists": true } };
-    for name in [VERIFICATIONS, MESSAGES] {
-        let made = database.run_command(doc! { "create": name, "validator": whole.clone() }).await;
+    // A node counts no more than it was lent.
+    let within = doc! { "$expr": { "$lte": ["$used", "$lent"] } };
+    for (name, rule) in [(VERIFICATIONS, &whole), (MESSAGES, &whole), (TALLIES, &within)] {
+        let made = database.run_command(doc! { "create": name, "validator": rule.clone() }).await;
         match made {
             Ok(_) => {}
             Err(error) if has_code(&error, &[NAMESPACE_EXISTS]) => {
-                let rule = doc! { "collMod": name, "validator": whole.clone() };
+                let rule = doc! { "collMod": name, "validator": rule.clone() };
                 database.run_command(rule).await.map_err(Fault::from)?;
             }
             Err(error) => return Err(Fault::from(error).into()),

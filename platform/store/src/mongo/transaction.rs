@@ -97,11 +97,15 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub(super) fn new(server: &'a Server) -> Self {
-        Self { server, until: Instant::now() + server.patience, setbacks: 0, since: None }
+        Self::until(server, Instant::now() + server.patience)
+    }
+
+    pub(super) fn until(server: &'a Server, until: Instant) -> Self {
+        Self { server, until, setbacks: 0, since: None }
     }
 
     /// When to give up.
-    pub(super) fn until(&self) -> Instant {
+    pub(super) fn end(&self) -> Instant {
         self.until
     }
 
@@ -147,7 +151,7 @@ pub(super) async fn together(
                 return Ok(false);
             }
             run(server, &mut session, doc! { "update": schema::USAGE, "updates": &counts }).await?;
-            end(session, attempts.until()).await.map(|()| true)
+            end(session, attempts.end()).await.map(|()| true)
         };
         match attempt.await {
             Ok(made) => return Ok(made),

@@ -6,7 +6,7 @@ use wotp_core::domain::Timestamp;
 
 use super::Server;
 use super::fault::Fault;
-use super::schema;
+use super::{lending, schema};
 use crate::record::USAGE_KEPT;
 
 /// Documents that one command changes at most.
@@ -33,10 +33,9 @@ pub(super) async fn forget(server: &Server, now: Timestamp) -> Result<usize, Fau
     let over = doc! { "s": { "$lt": long_ago.as_microsecond() } };
     let deleted = server.collection(schema::USAGE).delete_many(over).await?;
     forgotten += usize::try_from(deleted.deleted_count).unwrap_or(0);
-    // Of a day that is over for as long, and so its month.
-    let over = doc! { "d": { "$lt": long_ago.as_microsecond() }, "m": { "$lt": long_ago.as_microsecond() } };
-    let deleted = server.collection(schema::TALLIES).delete_many(over).await?;
-    Ok(forgotten + usize::try_from(deleted.deleted_count).unwrap_or(0))
+    // Not forgotten, but nothing that grows either.
+    lending::settle_days(server, now).await?;
+    Ok(forgotten)
 }
 
 async fn some(server: &Server, collection: &str, wanted: Document) -> Result<Vec<mongodb::bson::Bson>, Fault> {

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 use jiff::SignedDuration;
 use mongodb::ClientSession;
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
@@ -14,7 +14,8 @@ use super::Server;
 use super::fault::Fault;
 use super::row::{binary, number};
 use super::schema;
-use super::{tally, transaction};
+use super::tally;
+use super::transaction::{self, Attempts, Setback};
 
 /// One window of one tenant.
 pub(super) type Key = (TenantId, Resource, WindowKind, Timestamp);
@@ -40,12 +41,21 @@ pub(super) struct Count {
 
 /// The name of a window's document.
 pub(super) fn id((tenant, resource, kind, starts): Key) -> Document {
+    name(binary(&tenant.to_bytes()), resource.name(), kind, starts.as_microsecond())
+}
+
+/// The names of the two documents that a tally counts against.
+pub(super) fn of(tenant: Bson, resource: &str, day: i64, month: i64) -> [Document; 2] {
+    [name(tenant.clone(), resource, WindowKind::Day, day), name(tenant, resource, WindowKind::Month, month)]
+}
+
+fn name(tenant: Bson, resource: &str, kind: WindowKind, starts: i64) -> Document {
     // The order of the fields is part of the name.
     doc! {
-        "t": binary(&tenant.to_bytes()),
-        "r": resource.name(),
+        "t": tenant,
+        "r": resource,
         "k": kind.name(),
-        "s": starts.as_microsecond(),
+        "s": starts,
     }
 }
 
@@ -83,8 +93,13 @@ pub(super) fn lend(key: Key, lent: i64) -> Document {
 }
 
 /// The statement that counts what a node counted by itself, and takes back what it was lent.
-pub(super) fn take_back(key: Key, used: i64, lent: i64) -> Document {
-    doc! { "q": { "_id": id(key) }, "u": { "$inc": { "used": used, "lent": -lent } } }
+pub(super) fn take_back(id: Document, used: i64, lent: i64) -> Document {
+    doc! { "q": { "_id": id }, "u": { "$inc": { "used": used, "lent": -lent } } }
+}
+
+/// The statement that notes that nothing is lent.
+pub(super) fn lend_nothing(key: Key) -> Document {
+    doc! { "q": { "_id": id(key) }, "u": { "$set": { "lent": 0_i64 } } }
 }
 
 /// Finds the tallies that belong to a window.
@@ -105,32 +120,31 @@ pub(super) async fn counts(server: &Server, keys: &[Key]) -> Result<Vec<Count>, 
     Ok(in_order(keys, &found.try_collect::<Vec<_>>().await?))
 }
 
-/// As [`counts`], of the two windows of a use, in a transaction.
-pub(super) async fn counts_in(
-    server: &Server,
-    session: &mut ClientSession,
-    keys: [Key; 2],
-) -> Result<[Count; 2], Error> {
-    let mut found = server.collection(schema::USAGE).find(named(&keys)).session(&mut *session).await?;
+/// As [`counts`], in a transaction.
+pub(super) async fn counts_in(server: &Server, session: &mut ClientSession, keys: &[Key]) -> Result<Vec<Count>, Error> {
+    let mut found = server.collection(schema::USAGE).find(named(keys)).session(&mut *session).await?;
     let rows: Vec<Document> = found.stream(session).try_collect().await?;
-    let counts = in_order(&keys, &rows);
-    Ok([counts[0], counts[1]])
+    Ok(in_order(keys, &rows))
 }
 
 /// What was used in each of these windows, of one moment.
 pub(super) async fn stored(server: &Server, keys: &[Key]) -> Result<Vec<Usage>, Fault> {
-    let mut session = server.client.start_session().await?;
-    // So that what is called back meanwhile is seen once.
-    session.start_transaction().await?;
-    let read = async {
-        let mut found = server.collection(schema::USAGE).find(named(keys)).session(&mut session).await?;
-        let rows: Vec<Document> = found.stream(&mut session).try_collect().await?;
-        let tallies = tally::used(server, &mut session, keys).await?;
-        Ok::<_, Error>((in_order(keys, &rows), tallies))
-    };
-    let read = read.await;
+    let mut attempts = Attempts::new(server);
+    loop {
+        match read(server, keys).await {
+            Ok(usage) => return Ok(usage),
+            Err(Setback::Failed(fault)) => return Err(fault),
+            Err(Setback::Again | Setback::Unknown) => attempts.again().await?,
+        }
+    }
+}
+
+async fn read(server: &Server, keys: &[Key]) -> Result<Vec<Usage>, Setback> {
+    // One transaction, so that what is called back meanwhile is seen once.
+    let mut session = transaction::begin(server).await?;
+    let counts = counts_in(server, &mut session, keys).await.map_err(transaction::setback)?;
+    let tallies = tally::used(server, &mut session, keys).await.map_err(transaction::setback)?;
     transaction::leave(session).await;
-    let (counts, tallies) = read?;
     let whole = |count: i64| u64::try_from(count).unwrap_or(0);
     let usage = |(count, tally): (Count, i64)| Usage { used: whole(count.used + tally), overage: whole(count.overage) };
     Ok(counts.into_iter().zip(tallies).map(usage).collect())
