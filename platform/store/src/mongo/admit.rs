@@ -29,16 +29,12 @@ use super::history::{self, History, Recipient};
 use super::lending::{self, Wanted};
 use super::row::{self, Row, binary};
 use super::schema;
-use super::tally::{Place, Purse};
+use super::tally::{CalledBack, Outlook, Place, Purse};
 use super::transaction::{self, Attempts, Setback};
 use super::usage::{self, Count, Key};
 
-/// Admissions in one transaction.
-pub(super) const BATCH: usize = 256;
-/// Transactions of one node at once. Tenants are spread over them.
-pub(super) const LANES: usize = 4;
-
 /// One admission.
+#[derive(Clone)]
 pub(super) struct Candidate<R> {
     pub(super) tenant: TenantId,
     pub(super) record: R,
@@ -55,6 +51,8 @@ pub(super) enum Decision<R> {
     KeyReused,
     Address(AddressLimited),
     Quota(QuotaExceeded),
+    /// What nodes were lent of its quota is being called back: ask again then.
+    Later(CalledBack),
 }
 
 /// The record that a key made.
@@ -152,7 +150,7 @@ fn wanted<R: Row>(batch: &[Candidate<R>]) -> Vec<Wanted> {
 async fn decide<R: Row>(
     server: &Server,
     batch: &[Candidate<R>],
-    purses: HashMap<Place, Purse>,
+    purses: HashMap<Place, Outlook>,
 ) -> Result<Plan<R>, Fault> {
     let mut recipients = Vec::new();
     let now = batch.iter().map(|candidate| candidate.record.created_at()).min().unwrap_or(Timestamp::MAX);
@@ -163,7 +161,7 @@ async fn decide<R: Row>(
     }
     recipients.sort();
     recipients.dedup();
-    let exact = purses.iter().filter(|(_, purse)| **purse == Purse::Counts);
+    let exact = purses.iter().filter(|(_, purse)| matches!(purse, Outlook::Ready(Purse::Counts)));
     let mut keys: Vec<Key> = exact.flat_map(|(place, _)| place.counts()).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -173,7 +171,8 @@ async fn decide<R: Row>(
         usage::counts(server, &keys)
     )?;
     let windows = keys.iter().zip(counts).map(|(key, count)| (*key, Window { read: count, ..Window::default() }));
-    let tallies = purses.iter().filter(|(_, purse)| matches!(purse, Purse::Tally(_))).map(|(place, _)| (*place, 0));
+    let tallies = purses.iter().filter(|(_, purse)| matches!(purse, Outlook::Ready(Purse::Tally(_))));
+    let tallies = tallies.map(|(place, _)| (*place, 0));
     let mut draft = Draft {
         known,
         histories,
@@ -201,7 +200,7 @@ struct Draft<R> {
     histories: HashMap<Recipient, History>,
     windows: HashMap<Key, Window>,
     tallies: HashMap<Place, u64>,
-    purses: HashMap<Place, Purse>,
+    purses: HashMap<Place, Outlook>,
     rows: Vec<Document>,
     freed: Vec<(TenantId, [u8; 32])>,
 }
@@ -243,9 +242,8 @@ impl<R: Row> Draft<R> {
             }
         }
         let used = Place::of(candidate.tenant, candidate.record.counted());
-        if !self.purses.contains_key(&used) {
-            // What was lent at this place could not be called back in time.
-            return Err(Fault::Late);
+        if let Some(Outlook::Later(called_back)) = self.purses.get(&used) {
+            return Ok(Decision::Later(called_back.clone()));
         }
         let charge = match self.charge(used, &candidate.quota) {
             Ok(charge) => charge,

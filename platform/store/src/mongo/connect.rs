@@ -31,6 +31,14 @@ const CONNECTIONS: u32 = 64;
 /// Of these, made at once.
 const CONNECTING: u32 = 8;
 
+/// How long reads, changes and admissions wait for more to go with them, where some do. Measured with 64
+/// callers of 100 tenants, against not waiting at all: starts go from 4,000 a second to 4,300, and a start
+/// costs mongod 180 µs instead of 245; of two nodes 260 instead of 375. Longer saves little more, and makes
+/// those who wait for a check wait longer.
+const LINGER_READ: Duration = Duration::from_millis(2);
+const LINGER_CHANGE: Duration = Duration::from_millis(4);
+const LINGER_ADMIT: Duration = Duration::from_millis(3);
+
 /// How to reach a store.
 #[derive(Clone)]
 pub struct ConnectOptions {
@@ -254,9 +262,13 @@ fn detail(error: &mongodb::error::Error) -> String {
     }
 }
 
-/// How what is asked for goes together.
-fn shape(options: &ConnectOptions, batch_max: usize, in_flight: usize) -> Shape {
-    Shape { queue_max: options.queue_max, batch_max, in_flight, patience: options.call_timeout }
+/// Questions of one kind that go to the server together, at most.
+const TOGETHER: usize = 256;
+
+/// How what is asked for goes together: one batch of a kind at a time, since two of half the size cost the
+/// server nearly twice as much.
+fn shape(options: &ConnectOptions, linger: Duration) -> Shape {
+    Shape { queue_max: options.queue_max, batch_max: TOGETHER, in_flight: 1, linger, patience: options.call_timeout }
 }
 
 /// Point reads of one collection.
@@ -267,7 +279,9 @@ fn reads<const N: usize>(
     projection: fn() -> Document,
 ) -> Gather<[u8; N], Option<RawDocumentBuf>> {
     let server = server.clone();
-    Gather::start(shape(options, 256, 4), move |batch| read::by_ids(server.clone(), (collection, projection()), batch))
+    Gather::start(shape(options, LINGER_READ), move |batch| {
+        read::by_ids(server.clone(), (collection, projection()), batch)
+    })
 }
 
 impl Small {
@@ -282,15 +296,12 @@ impl Small {
 
 impl<R: Row> Records<R> {
     fn start(server: &Server, options: &ConnectOptions) -> Self {
-        let lane = || {
-            let server = server.clone();
-            // One batch at a time: two of one tenant would only meet each other's changes.
-            Gather::start(shape(options, admit::BATCH, 1), move |batch| admit::admit(server.clone(), batch))
-        };
-        let changing = server.clone();
+        let (admitting, changing) = (server.clone(), server.clone());
         Self {
-            lanes: (0..admit::LANES).map(|_| lane()).collect(),
-            changes: Gather::start(shape(options, 256, 4), move |batch| {
+            admissions: Gather::start(shape(options, LINGER_ADMIT), move |batch| {
+                admit::admit(admitting.clone(), batch)
+            }),
+            changes: Gather::start(shape(options, LINGER_CHANGE), move |batch| {
                 replace::change(changing.clone(), R::COLLECTION, batch)
             }),
             reads: reads(server, options, R::COLLECTION, row::projection),

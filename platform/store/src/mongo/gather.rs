@@ -28,6 +28,8 @@ pub(super) struct Shape {
     pub(super) batch_max: usize,
     /// Batches under way at once.
     pub(super) in_flight: usize,
+    /// How long more is waited for, once something waits and the last batch was no single question.
+    pub(super) linger: Duration,
     /// Longest that whoever asks waits. What is under way then goes on to its end.
     pub(super) patience: Duration,
 }
@@ -73,6 +75,7 @@ where
     R: Future<Output = Result<Vec<Result<A, Fault>>, Fault>> + Send + 'static,
 {
     let flights = Arc::new(Semaphore::new(shape.in_flight));
+    let mut last = 0;
     loop {
         // First a place, then what waits: the longer it takes, the more goes together.
         let Ok(flight) = Arc::clone(&flights).acquire_owned().await else { return };
@@ -80,6 +83,17 @@ where
         if receiver.recv_many(&mut batch, shape.batch_max).await == 0 {
             return;
         }
+        if !shape.linger.is_zero() && last > 1 && batch.len() < shape.batch_max {
+            // As many as come: a batch of twice the size costs the server little more, and under load those
+            // who wait a moment longer are served sooner for it.
+            tokio::time::sleep(shape.linger).await;
+            while batch.len() < shape.batch_max
+                && let Ok(more) = receiver.try_recv()
+            {
+                batch.push(more);
+            }
+        }
+        last = batch.len();
         // A server that was slow for a while is not to do first what nobody waits for any more.
         let awaited = batch.into_iter().filter(|waiting| !waiting.answer.is_closed());
         let (questions, answers): (Vec<_>, Vec<_>) = awaited.map(|waiting| (waiting.question, waiting.answer)).unzip();
@@ -118,7 +132,7 @@ mod tests {
     use super::*;
 
     fn shape(queue_max: usize, in_flight: usize) -> Shape {
-        Shape { queue_max, batch_max: 64, in_flight, patience: Duration::from_secs(60) }
+        Shape { queue_max, batch_max: 64, in_flight, linger: Duration::ZERO, patience: Duration::from_secs(60) }
     }
 
     #[tokio::test]

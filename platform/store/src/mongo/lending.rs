@@ -15,6 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Collection, bson};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::quota::Quota;
@@ -23,7 +24,7 @@ use super::Server;
 use super::fault::Fault;
 use super::row::{binary, number};
 use super::schema;
-use super::tally::{Place, Purse, Tally, limits};
+use super::tally::{CalledBack, Outlook, Place, Purse, Tally, limits};
 use super::transaction::{self, Attempts, Setback};
 use super::usage::{self, Count};
 
@@ -37,8 +38,8 @@ const LENT_MAX: i64 = 4_096;
 const WITHOUT_LIMIT: i64 = 1 << 40;
 /// Places that are lent to in one transaction.
 const TOGETHER: usize = 64;
-/// Longest that one place's tallies are called back before whoever waits for it is told to come again: what
-/// was called back by then stays so.
+/// Longest that one place's tallies are called back before it is looked at again: what was called back by
+/// then stays so.
 const CALL_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// How long after its end a day's tallies are taken back into the counts, so that they do not pile up.
 /// Nobody counts in them any more by then, whatever its clock says.
@@ -81,17 +82,17 @@ pub(super) fn is_plenty(quota: &Quota, counts: [Count; 2]) -> bool {
 }
 
 /// How what is wanted is counted at each place: in the tally of this process, for which more is lent where
-/// it must be and can be, or in the counts. A place that could not be made ready in time is left out.
+/// it must be and can be, or in the counts. Where what was lent must be called back first, that is begun.
 pub(super) async fn purses(
     server: &Server,
     wanted: Vec<Wanted>,
     until: Instant,
-) -> Result<HashMap<Place, Purse>, Fault> {
+) -> Result<HashMap<Place, Outlook>, Fault> {
     let mut purses = HashMap::new();
     let mut unknown = Vec::new();
     for wanted in wanted {
         match server.tallies.find(wanted.place, &wanted.quota, wanted.more) {
-            Some(purse) => drop(purses.insert(wanted.place, purse)),
+            Some(purse) => drop(purses.insert(wanted.place, Outlook::Ready(purse))),
             None => unknown.push(wanted),
         }
     }
@@ -104,13 +105,11 @@ pub(super) async fn purses(
         match lend(server, &group, until).await {
             Ok(lent) => {
                 for (Wanted { place, quota, .. }, lent) in group.into_iter().zip(lent) {
-                    let purse = match lent {
-                        Some(purse) => purse,
-                        None if call_back(server, place, until).await? => Purse::Counts,
-                        None => continue,
-                    };
-                    server.tallies.keep(place, &quota, purse);
-                    purses.insert(place, purse);
+                    let outlook = lent.map_or_else(|| Outlook::Later(calling_back(server, place)), Outlook::Ready);
+                    if let Outlook::Ready(purse) = outlook {
+                        server.tallies.keep(place, &quota, purse);
+                    }
+                    purses.insert(place, outlook);
                 }
             }
             Err(Setback::Failed(fault)) => return Err(fault),
@@ -166,10 +165,29 @@ async fn lend(server: &Server, wanted: &[Wanted], until: Instant) -> Result<Vec<
     Ok(purses)
 }
 
+/// Has the tallies of a place called back, unless they are being already. Beside admissions: others are not
+/// to wait for it.
+fn calling_back(server: &Server, place: Place) -> CalledBack {
+    let (done, called_back) = watch::channel(());
+    if let Some(other) = server.tallies.calling(place, &called_back) {
+        return other;
+    }
+    let server = server.clone();
+    tokio::spawn(async move {
+        if let Err(fault) = call_back(&server, place).await {
+            let error: &dyn std::error::Error = &fault;
+            tracing::warn!(tenant = %place.tenant, error, "what nodes were lent of a quota could not be called back");
+        }
+        server.tallies.called(place);
+        drop(done);
+    });
+    called_back
+}
+
 /// Takes all tallies that count against the day or the month of a place back into their counts; says whether
 /// all are. One after another, each for good: their nodes are counting in them meanwhile.
-async fn call_back(server: &Server, place: Place, until: Instant) -> Result<bool, Fault> {
-    let until = until.min(Instant::now() + CALL_BACK_WITHIN);
+async fn call_back(server: &Server, place: Place) -> Result<bool, Fault> {
+    let until = Instant::now() + CALL_BACK_WITHIN;
     let mut attempts = Attempts::until(server, until);
     loop {
         for id in named(server, lent_at(place)).await? {

@@ -79,8 +79,7 @@ impl Server {
 
 /// Verifications, or messages, and what goes to the server together.
 struct Records<R> {
-    /// By lane; all of one tenant go through the same.
-    lanes: Vec<Gather<admit::Candidate<R>, admit::Decision<R>>>,
+    admissions: Gather<admit::Candidate<R>, admit::Decision<R>>,
     changes: Gather<replace::Change, bool>,
     reads: Gather<[u8; 16], Option<RawDocumentBuf>>,
 }

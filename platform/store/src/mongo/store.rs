@@ -1,13 +1,13 @@
 //! The ports.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, RawDocument, deserialize_from_bson, doc, serialize_to_bson};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
@@ -219,16 +219,22 @@ impl Door<'_> {
 
     async fn admit<R: Row>(&self, records: &Records<R>, candidate: Candidate<R>) -> Result<Admission<R>, AdmitError> {
         self.own(candidate.record.tenant())?;
-        let mut hasher = DefaultHasher::new();
-        self.tenant.hash(&mut hasher);
-        let lanes = &records.lanes;
-        let lane = usize::try_from(hasher.finish() % (lanes.len() as u64)).unwrap_or(0);
-        match lanes[lane].ask(candidate).await.map_err(StoreError::from)? {
-            Decision::Admitted(record) => Ok(Admission::Admitted(record)),
-            Decision::Repeated(record) => Ok(Admission::Repeated(record)),
-            Decision::KeyReused => Err(AdmitError::KeyReused),
-            Decision::Address(limited) => Err(AdmitError::Address(limited)),
-            Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+        let until = Instant::now() + self.server().patience;
+        loop {
+            return match records.admissions.ask(candidate.clone()).await.map_err(StoreError::from)? {
+                Decision::Admitted(record) => Ok(Admission::Admitted(record)),
+                Decision::Repeated(record) => Ok(Admission::Repeated(record)),
+                Decision::KeyReused => Err(AdmitError::KeyReused),
+                Decision::Address(limited) => Err(AdmitError::Address(limited)),
+                Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+                Decision::Later(mut called_back) => {
+                    // An error says that it is done; nothing else is ever said.
+                    match timeout_at(until, called_back.changed()).await {
+                        Ok(_) => continue,
+                        Err(_) => Err(StoreError::from(Fault::Late).into()),
+                    }
+                }
+            };
         }
     }
 

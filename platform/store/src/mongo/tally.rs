@@ -16,6 +16,7 @@ use mongodb::ClientSession;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
+use tokio::sync::watch;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::quota::{Counted, Quota, Resource};
@@ -58,6 +59,16 @@ pub(super) enum Purse {
     Counts,
 }
 
+/// Resolves, with an error, when what nodes were lent at a place is called back, or some of it.
+pub(super) type CalledBack = watch::Receiver<()>;
+
+/// Whether a place can be counted at.
+pub(super) enum Outlook {
+    Ready(Purse),
+    /// What nodes were lent there is being called back.
+    Later(CalledBack),
+}
+
 /// What this node was lent at a place, and what it used of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -76,6 +87,7 @@ impl Tally {
 pub(super) struct Tallies {
     node: ObjectId,
     known: Mutex<HashMap<Place, Known>>,
+    calling: Mutex<HashMap<Place, CalledBack>>,
 }
 
 /// What is known of a place.
@@ -88,7 +100,7 @@ struct Known {
 impl Tallies {
     /// Those of a process that has counted nothing yet.
     pub(super) fn new() -> Self {
-        Self { node: ObjectId::new(), known: Mutex::default() }
+        Self { node: ObjectId::new(), known: Mutex::default(), calling: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Place, Known>> {
@@ -126,6 +138,21 @@ impl Tallies {
     /// Looks again at the next use.
     pub(super) fn forget(&self, place: Place) {
         self.known().remove(&place);
+    }
+
+    /// Notes that a place is being called back, unless it is already: then returns who does.
+    pub(super) fn calling(&self, place: Place, called_back: &CalledBack) -> Option<CalledBack> {
+        let mut calling = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = calling.get(&place) {
+            return Some(other.clone());
+        }
+        calling.insert(place, called_back.clone());
+        None
+    }
+
+    /// Notes that a place is no longer being called back.
+    pub(super) fn called(&self, place: Place) {
+        self.calling.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
     }
 
     /// The name of this process's document of a place.
