@@ -53,6 +53,12 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Whether so many checks came before their delivery that the run says nothing about whole life cycles:
+    /// a check that ends a verification saves what its delivery would have cost.
+    pub fn is_mostly_early(&self) -> bool {
+        self.early * 200 > self.done
+    }
+
     /// The numbers of `run`.
     pub fn new(subject: &str, callers: usize, round: usize, run: &Run) -> Self {
         let done = run.tally.done as f64;
@@ -120,6 +126,9 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
+    /// What there is of nothing: no number.
+    pub const NOTHING: Self = Self { median: f64::NAN, min: f64::NAN, max: f64::NAN };
+
     /// `0.64 (0.61–0.70)`.
     pub fn show(&self, digits: usize) -> String {
         format!("{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.min, self.max)
@@ -143,16 +152,16 @@ pub struct Figure {
     pub name: String,
     /// What was promised.
     pub goal: Goal,
-    /// What was measured.
+    /// What was measured; no number where it could not be.
     pub measured: Spread,
     /// The unit of both; empty for a ratio.
     pub unit: &'static str,
-    /// Whether the promise was kept, and without a failed call behind it.
+    /// Whether the promise was kept, by runs that were clean.
     pub ok: bool,
 }
 
 impl Figure {
-    /// The figure, judged by its median. `clean` is whether the runs behind it had no failed call: a
+    /// The figure, judged by its median. `clean` is whether the runs behind it did what they stand for: a
     /// server that refuses is fast.
     pub fn new(name: &str, goal: Goal, measured: Spread, unit: &'static str, clean: bool) -> Self {
         let kept = match goal {
@@ -160,6 +169,11 @@ impl Figure {
             Goal::AtMost(most) => measured.median <= most,
         };
         Self { name: name.to_owned(), goal, measured, unit, ok: kept && clean }
+    }
+
+    /// A figure that could not be measured here, and so is not reached.
+    pub fn not_measured(name: &str, goal: Goal, unit: &'static str) -> Self {
+        Self::new(name, goal, Spread::NOTHING, unit, false)
     }
 }
 
@@ -214,11 +228,15 @@ pub fn show_figures<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
             Goal::AtMost(goal) => ("≤", goal),
         };
         let unit = figure.unit;
+        let measured = match figure.measured.median {
+            median if median.is_nan() => "not measured".to_owned(),
+            _ => format!("{} {unit}", figure.measured.show(2)).trim_end().to_owned(),
+        };
         let verdict = if figure.ok { "ok" } else { "missed" };
         table.row([
             figure.name.clone(),
             format!("{sign} {goal} {unit}").trim_end().to_owned(),
-            format!("{} {unit}", figure.measured.show(2)).trim_end().to_owned(),
+            measured,
             verdict.to_owned(),
         ]);
     }
@@ -289,6 +307,16 @@ mod tests {
         assert!(Figure::new("a", Goal::AtLeast(0.6), spread, "", true).ok);
         assert!(!Figure::new("a", Goal::AtLeast(0.6), spread, "", false).ok);
         assert!(!Figure::new("a", Goal::AtMost(0.6), spread, "", true).ok);
+    }
+
+    #[test]
+    fn a_promise_that_was_not_measured_is_missed_and_said_so() {
+        for goal in [Goal::AtLeast(0.0), Goal::AtMost(f64::MAX)] {
+            let figure = Figure::not_measured("a", goal, "ms");
+            assert!(!figure.ok);
+            let text = show_figures(std::iter::once(&figure));
+            assert!(text.contains("not measured  missed") && !text.contains("NaN"), "{text}");
+        }
     }
 
     #[test]

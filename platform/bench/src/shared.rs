@@ -17,23 +17,34 @@ use crate::stand::{Side, Stand, StandError, target};
 /// The database of the platform, and that of the bare server.
 const DATABASE: &str = "wotp";
 const BARE_DATABASE: &str = "bare";
-/// The plan that tenants are on: its limits are looked at for every call and never reached.
+/// The plans that tenants are on. The limits of the first are never reached. Of the second everything but
+/// the first use is overage, which is never lent.
 const PLANS: &str = r#"
 [plans.load]
 name = "Load"
 on_quota = "refuse"
 limits = { verifications_month = 1000000000000, verifications_day = 1000000000000, messages_month = 1000000000000, messages_day = 1000000000000, test_day = 1000000000000, rate_per_second = 1000000000, rate_burst = 1000000000 }
+
+[plans.overage]
+name = "Overage"
+on_quota = "overage"
+overage = { cap_multiple = 1000000000000 }
+limits = { verifications_month = 1, verifications_day = 1000000000000, rate_per_second = 1000000000, rate_burst = 1000000000 }
 "#;
 /// A file system in memory.
 const MEMORY: &str = "/dev/shm";
-/// Its name.
-const PLAN: &str = "load";
+/// The plan whose uses are lent to nodes in pieces of at most 4,096, and counted in their tallies: its limits
+/// are looked at for every piece.
+pub const LENT: &str = "load";
+/// The plan whose uses are counted one by one, in the counts of the day and of the month, as those of every
+/// plan are near a limit.
+pub const EXACT: &str = "overage";
 
 /// The servers, the tenants, and where nodes have their folders.
 pub struct Shared {
     /// What an installation consists of beside its nodes.
     pub servers: Servers,
-    /// Who calls.
+    /// Who calls, on the plan [`LENT`].
     pub tenants: Vec<Tenant>,
     // Last: what runs in it must be gone before it is removed.
     folder: TempDir,
@@ -98,13 +109,22 @@ impl Stand {
         let disk = tempfile::Builder::new().prefix("mongod-").tempdir_in(folder.path())?;
         let servers = Servers { mongod: ReplicaSet::start_on_disk(disk), redis: Redis::start() };
         let mut shared = Shared { servers, tenants: Vec::new(), folder };
-        let data = self.node_folder(&shared, 0)?;
-        for _ in 0..tenants {
+        shared.tenants = self.tenants(&shared, tenants, LENT)?;
+        Ok(shared)
+    }
+
+    /// So many new tenants on a plan: [`LENT`] or [`EXACT`].
+    ///
+    /// # Errors
+    /// [`StandError`].
+    pub fn tenants(&self, shared: &Shared, count: usize, plan: &str) -> Result<Vec<Tenant>, StandError> {
+        let data = self.node_folder(shared, 0)?;
+        let create = |_| {
             let mut command = self.wotp();
             command.envs(shared.settings());
-            shared.tenants.push(self.tenant_of(command, &data, PLAN)?);
-        }
-        Ok(shared)
+            self.tenant_of(command, &data, plan)
+        };
+        (0..count).map(create).collect()
     }
 
     /// The folder of a node, made when it is not there.
@@ -203,7 +223,7 @@ impl Shared {
             ("WOTP_QUEUE__URL", self.servers.queue_url()),
             ("WOTP_STORE__MASTER_KEY_FILE", master_key(self.folder.path()).display().to_string()),
             ("WOTP_PLANS__FILE", "plans.toml".to_owned()),
-            ("WOTP_PLANS__DEFAULT", PLAN.to_owned()),
+            ("WOTP_PLANS__DEFAULT", LENT.to_owned()),
         ]
     }
 }

@@ -2,7 +2,7 @@
 //! nothing. What two of these do more than one is what nodes are worth that do not wait for a store.
 //!
 //! The store is the embedded one on a file system in memory, each node's own. So each has its own tenants
-//! and hears its own rings only; they share the Redis server, as nodes do.
+//! and hears its own rings only. All they share is the Redis server: no tenant, no bucket and no stream in it.
 
 use std::net::SocketAddr;
 use std::path::Path;

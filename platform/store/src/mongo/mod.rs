@@ -42,7 +42,7 @@ use gather::Gather;
 use mongodb::bson::{Document, RawDocumentBuf};
 use mongodb::{Client, Collection, Database};
 #[cfg(feature = "sqlite")]
-pub(crate) use moves::{Note, Tally};
+pub(crate) use moves::{Note, Total};
 pub use schema::SchemaError;
 use tally::Tallies;
 use wotp_core::domain::message::Message;

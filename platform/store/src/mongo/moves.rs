@@ -30,9 +30,9 @@ pub(crate) struct Note {
     done: BTreeMap<String, Binary>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) finished_at: Option<Timestamp>,
-    /// By kind, once it was compared.
-    #[serde(default)]
-    pub(crate) tallies: BTreeMap<String, Tally>,
+    /// By kind, once it was compared. Its older name stays, for the notes that are there.
+    #[serde(default, rename = "tallies")]
+    pub(crate) totals: BTreeMap<String, Total>,
     /// What did not move, by kind and name.
     #[serde(default)]
     pub(crate) left: Vec<(String, String)>,
@@ -43,7 +43,7 @@ pub(crate) struct Note {
 
 /// How many there are of one kind, and what all of them are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tally {
+pub(crate) struct Total {
     pub(crate) count: u64,
     /// In hexadecimal.
     pub(crate) sha256: String,
@@ -58,7 +58,7 @@ impl Note {
             began_at,
             done: BTreeMap::new(),
             finished_at: None,
-            tallies: BTreeMap::new(),
+            totals: BTreeMap::new(),
             left: Vec::new(),
             keys: (0, 0),
         }

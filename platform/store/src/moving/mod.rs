@@ -53,7 +53,7 @@ pub struct Progress {
 
 /// How many of one kind there are on both sides, and what all of them are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct Total {
     /// Which kind.
     pub kind: Kind,
     /// How many.
@@ -79,7 +79,7 @@ pub struct Report {
     /// When both were found equal.
     pub finished_at: Timestamp,
     /// What moved.
-    pub tallies: Vec<Tally>,
+    pub totals: Vec<Total>,
     /// What was left behind, because it was asked for.
     pub left: Vec<Left>,
     /// Idempotency keys that moved.
@@ -122,7 +122,7 @@ pub struct Move {
 
 /// What was found when both were compared.
 pub struct Compared {
-    tallies: Vec<Tally>,
+    totals: Vec<Total>,
     left: Vec<Left>,
     /// Idempotency keys that moved, and that did not.
     keys: (u64, u64),
@@ -149,9 +149,9 @@ pub async fn begin(plan: Plan<'_>) -> Result<Begun, MoveError> {
 }
 
 fn report(note: &mongo::Note) -> Report {
-    let tally = |kind: Kind| {
-        let tally = note.tallies.get(kind.name())?;
-        Some(Tally { kind, count: tally.count, sha256: tally.sha256.clone() })
+    let total = |kind: Kind| {
+        let total = note.totals.get(kind.name())?;
+        Some(Total { kind, count: total.count, sha256: total.sha256.clone() })
     };
     let left = |(kind, name): &(String, String)| {
         let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
@@ -160,7 +160,7 @@ fn report(note: &mongo::Note) -> Report {
     Report {
         began_at: note.began_at,
         finished_at: note.finished_at.unwrap_or(note.began_at),
-        tallies: Kind::ALL.into_iter().filter_map(tally).collect(),
+        totals: Kind::ALL.into_iter().filter_map(total).collect(),
         left: note.left.iter().filter_map(left).collect(),
         idempotency_keys: note.keys.0,
         idempotency_keys_left: note.keys.1,
@@ -279,7 +279,7 @@ impl Move {
     /// # Errors
     /// [`MoveError::Differs`] and [`MoveError::Broken`] name the first that is not as it should be.
     pub async fn compare(&self, watch: Watch<'_>) -> Result<Compared, MoveError> {
-        let mut compared = Compared { tallies: Vec::new(), left: Vec::new(), keys: (0, 0) };
+        let mut compared = Compared { totals: Vec::new(), left: Vec::new(), keys: (0, 0) };
         for kind in Kind::ALL {
             self.compare_kind(kind, &mut compared, watch).await?;
         }
@@ -335,7 +335,7 @@ impl Move {
             return Err(MoveError::Differs { kind, name: other.name(), difference: Difference::Extra });
         }
         let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        compared.tallies.push(Tally { kind, count, sha256 });
+        compared.totals.push(Total { kind, count, sha256 });
         Ok(())
     }
 
@@ -359,10 +359,10 @@ impl Move {
     pub async fn finish(mut self, compared: Compared, now: Timestamp) -> Result<Report, MoveError> {
         // One that was there before the note, and that was not heard of at the begin.
         self.target.alone().await?;
-        let Compared { tallies, left, keys } = compared;
-        let tally =
-            |tally: Tally| (tally.kind.name().to_owned(), mongo::Tally { count: tally.count, sha256: tally.sha256 });
-        self.note.tallies = tallies.into_iter().map(tally).collect();
+        let Compared { totals, left, keys } = compared;
+        let total =
+            |total: Total| (total.kind.name().to_owned(), mongo::Total { count: total.count, sha256: total.sha256 });
+        self.note.totals = totals.into_iter().map(total).collect();
         let left = left.into_iter().map(|left| (left.kind.name().to_owned(), left.name)).collect();
         (self.note.left, self.note.keys, self.note.finished_at) = (left, keys, Some(now));
         self.target.finish(&self.note).await.map_err(FillError::from)?;

@@ -1,5 +1,6 @@
 //! Commands whose fate is not known at once: met one by one, on a server that fails as it is told to.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use wotp_core::domain::quota::Resource;
@@ -31,6 +32,8 @@ struct Scene {
     wire: Wire,
     store: MongoStore,
     tenant: Tenant,
+    /// How often the server's fail point was met before the fate that is to come.
+    met_before: Cell<i32>,
 }
 
 impl Scene {
@@ -42,7 +45,7 @@ impl Scene {
         let store = MongoStore::connect(&url, options).await.unwrap();
         let tenant = a_tenant();
         store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
-        Self { set, wire, store, tenant }
+        Self { set, wire, store, tenant, met_before: Cell::new(0) }
     }
 
     fn door(&self) -> Box<dyn TenantStore + '_> {
@@ -61,8 +64,15 @@ impl Scene {
         how.insert("failCommands", [command]);
         // This node's, and not what a test asks.
         how.insert("appName", "wotp");
-        let point = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": how };
-        self.set.member(0).run(point).unwrap();
+        let met = self.point(doc! { "mode": mode, "data": how });
+        self.met_before.set(met);
+    }
+
+    /// Sets the fail point; how often it was met since the server started.
+    fn point(&self, settings: Document) -> i32 {
+        let mut point = doc! { "configureFailPoint": "failCommand" };
+        point.extend(settings);
+        self.set.member(0).run(point).unwrap().get_i32("count").unwrap()
     }
 
     fn let_come(&self, fate: &Fate) {
@@ -85,11 +95,26 @@ impl Scene {
         }
     }
 
-    /// Whether the fault has come as often as it was to.
-    fn has_come(&self) {
-        let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
-        self.set.member(0).run(off).unwrap();
-        assert_eq!(self.wire.answers_to_swallow(), 0, "it was not met");
+    /// Asserts that the fault has come as often as it was to.
+    fn has_come(&self, fate: &Fate) {
+        let met = self.point(doc! { "mode": "off" }) - self.met_before.get();
+        match *fate {
+            Fate::NotDone(_, times) => assert_eq!(usize::try_from(met), Ok(times), "{fate:?} was not met"),
+            Fate::AnswerLost(..) => assert_eq!(self.wire.answers_to_swallow(), 0, "{fate:?} was not met"),
+            Fate::NotSafeYet(_, times) => assert_eq!(met, times, "{fate:?} was not met"),
+            Fate::Refused(..) => assert_eq!(met, 1, "{fate:?} was not met"),
+        }
+    }
+
+    /// Ends a fault that was to come more often than anyone asks, and asserts that it has come.
+    fn end(&self, fate: &Fate) {
+        let met = self.point(doc! { "mode": "off" }) - self.met_before.get();
+        let met = match *fate {
+            Fate::AnswerLost(_, times) => self.wire.answers_to_swallow() < times,
+            _ => met > 0,
+        };
+        assert!(met, "{fate:?} was not met");
+        self.let_come(&Fate::AnswerLost(COMMIT, 0));
     }
 
     /// Rows of a collection, asked past the wire.
@@ -135,7 +160,7 @@ async fn an_admission_is_stored_and_counted_once_whatever_becomes_of_its_command
         let new = scene.new_verification(number);
         let admitted = scene.door().admit(new.clone()).await;
         assert!(matches!(admitted, Ok(Admission::Admitted(_))), "{fate:?}: {admitted:?}");
-        scene.has_come();
+        scene.has_come(&fate);
         scene.holds(usize::from(number), i64::from(number), &format!("{fate:?}"));
         let again = scene.door().admit(new).await;
         assert!(matches!(again, Ok(Admission::Repeated(_))), "{fate:?}: {again:?}");
@@ -165,7 +190,7 @@ async fn what_is_lent_is_lent_once_whatever_becomes_of_its_commands() {
         new.quota = a_quota(Resource::Verifications, noon(), Some(10_000), Some(20_000), Some(20_000));
         let admitted = scene.door().admit(new).await;
         assert!(matches!(admitted, Ok(Admission::Admitted(_))), "{fate:?}: {admitted:?}");
-        scene.has_come();
+        scene.has_come(&fate);
         scene.holds(usize::from(number), i64::from(number), &format!("{fate:?}"));
         assert_eq!(scene.rows("tallies").len(), usize::from(number));
     }
@@ -182,8 +207,7 @@ async fn an_admission_whose_fate_stays_unknown_is_no_answer_and_a_repeat_finds_w
         let new = scene.new_verification(number);
         let refused = scene.door().admit(new.clone()).await;
         assert!(matches!(refused, Err(AdmitError::Store(_))), "{fate:?}: {refused:?}");
-        scene.let_come(&Fate::AnswerLost(COMMIT, 0));
-        scene.has_come();
+        scene.end(&fate);
         let again = loop {
             // Until the transaction that was left open is found and ended.
             match scene.door().admit(new.clone()).await {
@@ -212,7 +236,7 @@ async fn a_change_is_made_once_whatever_becomes_of_its_command() {
         scene.let_come(&fate);
         verification.checks_used += 1;
         scene.door().replace(&mut verification, false).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
-        scene.has_come();
+        scene.has_come(&fate);
         assert_eq!(found(&scene, &verification).await, verification, "{fate:?}");
         let late = scene.door().replace(&mut stale, false).await;
         assert!(matches!(late, Err(ReplaceError::Conflict)), "{fate:?}: {late:?}");
@@ -231,8 +255,7 @@ async fn a_change_whose_fate_stays_unknown_is_neither_made_nor_refused_to_its_ca
         scene.let_come(&fate);
         let unknown = scene.door().replace(&mut change, false).await;
         assert!(matches!(unknown, Err(ReplaceError::Store(_))), "{fate:?}: {unknown:?}");
-        scene.let_come(&Fate::AnswerLost("update", 0));
-        scene.has_come();
+        scene.end(&fate);
     }
 }
 
@@ -255,7 +278,7 @@ async fn a_use_is_given_back_once_whatever_becomes_of_its_commands() {
         scene.let_come(&fate);
         (verification.status, verification.counted.refunded) = (Status::Failed, true);
         scene.door().replace(&mut verification, true).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
-        scene.has_come();
+        scene.has_come(&fate);
         scene.holds(all, left, &format!("{fate:?}"));
         assert_eq!(found(&scene, &verification).await, verification, "{fate:?}");
     }

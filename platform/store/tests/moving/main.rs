@@ -220,7 +220,7 @@ async fn everything_arrives_as_it_was() {
     let home = Home::new();
     let filled = fill(&home.store()).await;
     let report = home.run().await.unwrap();
-    let counts: Vec<_> = report.tallies.iter().map(|tally| (tally.kind.name(), tally.count)).collect();
+    let counts: Vec<_> = report.totals.iter().map(|total| (total.kind.name(), total.count)).collect();
     assert_eq!(
         counts,
         [
@@ -377,12 +377,12 @@ async fn a_move_that_was_cut_off_goes_on_where_it_was_and_ends_the_same() {
         assert!(matches!(home.refusal().await, ConnectError::Moving { .. }));
     }
     let report = home.run().await.unwrap();
-    assert_eq!(report.tallies[6].count, 3_500);
+    assert_eq!(report.totals[6].count, 3_500);
     let resumed = home.dump();
 
     // The same source into another database, without a cut.
     let whole = Home { folder: home.folder, target: MongoDatabase::fresh() };
-    assert_eq!(whole.run().await.unwrap().tallies, report.tallies);
+    assert_eq!(whole.run().await.unwrap().totals, report.totals);
     assert!(whole.dump() == resumed, "what is there does not depend on cuts");
     drop(home.target);
 }

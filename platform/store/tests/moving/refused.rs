@@ -150,7 +150,7 @@ async fn odd_things_are_moved_or_named() {
     expected.sort();
     assert_eq!(left, expected);
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (1, 1));
-    assert_eq!(report.tallies.iter().find(|tally| tally.kind == Kind::Usage).unwrap().count, 8);
+    assert_eq!(report.totals.iter().find(|total| total.kind == Kind::Usage).unwrap().count, 8);
     assert_eq!(home.moved().await.due(Timestamp::MAX, 99).await.unwrap().len(), 7);
     // The source keeps all of it.
     let kept = home.store().stats().await.unwrap();

@@ -165,9 +165,9 @@ struct Place<'p> {
 
 fn done(global: &Global, place: &Place<'_>, report: &Report, before: bool) -> Result<ExitCode, Failure> {
     let kinds: serde_json::Map<_, _> = report
-        .tallies
+        .totals
         .iter()
-        .map(|tally| (tally.kind.name().to_owned(), json!({ "count": tally.count, "sha256": tally.sha256 })))
+        .map(|total| (total.kind.name().to_owned(), json!({ "count": total.count, "sha256": total.sha256 })))
         .collect();
     let left: Vec<_> = report.left.iter().map(|left| json!({ "kind": left.kind.name(), "name": left.name })).collect();
     let machines = json!({
@@ -182,9 +182,9 @@ fn done(global: &Global, place: &Place<'_>, report: &Report, before: bool) -> Re
     });
     global.output().print(&machines, || {
         let rows = report
-            .tallies
+            .totals
             .iter()
-            .map(|tally| vec![tally.kind.name().to_owned(), tally.count.to_string(), tally.sha256.clone()]);
+            .map(|total| vec![total.kind.name().to_owned(), total.count.to_string(), total.sha256.clone()]);
         let mut lines = vec![output::table(&["moved", "count", "sha256"], &rows.collect::<Vec<_>>())];
         lines.push(format!("idempotency keys, with what they repeat: {}", report.idempotency_keys));
         if report.idempotency_keys_left > 0 {
