@@ -279,9 +279,7 @@ fn reads<const N: usize>(
     linger: Duration,
 ) -> Gather<[u8; N], Option<RawDocumentBuf>> {
     let server = server.clone();
-    Gather::start(shape(options, LINGER_READ), move |batch| {
-        read::by_ids(server.clone(), (collection, projection()), batch)
-    })
+    Gather::start(shape(options, linger), move |batch| read::by_ids(server.clone(), (collection, projection()), batch))
 }
 
 impl Small {

@@ -34,7 +34,7 @@ impl Nodes {
         self.stores.push(Arc::new(store));
     }
 
-    fn new(&self, number: usize, quota: &Quota) -> NewVerification {
+    fn verification(&self, number: usize, quota: &Quota) -> NewVerification {
         let to = format!("n{number}@example.com");
         NewVerification { quota: quota.clone(), ..admission(a_verification(self.tenant.id, &to, noon())) }
     }
@@ -48,7 +48,7 @@ impl Nodes {
     ) -> Vec<Result<Admission<Verification>, AdmitError>> {
         let mut calls = JoinSet::new();
         for number in numbers {
-            let (store, new) = (Arc::clone(&self.stores[number % self.stores.len()]), self.new(number, quota));
+            let (store, new) = (Arc::clone(&self.stores[number % self.stores.len()]), self.verification(number, quota));
             calls.spawn(async move { store.tenant(new.verification.tenant).admit(new).await });
         }
         calls.join_all().await
