@@ -9,6 +9,7 @@ use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, Wire, redis_url};
 use crate::fleet::{Fleet, Load, Node, call, until};
 use crate::relay::Relay;
 
+mod edge;
 mod outage;
 
 const CALLERS: usize = 8;

@@ -100,6 +100,8 @@ struct Told {
     approvals: HashMap<String, usize>,
     /// Verifications of which a reply to a check was lost.
     in_doubt: HashSet<String>,
+    /// How many the quota refused.
+    refused: usize,
 }
 
 /// Callers, and what they were told.
@@ -116,6 +118,8 @@ pub struct Load {
     turned_away: AtomicU64,
     /// Accepted from others.
     also: AtomicUsize,
+    /// Verifications that the plan includes of a day, once callers count on being refused.
+    limit: Option<usize>,
 }
 
 impl Load {
@@ -132,7 +136,14 @@ impl Load {
             retried: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             also: AtomicUsize::new(0),
+            limit: None,
         }
+    }
+
+    /// Callers of a tenant whose plan includes so many verifications of a day: each goes on until it is
+    /// refused the next.
+    pub fn within(fleet: &Fleet, limit: usize) -> Self {
+        Self { limit: Some(limit), ..Self::new(fleet) }
     }
 
     /// From now on callers call these.
@@ -170,16 +181,17 @@ impl Load {
         self.told.lock().unwrap().accepted.len()
     }
 
+    /// Callers that the quota refused.
+    pub fn refused(&self) -> usize {
+        self.told.lock().unwrap().refused
+    }
+
     /// Calls with `callers` while `fault` does its work, and lets each finish what it has begun.
     pub fn during(&self, callers: usize, fault: impl FnOnce()) {
         self.stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
             for _ in 0..callers {
-                scope.spawn(|| {
-                    while !self.stop.load(Ordering::Relaxed) {
-                        self.verify_one();
-                    }
-                });
+                scope.spawn(|| while !self.stop.load(Ordering::Relaxed) && self.verify_one() {});
             }
             // However it ends: callers must not go on for ever after a fault that failed.
             struct Stop<'a>(&'a AtomicBool);
@@ -222,12 +234,58 @@ impl Load {
         }
     }
 
-    /// From start to approval; the right code is sent to two nodes at once.
-    fn verify_one(&self) {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let to = format!("+1212{:07}", 2_000_000 + number);
+    /// Where the verification of a number goes.
+    fn to(number: u64) -> String {
+        format!("+1212{:07}", 2_000_000 + number)
+    }
+
+    /// Starts the verification of a number; again it is the same request.
+    fn start(&self, number: u64) -> Exchange {
         let key = format!("idempotency-key: number-{number}\r\n");
-        let answer = self.insist("POST", "/v1/verifications", &key, &json!({ "to": to }));
+        self.insist("POST", "/v1/verifications", &key, &json!({ "to": Self::to(number) }))
+    }
+
+    /// Holds a refusal against what is used by then.
+    fn hold_refusal(&self, answer: &Exchange, limit: usize) {
+        assert_eq!((answer.status, &answer.body["code"]), (429, &json!("quota_exceeded")), "{}", answer.body);
+        assert_eq!(answer.body["violated-policies"], json!(["day"]), "{}", answer.body);
+        assert!(answer.head.contains("retry-after: "), "it says when to come back: {}", answer.head);
+        assert_eq!(self.used("day"), json!(limit), "refused while something was left");
+    }
+
+    /// Starts every number again, on whichever node: who was admitted hears the same, who was refused is
+    /// refused, and nobody new is admitted.
+    pub fn hold_edge(&self) {
+        let limit = self.limit.expect("a plan with a limit");
+        let told = self.told.lock().unwrap();
+        assert_eq!(told.accepted.len(), limit, "told that they are admitted");
+        let ids: HashMap<&String, &String> = told.accepted.iter().map(|(id, to)| (to, id)).collect();
+        let numbers = self.numbers.load(Ordering::Relaxed);
+        assert_eq!(numbers, u64::try_from(limit + told.refused).unwrap(), "each was told one or the other");
+        for number in 0..numbers + 8 {
+            let answer = self.start(number);
+            match ids.get(&Self::to(number)) {
+                Some(id) => assert_eq!((answer.status, &answer.body["id"]), (201, &json!(id)), "{}", answer.body),
+                None => self.hold_refusal(&answer, limit),
+            }
+        }
+    }
+
+    fn used(&self, window: &str) -> Value {
+        let usage = self.insist("GET", "/v1/usage", "", &Value::Null).body;
+        usage["verifications"][window]["used"].clone()
+    }
+
+    /// From start to approval; the right code is sent to two nodes at once. False where the quota refuses it.
+    fn verify_one(&self) -> bool {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let to = Self::to(number);
+        let answer = self.start(number);
+        if let Some(limit) = self.limit.filter(|_| answer.status == 429) {
+            self.hold_refusal(&answer, limit);
+            self.told.lock().unwrap().refused += 1;
+            return false;
+        }
         assert_eq!(answer.status, 201, "{}", answer.body);
         let id = answer.body["id"].as_str().expect("an id").to_owned();
         let before = self.told.lock().unwrap().accepted.insert(id.clone(), to.clone());
@@ -276,6 +334,7 @@ impl Load {
             std::thread::sleep(PAUSE);
         }
         self.done.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Holds what is stored against what callers were told, for every single verification; says how
@@ -295,10 +354,8 @@ impl Load {
             assert!(approvals <= 1, "{id} was approved {approvals} times");
             assert!(approvals == 1 || told.in_doubt.contains(id), "{id} was approved and nobody was told");
         }
-        let usage = self.insist("GET", "/v1/usage", "", &Value::Null).body;
         for window in ["day", "month"] {
-            let used = &usage["verifications"][window]["used"];
-            assert_eq!(used, &json!(accepted), "the ledger of the {window} is not what was admitted");
+            assert_eq!(self.used(window), json!(accepted), "the ledger of the {window} is not what was admitted");
         }
         codes.values().map(|printed| printed.len() - 1).sum()
     }
