@@ -191,7 +191,13 @@ impl Load {
         self.stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
             for _ in 0..callers {
-                scope.spawn(|| while !self.stop.load(Ordering::Relaxed) && self.verify_one() {});
+                scope.spawn(|| {
+                    loop {
+                        if self.stop.load(Ordering::Relaxed) || !self.verify_one() {
+                            return;
+                        }
+                    }
+                });
             }
             // However it ends: callers must not go on for ever after a fault that failed.
             struct Stop<'a>(&'a AtomicBool);
