@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 
@@ -171,14 +171,20 @@ pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
     let whole = doc! { "service": { "$exists": true } };
     // A node counts no more than it was lent.
     let within = doc! { "$expr": { "$lte": ["$used", "$lent"] } };
-    for (name, rule) in [(VERIFICATIONS, &whole), (MESSAGES, &whole), (TALLIES, &within)] {
-        let made = database.run_command(doc! { "create": name, "validator": rule.clone() }).await;
-        match made {
+    let rules = [(VERIFICATIONS, whole.clone()), (MESSAGES, whole), (TALLIES, within)];
+    let there = database.run_command(doc! { "listCollections": 1 }).await.map_err(Fault::from)?;
+    for (name, rule) in rules {
+        // Looked at first: to set a rule, even the same one, the server waits for every transaction on the
+        // collection, and one that a killed node left open is there for a minute.
+        let command = match rule_of(&there, name) {
+            Some(held) if held == Some(&rule) => continue,
+            Some(_) => doc! { "collMod": name, "validator": rule },
+            None => doc! { "create": name, "validator": rule },
+        };
+        match database.run_command(command).await {
             Ok(_) => {}
-            Err(error) if has_code(&error, &[NAMESPACE_EXISTS]) => {
-                let rule = doc! { "collMod": name, "validator": rule.clone() };
-                database.run_command(rule).await.map_err(Fault::from)?;
-            }
+            // Another node made it meanwhile.
+            Err(error) if has_code(&error, &[NAMESPACE_EXISTS]) => {}
             Err(error) => return Err(Fault::from(error).into()),
         }
     }
@@ -193,6 +199,14 @@ pub(super) async fn ensure(database: &Database) -> Result<(), SchemaError> {
         })?;
     }
     Ok(())
+}
+
+/// The rule of a collection, if it has one; none where there is no such collection.
+fn rule_of<'a>(there: &'a Document, name: &str) -> Option<Option<&'a Document>> {
+    let rows = there.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).ok()?;
+    let mut rows = rows.iter().filter_map(Bson::as_document);
+    let row = rows.find(|row| row.get_str("name").is_ok_and(|held| held == name))?;
+    Some(row.get_document("options").ok().and_then(|options| options.get_document("validator").ok()))
 }
 
 /// What [`ensure`] would make.
