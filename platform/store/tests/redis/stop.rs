@@ -34,7 +34,7 @@ async fn what_a_worker_did_not_begin_goes_back_when_it_stops() {
 const NEVER: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_in_the_middle_of_rings_loses_none_and_does_not_hang() {
+async fn a_stop_in_the_middle_of_rings_loses_none_and_takes_no_longer_than_a_second() {
     let server = Server::start();
     let queue = queue_of(&server);
     let options = ListenOptions { claim_after: NEVER, ..ListenOptions::default() };
@@ -50,8 +50,8 @@ async fn a_stop_in_the_middle_of_rings_loses_none_and_does_not_hang() {
             })
         };
         let mut heard = HashSet::from([first.hear().await]);
-        // It takes half a second for a read in hand; a machine that is busy with other tests, some more.
-        tokio::time::timeout(Duration::from_secs(20), first.stop()).await.expect("it stops soon");
+        // Half of a second for a read in hand; the rest is for a busy machine.
+        tokio::time::timeout(Duration::from_secs(3), first.stop()).await.expect("it stops soon");
         ringing.await.unwrap();
         let mut second = Node::listening(&queue, options);
         while heard.len() < jobs.len() {
