@@ -114,7 +114,7 @@ async fn fill(data: &Path, tenants: u32, verifications: u64) -> Result<Vec<Tenan
 /// A tenant, and a finished verification of it as the product makes them.
 async fn model(app: &App, name: &str) -> Result<Model, PreloadError> {
     let new = app.create_tenant(name, "unlimited").await?;
-    let key = app.authenticate(Some(new.test_key.reveal()), None).await?;
+    let key = app.authenticate(Some(new.test_key.reveal()), None, None).await?;
     let caller: ApiCaller = key;
     let request = StartVerification { to: "+12025550123".to_owned(), ..StartVerification::default() };
     let mut verification = app.start_verification(&caller, request).await?;

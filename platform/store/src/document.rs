@@ -40,7 +40,8 @@ pub(crate) struct FixedVerification<'a> {
     id: VerificationId,
     tenant: TenantId,
     service: ServiceId,
-    key: ApiKeyId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<ApiKeyId>,
     mode: Mode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<Cow<'a, StoredAddress>>,
@@ -73,7 +74,8 @@ pub(crate) struct FixedMessage<'a> {
     id: MessageId,
     tenant: TenantId,
     service: ServiceId,
-    key: ApiKeyId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<ApiKeyId>,
     mode: Mode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<Cow<'a, StoredAddress>>,

@@ -2,41 +2,120 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{App, Refusal};
-use crate::domain::api_key::{ApiKey, Scope, Secret};
-use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::api_key::{ApiKey, Secret};
+use crate::domain::audit::{Actor, By};
+use crate::domain::id::{ServiceId, SessionId, TenantId, UserId};
 use crate::domain::mode::Mode;
+use crate::domain::permission::{Permission, Role};
 use crate::domain::plan::Plan;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::service::Service;
-use crate::domain::tenant::Tenant;
+use crate::domain::tenant::{Standing, Tenant};
 use crate::ports::{Bucket, TenantStore};
 
-/// Whoever holds an API key that works.
+/// Whoever may do something for a tenant: a program with a key, or a member with a session.
 #[derive(Debug, Clone)]
 pub struct ApiCaller {
-    /// The key.
-    pub key: Arc<ApiKey>,
-    /// Whose it is.
+    /// For whom.
     pub tenant: Arc<Tenant>,
+    /// With what.
+    pub holder: Holder,
+    /// From which address.
+    pub ip: Option<IpAddr>,
+    /// In which call.
+    pub request: Option<Arc<str>>,
+}
+
+/// What a caller has that lets it in.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// An API key that works.
+    Key(Arc<ApiKey>),
+    /// A session of a member.
+    Member(Membership),
+}
+
+/// A person in a tenant, for one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Who.
+    pub user: UserId,
+    /// What they are in the tenant.
+    pub role: Role,
+    /// In which session.
+    pub session: SessionId,
+    /// Live, unless they asked for test.
+    pub mode: Mode,
+    /// Whether it is an operator who acts for the tenant, and no member.
+    pub operator: bool,
 }
 
 impl ApiCaller {
     /// Live or test.
     pub fn mode(&self) -> Mode {
-        self.key.mode
+        match &self.holder {
+            Holder::Key(key) => key.mode,
+            Holder::Member(member) => member.mode,
+        }
     }
 
-    /// Whether the key has a scope.
-    pub fn may(&self, scope: Scope) -> bool {
-        self.key.scopes.contains(&scope)
+    /// The only service that the caller may use; none means any of the tenant's.
+    pub fn service(&self) -> Option<ServiceId> {
+        self.key().and_then(|key| key.service)
     }
 
-    /// Insists on a scope.
+    /// The key, if that is what lets the caller in.
+    pub fn key(&self) -> Option<&ApiKey> {
+        match &self.holder {
+            Holder::Key(key) => Some(key),
+            Holder::Member(_) => None,
+        }
+    }
+
+    /// Whether it has a permission.
+    pub fn may(&self, permission: Permission) -> bool {
+        match &self.holder {
+            Holder::Key(key) => permission.scope().is_some_and(|scope| key.scopes.contains(&scope)),
+            Holder::Member(member) => member.role.may(permission),
+        }
+    }
+
+    /// Insists on a permission.
     ///
     /// # Errors
-    /// [`Refusal::Scope`].
-    pub fn require(&self, scope: Scope) -> Result<(), Refusal> {
-        if self.may(scope) { Ok(()) } else { Err(Refusal::Scope(scope)) }
+    /// [`Refusal::Scope`] for a key, [`Refusal::KeyNotAllowed`] where no key can have it, [`Refusal::Role`]
+    /// for a member.
+    pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
+        if self.may(permission) {
+            return Ok(());
+        }
+        Err(match (&self.holder, permission.scope()) {
+            (Holder::Key(_), Some(scope)) => Refusal::Scope(scope),
+            (Holder::Key(_), None) => Refusal::KeyNotAllowed,
+            (Holder::Member(_), _) => Refusal::Role(permission.role()),
+        })
+    }
+
+    /// Who does what this call does, for the audit log.
+    pub fn by(&self) -> By {
+        let actor = match &self.holder {
+            Holder::Key(key) => Actor::ApiKey { key: key.id },
+            Holder::Member(member) if member.operator => Actor::Operator { user: member.user },
+            Holder::Member(member) => Actor::User { user: member.user },
+        };
+        By { actor, ip: self.ip, request: self.request.as_deref().map(str::to_owned) }
+    }
+}
+
+/// Whether a tenant's callers are served.
+///
+/// # Errors
+/// [`Refusal::Suspended`], [`Refusal::TenantDeleted`].
+pub(super) fn served(tenant: &Tenant) -> Result<(), Refusal> {
+    match &tenant.standing {
+        Standing::Active => Ok(()),
+        Standing::Suspended { reason, .. } => Err(Refusal::Suspended(reason.clone())),
+        Standing::Deleted { erased_at, .. } => Err(Refusal::TenantDeleted { erased_at: *erased_at }),
     }
 }
 
@@ -48,21 +127,27 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NoKey`], [`Refusal::UnknownKey`], [`Refusal::KeyRefused`], [`Refusal::Store`].
-    pub async fn authenticate(&self, secret: Option<&str>, ip: Option<IpAddr>) -> Result<ApiCaller, Refusal> {
+    pub async fn authenticate(
+        &self,
+        secret: Option<&str>,
+        ip: Option<IpAddr>,
+        request: Option<Arc<str>>,
+    ) -> Result<ApiCaller, Refusal> {
         let secret = secret.ok_or(Refusal::NoKey(None))?;
         let hash = Secret::parse(secret).map_err(|error| Refusal::NoKey(Some(error)))?.hash();
         let now = self.now();
-        let caller = match self.holders.find(&hash, now) {
-            Some(caller) => caller,
+        let (key, tenant) = match self.holders.find(&hash, now) {
+            Some(known) => known,
             None => {
                 let holder = self.ports.store.find_key(&hash).await?.ok_or(Refusal::UnknownKey)?;
-                let caller = ApiCaller { key: Arc::new(holder.key), tenant: Arc::new(holder.tenant) };
-                self.holders.keep(hash, caller.clone(), now);
-                caller
+                let known = (Arc::new(holder.key), Arc::new(holder.tenant));
+                self.holders.keep(hash, known.clone(), now);
+                known
             }
         };
-        caller.key.admit(now, ip).map_err(Refusal::KeyRefused)?;
-        Ok(caller)
+        key.admit(now, ip).map_err(Refusal::KeyRefused)?;
+        served(&tenant)?;
+        Ok(ApiCaller { tenant, holder: Holder::Key(key), ip, request })
     }
 
     pub(super) fn store_of(&self, caller: &ApiCaller) -> Box<dyn TenantStore + '_> {
@@ -87,7 +172,10 @@ impl App {
         let rate = Rate { per_second, burst: limits.rate_burst.unwrap_or(per_second) };
         let buckets = [
             Bucket { name: format!("tenant:{}", caller.tenant.id), rate },
-            Bucket { name: format!("key:{}", caller.key.id), rate },
+            match &caller.holder {
+                Holder::Key(key) => Bucket { name: format!("key:{}", key.id), rate },
+                Holder::Member(member) => Bucket { name: format!("user:{}", member.user), rate },
+            },
         ];
         // Whoever gives us a limiter that can be away watches over it.
         let Ok(decisions) = self.ports.limiter.take(&buckets, self.now()).await else { return Ok(None) };
@@ -108,12 +196,12 @@ impl App {
             .map(str::parse::<ServiceId>)
             .transpose()
             .map_err(|error| Refusal::field("service", error.to_string()))?;
-        if let (Some(named), Some(bound)) = (named, caller.key.service)
+        if let (Some(named), Some(bound)) = (named, caller.service())
             && named != bound
         {
             return Err(Refusal::OtherService);
         }
-        let id = named.or(caller.key.service).unwrap_or(caller.tenant.default_service);
+        let id = named.or(caller.service()).unwrap_or(caller.tenant.default_service);
         self.service(caller.tenant.id, id).await?.ok_or(Refusal::NotFound("service"))
     }
 

@@ -5,7 +5,7 @@ use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
 use crate::domain::template::{self, TemplateSet};
-use crate::domain::tenant::{self, Tenant};
+use crate::domain::tenant::{self, Standing, Tenant};
 
 /// A tenant as it was just created. The keys are shown this once.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ impl App {
             period_anchor: now,
             default_service: service_id,
             created_at: now,
+            version: 1,
+            standing: Standing::Active,
         };
         let brand: String = name.chars().filter(|c| *c != '{' && *c != '}').take(BRAND_LENGTH_MAX).collect();
         // A name like `acme.example` would be a link in every text.

@@ -11,7 +11,7 @@ impl App {
     pub async fn find_message(&self, caller: &ApiCaller, id: MessageId) -> Result<Message, Refusal> {
         let found = self.store_of(caller).find_message(id).await?;
         let visible = |message: &Message| {
-            message.mode == caller.mode() && caller.key.service.is_none_or(|bound| message.service == bound)
+            message.mode == caller.mode() && caller.service().is_none_or(|bound| message.service == bound)
         };
         found.filter(visible).ok_or(Refusal::NotFound("message"))
     }

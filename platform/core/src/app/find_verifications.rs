@@ -13,7 +13,7 @@ impl App {
     pub async fn find_verification(&self, caller: &ApiCaller, id: VerificationId) -> Result<Verification, Refusal> {
         let found = self.store_of(caller).find_verification(id).await?;
         let visible = |verification: &Verification| {
-            verification.mode == caller.mode() && caller.key.service.is_none_or(|bound| verification.service == bound)
+            verification.mode == caller.mode() && caller.service().is_none_or(|bound| verification.service == bound)
         };
         found.filter(visible).ok_or(Refusal::NotFound("verification"))
     }
@@ -36,7 +36,7 @@ impl App {
     /// Narrows a filter to what the caller's key may see.
     pub(super) fn visible(&self, caller: &ApiCaller, mut filter: Filter) -> Result<Filter, Refusal> {
         filter.mode = Some(caller.mode());
-        if let Some(bound) = caller.key.service {
+        if let Some(bound) = caller.service() {
             if filter.service.is_some_and(|named| named != bound) {
                 return Err(Refusal::OtherService);
             }

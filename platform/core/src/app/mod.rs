@@ -7,6 +7,7 @@ mod authenticate;
 mod cache;
 mod cancel_verification;
 mod check_verification;
+mod commit;
 mod create_tenant;
 mod deliver;
 mod find_messages;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-pub use authenticate::ApiCaller;
+pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
@@ -40,11 +41,13 @@ pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
 
 use crate::domain::Timestamp;
+use crate::domain::api_key::ApiKey;
 use crate::domain::dispatch::LeaseToken;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
+use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
 use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
 use cache::Cache;
@@ -86,7 +89,7 @@ pub struct Ports {
 pub struct App {
     ports: Ports,
     channel_infos: Vec<ChannelInfo>,
-    holders: Cache<crate::domain::api_key::KeyHash, ApiCaller>,
+    holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
 }
 
@@ -127,7 +130,7 @@ impl App {
     pub fn forget(&self, changed: Changed) {
         match changed {
             Changed::Tenant(tenant) => {
-                self.holders.forget(|caller| caller.tenant.id == tenant);
+                self.holders.forget(|(_, held)| held.id == tenant);
                 self.services.forget(|service| service.tenant == tenant);
             }
             Changed::Anything => {

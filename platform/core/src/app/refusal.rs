@@ -1,11 +1,12 @@
 use crate::domain::Timestamp;
 use crate::domain::address_limits::AddressLimited;
 use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
+use crate::domain::permission::Role;
 use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::routing::RoutingError;
 use crate::domain::vault::VaultError;
-use crate::ports::StoreError;
+use crate::ports::{CommitError, StoreError};
 
 /// One field of a request that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,29 @@ pub enum Refusal {
     /// The key may not do this.
     #[error("the API key lacks a scope")]
     Scope(Scope),
+    /// No key may do this: it takes a member's session.
+    #[error("no API key may do this")]
+    KeyNotAllowed,
+    /// The member may not do this: it takes at least this role.
+    #[error("it takes another role")]
+    Role(Role),
+    /// The tenant is suspended, for this reason.
+    #[error("the tenant is suspended")]
+    Suspended(String),
+    /// The tenant was deleted.
+    #[error("the tenant was deleted")]
+    TenantDeleted {
+        /// When nothing of it will be left.
+        erased_at: Timestamp,
+    },
+    /// Something else has this value already.
+    #[error("another {kind} has the same {index}")]
+    Taken {
+        /// The kind of thing.
+        kind: &'static str,
+        /// Which value.
+        index: &'static str,
+    },
     /// The key is bound to another service.
     #[error("the API key is bound to another service")]
     OtherService,
@@ -93,5 +117,15 @@ impl Refusal {
     /// A refusal about one field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Changed => Self::Conflict,
+            CommitError::Taken { kind, index } => Self::Taken { kind, index },
+            CommitError::Store(error) => Self::Store(error),
+        }
     }
 }

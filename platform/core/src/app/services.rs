@@ -42,7 +42,7 @@ impl App {
     /// [`Refusal::Store`].
     pub async fn list_services(&self, caller: &ApiCaller) -> Result<Vec<Service>, Refusal> {
         let mut services = self.store_of(caller).services().await?;
-        services.retain(|service| caller.key.service.is_none_or(|bound| service.id == bound));
+        services.retain(|service| caller.service().is_none_or(|bound| service.id == bound));
         Ok(services)
     }
 
@@ -51,7 +51,7 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Store`].
     pub async fn find_service(&self, caller: &ApiCaller, id: ServiceId) -> Result<Service, Refusal> {
-        if caller.key.service.is_some_and(|bound| bound != id) {
+        if caller.service().is_some_and(|bound| bound != id) {
             return Err(Refusal::OtherService);
         }
         self.store_of(caller).find_service(id).await?.ok_or(Refusal::NotFound("service"))
@@ -62,7 +62,7 @@ impl App {
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::OtherService`] for a key bound to one, [`Refusal::Store`].
     pub async fn create_service(&self, caller: &ApiCaller, change: ServiceChange) -> Result<Service, Refusal> {
-        if caller.key.service.is_some() {
+        if caller.service().is_some() {
             return Err(Refusal::OtherService);
         }
         let now = self.now();

@@ -131,7 +131,7 @@ impl App {
             id,
             tenant: caller.tenant.id,
             service: service.id,
-            key: caller.key.id,
+            key: caller.key().map(|key| key.id),
             version: 1,
             mode,
             address: Some(self.store_address(caller, &owner, &address, &entropy)),

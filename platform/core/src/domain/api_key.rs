@@ -163,6 +163,18 @@ scopes! {
     UsageRead = "usage:read",
     /// See whole addresses instead of masked ones.
     AddressesRead = "addresses:read",
+    /// Read analytics.
+    AnalyticsRead = "analytics:read",
+    /// Read events and follow them live.
+    EventsRead = "events:read",
+    /// Read webhook endpoints and their attempts.
+    WebhooksRead = "webhooks:read",
+    /// Create, change, test and replay webhook endpoints.
+    WebhooksWrite = "webhooks:write",
+    /// Read the guard's rules and what it did.
+    GuardRead = "guard:read",
+    /// Change the guard's rules, and release what it blocked.
+    GuardWrite = "guard:write",
 }
 
 impl std::str::FromStr for Scope {

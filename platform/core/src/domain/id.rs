@@ -123,6 +123,18 @@ ids! {
     DeliveryId = "delivery", "dlv_";
     /// One run of the server: a process that is started again has another.
     NodeId = "node", "nod_";
+    /// A person: a member of tenants, or an operator.
+    UserId = "user", "usr_";
+    /// A session of a person, from login to logout.
+    SessionId = "session", "ses_";
+    /// An invitation to a tenant.
+    InvitationId = "invitation", "inv_";
+    /// An entry of the audit log.
+    AuditId = "audit entry", "aud_";
+    /// A fact that a tenant is told.
+    EventId = "event", "evt_";
+    /// A webhook endpoint of a tenant.
+    EndpointId = "endpoint", "whe_";
 }
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ pub struct Message {
     pub tenant: TenantId,
     /// For which product.
     pub service: ServiceId,
-    /// Which key sent it.
-    pub key: ApiKeyId,
+    /// Which key sent it; none when a member did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ApiKeyId>,
     /// Counts changes, for compare-and-swap.
     pub version: u64,
     /// Live or test.

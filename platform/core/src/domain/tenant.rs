@@ -23,6 +23,35 @@ pub struct Tenant {
     pub default_service: ServiceId,
     /// When it was created.
     pub created_at: Timestamp,
+    /// How often it was changed.
+    #[serde(default)]
+    pub version: u64,
+    /// Whether its callers are served.
+    #[serde(default)]
+    pub standing: Standing,
+}
+
+/// Whether a tenant's callers are served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Standing {
+    /// They are.
+    #[default]
+    Active,
+    /// An operator stopped it, until an operator lets it go on.
+    Suspended {
+        /// Since when.
+        since: Timestamp,
+        /// Why, as its members are told.
+        reason: String,
+    },
+    /// An owner deleted it: it is erased at `erased_at`, and can be had back until then.
+    Deleted {
+        /// Since when.
+        since: Timestamp,
+        /// When nothing of it will be left.
+        erased_at: Timestamp,
+    },
 }
 
 /// A name that cannot be shown.

@@ -159,6 +159,7 @@ struct Keys {
     check: [u8; 32],
     code: Hmac<Sha256>,
     index: Hmac<Sha256>,
+    audit: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
 }
 
@@ -187,6 +188,7 @@ fn derive(master: &MasterKey) -> Keys {
         check: *expand("wotp key check v1"),
         code: hmac("wotp code v1"),
         index: hmac("wotp address index v1"),
+        audit: hmac("wotp audit v1"),
         seal: XChaCha20Poly1305::new((&*expand("wotp seal v1")).into()),
     }
 }
@@ -240,6 +242,17 @@ impl Vault {
             &mac_of(hmac, &[&tenant, b"whole\0", address.as_str().as_bytes()])[..INDEX_SIZE - INDEX_PREFIX_SIZE],
         );
         AddressIndex(index)
+    }
+
+    /// The digest of an entry of the audit log, as 64 hexadecimal digits. Always under the first key, as the
+    /// index of addresses is: a chain outlives a rotation.
+    pub fn audit_digest(&self, entry: &[u8]) -> String {
+        use std::fmt::Write as _;
+        let hmac = &self.older.first().unwrap_or(&self.newest).audit;
+        mac_of(hmac, &[entry]).iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Seals a text for one purpose of one owner, under the newest key.

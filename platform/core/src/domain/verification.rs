@@ -153,8 +153,9 @@ pub struct Verification {
     pub tenant: TenantId,
     /// For which product.
     pub service: ServiceId,
-    /// Which key started it.
-    pub key: ApiKeyId,
+    /// Which key started it; none when a member did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ApiKeyId>,
     /// Counts changes, for compare-and-swap.
     pub version: u64,
     /// Live or test.

@@ -33,7 +33,7 @@ fn verification(channels: &[&str]) -> Verification {
         id,
         tenant,
         service: ServiceId::from_bytes([3; 16]),
-        key: ApiKeyId::from_bytes([4; 16]),
+        key: Some(ApiKeyId::from_bytes([4; 16])),
         version: 1,
         mode: Mode::Live,
         address: Some(StoredAddress {

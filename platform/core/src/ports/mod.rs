@@ -3,6 +3,7 @@
 mod bulletin;
 mod channel;
 mod clock;
+mod entities;
 mod entropy;
 mod limiter;
 mod queue;
@@ -12,6 +13,7 @@ mod timer;
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
+pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 pub use entropy::{Drawn, Entropy};
 pub use limiter::{Bucket, Limiter, LimiterError};
 pub use queue::{Item, Job, Queue, QueueError};

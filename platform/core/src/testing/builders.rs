@@ -20,7 +20,7 @@ use crate::domain::node::{Node, Role};
 use crate::domain::quota::{Allowance, Charge, Counted, Period, Quota, Resource, Window};
 use crate::domain::service::{Retention, Service, Settings};
 use crate::domain::template::TemplateSet;
-use crate::domain::tenant::Tenant;
+use crate::domain::tenant::{Standing, Tenant};
 use crate::domain::vault::{MasterKey, Purpose, Vault};
 use crate::domain::verification::{Policy, Status, StoredAddress, StoredCode, Verification};
 use crate::ports::{Idempotency, NewMessage, NewVerification};
@@ -56,6 +56,8 @@ pub fn a_tenant() -> Tenant {
         period_anchor: noon(),
         default_service: ServiceId::new(noon(), entropy()),
         created_at: noon(),
+        version: 1,
+        standing: Standing::Active,
     }
 }
 
@@ -169,7 +171,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         id,
         tenant,
         service: ServiceId::from_bytes(tenant.to_bytes()),
-        key: ApiKeyId::from_bytes(tenant.to_bytes()),
+        key: Some(ApiKeyId::from_bytes(tenant.to_bytes())),
         version: 0,
         mode: Mode::Live,
         address: Some(a_stored_address(tenant, &owner, to)),
@@ -209,7 +211,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         id,
         tenant,
         service: ServiceId::from_bytes(tenant.to_bytes()),
-        key: ApiKeyId::from_bytes(tenant.to_bytes()),
+        key: Some(ApiKeyId::from_bytes(tenant.to_bytes())),
         version: 0,
         mode: Mode::Live,
         address: Some(a_stored_address(tenant, &owner, to)),

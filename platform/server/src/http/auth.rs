@@ -8,24 +8,26 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use wotp_core::app::ApiCaller;
-use wotp_core::domain::api_key::{Scope, Secret};
+use wotp_core::domain::api_key::Secret;
+use wotp_core::domain::permission::Permission;
 
 use super::client_ip::ClientIp;
+use super::layers::RequestId;
 use super::{Api, Problem};
 
-/// A scope as a type.
+/// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {
-    /// The scope that it stands for.
-    const SCOPE: Scope;
+    /// The permission that it stands for.
+    const PERMISSION: Permission;
 }
 
 macro_rules! privileges {
     ($($name:ident,)+) => {$(
-        #[doc = concat!("The caller's key has the scope `", stringify!($name), "`.")]
+        #[doc = concat!("The caller has the permission `", stringify!($name), "`.")]
         pub(super) struct $name;
 
         impl Privilege for $name {
-            const SCOPE: Scope = Scope::$name;
+            const PERMISSION: Permission = Permission::$name;
         }
     )+};
 }
@@ -34,7 +36,7 @@ privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
 }
 
-/// Somebody with an API key that works and has the scope `P`.
+/// Somebody who has the permission `P`.
 pub(super) struct Caller<P>(ApiCaller, PhantomData<P>);
 
 impl<P> Deref for Caller<P> {
@@ -51,7 +53,8 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let refuse = |refusal| Problem::of(refusal, api.app.ports().clock.now());
         let ip = parts.extensions.get::<ClientIp>().map(|client| client.0);
-        let caller = match api.app.authenticate(key(parts), ip).await {
+        let request = parts.extensions.get::<RequestId>().map(|id| Arc::clone(&id.0));
+        let caller = match api.app.authenticate(key(parts), ip, request).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 // ASVS 16.3.1. Only what is shown of a key in lists, and only if it is one.
@@ -60,8 +63,8 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
                 return Err(refuse(refusal));
             }
         };
-        caller.require(P::SCOPE).map_err(|refusal| {
-            tracing::info!(key = %caller.key.id, ip = ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
+        caller.require(P::PERMISSION).map_err(|refusal| {
+            tracing::info!(by = ?caller.by().actor, ip = ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
             refuse(refusal)
         })?;
         Ok(Self(caller, PhantomData))

@@ -27,7 +27,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names this request in the log and in the reply.
 #[derive(Debug, Clone)]
-struct RequestId(String);
+pub(super) struct RequestId(pub(super) Arc<str>);
 
 /// Names for requests: unique, and no secret, so that counting on from a random beginning will do.
 pub(super) struct RequestIds {
@@ -58,12 +58,13 @@ fn request_id(api: &Api, request: &Request) -> RequestId {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
     };
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
-    RequestId(given.map_or_else(|| api.request_ids.next(api.app.ports().clock.now()).to_string(), str::to_owned))
+    RequestId(given.map_or_else(|| api.request_ids.next(api.app.ports().clock.now()).to_string().into(), Arc::from))
 }
 
 /// The outermost layer.
 pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let id = request_id(&api, &request);
+    request.extensions_mut().insert(id.clone());
     if let Some(client) = ClientIp::of(request.extensions(), request.headers(), &api.settings.trusted_proxies) {
         request.extensions_mut().insert(client);
     }
@@ -81,9 +82,9 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     let (status, took) = (response.status(), started.elapsed());
     api.requests.record(&method, route, status, took);
     if status.is_server_error() {
-        tracing::error!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), cause, "a request failed");
+        tracing::error!(request_id = &*id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), cause, "a request failed");
     } else {
-        tracing::debug!(request_id = id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "request");
+        tracing::debug!(request_id = &*id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "request");
     }
     response
 }

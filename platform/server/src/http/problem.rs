@@ -73,6 +73,16 @@ problems! {
     IpNotAllowed = "ip_not_allowed", FORBIDDEN, false, "The API key may not be used from here";
     /// The API key lacks a scope.
     ScopeMissing = "scope_missing", FORBIDDEN, false, "The API key lacks a scope";
+    /// No API key may do this: it takes a member's session.
+    KeyNotAllowed = "key_not_allowed", FORBIDDEN, false, "No API key may do this";
+    /// The member's role does not allow it.
+    RoleMissing = "role_missing", FORBIDDEN, false, "The member's role does not allow it";
+    /// The tenant is suspended.
+    TenantSuspended = "tenant_suspended", FORBIDDEN, false, "The tenant is suspended";
+    /// The tenant was deleted.
+    TenantDeleted = "tenant_deleted", FORBIDDEN, false, "The tenant was deleted";
+    /// Something else has this value already.
+    Taken = "taken", CONFLICT, false, "Something else has this value already";
     /// The API key is bound to another service.
     ServiceNotAllowed = "service_not_allowed", FORBIDDEN, false, "The API key is bound to another service";
     /// There is no such thing, or it is somebody else's.
@@ -302,6 +312,25 @@ impl Problem {
             }
             Refusal::Scope(scope) => {
                 Self::new(ProblemCode::ScopeMissing, format!("this key lacks the scope `{}`", scope.name()))
+            }
+            Refusal::KeyNotAllowed => Self::new(
+                ProblemCode::KeyNotAllowed,
+                "this is for people: sign in, and send the session's access token instead of an API key",
+            ),
+            Refusal::Role(role) => Self::new(
+                ProblemCode::RoleMissing,
+                format!("this takes the role `{}` or a higher one: ask an owner or admin of the tenant", role.name()),
+            ),
+            Refusal::Suspended(reason) => Self::new(
+                ProblemCode::TenantSuspended,
+                format!("the tenant is suspended ({reason}): its owner may ask whoever runs this platform"),
+            ),
+            Refusal::TenantDeleted { erased_at } => Self::new(
+                ProblemCode::TenantDeleted,
+                format!("the tenant was deleted and is erased at {erased_at}; until then an owner can have it back"),
+            ),
+            Refusal::Taken { kind, index } => {
+                Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
             }
             Refusal::OtherService => {
                 Self::new(ProblemCode::ServiceNotAllowed, "this key works only for the service it is bound to")

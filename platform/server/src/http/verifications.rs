@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{ApiCaller, StartVerification};
-use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::code::CodeKind;
 use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::id::VerificationId;
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::permission::Permission;
 use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, StoredAddress, Verification};
 
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
@@ -344,7 +344,7 @@ pub(super) fn shown_address(
     owner: &[u8; 16],
     stored: Option<&StoredAddress>,
 ) -> Result<Option<String>, Problem> {
-    if !caller.may(Scope::AddressesRead) {
+    if !caller.may(Permission::AddressesRead) {
         return Ok(stored.map(|address| address.masked.clone()));
     }
     let whole = api.app.open_address(owner, stored).map_err(|refusal| refused(api, refusal))?;

@@ -1,17 +1,8 @@
 //! Changing what this program knows of a document, and leaving what a newer one added.
 
 use mongodb::bson::Document;
-use serde::de::value::Error as Unused;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-use serde::forward_to_deserialize_any;
-
-/// The names of the fields of a struct, as it is stored.
-pub(super) fn of<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut names: &'static [&'static str] = &[];
-    // It fails always: it only hears what is asked for.
-    let _ = T::deserialize(Asked(&mut names));
-    names
-}
+use serde::de::DeserializeOwned;
+use wotp_core::domain::known_fields::of;
 
 /// Adds to an update what makes the subdocument at `place` hold what `held` holds: each field of `T` is
 /// set, or taken away if it is not in `held`. Fields that `T` does not know are left alone.
@@ -22,32 +13,6 @@ pub(super) fn change<T: DeserializeOwned>(place: &str, mut held: Document, set: 
             Some(value) => set.insert(path, value),
             None => unset.insert(path, 1),
         };
-    }
-}
-
-/// Gives nothing, and notes which fields a struct wants.
-struct Asked<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Asked<'_> {
-    type Error = Unused;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unused> {
-        Err(Unused::custom("there is nothing"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Unused> {
-        *self.0 = fields;
-        self.deserialize_any(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 

@@ -8,6 +8,7 @@
 mod admit;
 mod connect;
 mod dead;
+mod entities;
 mod fault;
 mod fields;
 #[cfg(feature = "sqlite")]

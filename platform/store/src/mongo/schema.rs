@@ -21,6 +21,7 @@ pub(super) const NODES: &str = "nodes";
 pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
 pub(super) const FORMS: &str = "forms";
+pub(super) const ENTITIES: &str = "entities";
 
 /// The index of the sequence of an address.
 pub(super) const ADDRESS: &str = "address";
@@ -100,6 +101,12 @@ fn indexes() -> Vec<Index> {
         // Those of days that ended.
         Index::new(TALLIES, "ended", doc! { "d": 1 }),
         Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
+        // What no two may have; under what things are listed; all of a kind; what is due; all of a tenant.
+        Index::new(ENTITIES, "unique", doc! { "u": 1 }).unique().only_with("u"),
+        Index::new(ENTITIES, "listed", doc! { "l": 1, "i": 1 }).only_with("l"),
+        Index::new(ENTITIES, "kind", doc! { "k": 1, "o": 1, "i": 1 }),
+        Index::new(ENTITIES, "wake", doc! { "k": 1, "w": 1 }).only_with("w"),
+        Index::new(ENTITIES, "owner", doc! { "o": 1 }),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),
     ]);
     indexes

@@ -33,7 +33,7 @@ use super::{MongoStore, Records, Server, fields, forms, nodes, read, replace, sc
 const PREFIX: usize = 8;
 
 /// Something small, as its document in `doc`.
-fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
+pub(super) fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
     Ok(serialize_to_bson(what)?)
 }
 

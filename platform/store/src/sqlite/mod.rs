@@ -10,6 +10,7 @@ mod backup;
 mod checkpoint;
 #[cfg(feature = "mongodb")]
 mod contents;
+mod entities;
 mod fault;
 mod hot;
 mod nodes;

@@ -34,18 +34,18 @@ use super::upkeep;
 use super::usage;
 use super::writer::Work;
 
-fn json(document: &impl Serialize) -> Result<String, StoreError> {
+pub(super) fn json(document: &impl Serialize) -> Result<String, StoreError> {
     Ok(serde_json::to_string(document).map_err(Fault::from)?)
 }
 
-fn insert_service(connection: &Connection, service: &Service, doc: &str) -> Result<(), Fault> {
+pub(super) fn insert_service(connection: &Connection, service: &Service, doc: &str) -> Result<(), Fault> {
     connection
         .prepare_cached("INSERT INTO service (tenant, id, version, doc) VALUES (?, ?, ?, ?)")?
         .execute(params![service.tenant.to_bytes(), service.id.to_bytes(), service.version, doc])?;
     Ok(())
 }
 
-fn insert_key(connection: &Connection, key: &ApiKey, hash: &KeyHash, doc: &str) -> Result<(), Fault> {
+pub(super) fn insert_key(connection: &Connection, key: &ApiKey, hash: &KeyHash, doc: &str) -> Result<(), Fault> {
     connection.prepare_cached("INSERT INTO api_key (hash, tenant, id, doc) VALUES (?, ?, ?, ?)")?.execute(params![
         hash.0,
         key.tenant.to_bytes(),

@@ -28,6 +28,11 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::ApiKeyExpired => "Issue a new key and replace it.",
         ProblemCode::IpNotAllowed => "Call from a network on the key's allowlist, or change the list.",
         ProblemCode::ScopeMissing => "Use a key with the scope that `detail` names.",
+        ProblemCode::KeyNotAllowed => "Sign in, and send the access token of the session instead of a key.",
+        ProblemCode::RoleMissing => "Ask an owner or admin of the tenant for the role that `detail` names.",
+        ProblemCode::TenantSuspended => "The tenant's owner may ask whoever runs the platform; `detail` says why.",
+        ProblemCode::TenantDeleted => "An owner can have the tenant back until the moment that `detail` names.",
+        ProblemCode::Taken => "Choose another value for what `detail` names.",
         ProblemCode::ServiceNotAllowed => "Leave `service` out, or use a key that is not bound to another service.",
         ProblemCode::NotFound => {
             "Look at the id. What belongs to somebody else is answered the same way, and so is what retention has deleted."

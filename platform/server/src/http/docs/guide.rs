@@ -207,6 +207,12 @@ fn scope(scope: Scope) -> &'static str {
         Scope::ServicesWrite => "Create and change services and their templates",
         Scope::UsageRead => "Read what was used of the plan",
         Scope::AddressesRead => "See whole addresses instead of masked ones; no key has it unless it was asked for",
+        Scope::AnalyticsRead => "Read analytics",
+        Scope::EventsRead => "Read events and follow them live",
+        Scope::WebhooksRead => "Read webhook endpoints and their attempts",
+        Scope::WebhooksWrite => "Create, change, test and replay webhook endpoints",
+        Scope::GuardRead => "Read the guard's rules and what it did",
+        Scope::GuardWrite => "Change the guard's rules, and release what it blocked",
     }
 }
 

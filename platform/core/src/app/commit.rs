@@ -1,0 +1,95 @@
+//! Changes to what is kept as entities, each with its line in the audit log.
+
+use super::{App, Refusal};
+use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
+use crate::domain::id::AuditId;
+use crate::ports::{Change, CommitError, Entity, EntityList, IndexKey, Owner, Stored};
+
+/// How often a commit is tried whose audit chain grew at the same moment.
+const TRIES: usize = 16;
+
+impl App {
+    /// Makes changes together with the lines of the audit log that tell of them: all of it, or none.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] when something is not as it was read, [`Refusal::Taken`], [`Refusal::Store`].
+    pub(super) async fn commit(&self, by: &By, deeds: Vec<Deed>, changes: Vec<Change>) -> Result<(), Refusal> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut all = changes.clone();
+            let mut heads: Vec<(Owner, Option<Stored<AuditHead>>)> = Vec::new();
+            for deed in deeds.clone() {
+                let owner = deed.owner;
+                if !heads.iter().any(|(known, _)| *known == owner) {
+                    heads.push((owner, self.find::<AuditHead>(owner, owner.to_bytes()).await?));
+                }
+            }
+            let lengths: Vec<u64> = heads.iter().map(|(_, head)| head.as_ref().map_or(0, |head| head.length)).collect();
+            for (owner, head) in &heads {
+                let mut latest: Option<AuditHead> = head.as_ref().map(|head| head.entity.clone());
+                for deed in deeds.iter().filter(|deed| deed.owner == *owner) {
+                    let now = self.now();
+                    let id = AuditId::new(now, &*self.ports.entropy);
+                    let (entry, next) = AuditEntry::next(latest.as_ref(), deed.clone(), by, now, id, &self.ports.vault);
+                    all.push(Change::insert(&entry));
+                    latest = Some(next);
+                }
+                match (head, latest) {
+                    (Some(head), Some(latest)) => {
+                        let mut head = head.clone();
+                        head.entity = latest;
+                        all.push(Change::replace(&head));
+                    }
+                    (None, Some(latest)) => all.push(Change::insert(&latest)),
+                    (_, None) => {}
+                }
+            }
+            match self.ports.store.commit(all).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Changed | CommitError::Taken { kind: AuditHead::KIND | AuditEntry::KIND, .. })
+                    if tries < TRIES =>
+                {
+                    // Only when the chain grew: what the caller read is the caller's to read again.
+                    let mut grew = false;
+                    for ((owner, _), length) in heads.iter().zip(lengths) {
+                        let head = self.find::<AuditHead>(*owner, owner.to_bytes()).await?;
+                        grew |= head.map_or(0, |head| head.length) != length;
+                    }
+                    if !grew {
+                        return Err(Refusal::Conflict);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A thing of an owner.
+    pub(super) async fn find<E: Entity>(&self, owner: Owner, id: [u8; 16]) -> Result<Option<Stored<E>>, Refusal> {
+        let row = self.ports.store.find_entity(E::KIND, owner, id).await?;
+        Ok(row.map(Stored::read).transpose()?)
+    }
+
+    /// The one thing that has this value in a unique index.
+    pub(super) async fn find_by<E: Entity>(
+        &self,
+        index: &'static str,
+        value: impl AsRef<[u8]> + Send,
+    ) -> Result<Option<Stored<E>>, Refusal> {
+        let row = self.ports.store.find_unique(E::KIND, &IndexKey::new(index, value)).await?;
+        Ok(row.map(Stored::read).transpose()?)
+    }
+
+    /// Things of a kind, in the order of their ids.
+    pub(super) async fn list<E: Entity>(&self, list: &EntityList) -> Result<Vec<Stored<E>>, Refusal> {
+        let rows = self.ports.store.list_entities(E::KIND, list).await?;
+        Ok(rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?)
+    }
+
+    /// Things of a kind whose time has come, the longest due first.
+    pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
+        let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;
+        Ok(rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?)
+    }
+}
