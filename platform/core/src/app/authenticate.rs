@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -154,8 +155,13 @@ impl App {
         self.ports.store.tenant(caller.tenant.id)
     }
 
-    pub(super) fn plan_of(&self, tenant: &Tenant) -> Result<&Plan, Refusal> {
-        self.ports.plans.find(&tenant.plan).ok_or_else(|| Refusal::UnknownPlan(tenant.plan.clone()))
+    /// A tenant's plan, with what an operator set in place of it.
+    pub(super) fn plan_of(&self, tenant: &Tenant) -> Result<Cow<'_, Plan>, Refusal> {
+        let plan = self.ports.plans.find(&tenant.plan).ok_or_else(|| Refusal::UnknownPlan(tenant.plan.clone()))?;
+        if tenant.limits.is_empty() {
+            return Ok(Cow::Borrowed(plan));
+        }
+        Ok(Cow::Owned(tenant.plan_with_limits(plan)))
     }
 
     /// Counts a call that starts something against the rates of the tenant and the key.
@@ -167,7 +173,8 @@ impl App {
     /// # Errors
     /// [`Refusal::Rate`].
     pub async fn take_rate(&self, caller: &ApiCaller) -> Result<Option<(Rate, RateDecision)>, Refusal> {
-        let limits = &self.plan_of(&caller.tenant)?.limits;
+        let plan = self.plan_of(&caller.tenant)?;
+        let limits = &plan.limits;
         let Some(per_second) = limits.rate_per_second else { return Ok(None) };
         let rate = Rate { per_second, burst: limits.rate_burst.unwrap_or(per_second) };
         let buckets = [

@@ -3,6 +3,7 @@ use super::{App, NewKeySettings, Refusal};
 use crate::domain::api_key::Secret;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
+use crate::domain::plan::Limits;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
 use crate::domain::template::{self, TemplateSet};
 use crate::domain::tenant::{self, Standing, Tenant};
@@ -40,6 +41,7 @@ impl App {
             created_at: now,
             version: 1,
             standing: Standing::Active,
+            limits: Limits::default(),
         };
         let brand: String = name.chars().filter(|c| *c != '{' && *c != '}').take(BRAND_LENGTH_MAX).collect();
         // A name like `acme.example` would be a link in every text.
@@ -77,7 +79,7 @@ impl App {
         Ok(tenant)
     }
 
-    fn known_plan(&self, plan: &str) -> Result<(), Refusal> {
+    pub(super) fn known_plan(&self, plan: &str) -> Result<(), Refusal> {
         if self.ports.plans.find(plan).is_some() {
             return Ok(());
         }

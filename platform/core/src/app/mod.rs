@@ -13,6 +13,7 @@ mod deliver;
 mod find_messages;
 mod find_verifications;
 mod keys;
+mod operators;
 mod record_receipt;
 mod refusal;
 mod render;
@@ -32,6 +33,7 @@ pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use keys::{NewKey, NewKeySettings};
+pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
@@ -44,6 +46,7 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
 use crate::domain::dispatch::LeaseToken;
 use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::maintenance::Maintenance;
 use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
@@ -91,6 +94,7 @@ pub struct App {
     channel_infos: Vec<ChannelInfo>,
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
+    maintenance: Cache<(), Option<Arc<Maintenance>>>,
 }
 
 impl App {
@@ -101,7 +105,13 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+        Self {
+            ports,
+            channel_infos,
+            holders: Cache::default(),
+            services: Cache::default(),
+            maintenance: Cache::default(),
+        }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
@@ -136,6 +146,7 @@ impl App {
             Changed::Anything => {
                 self.holders.forget(|_| true);
                 self.services.forget(|_| true);
+                self.maintenance.forget(|_| true);
             }
         }
     }

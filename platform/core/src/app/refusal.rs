@@ -51,6 +51,14 @@ pub enum Refusal {
         /// When nothing of it will be left.
         erased_at: Timestamp,
     },
+    /// The platform is being worked on.
+    #[error("the platform is being worked on")]
+    Maintenance {
+        /// What callers are told.
+        message: String,
+        /// When it is expected to be over.
+        until: Timestamp,
+    },
     /// Something else has this value already.
     #[error("another {kind} has the same {index}")]
     Taken {

@@ -135,6 +135,10 @@ ids! {
     EventId = "event", "evt_";
     /// A webhook endpoint of a tenant.
     EndpointId = "endpoint", "whe_";
+    /// Something that operators tell everybody.
+    AnnouncementId = "announcement", "ann_";
+    /// That an operator may act as a tenant.
+    AccessId = "access", "acc_";
 }
 
 #[cfg(test)]

@@ -102,6 +102,16 @@ impl Message {
         over
     }
 
+    /// Gives it up by hand; says whether that changed anything.
+    pub fn discard(&mut self, now: Timestamp) -> bool {
+        let open = self.dispatch.turn != Turn::Settled;
+        if open {
+            self.dispatch.cut(DeliveryFailure::Canceled, now);
+            self.give_up(now);
+        }
+        open
+    }
+
     /// Erases the address and the content.
     pub fn redact(&mut self) {
         self.address = None;

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod address_limits;
+pub mod announcement;
 pub mod api_key;
 pub mod audit;
 pub mod code;
@@ -11,9 +12,11 @@ pub mod id;
 pub mod known_fields;
 pub mod lease;
 pub mod locale;
+pub mod maintenance;
 pub mod message;
 pub mod mode;
 pub mod node;
+pub mod operator_access;
 pub mod permission;
 pub mod phone;
 pub mod plan;

@@ -63,6 +63,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// How it is, as people are told: `serving`, `draining` or `gone`.
+    pub fn status(&self, now: Timestamp) -> &'static str {
+        match (self.is_gone(now), self.draining) {
+            (true, _) => "gone",
+            (false, true) => "draining",
+            (false, false) => "serving",
+        }
+    }
+
     /// Whether it has not been heard of for too long.
     pub fn is_gone(&self, now: Timestamp) -> bool {
         now.duration_since(self.seen_at) >= GONE_AFTER

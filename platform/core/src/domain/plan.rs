@@ -34,6 +34,29 @@ pub struct Limits {
     pub retention_days: Option<u32>,
 }
 
+impl Limits {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These, and where they say nothing, those of a plan.
+    #[must_use]
+    pub fn over(&self, plan: &Self) -> Self {
+        Self {
+            verifications_month: self.verifications_month.or(plan.verifications_month),
+            verifications_day: self.verifications_day.or(plan.verifications_day),
+            messages_month: self.messages_month.or(plan.messages_month),
+            messages_day: self.messages_day.or(plan.messages_day),
+            test_day: self.test_day.or(plan.test_day),
+            connections: self.connections.or(plan.connections),
+            rate_per_second: self.rate_per_second.or(plan.rate_per_second),
+            rate_burst: self.rate_burst.or(plan.rate_burst),
+            retention_days: self.retention_days.or(plan.retention_days),
+        }
+    }
+}
+
 /// What happens when the month's quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use super::id::{ServiceId, TenantId};
+use super::plan::{Limits, Plan};
 
 /// Longest name, in characters.
 pub const NAME_LENGTH_MAX: usize = 100;
@@ -29,6 +30,16 @@ pub struct Tenant {
     /// Whether its callers are served.
     #[serde(default)]
     pub standing: Standing,
+    /// What an operator set in place of what its plan says; what is left out is the plan's.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+impl Tenant {
+    /// The plan as it holds for this tenant.
+    pub fn plan_with_limits(&self, plan: &Plan) -> Plan {
+        Plan { limits: self.limits.over(&plan.limits), ..plan.clone() }
+    }
 }
 
 /// Whether a tenant's callers are served.
@@ -52,6 +63,20 @@ pub enum Standing {
         /// When nothing of it will be left.
         erased_at: Timestamp,
     },
+}
+
+impl Standing {
+    /// Every state, by its name in the API and in the store.
+    pub const STATES: [&str; 3] = ["active", "suspended", "deleted"];
+
+    /// Its name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended { .. } => "suspended",
+            Self::Deleted { .. } => "deleted",
+        }
+    }
 }
 
 /// A name that cannot be shown.

@@ -19,6 +19,6 @@ pub use limiter::{Bucket, Limiter, LimiterError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
     Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
-    ResendError, Store, StoreError, TenantStore, Usage,
+    ResendError, Store, StoreError, TenantSearch, TenantStore, Usage,
 };
 pub use timer::Timer;

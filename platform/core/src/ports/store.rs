@@ -173,6 +173,21 @@ pub struct Usage {
     pub overage: u64,
 }
 
+/// Which tenants an operator looks for. All conditions hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TenantSearch {
+    /// With this in the name, in any case.
+    pub name: Option<String>,
+    /// On this plan.
+    pub plan: Option<String>,
+    /// In this state, as in `suspended`.
+    pub state: Option<&'static str>,
+    /// After this one.
+    pub after: Option<TenantId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// Everything that must outlive the process.
 ///
 /// Two atomic promises carry the product: [`TenantStore::admit`] counts and inserts together, and
@@ -198,6 +213,12 @@ pub trait Store: Entities + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError>;
+
+    /// Tenants that `search` finds, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, StoreError>;
 
     /// The key with this hash, and whose it is.
     ///

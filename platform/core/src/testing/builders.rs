@@ -17,6 +17,7 @@ use crate::domain::locale::Locale;
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::node::{Node, Role};
+use crate::domain::plan::Limits;
 use crate::domain::quota::{Allowance, Charge, Counted, Period, Quota, Resource, Window};
 use crate::domain::service::{Retention, Service, Settings};
 use crate::domain::template::TemplateSet;
@@ -58,6 +59,7 @@ pub fn a_tenant() -> Tenant {
         created_at: noon(),
         version: 1,
         standing: Standing::Active,
+        limits: Limits::default(),
     }
 }
 

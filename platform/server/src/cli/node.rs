@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         let row = |node: &Node| {
             vec![
                 node.id.to_string(),
-                status(node, now).to_owned(),
+                node.status(now).to_owned(),
                 node.role.name().to_owned(),
                 node.host.clone(),
                 node.version.clone(),
@@ -50,18 +50,10 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(node: &Node, now: Timestamp) -> &'static str {
-    match (node.is_gone(now), node.draining) {
-        (true, _) => "gone",
-        (false, true) => "draining",
-        (false, false) => "serving",
-    }
-}
-
 fn shown(node: &Node, now: Timestamp) -> serde_json::Value {
     json!({
         "id": node.id,
-        "status": status(node, now),
+        "status": node.status(now),
         "role": node.role,
         "host": node.host,
         "version": node.version,

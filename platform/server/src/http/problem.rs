@@ -81,6 +81,8 @@ problems! {
     TenantSuspended = "tenant_suspended", FORBIDDEN, false, "The tenant is suspended";
     /// The tenant was deleted.
     TenantDeleted = "tenant_deleted", FORBIDDEN, false, "The tenant was deleted";
+    /// The platform is being worked on.
+    Maintenance = "maintenance", SERVICE_UNAVAILABLE, true, "The platform is being worked on";
     /// Something else has this value already.
     Taken = "taken", CONFLICT, false, "Something else has this value already";
     /// The API key is bound to another service.
@@ -329,6 +331,10 @@ impl Problem {
                 ProblemCode::TenantDeleted,
                 format!("the tenant was deleted and is erased at {erased_at}; until then an owner can have it back"),
             ),
+            Refusal::Maintenance { message, until } => {
+                Self::new(ProblemCode::Maintenance, format!("{message}; reading goes on, changes wait until {until}"))
+                    .retry(until, now)
+            }
             Refusal::Taken { kind, index } => {
                 Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
             }

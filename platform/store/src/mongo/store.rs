@@ -21,7 +21,7 @@ use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
     Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
-    Store, StoreError, TenantStore, Usage,
+    Store, StoreError, TenantSearch, TenantStore, Usage,
 };
 
 use super::admit::{Candidate, Decision};
@@ -120,6 +120,31 @@ impl Store for MongoStore {
 
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         self.server.all(schema::TENANTS, doc! {}, doc! { "_id": 1 }).await
+    }
+
+    async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, StoreError> {
+        let mut wanted = Document::new();
+        if let Some(after) = search.after {
+            wanted.insert("_id", doc! { "$gt": binary(&after.to_bytes()) });
+        }
+        if let Some(name) = &search.name {
+            // The text itself, not a pattern: `\\Q` quotes up to `\\E`, which it therefore must not hold.
+            let quoted = name.replace("\\E", "\\E\\\\E\\Q");
+            wanted.insert("doc.name", doc! { "$regex": format!("\\Q{quoted}\\E"), "$options": "i" });
+        }
+        if let Some(plan) = &search.plan {
+            wanted.insert("doc.plan", plan.as_str());
+        }
+        match search.state {
+            // From before tenants had a standing.
+            Some("active") => wanted.insert("doc.standing.state", doc! { "$in": ["active", Bson::Null] }),
+            Some(state) => wanted.insert("doc.standing.state", state),
+            None => None,
+        };
+        let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+        let found = self.server.collection(schema::TENANTS).find(wanted).sort(doc! { "_id": 1 }).limit(limit).await;
+        let rows: Vec<Document> = found.map_err(fault)?.try_collect().await.map_err(fault)?;
+        Ok(rows.into_iter().map(of).collect::<Result<_, _>>()?)
     }
 
     async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {

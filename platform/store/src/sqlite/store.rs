@@ -19,7 +19,7 @@ use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
     Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
-    Store, StoreError, TenantStore, Usage,
+    Store, StoreError, TenantSearch, TenantStore, Usage,
 };
 
 use super::SqliteStore;
@@ -87,6 +87,24 @@ impl Store for SqliteStore {
 
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         self.readers.read_many(|connection| read::all(connection, "SELECT doc FROM tenant ORDER BY id", &[])).await
+    }
+
+    async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, StoreError> {
+        let search = search.clone();
+        self.readers
+            .read_many(move |connection| {
+                let sql = "SELECT doc FROM tenant
+                           WHERE (?1 IS NULL OR id > ?1)
+                             AND (?2 IS NULL OR instr(lower(doc ->> '$.name'), ?2) > 0)
+                             AND (?3 IS NULL OR doc ->> '$.plan' = ?3)
+                             AND (?4 IS NULL OR coalesce(doc ->> '$.standing.state', 'active') = ?4)
+                           ORDER BY id LIMIT ?5";
+                let name = search.name.map(|name| name.to_lowercase());
+                let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+                let after = search.after.map(TenantId::to_bytes);
+                read::all(connection, sql, &[&after, &name, &search.plan, &search.state, &limit])
+            })
+            .await
     }
 
     async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {

@@ -35,6 +35,7 @@ macro_rules! store_contract {
             a_tenant_is_created_with_its_service_and_keys
             a_tenant_that_exists_is_not_created_again_and_nothing_of_it_is_kept
             tenants_are_listed_oldest_first
+            tenants_are_searched_by_name_plan_and_state
             a_tenant_moves_to_another_plan_and_its_keys_show_it
             an_unknown_tenant_cannot_be_replaced
             an_unknown_key_is_not_found

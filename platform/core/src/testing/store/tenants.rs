@@ -5,9 +5,9 @@ use crate::domain::api_key::KeyHash;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::Service;
-use crate::domain::tenant::Tenant;
-use crate::ports::ReplaceError;
-use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, seconds};
+use crate::domain::tenant::{Standing, Tenant};
+use crate::ports::{ReplaceError, TenantSearch};
+use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, noon, seconds};
 
 async fn created(store: &Subject) -> (Tenant, Service) {
     let tenant = a_tenant();
@@ -142,4 +142,38 @@ pub async fn a_service_is_replaced_only_as_it_was_read(store: Subject) {
 pub async fn a_store_that_is_there_answers(store: Subject) {
     store.ping().await.expect(ANSWERS);
     assert_eq!(store.tenant(new_tenant()).find_tenant().await.expect(ANSWERS), None);
+}
+
+/// In any case, as a text and not as a pattern; page after page.
+pub async fn tenants_are_searched_by_name_plan_and_state(store: Subject) {
+    let mut tenants = Vec::new();
+    for (name, plan) in [("Acme", "free"), ("acme.example", "pro"), ("Globex (\\Q)", "free"), ("Ünïon", "free")] {
+        let mut tenant = a_tenant();
+        tenant.name = name.to_owned();
+        tenant.plan = plan.to_owned();
+        if plan == "pro" {
+            tenant.standing = Standing::Suspended { since: noon(), reason: "unpaid".to_owned() };
+        }
+        store.create_tenant(&tenant, &a_service(&tenant), &[]).await.expect(ANSWERS);
+        tenants.push(tenant);
+    }
+    tenants.sort_by_key(|tenant| tenant.id);
+    let found = async |search: TenantSearch| {
+        let found = store.search_tenants(&TenantSearch { limit: 10, ..search }).await.expect(ANSWERS);
+        let mut names: Vec<String> = found.into_iter().map(|tenant| tenant.name).collect();
+        names.sort();
+        names
+    };
+    let named = |name: &str| TenantSearch { name: Some(name.to_owned()), ..TenantSearch::default() };
+    assert_eq!(found(TenantSearch::default()).await.len(), 4);
+    assert_eq!(found(named("ACME")).await, ["Acme", "acme.example"]);
+    assert_eq!(found(named("e.e")).await, ["acme.example"]);
+    assert_eq!(found(named("(\\q)")).await, ["Globex (\\Q)"]);
+    assert_eq!(found(named("%")).await, [""; 0]);
+    assert_eq!(found(TenantSearch { plan: Some("pro".to_owned()), ..TenantSearch::default() }).await, ["acme.example"]);
+    let state = |state| TenantSearch { state: Some(state), ..TenantSearch::default() };
+    assert_eq!(found(state("suspended")).await, ["acme.example"]);
+    assert_eq!(found(state("active")).await.len(), 3);
+    let pages = store.search_tenants(&TenantSearch { after: Some(tenants[1].id), limit: 1, ..TenantSearch::default() });
+    assert_eq!(pages.await.expect(ANSWERS), [tenants[2].clone()]);
 }

@@ -32,6 +32,7 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::RoleMissing => "Ask an owner or admin of the tenant for the role that `detail` names.",
         ProblemCode::TenantSuspended => "The tenant's owner may ask whoever runs the platform; `detail` says why.",
         ProblemCode::TenantDeleted => "An owner can have the tenant back until the moment that `detail` names.",
+        ProblemCode::Maintenance => "Repeat the change after `Retry-After`. Nothing was kept, and reading goes on.",
         ProblemCode::Taken => "Choose another value for what `detail` names.",
         ProblemCode::ServiceNotAllowed => "Leave `service` out, or use a key that is not bound to another service.",
         ProblemCode::NotFound => {

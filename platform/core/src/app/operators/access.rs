@@ -1,0 +1,109 @@
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::app::{App, Refusal};
+use crate::domain::audit::{By, Deed};
+use crate::domain::id::{AccessId, TenantId, UserId};
+use crate::domain::operator_access::{MINUTES_MAX, OperatorAccess, REASON_LENGTH_MAX};
+use crate::domain::permission::Role;
+use crate::ports::{Change, EntityList, Owner, Stored};
+
+/// Accesses of one operator that are looked at: they end within an hour.
+const RECENT: usize = 100;
+
+impl App {
+    /// Lets an operator act as a tenant for some minutes. The tenant sees it in its audit log, with the
+    /// reason, and so is all that is done meanwhile.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for the tenant, [`Refusal::Invalid`], [`Refusal::Store`].
+    pub async fn act_as_tenant(
+        &self,
+        by: &By,
+        operator: UserId,
+        tenant: TenantId,
+        role: Role,
+        reason: &str,
+        minutes: u32,
+    ) -> Result<OperatorAccess, Refusal> {
+        let reason = reason.trim();
+        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
+            return Err(Refusal::field("reason", "is 1 to 300 characters on one line; the tenant reads it"));
+        }
+        if !(1..=MINUTES_MAX).contains(&minutes) {
+            return Err(Refusal::field("minutes", "is 1 to 60; ask again when it is over"));
+        }
+        if role == Role::Owner {
+            return Err(Refusal::field("role", "is viewer, developer or admin: a tenant keeps its owners"));
+        }
+        self.tenant(tenant).await?;
+        let now = self.now();
+        let ends_at = now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now);
+        let access = OperatorAccess {
+            id: AccessId::new(now, &*self.ports.entropy),
+            tenant,
+            operator,
+            reason: reason.to_owned(),
+            role,
+            starts_at: now,
+            ends_at,
+        };
+        let told = json!({ "operator": operator, "role": role, "reason": reason, "ends_at": ends_at });
+        let deeds = vec![
+            Deed::of(tenant, "operator_access.start", access.id).after(&told),
+            Deed::of_platform("operator_access.start", access.id).after(json!({ "tenant": tenant, "access": told })),
+        ];
+        self.commit(by, deeds, vec![Change::insert(&access)]).await?;
+        self.changed(tenant).await;
+        Ok(access)
+    }
+
+    /// Ends it before its time. One that has ended stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it is not the operator's, [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn stop_acting(
+        &self,
+        by: &By,
+        operator: UserId,
+        tenant: TenantId,
+        id: AccessId,
+    ) -> Result<OperatorAccess, Refusal> {
+        let found = self.find::<OperatorAccess>(Owner::Tenant(tenant), id.to_bytes()).await?;
+        let mut access = found.filter(|access| access.operator == operator).ok_or(Refusal::NotFound("access"))?;
+        let now = self.now();
+        if !access.holds(now) {
+            return Ok(access.entity);
+        }
+        access.ends_at = now;
+        let deeds = vec![
+            Deed::of(tenant, "operator_access.end", id),
+            Deed::of_platform("operator_access.end", id).after(json!({ "tenant": tenant })),
+        ];
+        self.commit(by, deeds, vec![Change::replace(&access)]).await?;
+        self.changed(tenant).await;
+        Ok(access.entity)
+    }
+
+    /// How an operator may act as a tenant now, if at all: by the latest of what was granted.
+    pub(in crate::app) async fn find_access(
+        &self,
+        operator: UserId,
+        tenant: TenantId,
+    ) -> Result<Option<OperatorAccess>, Refusal> {
+        let mut list = EntityList::by("operator", operator.to_bytes()).newest(RECENT);
+        list.owner = Some(Owner::Tenant(tenant));
+        let now = self.now();
+        let all: Vec<Stored<OperatorAccess>> = self.list(&list).await?;
+        Ok(all.into_iter().map(|stored| stored.entity).find(|access| access.holds(now)))
+    }
+
+    /// How operators acted as a tenant, newest first, at most `limit`: for the tenant to see.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn operator_accesses(&self, tenant: TenantId, limit: usize) -> Result<Vec<OperatorAccess>, Refusal> {
+        let all = self.list(&EntityList::of(Owner::Tenant(tenant)).newest(limit)).await?;
+        Ok(all.into_iter().map(|stored| stored.entity).collect())
+    }
+}

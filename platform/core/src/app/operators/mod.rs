@@ -1,0 +1,11 @@
+//! What operators do: for all tenants, and to the platform itself. All of it is in the audit log.
+
+mod access;
+mod announcements;
+mod maintenance;
+mod tenants;
+mod work;
+
+pub use announcements::Announced;
+pub use tenants::TenantChange;
+pub use work::{StuckWork, Work};

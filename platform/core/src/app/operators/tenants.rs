@@ -1,0 +1,105 @@
+use serde_json::json;
+
+use crate::app::{App, FieldError, Refusal};
+use crate::domain::audit::{By, Deed};
+use crate::domain::id::TenantId;
+use crate::domain::plan::Limits;
+use crate::domain::tenant::{Standing, Tenant};
+use crate::ports::{Change, TenantSearch};
+
+/// Longest reason of a suspension, in characters.
+const REASON_LENGTH_MAX: usize = 300;
+
+/// What an operator changes of a tenant; what is left out stays.
+#[derive(Debug, Clone, Default)]
+pub struct TenantChange {
+    /// Another plan.
+    pub plan: Option<String>,
+    /// Limits in place of the plan's: all of them, none named means the plan's.
+    pub limits: Option<Limits>,
+}
+
+impl App {
+    /// Tenants that `search` finds, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, Refusal> {
+        Ok(self.ports.store.search_tenants(search).await?)
+    }
+
+    /// One tenant, whatever its standing.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn tenant(&self, id: TenantId) -> Result<Tenant, Refusal> {
+        self.ports.store.tenant(id).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))
+    }
+
+    /// Changes a tenant's plan or limits, from now on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn change_tenant(&self, by: &By, id: TenantId, change: TenantChange) -> Result<Tenant, Refusal> {
+        if let Some(plan) = &change.plan {
+            self.known_plan(plan)?;
+        }
+        if change.limits.as_ref().is_some_and(|limits| limits.rate_per_second == Some(0)) {
+            let message = "is at least 1: suspend the tenant to stop its calls".to_owned();
+            return Err(Refusal::Invalid(vec![FieldError { field: "limits.rate_per_second".to_owned(), message }]));
+        }
+        let before = self.tenant(id).await?;
+        let mut tenant = before.clone();
+        if let Some(plan) = change.plan {
+            tenant.plan = plan;
+        }
+        if let Some(limits) = change.limits {
+            tenant.limits = limits;
+        }
+        if tenant == before {
+            return Ok(tenant);
+        }
+        let shown = |tenant: &Tenant| json!({ "plan": tenant.plan, "limits": tenant.limits });
+        let deed = Deed::of(id, "tenant.change", id).before(shown(&before)).after(shown(&tenant));
+        self.replace_tenant(by, deed, tenant).await
+    }
+
+    /// Stops a tenant: its callers are refused and told why, until it is resumed. Codes that are under way
+    /// still go out.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`] when it is deleted,
+    /// [`Refusal::Store`].
+    pub async fn suspend_tenant(&self, by: &By, id: TenantId, reason: &str) -> Result<Tenant, Refusal> {
+        let reason = reason.trim();
+        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
+            return Err(Refusal::field("reason", "is 1 to 300 characters on one line; the tenant's members read it"));
+        }
+        let mut tenant = self.tenant(id).await?;
+        if matches!(tenant.standing, Standing::Deleted { .. }) {
+            return Err(Refusal::Conflict);
+        }
+        tenant.standing = Standing::Suspended { since: self.now(), reason: reason.to_owned() };
+        let deed = Deed::of(id, "tenant.suspend", id).after(json!({ "reason": reason }));
+        self.replace_tenant(by, deed, tenant).await
+    }
+
+    /// Lets a suspended tenant go on. One that is not suspended stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn resume_tenant(&self, by: &By, id: TenantId) -> Result<Tenant, Refusal> {
+        let mut tenant = self.tenant(id).await?;
+        let Standing::Suspended { reason, .. } = &tenant.standing else { return Ok(tenant) };
+        let deed = Deed::of(id, "tenant.resume", id).before(json!({ "reason": reason }));
+        tenant.standing = Standing::Active;
+        self.replace_tenant(by, deed, tenant).await
+    }
+
+    async fn replace_tenant(&self, by: &By, deed: Deed, tenant: Tenant) -> Result<Tenant, Refusal> {
+        let id = tenant.id;
+        self.commit(by, vec![deed], vec![Change::ReplaceTenant(Box::new(tenant.clone()))]).await?;
+        self.changed(id).await;
+        Ok(Tenant { version: tenant.version.saturating_add(1), ..tenant })
+    }
+}

@@ -1,0 +1,124 @@
+use jiff::SignedDuration;
+
+use crate::app::{App, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::audit::{By, Deed};
+use crate::domain::id::TenantId;
+use crate::ports::{Item, Job, ReplaceError};
+
+/// What was due so long ago and is still there is stuck: the sweep looks every second.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// What workers have to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Rings that wait for a worker, on all nodes; none when the queue does not say.
+    pub waiting: Option<usize>,
+    /// What is stuck, the longest first: due for over a minute.
+    pub stuck: Vec<StuckWork>,
+}
+
+/// Something that should have been done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StuckWork {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What.
+    pub item: Item,
+    /// Since when it is due.
+    pub due_since: Timestamp,
+    /// Calls to channels so far.
+    pub tries: u32,
+}
+
+impl App {
+    /// What workers have to do, and at most `limit` of what is stuck.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn work(&self, limit: usize) -> Result<Work, Refusal> {
+        let before = self.now().saturating_sub(STUCK_AFTER).unwrap_or(Timestamp::MIN);
+        let mut stuck = Vec::new();
+        for (tenant, item) in self.ports.store.due(before, limit).await? {
+            let store = self.ports.store.tenant(tenant);
+            let seen = match item {
+                Item::Verification(id) => {
+                    store.find_verification(id).await?.map(|found| (found.wake_at(), found.dispatch))
+                }
+                Item::Message(id) => store.find_message(id).await?.map(|found| (found.wake_at(), found.dispatch)),
+            };
+            // Somebody may have done it meanwhile.
+            if let Some((due_since, dispatch)) = seen.filter(|(due_since, _)| *due_since <= before) {
+                let tries = dispatch.deliveries.iter().map(|delivery| u32::from(delivery.tries)).sum();
+                stuck.push(StuckWork { tenant, item, due_since, tries });
+            }
+        }
+        Ok(Work { waiting: self.ports.queue.depth().await.ok(), stuck })
+    }
+
+    /// Rings for something at once.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn retry_work(&self, by: &By, tenant: TenantId, item: Item) -> Result<(), Refusal> {
+        self.exists(tenant, item).await?;
+        self.commit(by, vec![deed("work.retry", tenant, item)], Vec::new()).await?;
+        self.ring(Job { tenant, item, token: None }).await;
+        Ok(())
+    }
+
+    /// Gives something up: a verification is canceled, a message is not delivered any more. What has ended
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn discard_work(&self, by: &By, tenant: TenantId, item: Item) -> Result<(), Refusal> {
+        self.exists(tenant, item).await?;
+        self.commit(by, vec![deed("work.discard", tenant, item)], Vec::new()).await?;
+        let store = self.ports.store.tenant(tenant);
+        loop {
+            let now = self.now();
+            let replaced = match item {
+                Item::Verification(id) => {
+                    let Some(mut found) = store.find_verification(id).await? else { return Ok(()) };
+                    let refunded = found.counted.refunded;
+                    if !found.cancel(now) {
+                        return Ok(());
+                    }
+                    let refund = found.counted.refunded && !refunded;
+                    store.replace(&mut found, refund).await
+                }
+                Item::Message(id) => {
+                    let Some(mut found) = store.find_message(id).await? else { return Ok(()) };
+                    let refunded = found.counted.refunded;
+                    if !found.discard(now) {
+                        return Ok(());
+                    }
+                    let refund = found.counted.refunded && !refunded;
+                    store.replace_message(&mut found, refund).await
+                }
+            };
+            match replaced {
+                Ok(()) => return Ok(()),
+                Err(ReplaceError::Conflict) => {}
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn exists(&self, tenant: TenantId, item: Item) -> Result<(), Refusal> {
+        let store = self.ports.store.tenant(tenant);
+        match item {
+            Item::Verification(id) => store.find_verification(id).await?.map(|_| ()),
+            Item::Message(id) => store.find_message(id).await?.map(|_| ()),
+        }
+        .ok_or(Refusal::NotFound("work"))
+    }
+}
+
+fn deed(action: &'static str, tenant: TenantId, item: Item) -> Deed {
+    match item {
+        Item::Verification(id) => Deed::of(tenant, action, id),
+        Item::Message(id) => Deed::of(tenant, action, id),
+    }
+}

@@ -1,0 +1,35 @@
+//! `/operator/v1`: what operators do, for all tenants and to the platform itself.
+
+mod access;
+mod announcements;
+mod maintenance;
+mod nodes;
+mod tenants;
+mod work;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Api;
+
+/// The operators' routes, and what everybody who is signed in sees of it.
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::search_tenants))
+        .routes(routes!(tenants::find_any_tenant, tenants::change_any_tenant))
+        .routes(routes!(tenants::suspend_tenant))
+        .routes(routes!(tenants::resume_tenant))
+        .routes(routes!(access::act_as_tenant))
+        .routes(routes!(access::stop_acting))
+        .routes(routes!(access::list_accesses))
+        .routes(routes!(work::find_work))
+        .routes(routes!(work::retry_work))
+        .routes(routes!(work::discard_work))
+        .routes(routes!(nodes::list_nodes))
+        .routes(routes!(announcements::list_announcements, announcements::announce))
+        .routes(routes!(announcements::withdraw_announcement))
+        .routes(routes!(announcements::shown_announcements))
+        .routes(routes!(maintenance::find_maintenance, maintenance::begin_maintenance, maintenance::end_maintenance))
+}
