@@ -11,7 +11,7 @@ use crate::domain::permission::{Permission, Role};
 use crate::domain::plan::Plan;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::service::Service;
-use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::tenant::{HOUSE, Standing, Tenant};
 use crate::ports::{Bucket, TenantStore};
 
 /// Whoever may do something for a tenant: a program with a key, or a member with a session.
@@ -34,6 +34,8 @@ pub enum Holder {
     Key(Arc<ApiKey>),
     /// A session of a member.
     Member(Membership),
+    /// The platform itself, for its own tenant: codes to people who sign up.
+    Platform,
 }
 
 /// A person in a tenant, for one call.
@@ -57,6 +59,7 @@ impl ApiCaller {
         match &self.holder {
             Holder::Key(key) => key.mode,
             Holder::Member(member) => member.mode,
+            Holder::Platform => Mode::Live,
         }
     }
 
@@ -69,7 +72,7 @@ impl ApiCaller {
     pub fn key(&self) -> Option<&ApiKey> {
         match &self.holder {
             Holder::Key(key) => Some(key),
-            Holder::Member(_) => None,
+            Holder::Member(_) | Holder::Platform => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl ApiCaller {
         match &self.holder {
             Holder::Key(key) => permission.scope().is_some_and(|scope| key.scopes.contains(&scope)),
             Holder::Member(member) => member.role.may(permission),
+            Holder::Platform => true,
         }
     }
 
@@ -93,7 +97,7 @@ impl ApiCaller {
         Err(match (&self.holder, permission.scope()) {
             (Holder::Key(_), Some(scope)) => Refusal::Scope(scope),
             (Holder::Key(_), None) => Refusal::KeyNotAllowed,
-            (Holder::Member(_), _) => Refusal::Role(permission.role()),
+            (Holder::Member(_) | Holder::Platform, _) => Refusal::Role(permission.role()),
         })
     }
 
@@ -103,6 +107,7 @@ impl ApiCaller {
             Holder::Key(key) => Actor::ApiKey { key: key.id },
             Holder::Member(member) if member.operator => Actor::Operator { user: member.user },
             Holder::Member(member) => Actor::User { user: member.user },
+            Holder::Platform => Actor::Platform,
         };
         By { actor, ip: self.ip, request: self.request.as_deref().map(str::to_owned) }
     }
@@ -157,6 +162,9 @@ impl App {
 
     /// A tenant's plan, with what an operator set in place of it.
     pub(super) fn plan_of(&self, tenant: &Tenant) -> Result<Cow<'_, Plan>, Refusal> {
+        if tenant.id == HOUSE {
+            return Ok(Cow::Borrowed(self.house.plan()));
+        }
         let plan = self.ports.plans.find(&tenant.plan).ok_or_else(|| Refusal::UnknownPlan(tenant.plan.clone()))?;
         if tenant.limits.is_empty() {
             return Ok(Cow::Borrowed(plan));
@@ -182,6 +190,7 @@ impl App {
             match &caller.holder {
                 Holder::Key(key) => Bucket { name: format!("key:{}", key.id), rate },
                 Holder::Member(member) => Bucket { name: format!("user:{}", member.user), rate },
+                Holder::Platform => return Ok(None),
             },
         ];
         // Whoever gives us a limiter that can be away watches over it.

@@ -11,6 +11,7 @@ mod loopback;
 mod migrate_store;
 mod node;
 mod openapi;
+mod operator;
 mod output;
 mod restore;
 mod serve;
@@ -75,6 +76,9 @@ enum Command {
     /// Nodes: the servers that share a MongoDB
     #[command(subcommand)]
     Node(node::Command),
+    /// Operators: the people who run the platform
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
     /// The configuration: check it, show what is in force, print the reference
@@ -167,6 +171,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Tenant(command) => tenant::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
         Command::Node(command) => node::run(&global, command).await,
+        Command::Operator(command) => operator::run(&global, command).await,
         Command::Openapi => openapi::run(&global),
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),

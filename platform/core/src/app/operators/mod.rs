@@ -2,6 +2,7 @@
 
 mod access;
 mod announcements;
+mod appoint;
 mod maintenance;
 mod tenants;
 mod work;

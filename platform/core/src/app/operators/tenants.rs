@@ -4,7 +4,7 @@ use crate::app::{App, FieldError, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
-use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::tenant::{HOUSE, Standing, Tenant};
 use crate::ports::{Change, TenantSearch};
 
 /// Longest reason of a suspension, in characters.
@@ -20,12 +20,16 @@ pub struct TenantChange {
 }
 
 impl App {
-    /// Tenants that `search` finds, oldest first.
+    /// Tenants that `search` finds, oldest first, but the platform's own.
     ///
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, Refusal> {
-        Ok(self.ports.store.search_tenants(search).await?)
+        let room = TenantSearch { limit: search.limit.saturating_add(1), ..search.clone() };
+        let mut found = self.ports.store.search_tenants(&room).await?;
+        found.retain(|tenant| tenant.id != HOUSE);
+        found.truncate(search.limit);
+        Ok(found)
     }
 
     /// One tenant, whatever its standing.
@@ -33,7 +37,8 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Store`].
     pub async fn tenant(&self, id: TenantId) -> Result<Tenant, Refusal> {
-        self.ports.store.tenant(id).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))
+        let found = self.ports.store.tenant(id).find_tenant().await?;
+        found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant"))
     }
 
     /// Changes a tenant's plan or limits, from now on.

@@ -174,6 +174,6 @@ pub async fn tenants_are_searched_by_name_plan_and_state(store: Subject) {
     let state = |state| TenantSearch { state: Some(state), ..TenantSearch::default() };
     assert_eq!(found(state("suspended")).await, ["acme.example"]);
     assert_eq!(found(state("active")).await.len(), 3);
-    let pages = store.search_tenants(&TenantSearch { after: Some(tenants[1].id), limit: 1, ..TenantSearch::default() });
-    assert_eq!(pages.await.expect(ANSWERS), [tenants[2].clone()]);
+    let next = TenantSearch { after: Some(tenants[1].id), limit: 1, ..TenantSearch::default() };
+    assert_eq!(store.search_tenants(&next).await.expect(ANSWERS), [tenants[2].clone()]);
 }
