@@ -76,7 +76,7 @@ pub(super) struct ActBody {
 /// From then on calls with your session and `WOTP-Tenant` are taken as those of a member with this role. The
 /// tenant sees it in its audit log, with the reason, and all that you do as it.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/accesses", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = ActBody,
-    responses((status = 201, description = "You may", body = AccessView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::SessionProblems))]
+    responses((status = 201, description = "You may", body = AccessView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn act_as_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -91,20 +91,20 @@ pub(in crate::http) async fn act_as_tenant(
     };
     let granted = api
         .app
-        .act_as_tenant(&operator.by(), operator.user(), path_id(&id)?, role, &value.reason, value.minutes)
+        .act_as_tenant(&operator.by(), operator.user.id, path_id(&id)?, role, &value.reason, value.minutes)
         .await;
     Ok((StatusCode::CREATED, Json(granted.map_err(|refusal| refused(&api, refusal))?.into())))
 }
 
 /// Stop acting as a tenant before the time is over.
 #[utoipa::path(delete, path = "/operator/v1/tenants/{id}/accesses/{access}", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant"), ("access" = String, Path, description = "The access")),
-    responses((status = 200, description = "As it was", body = AccessView), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "As it was", body = AccessView), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn stop_acting(
     State(api): State<Arc<Api>>,
     operator: Operator,
     Path((id, access)): Path<(String, String)>,
 ) -> Result<Json<AccessView>, Problem> {
-    let ended = api.app.stop_acting(&operator.by(), operator.user(), path_id(&id)?, path_id(&access)?).await;
+    let ended = api.app.stop_acting(&operator.by(), operator.user.id, path_id(&id)?, path_id(&access)?).await;
     Ok(Json(ended.map_err(|refusal| refused(&api, refusal))?.into()))
 }
 
@@ -118,7 +118,7 @@ pub(super) struct AccessList {
 
 /// See when operators acted as your tenant, and why.
 #[utoipa::path(get, path = "/v1/tenant/operator-accesses", tag = "Tenants", security(("session" = [])),
-    responses((status = 200, description = "The latest hundred", body = AccessList), openapi::SessionProblems))]
+    responses((status = 200, description = "The latest hundred", body = AccessList), openapi::MemberProblems))]
 pub(in crate::http) async fn list_accesses(
     State(api): State<Arc<Api>>,
     member: Member<TenantRead>,

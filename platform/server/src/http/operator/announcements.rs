@@ -99,7 +99,7 @@ impl From<Vec<Announcement>> for AnnouncementList {
 
 /// List every announcement, those that are over too.
 #[utoipa::path(get, path = "/operator/v1/announcements", tag = "Operators", security(("session" = [])),
-    responses((status = 200, description = "All of them", body = AnnouncementList), openapi::SessionProblems))]
+    responses((status = 200, description = "All of them", body = AnnouncementList), openapi::OperatorProblems))]
 pub(in crate::http) async fn list_announcements(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -131,7 +131,7 @@ pub(super) struct AnnounceBody {
 
 /// Announce something to everybody who is signed in.
 #[utoipa::path(post, path = "/operator/v1/announcements", tag = "Operators", security(("session" = [])), request_body = AnnounceBody,
-    responses((status = 201, description = "Announced", body = AnnouncementView), openapi::BodyProblems, openapi::SessionProblems))]
+    responses((status = 201, description = "Announced", body = AnnouncementView), openapi::BodyProblems, openapi::OperatorProblems))]
 pub(in crate::http) async fn announce(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -150,7 +150,7 @@ pub(in crate::http) async fn announce(
 
 /// Withdraw an announcement.
 #[utoipa::path(delete, path = "/operator/v1/announcements/{id}", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The announcement")),
-    responses((status = 204, description = "It is gone"), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 204, description = "It is gone"), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn withdraw_announcement(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -161,8 +161,8 @@ pub(in crate::http) async fn withdraw_announcement(
 }
 
 /// Read the announcements that are shown now.
-#[utoipa::path(get, path = "/v1/announcements", tag = "People", security(("session" = [])),
-    responses((status = 200, description = "Those that are shown now", body = AnnouncementList), openapi::SessionProblems))]
+#[utoipa::path(get, path = "/v1/announcements", tag = "Sign-in", security(("session" = [])),
+    responses((status = 200, description = "Those that are shown now", body = AnnouncementList), openapi::PersonProblems))]
 pub(in crate::http) async fn shown_announcements(
     State(api): State<Arc<Api>>,
     _: Person,

@@ -47,7 +47,7 @@ impl From<Option<Maintenance>> for MaintenanceView {
 
 /// See whether the platform is being worked on.
 #[utoipa::path(get, path = "/operator/v1/maintenance", tag = "Operators", security(("session" = [])),
-    responses((status = 200, description = "Whether it is", body = MaintenanceView), openapi::SessionProblems))]
+    responses((status = 200, description = "Whether it is", body = MaintenanceView), openapi::OperatorProblems))]
 pub(in crate::http) async fn find_maintenance(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -74,7 +74,7 @@ pub(super) struct BeginBody {
 /// Within a second, on every node, calls that change something are 503 with `Retry-After`. Reading goes on, and
 /// so do codes that are under way, and what operators do.
 #[utoipa::path(put, path = "/operator/v1/maintenance", tag = "Operators", security(("session" = [])), request_body = BeginBody,
-    responses((status = 200, description = "It has begun", body = MaintenanceView), openapi::BodyProblems, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "It has begun", body = MaintenanceView), openapi::BodyProblems, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn begin_maintenance(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -86,7 +86,7 @@ pub(in crate::http) async fn begin_maintenance(
 
 /// End maintenance.
 #[utoipa::path(delete, path = "/operator/v1/maintenance", tag = "Operators", security(("session" = [])),
-    responses((status = 204, description = "It is over"), openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 204, description = "It is over"), openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn end_maintenance(
     State(api): State<Arc<Api>>,
     operator: Operator,

@@ -63,7 +63,7 @@ pub(super) struct NodeList {
 
 /// List the nodes that share the store.
 #[utoipa::path(get, path = "/operator/v1/nodes", tag = "Operators", security(("session" = [])),
-    responses((status = 200, description = "All nodes", body = NodeList), openapi::SessionProblems))]
+    responses((status = 200, description = "All nodes", body = NodeList), openapi::OperatorProblems))]
 pub(in crate::http) async fn list_nodes(State(api): State<Arc<Api>>, _: Operator) -> Result<Json<NodeList>, Problem> {
     let ports = api.app.ports();
     let nodes = ports.store.nodes().await.map_err(|error| refused(&api, Refusal::from(error)))?;

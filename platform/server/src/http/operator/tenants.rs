@@ -163,7 +163,7 @@ pub(super) struct SearchParams {
 
 /// Search tenants, oldest first.
 #[utoipa::path(get, path = "/operator/v1/tenants", tag = "Operators", security(("session" = [])), params(SearchParams),
-    responses((status = 200, description = "A page", body = ListPage<TenantView>), openapi::QueryProblems, openapi::SessionProblems))]
+    responses((status = 200, description = "A page", body = ListPage<TenantView>), openapi::QueryProblems, openapi::OperatorProblems))]
 pub(in crate::http) async fn search_tenants(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -196,7 +196,7 @@ pub(in crate::http) async fn search_tenants(
 
 /// Read a tenant.
 #[utoipa::path(get, path = "/operator/v1/tenants/{id}", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")),
-    responses((status = 200, description = "The tenant", body = TenantView), openapi::NotFoundProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "The tenant", body = TenantView), openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn find_any_tenant(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -219,7 +219,7 @@ pub(super) struct ChangeBody {
 
 /// Change a tenant's plan or limits, from now on.
 #[utoipa::path(patch, path = "/operator/v1/tenants/{id}", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = ChangeBody,
-    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn change_any_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -243,7 +243,7 @@ pub(super) struct SuspendBody {
 
 /// Suspend a tenant: its callers are refused and told why. Codes that are under way still go out.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/suspend", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = SuspendBody,
-    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn suspend_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -256,7 +256,7 @@ pub(in crate::http) async fn suspend_tenant(
 
 /// Let a suspended tenant go on.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/resume", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")),
-    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::SessionProblems))]
+    responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn resume_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,

@@ -59,7 +59,7 @@ pub(super) struct WorkView {
 
 /// See what waits and what is stuck.
 #[utoipa::path(get, path = "/operator/v1/work", tag = "Operators", security(("session" = [])),
-    responses((status = 200, description = "What workers have to do", body = WorkView), openapi::SessionProblems))]
+    responses((status = 200, description = "What workers have to do", body = WorkView), openapi::OperatorProblems))]
 pub(in crate::http) async fn find_work(State(api): State<Arc<Api>>, _: Operator) -> Result<Json<WorkView>, Problem> {
     let work = api.app.work(STUCK_MAX).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(WorkView { waiting: work.waiting, stuck: work.stuck.into_iter().map(StuckView::from).collect() }))
@@ -74,7 +74,7 @@ fn item(text: &str) -> Result<Item, Problem> {
 
 /// Try something that is stuck once more, now.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/work/{item}/retry", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "Whose it is"), ("item" = String, Path, description = "The verification or message")),
-    responses((status = 204, description = "A worker was told"), openapi::NotFoundProblem, openapi::SessionProblems))]
+    responses((status = 204, description = "A worker was told"), openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn retry_work(
     State(api): State<Arc<Api>>,
     operator: Operator,
@@ -86,7 +86,7 @@ pub(in crate::http) async fn retry_work(
 
 /// Give something up: a verification is canceled, a message is not delivered any more.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/work/{item}/discard", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "Whose it is"), ("item" = String, Path, description = "The verification or message")),
-    responses((status = 204, description = "It is given up, or had ended"), openapi::NotFoundProblem, openapi::SessionProblems))]
+    responses((status = 204, description = "It is given up, or had ended"), openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn discard_work(
     State(api): State<Arc<Api>>,
     operator: Operator,
