@@ -1,6 +1,3 @@
-use mongodb::bson::{Bson, Document, doc};
-use wotp_core::domain::Timestamp;
-use wotp_core::ports::{EntityList, IndexKey, Owner};
 use wotp_test_servers::MongoDatabase;
 
 use super::decide::wanted;
@@ -33,8 +30,7 @@ fn plan(database: &MongoDatabase, wanted: Document, sort: Document) -> Vec<Strin
 #[tokio::test]
 async fn everything_that_is_looked_for_is_found_by_an_index_in_its_order() {
     let database = MongoDatabase::fresh();
-    let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
-    store.ping().await.unwrap();
+    let _store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
     let walks = |wanted: Document, sort: Document, index: &str| {
         let plan = plan(&database, wanted.clone(), sort);
         let index = format!("IXSCAN {index}");
