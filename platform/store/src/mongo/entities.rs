@@ -10,6 +10,8 @@ mod decide;
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
+#[cfg(feature = "sqlite")]
+use mongodb::bson::RawBsonRef;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
@@ -22,6 +24,8 @@ use super::row::{binary, id_of, number};
 use super::store::{held, key_row, service_row, tenant_row};
 use super::transaction::{self, Attempts, Setback, begin, changed, end, leave, run};
 use super::{MongoStore, Server, fields, forms, schema};
+#[cfg(feature = "sqlite")]
+use crate::holding::StoredEntity;
 
 /// What came of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +185,16 @@ pub(super) fn name(kind: &str, owner: Owner, id: [u8; 16]) -> Vec<u8> {
 
 /// A value in an index of a kind.
 fn key_of(kind: &str, key: &IndexKey) -> Vec<u8> {
-    [kind.as_bytes(), &[0], key.index.as_bytes(), &[0], &key.value].concat()
+    key_in(kind, key.index, &key.value)
+}
+
+fn key_in(kind: &str, index: &str, value: &[u8]) -> Vec<u8> {
+    [kind.as_bytes(), &[0], index.as_bytes(), &[0], value].concat()
+}
+
+/// The fields of an entity as they are stored.
+fn json(doc: &serde_json::Map<String, serde_json::Value>) -> Result<String, Fault> {
+    serde_json::to_string(doc).map_err(|_| Fault::Shape("an entity cannot be written as JSON"))
 }
 
 fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
@@ -239,6 +252,53 @@ fn read(kind: &'static str, row: &RawDocument) -> Result<EntityRow, Fault> {
         wake_at,
         doc: doc.ok_or(Fault::Shape("an entity is not what this program writes"))?,
     })
+}
+
+/// The document of an entity that comes from another store.
+#[cfg(feature = "sqlite")]
+pub(super) fn whole(entity: &StoredEntity) -> Result<Document, Fault> {
+    let StoredEntity { kind, owner, id, version, wake_at, unique, listed, doc } = entity;
+    let keys = |keys: &[(String, Vec<u8>)]| -> Vec<Bson> {
+        keys.iter().map(|(index, value)| binary(&key_in(kind, index, value))).collect()
+    };
+    let mut whole = doc! {
+        "_id": binary(&name(kind, Owner::from_bytes(*owner), *id)),
+        "k": kind,
+        "o": binary(owner),
+        "i": binary(id),
+        "v": number(*version),
+        "schema": forms::FORM,
+        "doc": json(doc)?,
+    };
+    if let Some(wake_at) = wake_at {
+        whole.insert("w", wake_at.as_microsecond());
+    }
+    if !unique.is_empty() {
+        whole.insert("u", keys(unique));
+    }
+    if !listed.is_empty() {
+        whole.insert("l", keys(listed));
+    }
+    Ok(whole)
+}
+
+/// The entity in a document, with all that it is found by.
+#[cfg(feature = "sqlite")]
+pub(super) fn read_whole(row: &RawDocument) -> Result<StoredEntity, Fault> {
+    let kind = row.get_str("k").map_err(|_| Fault::Shape("an entity is of no kind"))?.to_owned();
+    let keys = |field: &str| -> Result<Vec<(String, Vec<u8>)>, Fault> {
+        let Ok(values) = row.get_array(field) else { return Ok(Vec::new()) };
+        let key = |value: RawBsonRef<'_>| {
+            let within = value.as_binary()?.bytes.strip_prefix(kind.as_bytes())?.strip_prefix(&[0])?;
+            let (index, value) = within.split_at_checked(within.iter().position(|byte| *byte == 0)?)?;
+            Some((std::str::from_utf8(index).ok()?.to_owned(), value.get(1..)?.to_vec()))
+        };
+        values.into_iter().map(|value| key(value?).ok_or(Fault::Shape("an entity has a key of another kind"))).collect()
+    };
+    let (unique, listed) = (keys("u")?, keys("l")?);
+    // Its kind is not one that this program need know.
+    let EntityRow { owner, id, version, wake_at, doc, .. } = read("", row)?;
+    Ok(StoredEntity { kind, owner: owner.to_bytes(), id, version, wake_at, unique, listed, doc })
 }
 
 async fn insert(

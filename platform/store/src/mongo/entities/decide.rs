@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document, doc};
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Change, EntityRow};
 
-use super::{Outcome, key_of, keys_of, name};
+use super::{Outcome, json, key_of, keys_of, name};
 use crate::mongo::fault::Fault;
 use crate::mongo::forms;
 use crate::mongo::row::{binary, number};
@@ -140,8 +140,7 @@ pub(super) fn decide(mut found: Found, changes: &[Change]) -> Result<Result<Vec<
 /// The statement that stores an entity, whether or not it is there. What a newer program keeps beside its
 /// fields stays.
 fn update(row: &EntityRow, name: &[u8], version: u64) -> Result<Document, Fault> {
-    let json = serde_json::to_string(&row.doc).map_err(|_| Fault::Shape("an entity cannot be written as JSON"))?;
-    let mut set = doc! { "v": number(version), "doc": json };
+    let mut set = doc! { "v": number(version), "doc": json(&row.doc)? };
     // Absent, not empty: the indexes hold only those that have some.
     let mut unset = Document::new();
     let mut field = |name: &str, value: Option<Bson>| match value {
