@@ -4,6 +4,7 @@
 //! comes back as a [`Refusal`].
 
 mod authenticate;
+mod bell;
 mod cache;
 mod cancel_verification;
 mod check_verification;
@@ -24,12 +25,14 @@ mod services;
 mod start_verification;
 mod sweep;
 mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
 pub use authenticate::{ApiCaller, Holder, Membership};
+pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
@@ -45,6 +48,9 @@ pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
+pub use webhooks::{
+    AskReplay, Attempted, ChangedEndpoint, EndpointChange, EventPage, HeldWebhook, NewEndpoint, Taken, WebhookPage,
+};
 
 use crate::domain::Timestamp;
 use crate::domain::access_token::SigningKey;
@@ -58,7 +64,7 @@ use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
 use crate::ports::{
-    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer,
+    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer, WebhookSender,
 };
 use cache::Cache;
 use people::HousePlan;
@@ -100,6 +106,8 @@ pub struct Ports {
     pub tokens: Arc<dyn AccessTokens>,
     /// How people sign in.
     pub people: PeopleSettings,
+    /// Calls webhook endpoints.
+    pub webhooks: Arc<dyn WebhookSender>,
 }
 
 /// The use cases.
@@ -113,6 +121,7 @@ pub struct App {
     tenants: Cache<TenantId, Arc<Tenant>>,
     signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
     house: HousePlan,
+    webhooks: webhooks::State,
 }
 
 impl App {
@@ -133,6 +142,7 @@ impl App {
             tenants: Cache::default(),
             signing_keys: Cache::default(),
             house: HousePlan::default(),
+            webhooks: webhooks::State::default(),
         }
     }
 
@@ -166,6 +176,7 @@ impl App {
                 self.services.forget(|service| service.tenant == tenant);
                 self.tenants.forget(|known| known.id == tenant);
                 self.signed.forget(|signed| signed.is_in(tenant));
+                self.webhooks.forget(Some(tenant));
             }
             Changed::Person(user) => self.signed.forget(|signed| signed.user.id == user),
             Changed::Anything => {
@@ -175,6 +186,7 @@ impl App {
                 self.tenants.forget(|_| true);
                 self.signed.forget(|_| true);
                 self.signing_keys.forget(|_| true);
+                self.webhooks.forget(None);
             }
         }
     }

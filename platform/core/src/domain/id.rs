@@ -139,6 +139,10 @@ ids! {
     AnnouncementId = "announcement", "ann_";
     /// That an operator may act as a tenant.
     AccessId = "access", "acc_";
+    /// What becomes of one event at one endpoint.
+    WebhookDeliveryId = "webhook delivery", "whd_";
+    /// A wish to have a range of events once more.
+    ReplayId = "replay", "whr_";
 }
 
 #[cfg(test)]

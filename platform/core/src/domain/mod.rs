@@ -9,6 +9,7 @@ pub mod audit;
 pub mod code;
 pub mod cursor;
 pub mod dispatch;
+pub mod event;
 pub mod id;
 pub mod known_fields;
 pub mod lease;
@@ -36,6 +37,7 @@ pub mod tenant;
 pub mod user;
 pub mod vault;
 pub mod verification;
+pub mod webhook;
 
 /// A moment, in UTC. Stored and shown with microseconds.
 pub use jiff::Timestamp;

@@ -133,6 +133,8 @@ pub enum Purpose {
     Content,
     /// The private half of a key that access tokens are signed with.
     SigningKey,
+    /// A secret that webhooks are signed with.
+    WebhookSecret,
 }
 
 impl Purpose {
@@ -142,6 +144,7 @@ impl Purpose {
             Self::Address => b"address\0",
             Self::Content => b"content\0",
             Self::SigningKey => b"signing key\0",
+            Self::WebhookSecret => b"webhook secret\0",
         }
     }
 }

@@ -11,6 +11,7 @@ mod passwords;
 mod queue;
 mod store;
 mod timer;
+mod webhook;
 
 pub use access_tokens::AccessTokens;
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
@@ -26,3 +27,4 @@ pub use store::{
     ResendError, Store, StoreError, TenantSearch, TenantStore, Usage,
 };
 pub use timer::Timer;
+pub use webhook::{Unsent, WebhookAnswer, WebhookCall, WebhookSender};
