@@ -12,6 +12,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod guard;
 mod keys;
 mod record_receipt;
 mod refusal;
@@ -31,6 +32,7 @@ pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
@@ -91,6 +93,8 @@ pub struct App {
     channel_infos: Vec<ChannelInfo>,
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
+    guards: Cache<ServiceId, Arc<guard::Guard>>,
+    guard: guard::Memory,
 }
 
 impl App {
@@ -101,7 +105,14 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+        Self {
+            ports,
+            channel_infos,
+            holders: Cache::default(),
+            services: Cache::default(),
+            guards: Cache::default(),
+            guard: guard::Memory::default(),
+        }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
@@ -132,10 +143,12 @@ impl App {
             Changed::Tenant(tenant) => {
                 self.holders.forget(|(_, held)| held.id == tenant);
                 self.services.forget(|service| service.tenant == tenant);
+                self.guards.forget(|guard| guard.tenant == tenant);
             }
             Changed::Anything => {
                 self.holders.forget(|_| true);
                 self.services.forget(|_| true);
+                self.guards.forget(|_| true);
             }
         }
     }

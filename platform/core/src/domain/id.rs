@@ -135,6 +135,12 @@ ids! {
     EventId = "event", "evt_";
     /// A webhook endpoint of a tenant.
     EndpointId = "endpoint", "whe_";
+    /// An entry of a guard's list.
+    GuardEntryId = "guard entry", "gde_";
+    /// A destination that a guard watches: the same for the same prefix or country of a service.
+    DestinationId = "destination", "gdd_";
+    /// What a node counts for a guard.
+    CountId = "count", "gdc_";
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod client_ip;
 mod compat;
 mod docs;
 mod finish;
+mod guard;
 mod health;
 mod idempotency;
 mod layers;
@@ -96,6 +97,11 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(services::find_service, services::change_service))
         .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
         .routes(routes!(templates::preview_template))
+        .routes(routes!(guard::settings::find_guard, guard::settings::set_guard))
+        .routes(routes!(guard::entries::list_guard_entries, guard::entries::add_guard_entry))
+        .routes(routes!(guard::entries::remove_guard_entry))
+        .routes(routes!(guard::destinations::list_guard_destinations))
+        .routes(routes!(guard::destinations::release_guard_destination))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
         .routes(routes!(compat::otp_send))

@@ -22,6 +22,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Verifications", description = "Send a one-time code and check it."),
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
+        (name = "Guard", description = "Where your codes may go and how many: rules against pumping, and a watch that acts by itself."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),
@@ -202,7 +203,7 @@ pub(super) enum EndedConflict {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum ResendConflict {
-    /// `verification_ended`, `no_sends_left`
+    /// `verification_ended`, `no_sends_left`, `guard_blocked`
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(ProblemBody),
 }

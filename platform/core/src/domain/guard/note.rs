@@ -135,7 +135,7 @@ impl Verdict {
 /// Adds what a rule did. A resend that is stopped by the same rule again replaces what is known of it, so that
 /// somebody who keeps asking does not make the record grow.
 pub fn add(notes: &mut Vec<GuardNote>, note: GuardNote) {
-    let same = |last: &mut &mut GuardNote| {
+    let same = |last: &&mut GuardNote| {
         last.step == Step::Resend && (last.step, last.rule, last.effect) == (note.step, note.rule, note.effect)
     };
     if let Some(last) = notes.last_mut().filter(same) {
