@@ -167,8 +167,8 @@ impl App {
                     watched.seen += seen;
                     watched.turned += turned;
                 }
-                // Another node, or somebody's release, was faster: it is looked at again.
-                Err(Refusal::Conflict) => watched.more = true,
+                // Another node, or somebody's release, was faster: it is looked at again the next time.
+                Err(Refusal::Conflict) => {}
                 Err(error) => return Err(error),
             }
         }

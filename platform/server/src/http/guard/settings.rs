@@ -30,23 +30,26 @@ pub(in crate::http) enum GuardModeName {
 
 /// Countries of phone numbers, as ISO 3166-1 alpha-2.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = GuardCountriesChange)]
 struct CountriesBody {
     /// Only these, if there are any.
+    #[serde(default)]
     #[schema(example = json!(["GB", "US"]), max_items = 300)]
     allowed: Vec<String>,
     /// All but these.
+    #[serde(default)]
     #[schema(example = json!(["AQ"]), max_items = 300)]
     blocked: Vec<String>,
     /// The watch acts here with half of `volume_min`, and each verification says that it was looked at.
+    #[serde(default)]
     #[schema(max_items = 300)]
     watched: Vec<String>,
 }
 
 /// How many at most; without limit when left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = GuardCapChange)]
 struct CapBody {
     /// Within an hour of the clock, UTC.
@@ -59,20 +62,20 @@ struct CapBody {
 
 /// How many codes may go out, resends included. Approximate: on several nodes a few more may pass at one moment.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = GuardCapsChange)]
 struct CapsBody {
     /// To one address, besides the service's `address_limits`.
-    #[serde(deserialize_with = "object_or_null")]
+    #[serde(default, deserialize_with = "object_or_null")]
     address: Option<CapBody>,
     /// To numbers that are the same but for their last four digits.
-    #[serde(deserialize_with = "object_or_null")]
+    #[serde(default, deserialize_with = "object_or_null")]
     prefix: Option<CapBody>,
     /// For one IP address of your users, which you give as `ip` when you start a verification; IPv6: one /64.
-    #[serde(deserialize_with = "object_or_null")]
+    #[serde(default, deserialize_with = "object_or_null")]
     ip: Option<CapBody>,
     /// Of the service.
-    #[serde(deserialize_with = "object_or_null")]
+    #[serde(default, deserialize_with = "object_or_null")]
     service: Option<CapBody>,
     /// Of all your services, as your plan counts verifications, within a day.
     #[schema(minimum = 1)]
@@ -84,20 +87,22 @@ struct CapsBody {
 
 /// What you expect a code to a phone to cost, in millionths of your currency.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = GuardCostsChange)]
 struct CostsBody {
     /// By country, as in `{"GB": 40000}`.
+    #[serde(default)]
     #[schema(example = json!({"GB": 40_000}))]
     countries: BTreeMap<String, u64>,
     /// To any other number.
+    #[serde(default)]
     #[schema(example = 60_000)]
     other_micros: u64,
 }
 
 /// How the watch looks at conversion: how many of the codes that go to a prefix or a country are typed in.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = GuardWatchChange)]
 struct WatchBody {
     /// Whether it looks at all; true when left out.
