@@ -108,6 +108,8 @@ impl Desk {
     /// Decides on all of them: prefixes first, since what they did is taken out of their country when they are
     /// restricted.
     fn decide(&mut self) -> Vec<(Destination, Transition)> {
+        // First, since what is usual at one may be what another is compared with.
+        self.kept.values_mut().for_each(|kept| kept.watch.age(self.now));
         let mut turned = Vec::new();
         let mut all: Vec<Destination> = self.kept.keys().cloned().collect();
         all.retain(|destination| *destination != Destination::Service);
@@ -131,9 +133,6 @@ impl Desk {
                 }
             }
             turned.push((destination, transition));
-        }
-        if let Some(kept) = self.kept.get_mut(&Destination::Service) {
-            kept.watch.age(self.now);
         }
         turned
     }
