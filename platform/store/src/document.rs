@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::Dispatch;
+use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::message::Message;
@@ -67,6 +68,8 @@ pub(crate) struct VerificationState<'a> {
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "no_notes")]
+    guard: Cow<'a, [GuardNote]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +96,10 @@ pub(crate) struct MessageState<'a> {
     content: Option<Cow<'a, Sealed>>,
     dispatch: Cow<'a, Dispatch>,
     counted: Counted,
+}
+
+fn no_notes(guard: &[GuardNote]) -> bool {
+    guard.is_empty()
 }
 
 fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
@@ -129,6 +136,7 @@ impl Document for Verification {
             counted: self.counted,
             created_at: self.created_at,
             ended_at: self.ended_at,
+            guard: Cow::Borrowed(&self.guard),
         }
     }
 
@@ -153,6 +161,7 @@ impl Document for Verification {
             expires_at: fixed.expires_at,
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
+            guard: state.guard.into_owned(),
         }
     }
 }

@@ -1,5 +1,6 @@
 use jiff::SignedDuration;
 
+use super::guard::Happened;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::address::Address;
 use crate::domain::code::Code;
@@ -44,7 +45,12 @@ impl App {
                 return Ok(Checked { valid: false, verification });
             }
             match self.store_of(caller).replace(&mut verification, refund).await {
-                Ok(()) => return Ok(Checked { valid, verification }),
+                Ok(()) => {
+                    if valid {
+                        self.note_for_watch(&verification, Happened::Approved).await;
+                    }
+                    return Ok(Checked { valid, verification });
+                }
                 Err(ReplaceError::Conflict) => {}
                 Err(ReplaceError::Store(error)) => return Err(error.into()),
             }

@@ -6,6 +6,7 @@ use std::task::Poll;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
+use super::guard::Happened;
 use super::{App, LEASE_REST_MIN, PROLONG_EVERY, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
@@ -166,6 +167,9 @@ impl App {
             let refund = verification.counted.refunded && !refunded;
             match store.replace(&mut verification, refund).await {
                 Ok(()) => {
+                    if refund {
+                        self.note_for_watch(&verification, Happened::Undeliverable).await;
+                    }
                     self.after_call(tenant, Item::Verification(id), outcome, now).await;
                     return Ok(delivered);
                 }

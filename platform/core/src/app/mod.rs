@@ -13,6 +13,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod guard;
 mod keys;
 mod operators;
 mod people;
@@ -36,6 +37,7 @@ pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use keys::{NewKey, NewKeySettings};
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{
@@ -64,7 +66,8 @@ use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
 use crate::ports::{
-    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer, WebhookSender,
+    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer,
+    WebhookSender,
 };
 use cache::Cache;
 use people::HousePlan;
@@ -122,6 +125,8 @@ pub struct App {
     signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
     house: HousePlan,
     webhooks: webhooks::State,
+    guards: Cache<ServiceId, Arc<guard::Guard>>,
+    guard: guard::Memory,
 }
 
 impl App {
@@ -143,6 +148,8 @@ impl App {
             signing_keys: Cache::default(),
             house: HousePlan::default(),
             webhooks: webhooks::State::default(),
+            guards: Cache::default(),
+            guard: guard::Memory::default(),
         }
     }
 
@@ -177,6 +184,7 @@ impl App {
                 self.tenants.forget(|known| known.id == tenant);
                 self.signed.forget(|signed| signed.is_in(tenant));
                 self.webhooks.forget(Some(tenant));
+                self.guards.forget(|guard| guard.tenant == tenant);
             }
             Changed::Person(user) => self.signed.forget(|signed| signed.user.id == user),
             Changed::Anything => {
@@ -187,6 +195,7 @@ impl App {
                 self.signed.forget(|_| true);
                 self.signing_keys.forget(|_| true);
                 self.webhooks.forget(None);
+                self.guards.forget(|_| true);
             }
         }
     }

@@ -2,6 +2,7 @@ use super::people::TokenRefusal;
 use crate::domain::Timestamp;
 use crate::domain::address_limits::AddressLimited;
 use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
+use crate::domain::guard::GuardNote;
 use crate::domain::permission::Role;
 use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
@@ -132,6 +133,9 @@ pub enum Refusal {
     /// Every allowed send is used.
     #[error("every allowed send is used")]
     NoSendsLeft,
+    /// The guard of the service stopped it.
+    #[error("the guard stopped it")]
+    Blocked(GuardNote),
     /// It has ended already.
     #[error("it has ended already")]
     Ended,

@@ -1,14 +1,17 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
+use super::guard::Happened;
 use super::{ApiCaller, App, FieldError, Refusal, token};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::code::{self, Code, CodeKind};
 use crate::domain::dispatch::{Dispatch, LeaseToken};
+use crate::domain::guard::Step;
 use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
 use crate::domain::locale::{self, Locale};
 use crate::domain::mode::Mode;
@@ -64,6 +67,8 @@ pub struct StartVerification {
     pub template: Option<String>,
     /// The caller's own notes: at most 20 pairs.
     pub metadata: BTreeMap<String, String>,
+    /// The IP address of the end user, for the guard. It is not kept.
+    pub ip: Option<String>,
     /// The caller's word that this is the same request as before.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -71,7 +76,8 @@ pub struct StartVerification {
 impl App {
     /// Starts a verification: admits it against quota and limits, draws the code, rings a worker.
     ///
-    /// When it returns, the verification is stored and will be attempted, whatever crashes.
+    /// When it returns, the verification is stored and will be attempted, whatever crashes. One that the guard of
+    /// the service blocks is stored as failed, reaches no channel and is not counted.
     ///
     /// # Errors
     /// [`Refusal`]; nothing was counted then.
@@ -81,14 +87,32 @@ impl App {
         request: StartVerification,
     ) -> Result<Verification, Refusal> {
         let service = self.service_for(caller, request.service.as_deref()).await?;
-        let (new, token) = self.new_verification(caller, &service, request)?;
+        let ip = request.ip.as_deref().and_then(|ip| ip.trim().parse().ok());
+        let (mut new, token) = self.new_verification(caller, &service, request)?;
         let id = new.verification.id;
-        match self.store_of(caller).admit(new).await.map_err(admit_refusal)? {
-            Admission::Admitted(verification) => {
+        let mut judgement = self.judge(&new.verification, ip, Step::Start).await?;
+        let blocked = judgement.blocked().is_some();
+        new.verification.guard = std::mem::take(&mut judgement.notes);
+        if blocked {
+            new.verification.block(new.verification.created_at);
+            new.address_limits = None;
+        }
+        let admitted = self.store_of(caller).admit(new).await.map_err(admit_refusal);
+        match admitted {
+            Ok(Admission::Admitted(verification)) if verification.status == Status::Pending => {
                 self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
+                self.note_for_watch(&verification, Happened::Started).await;
                 Ok(verification)
             }
-            Admission::Repeated(verification) => Ok(verification),
+            Ok(Admission::Admitted(blocked)) => Ok(blocked),
+            Ok(Admission::Repeated(verification)) => {
+                self.judged_in_vain(&judgement);
+                Ok(verification)
+            }
+            Err(refusal) => {
+                self.judged_in_vain(&judgement);
+                Err(refusal)
+            }
         }
     }
 
@@ -106,6 +130,9 @@ impl App {
         let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(service, &request, &policy, &mut errors);
         check_metadata(&request.metadata, &mut errors);
+        if request.ip.as_deref().is_some_and(|ip| ip.trim().parse::<IpAddr>().is_err()) {
+            push(&mut errors, "ip", "is the IP address of the end user, as in `192.0.2.7` or `2001:db8::7`");
+        }
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
@@ -149,6 +176,7 @@ impl App {
             expires_at,
             ended_at: None,
             metadata: request.metadata,
+            guard: Vec::new(),
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());

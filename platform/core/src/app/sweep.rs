@@ -1,5 +1,6 @@
 use futures_util::{StreamExt as _, stream};
 
+use super::guard::Happened;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::{MessageId, TenantId, VerificationId};
@@ -99,7 +100,11 @@ impl App {
             Wake::Ring | Wake::Wait => return Ok(wake),
         }
         let refund = verification.counted.refunded && !refunded;
-        replaced(store.replace(&mut verification, refund).await, wake)
+        let made = replaced(store.replace(&mut verification, refund).await, wake)?;
+        if refund && made == wake {
+            self.note_for_watch(&verification, Happened::Undeliverable).await;
+        }
+        Ok(made)
     }
 
     async fn wake_message(&self, tenant: TenantId, id: MessageId, now: Timestamp) -> Result<Wake, Refusal> {

@@ -157,6 +157,8 @@ events! {
     ConnectionDisconnected(ConnectionData) = "connection.disconnected";
     /// A part of a quota was used up.
     QuotaThreshold(QuotaData) = "quota.threshold";
+    /// Codes for a destination are hardly typed in any more: the guard lets only some go there.
+    GuardDestinationSlowed(DestinationData) = "guard.destination_slowed";
     /// The guard stopped sending to a destination.
     GuardDestinationBlocked(DestinationData) = "guard.destination_blocked";
     /// The guard lets codes go to a destination again.
@@ -310,6 +312,8 @@ pub struct DestinationData {
     pub service: Option<ServiceId>,
     /// Why, as in `conversion`, or by whom it was released, as in `time` or `member`.
     pub reason: String,
+    /// Whether the guard only reports, and lets all go there.
+    pub shadow: bool,
     /// Until when it stays so, if nobody changes it.
     pub until: Option<Timestamp>,
 }

@@ -143,6 +143,12 @@ ids! {
     WebhookDeliveryId = "webhook delivery", "whd_";
     /// A wish to have a range of events once more.
     ReplayId = "replay", "whr_";
+    /// An entry of a guard's list.
+    GuardEntryId = "guard entry", "gde_";
+    /// A destination that a guard watches: the same for the same prefix or country of a service.
+    DestinationId = "destination", "gdd_";
+    /// What a node counts for a guard.
+    CountId = "count", "gdc_";
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod code;
 pub mod cursor;
 pub mod dispatch;
 pub mod event;
+pub mod guard;
 pub mod id;
 pub mod known_fields;
 pub mod lease;

@@ -252,6 +252,14 @@ impl Vault {
         AddressIndex(index)
     }
 
+    /// 16 bytes that are the same for the same value of one kind, and tell nothing of it: for counting by what is
+    /// not to be stored. Bound to the tenant, and always under the first key.
+    pub fn mark(&self, tenant: TenantId, kind: &str, value: &[u8]) -> [u8; 16] {
+        let hmac = &self.older.first().unwrap_or(&self.newest).index;
+        let mac = mac_of(hmac, &[&tenant.to_bytes(), b"mark\0", kind.as_bytes(), b"\0", value]);
+        *mac.first_chunk().expect("a MAC has 32 bytes")
+    }
+
     /// The digest of an entry of the audit log, as 64 hexadecimal digits. Always under the first key, as the
     /// index of addresses is: a chain outlives a rotation.
     pub fn audit_digest(&self, entry: &[u8]) -> String {

@@ -11,6 +11,7 @@ use super::address::AddressKind;
 use super::address_limits::AddressLimits;
 use super::code::{self, CodeKind};
 use super::dispatch::{DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
+use super::guard::note::{self, GuardNote};
 use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
 use super::locale::Locale;
 use super::mode::Mode;
@@ -191,6 +192,9 @@ pub struct Verification {
     /// The caller's own notes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// What the guard did with it, oldest first; empty where no rule had anything to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<GuardNote>,
 }
 
 /// What the passing of time asks for.
@@ -297,6 +301,20 @@ impl Verification {
             self.end(Status::Canceled, None, now);
         }
         pending
+    }
+
+    /// Stops it before anything is sent: it reaches no channel and is counted nowhere.
+    pub fn block(&mut self, now: Timestamp) {
+        self.end(Status::Failed, Some(FailureReason::Blocked), now);
+        self.sends.clear();
+        self.dispatch.deliveries.clear();
+        self.dispatch.turn = Turn::Settled;
+        self.counted.refunded = true;
+    }
+
+    /// Adds what the guard did with it.
+    pub fn note(&mut self, note: GuardNote) {
+        note::add(&mut self.guard, note);
     }
 
     /// Ends it if its time ran out; says whether that changed anything.

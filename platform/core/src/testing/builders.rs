@@ -198,6 +198,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         expires_at,
         ended_at: None,
         metadata: std::collections::BTreeMap::new(),
+        guard: Vec::new(),
     }
 }
 

@@ -53,9 +53,8 @@ async fn create(global: &Global, email: &str, password_file: Option<PathBuf>) ->
     let by = By::command_line();
     let given = match &password_file {
         Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::caused(format!("{} cannot be read", file.display()), error)
-            })?;
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failure::caused(format!("{} cannot be read", file.display()), error))?;
             Some(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))
         }
         None => None,

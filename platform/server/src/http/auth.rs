@@ -35,6 +35,7 @@ macro_rules! privileges {
 privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
     EventsRead, WebhooksRead, WebhooksWrite,
+    GuardRead, GuardWrite,
 }
 
 /// Somebody who has the permission `P`.

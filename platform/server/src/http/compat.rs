@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{Refusal, SendMessage, StartVerification};
 use wotp_core::domain::code::CodeKind;
+use wotp_core::domain::guard::Effect;
 use wotp_core::domain::id::MessageId;
 use wotp_core::domain::verification::FailureReason;
 
@@ -161,6 +162,9 @@ pub(super) async fn otp_send(
     };
     let verification =
         to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
+    if let Some(note) = verification.guard.iter().find(|note| note.effect == Effect::Blocked) {
+        return Err(refused(&api, Refusal::Blocked(note.clone())));
+    }
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(Reply {
         success: true,

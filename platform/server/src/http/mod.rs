@@ -7,6 +7,7 @@ mod compat;
 mod docs;
 mod events;
 mod finish;
+mod guard;
 mod health;
 mod idempotency;
 mod layers;
@@ -110,6 +111,11 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries::replay_events))
         .routes(routes!(events::list_events))
         .routes(routes!(events::find_event))
+        .routes(routes!(guard::settings::find_guard, guard::settings::set_guard))
+        .routes(routes!(guard::entries::list_guard_entries, guard::entries::add_guard_entry))
+        .routes(routes!(guard::entries::remove_guard_entry))
+        .routes(routes!(guard::destinations::list_guard_destinations))
+        .routes(routes!(guard::destinations::release_guard_destination))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
         .routes(routes!(compat::otp_send))

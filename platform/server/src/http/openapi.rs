@@ -24,6 +24,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
         (name = "Webhooks", description = "Events of yours, sent to endpoints of yours, signed."),
         (name = "Events", description = "What happened."),
+        (name = "Guard", description = "Where your codes may go and how many: rules against pumping, and a watch that acts by itself."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),
@@ -204,7 +205,7 @@ pub(super) enum EndedConflict {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum ResendConflict {
-    /// `verification_ended`, `no_sends_left`
+    /// `verification_ended`, `no_sends_left`, `guard_blocked`
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(ProblemBody),
 }

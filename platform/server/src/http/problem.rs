@@ -107,6 +107,8 @@ problems! {
     CoolDown = "cool_down", TOO_MANY_REQUESTS, true, "The last code went out moments ago";
     /// Every allowed send of the verification is used.
     NoSendsLeft = "no_sends_left", CONFLICT, false, "Every allowed send is used";
+    /// The guard of the service stopped it.
+    GuardBlocked = "guard_blocked", CONFLICT, true, "The guard stopped it";
     /// The verification has ended.
     VerificationEnded = "verification_ended", CONFLICT, false, "The verification has ended";
     /// The idempotency key was used for another request.
@@ -412,6 +414,17 @@ impl Problem {
                 ProblemCode::NoSendsLeft,
                 "no further send of this code is allowed; start a new verification when this one has ended",
             ),
+            Refusal::Blocked(note) => {
+                let detail = format!(
+                    "the guard's rule `{}` stopped it; the code that is out already stays valid",
+                    note.rule.name()
+                );
+                let problem = Self::new(ProblemCode::GuardBlocked, detail);
+                match note.retry_at {
+                    Some(at) => problem.retry(at, now),
+                    None => problem,
+                }
+            }
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
             }

@@ -20,6 +20,7 @@ use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, Stor
 
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
+use super::guard::{NoteView, VerdictView};
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 
@@ -91,6 +92,9 @@ pub(super) struct StartBody {
     /// Your own notes: at most 20 pairs, names up to 40 and values up to 500 characters.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    /// The IP address of your user, for the guard's rules. It is not kept.
+    #[schema(example = "192.0.2.7")]
+    ip: Option<String>,
 }
 
 /// A guess.
@@ -317,6 +321,12 @@ pub(super) struct VerificationView {
     /// Standards (NIST SP 800-63B-4, OWASP ASVS) that it falls short of, by your settings.
     #[schema(value_type = Vec<BelowStandardName>)]
     below_standard: Vec<BelowStandard>,
+    /// What the guard decided; left out where no rule was against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<VerdictView>,
+    /// What the guard's rules did, oldest first; left out where none had anything to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<NoteView>,
     /// The code, with a test key and while it is of use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "123456")]
@@ -379,6 +389,8 @@ fn view(api: &Api, caller: &ApiCaller, verification: Verification) -> Result<Ver
         test_mode: verification.mode == Mode::Test,
         below_standard: verification.policy.below_standard(),
         test_code: test_code.map(|code| code.as_str().to_owned()),
+        verdict: VerdictView::of(&verification.guard),
+        timeline: verification.guard.into_iter().map(NoteView::from).collect(),
         deliveries: verification.dispatch.deliveries.into_iter().map(DeliveryView::from).collect(),
         metadata: verification.metadata,
     })
@@ -393,7 +405,8 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
 /// Start a verification: sends a code.
 ///
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
-/// The code goes out within moments; follow `deliveries`.
+/// The code goes out within moments; follow `deliveries`. One that the guard of the service stops is started as
+/// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted.
 #[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
@@ -421,6 +434,7 @@ pub(super) async fn start_verification(
         code: body.code,
         template: body.template,
         metadata: body.metadata,
+        ip: body.ip,
         idempotency,
     };
     let verification =

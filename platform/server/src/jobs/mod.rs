@@ -1,5 +1,6 @@
 //! What goes on behind the requests: workers that deliver, the sweep, and the node's life among others.
 
+mod guard;
 mod presence;
 mod sweep;
 mod turn;
@@ -62,9 +63,14 @@ impl Jobs {
                 tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
             }
             tasks.push(("the webhooks", tokio::spawn(webhooks::run(Arc::clone(&app), stop.clone()))));
-            let turn = shared.then(|| turn::Turn::new(Arc::clone(&app), "sweep", id));
-            tasks.push(("the sweep", tokio::spawn(sweep::run(app, turn, stop))));
+            let turn = |name| shared.then(|| turn::Turn::new(Arc::clone(&app), name, id));
+            tasks.push((
+                "the watch of the guard",
+                tokio::spawn(guard::watch(Arc::clone(&app), turn("guard"), stop.clone())),
+            ));
+            tasks.push(("the sweep", tokio::spawn(sweep::run(Arc::clone(&app), turn("sweep"), stop.clone()))));
         }
+        tasks.push(("what the guard counts", tokio::spawn(guard::tell(app, stop))));
         tokio::spawn(async move {
             for (name, task) in tasks {
                 if let Err(error) = task.await {

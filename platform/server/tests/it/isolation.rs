@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::guard::{Destination, State, Watch};
+use wotp_core::ports::{Change, Clock as _};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, number, seconds};
 use crate::client::{Reply, Request};
@@ -70,6 +72,13 @@ const OPERATIONS: &[Operation] = &[
     op("post", "/v1/webhooks/endpoints/{id}/replay", Scope::WebhooksWrite, Reach::OneThing),
     op("get", "/v1/events", Scope::EventsRead, Reach::Own),
     op("get", "/v1/events/{id}", Scope::EventsRead, Reach::OneThing),
+    op("get", "/v1/services/{id}/guard", Scope::GuardRead, Reach::OneThing),
+    op("put", "/v1/services/{id}/guard", Scope::GuardWrite, Reach::OneThing),
+    op("get", "/v1/services/{id}/guard/entries", Scope::GuardRead, Reach::OneThing),
+    op("post", "/v1/services/{id}/guard/entries", Scope::GuardWrite, Reach::OneThing),
+    op("delete", "/v1/services/{id}/guard/entries/{entry}", Scope::GuardWrite, Reach::OneThing),
+    op("get", "/v1/services/{id}/guard/destinations", Scope::GuardRead, Reach::OneThing),
+    op("post", "/v1/services/{id}/guard/destinations/{destination}/release", Scope::GuardWrite, Reach::OneThing),
     op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
     op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
     op("post", "/api/otp/verify", Scope::VerificationsWrite, Reach::NamesAddress),
@@ -91,6 +100,8 @@ struct Stage {
     message: Value,
     endpoint: Value,
     event: String,
+    guard_entry: Value,
+    destination: String,
 }
 
 impl Stage {
@@ -110,6 +121,15 @@ impl Stage {
         // A resend would be allowed.
         app.clock.advance(seconds(60));
         Self { app, acme, globex, verification, code, message, endpoint: endpoint["endpoint"].clone(), event }
+        let guard = format!("/v1/services/{}/guard", acme.service);
+        let entry = json!({ "effect": "block", "prefix": "+98" });
+        let guard_entry = app.post(format!("{guard}/entries")).key(&acme.live).json(entry).await.expect(201);
+        app.request(Method::PUT, guard).key(&acme.live).json(json!({ "mode": "on" })).await.expect(200);
+        let destination = restricted_destination(&app, &acme).await;
+        app.run_jobs().await;
+        // A resend would be allowed.
+        app.clock.advance(seconds(60));
+        Self { app, acme, globex, verification, code, message, guard_entry, destination }
     }
 
     /// The operation on the first tenant's things, such that its own key would succeed.
@@ -121,7 +141,8 @@ impl Stage {
             path if path.starts_with("/v1/events") => self.event.clone(),
             _ => self.acme.service.to_string(),
         };
-        let path = operation.path.replace("{id}", &whose);
+        let path = operation.path.replace("{id}", &whose).replace("{entry}", id(&self.guard_entry));
+        let path = path.replace("{destination}", &self.destination);
         let service = self.acme.service.to_string();
         let body = match (operation.method, operation.path) {
             ("post", "/v1/verifications") => json!({ "to": number(1), "service": service }),
@@ -135,12 +156,15 @@ impl Stage {
             ("patch", _) => json!({ "brand": "Taken over" }),
             ("post", "/v1/services/{id}/templates") => json!({ "locale": "en", "text": "Taken over {{code}}" }),
             ("post", "/v1/services/{id}/templates/preview") => json!({ "locale": "en" }),
+            ("put", "/v1/services/{id}/guard") => json!({ "mode": "shadow" }),
+            ("post", "/v1/services/{id}/guard/entries") => json!({ "effect": "block", "prefix": "+99" }),
             ("post", "/api/otp/send") => json!({ "phone": number(2) }),
             ("post", "/api/otp/verify") => json!({ "phone": NUMBER, "otp": self.code }),
             ("post", "/api/message/send") => json!({ "phone": number(2), "content": "Hello" }),
             _ => Value::Null,
         };
         let path = if path.ends_with("/templates") && operation.method == "delete" {
+        let path = if operation.path.ends_with("/templates") && operation.method == "delete" {
             format!("{path}?locale=en")
         } else {
             path
@@ -156,10 +180,24 @@ impl Stage {
         let service = format!("/v1/services/{}/templates", self.acme.service);
         let endpoints = "/v1/webhooks/endpoints";
         for path in ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", endpoints, service.as_str()] {
+        let guard = format!("/v1/services/{}/guard", self.acme.service);
+        let (entries, destinations) = (format!("{guard}/entries"), format!("{guard}/destinations"));
+        let guards = [guard.as_str(), entries.as_str(), destinations.as_str()];
+        let all = ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", service.as_str()];
+        for path in all.into_iter().chain(guards) {
             seen.push(self.app.get(path).key(&self.acme.live).await.expect(200));
         }
         seen
     }
+}
+
+/// A destination that the watch of the tenant's guard has slowed, by its id.
+async fn restricted_destination(app: &TestApp, tenant: &TestTenant) -> String {
+    let country = Destination::Country("AQ".to_owned());
+    let mut watch = Watch::new(tenant.id, tenant.service, country, Some("AQ".to_owned()), app.clock.now());
+    watch.state = State::Slowed;
+    app.app.ports().store.commit(vec![Change::insert(&watch)]).await.expect("it is stored");
+    watch.id().to_string()
 }
 
 /// The status and, where the path speaks problems, the code.

@@ -24,6 +24,7 @@ mod crash;
 mod deliver;
 #[allow(clippy::disallowed_methods, reason = "faults of real processes last by the machine's time")]
 mod faults;
+mod guard;
 mod health;
 mod idempotency;
 mod isolation;

@@ -130,10 +130,15 @@ pub(super) async fn admit<R: Row>(
     }
 }
 
+/// Whether it is no use of anything: what a guard stopped is kept, and not counted.
+fn is_free<R: Row>(candidate: &Candidate<R>) -> bool {
+    candidate.record.counted().refunded
+}
+
 /// What a batch uses, and where.
 fn wanted<R: Row>(batch: &[Candidate<R>]) -> Vec<Wanted> {
     let mut wanted: HashMap<Place, Wanted> = HashMap::new();
-    for candidate in batch {
+    for candidate in batch.iter().filter(|candidate| !is_free(candidate)) {
         let place = Place::of(candidate.tenant, candidate.record.counted());
         let known =
             wanted.entry(place).or_insert_with(|| Wanted { place, quota: candidate.quota.clone(), more: Some(0) });
@@ -209,7 +214,7 @@ impl<R: Row> Draft<R> {
     /// Has the next batch look at places anew that are counted exactly and need not, or have lent to
     /// somebody since they were looked at.
     fn look_again(&self, server: &Server, batch: &[Candidate<R>]) {
-        for candidate in batch {
+        for candidate in batch.iter().filter(|candidate| !is_free(candidate)) {
             let place = Place::of(candidate.tenant, candidate.record.counted());
             let read = place.counts().map(|key| self.windows.get(&key).map(|window| window.read));
             if let [Some(day), Some(month)] = read
@@ -242,10 +247,12 @@ impl<R: Row> Draft<R> {
             }
         }
         let used = Place::of(candidate.tenant, candidate.record.counted());
-        if let Some(Outlook::Later(called_back)) = self.purses.get(&used) {
+        let free = is_free(candidate);
+        if let Some(Outlook::Later(called_back)) = self.purses.get(&used).filter(|_| !free) {
             return Ok(Decision::Later(called_back.clone()));
         }
         let charge = match self.charge(used, &candidate.quota) {
+            _ if free => Charge::Included,
             Ok(charge) => charge,
             Err(exceeded) => return Ok(Decision::Quota(exceeded)),
         };
@@ -253,7 +260,9 @@ impl<R: Row> Draft<R> {
         record.counted_mut().charge = charge;
         let place = recipient.map(|recipient| self.histories.entry(recipient).or_default().next_place());
         self.rows.push(row::new(&record, candidate.idempotency.as_ref(), place)?);
-        self.count(used, &candidate.quota, charge);
+        if !free {
+            self.count(used, &candidate.quota, charge);
+        }
         if let (Some(recipient), Some(place), Some(trace)) = (recipient, place, record.trace()) {
             self.histories.entry(recipient).or_default().add(place, trace);
         }

@@ -68,12 +68,15 @@ impl<R: Table> Candidate<R> {
                 return Ok(Decision::Address(limited));
             }
         }
+        // What a guard stopped is kept, and is no use of anything.
+        let free = self.record.counted().refunded;
         let mut used = [0; 2];
         for (used, allowance) in used.iter_mut().zip(&self.quota.allowances) {
             let window = (allowance.window.kind, allowance.window.starts);
             *used = work.usage.used(connection, self.tenant, self.quota.resource, window)?;
         }
         let charge = match self.quota.charge(used) {
+            _ if free => Charge::Included,
             Ok(charge) => charge,
             Err(exceeded) => return Ok(Decision::Quota(exceeded)),
         };
@@ -105,7 +108,9 @@ impl<R: Table> Candidate<R> {
                     self.record.id(),
                 ])?;
         }
-        work.usage.add(connection, self.tenant, &counted)?;
+        if !free {
+            work.usage.add(connection, self.tenant, &counted)?;
+        }
         Ok(Decision::Admitted(charge))
     }
 }

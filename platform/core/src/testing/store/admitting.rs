@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started, try_admit};
 use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimits, AddressRefusal};
+use crate::domain::guard::{Effect, GuardNote, Rule, Step};
 use crate::domain::id::TenantId;
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Period, Resource, Window, WindowKind};
@@ -48,11 +49,38 @@ async fn race(
     calls.join_all().await
 }
 
+/// What a guard stopped is stored, by its key too, though the quota has no room, and no use of anything.
+pub async fn what_was_blocked_is_stored_and_counted_nowhere(store: Subject) {
+    let tenant = new_tenant();
+    let mut blocked = a_verification(tenant, TO, noon());
+    blocked.block(noon());
+    let new =
+        NewVerification { quota: with_quota(blocked.clone(), Some(0), Some(0), None).quota, ..keyed(blocked, 1, 1) };
+    let kept = admitted(&store, new.clone()).await;
+    assert_eq!((kept.status, kept.counted.refunded), (Status::Failed, true));
+    assert_eq!(store.tenant(tenant).find_verification(kept.id).await.expect(ANSWERS), Some(kept.clone()));
+    match try_admit(&store, new).await {
+        Ok(Admission::Repeated(first)) => assert_eq!(first.id, kept.id),
+        other => panic!("the key was used: {other:?}"),
+    }
+    assert_eq!(usage_of(&store, tenant, Resource::Verifications).await, [Usage::default(); 2]);
+    // Nor is it a send to the address.
+    admitted(&store, limited(a_verification(tenant, TO, noon()))).await;
+    assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
+}
+
 /// Every field of it.
 pub async fn an_admitted_verification_is_found_as_it_was(store: Subject) {
     let tenant = new_tenant();
     let mut verification = a_verification(tenant, TO, noon());
     verification.metadata = [("order".to_owned(), "\"4711\" — ✓".to_owned())].into();
+    verification.guard = vec![GuardNote {
+        at: noon(),
+        step: Step::Start,
+        rule: Rule::CountryWatched,
+        effect: Effect::Noted,
+        retry_at: Some(noon()),
+    }];
     let kept = started(&store, verification.clone()).await;
     assert_eq!(kept, verification);
     assert_eq!(store.tenant(tenant).find_verification(kept.id).await.expect(ANSWERS), Some(verification));

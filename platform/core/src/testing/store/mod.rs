@@ -48,6 +48,7 @@ macro_rules! store_contract {
             a_store_that_is_there_answers
             // Admitting.
             an_admitted_verification_is_found_as_it_was
+            what_was_blocked_is_stored_and_counted_nowhere
             an_admission_counts_in_its_day_and_its_month
             the_quota_refuses_the_first_beyond_it_and_keeps_nothing_of_it
             beyond_the_included_uses_overage_is_charged_up_to_its_cap

@@ -1,0 +1,264 @@
+//! What the guard decides on one start or resend.
+
+use std::net::IpAddr;
+
+use super::uses::{Taken, Use};
+use super::{App, Guard, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::address::Address;
+use crate::domain::guard::note::{Effect, GuardNote, Rule, Step};
+use crate::domain::guard::watch::PROBES_PER_MINUTE;
+use crate::domain::guard::{Cap, Destination, GuardMode, ListEffect, Span, State};
+use crate::domain::id::CountId;
+use crate::domain::mode::Mode;
+use crate::domain::quota::{Resource, Window};
+use crate::domain::sandbox;
+use crate::domain::vault::AddressIndex;
+use crate::domain::verification::Verification;
+
+/// What the guard says.
+#[derive(Debug, Default)]
+pub(in crate::app) struct Judgement {
+    /// What each rule did.
+    pub(in crate::app) notes: Vec<GuardNote>,
+    /// What was counted against caps, to be given back if nothing goes out after all.
+    taken: Taken,
+}
+
+impl Judgement {
+    /// The note that stops it, if one does.
+    pub(in crate::app) fn blocked(&self) -> Option<&GuardNote> {
+        self.notes.iter().find(|note| note.effect == Effect::Blocked)
+    }
+}
+
+/// What is judged.
+struct Case<'a> {
+    guard: &'a Guard,
+    address: &'a Address,
+    index: AddressIndex,
+    ip: Option<IpAddr>,
+    /// Whether it is counted: nothing reaches a person in test mode and at sandbox numbers.
+    counts: bool,
+    step: Step,
+    now: Timestamp,
+    notes: Vec<GuardNote>,
+}
+
+impl Case<'_> {
+    fn note(&mut self, rule: Rule, effect: Effect, retry_at: Option<Timestamp>) {
+        self.notes.push(GuardNote { at: self.now, step: self.step, rule, effect, retry_at });
+    }
+
+    /// Notes that a rule is against it; says whether that is the end of it.
+    fn against(&mut self, rule: Rule, retry_at: Option<Timestamp>) -> bool {
+        let ends = self.guard.settings.mode == GuardMode::On;
+        self.note(rule, if ends { Effect::Blocked } else { Effect::WouldBlock }, retry_at);
+        ends
+    }
+
+    fn number(&self) -> Option<&str> {
+        match self.address {
+            Address::Phone(phone) => Some(phone.e164()),
+            Address::Email(_) => None,
+        }
+    }
+
+    /// Asks the lists. Says whether that is the end of it: it is on one.
+    fn asks_lists(&mut self) -> bool {
+        let Some(list) = &self.guard.list else { return false };
+        let found = [list.of_address(&self.index, self.number()), self.ip.and_then(|ip| list.of_ip(ip))];
+        let found = found.into_iter().flatten();
+        let mut found: Vec<(Rule, ListEffect)> = found.map(|entry| (entry.what.rule(), entry.effect)).collect();
+        // Where the one would let it pass and the other would not, it is blocked.
+        found.sort_by_key(|(_, effect)| *effect == ListEffect::Allow);
+        match found.first() {
+            Some((rule, ListEffect::Block)) => self.against(*rule, None),
+            Some((rule, ListEffect::Allow)) => {
+                self.note(*rule, Effect::Allowed, None);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn asks_countries(&mut self) -> bool {
+        if !matches!(self.address, Address::Phone(_)) {
+            return false;
+        }
+        let countries = &self.guard.settings.countries;
+        let region = self.address.region();
+        let lists = |listed: &[String]| region.is_some_and(|region| listed.iter().any(|country| country == region));
+        let rule = if lists(&countries.blocked) {
+            Rule::CountryBlocked
+        } else if !countries.allowed.is_empty() && !lists(&countries.allowed) {
+            Rule::CountryNotAllowed
+        } else {
+            if lists(&countries.watched) {
+                self.note(Rule::CountryWatched, Effect::Noted, None);
+            }
+            return false;
+        };
+        self.against(rule, None)
+    }
+
+    fn destinations(&self) -> Vec<Destination> {
+        let Address::Phone(phone) = self.address else { return Vec::new() };
+        let country = phone.region().map(|region| Destination::Country(region.to_owned()));
+        [Destination::Prefix(phone.prefix().to_owned())].into_iter().chain(country).collect()
+    }
+
+    /// Asks the watch. What still goes out to a destination that is slowed or probed is counted like a cap.
+    fn asks_watch(&mut self, app: &App, uses: &mut Vec<Use>) -> bool {
+        if !self.guard.settings.watches() {
+            return false;
+        }
+        for destination in self.destinations() {
+            let Some((state, until)) = self.guard.restricted.get(&destination) else { continue };
+            let prefix = matches!(destination, Destination::Prefix(_));
+            let either = |of_prefix, of_country| if prefix { of_prefix } else { of_country };
+            let (rule, limit) = match state {
+                State::Normal => continue,
+                State::Blocked => {
+                    if self.against(either(Rule::PrefixCollapsed, Rule::CountryCollapsed), *until) {
+                        return true;
+                    }
+                    continue;
+                }
+                State::Slowed => {
+                    let limit = u64::from(self.guard.settings.watch.slow_per_minute);
+                    (either(Rule::PrefixSlowed, Rule::CountrySlowed), limit)
+                }
+                State::Probing => (either(Rule::PrefixProbed, Rule::CountryProbed), PROBES_PER_MINUTE),
+            };
+            let mark = self.mark(app, rule, destination.value().as_bytes());
+            uses.push(Use { rule, mark, span: Span::minute(self.now), limit, weight: 1 });
+        }
+        false
+    }
+
+    fn mark(&self, app: &App, rule: Rule, what: &[u8]) -> CountId {
+        let service = self.guard.settings.service.to_bytes();
+        let value = [&service, rule.name().as_bytes(), b"\0", what].concat();
+        CountId::from_bytes(app.ports.vault.mark(self.guard.tenant, "guard", &value))
+    }
+
+    /// What the caps of the settings count of it.
+    fn capped(&self, app: &App, uses: &mut Vec<Use>) {
+        let settings = &self.guard.settings;
+        let caps = &settings.caps;
+        let mut add = |rule, cap: &Cap, what: &[u8]| {
+            let spans = [(cap.per_hour, Span::hour(self.now)), (cap.per_day, Span::day(self.now))];
+            for (limit, span) in spans.into_iter().filter_map(|(limit, span)| Some((limit?, span))) {
+                // The length is part of the mark: an hour may begin when its day does.
+                let length = span.ends.duration_since(span.starts).as_secs().to_be_bytes();
+                let mark = self.mark(app, rule, &[&length, what].concat());
+                uses.push(Use { rule, mark, span, limit, weight: 1 });
+            }
+        };
+        add(Rule::CapAddress, &caps.address, self.address.as_str().as_bytes());
+        if let Address::Phone(phone) = self.address {
+            add(Rule::CapPrefix, &caps.prefix, phone.prefix().as_bytes());
+        }
+        if let Some(ip) = self.ip {
+            add(Rule::CapIp, &caps.ip, &network_of(ip));
+        }
+        add(Rule::CapService, &caps.service, b"");
+        if let (Some(limit), Address::Phone(_)) = (caps.spend_micros_per_day, self.address) {
+            let (mark, span) = (self.mark(app, Rule::CapSpend, b""), Span::day(self.now));
+            let weight = settings.cost_micros(self.address.region());
+            uses.push(Use { rule: Rule::CapSpend, mark, span, limit, weight });
+        }
+    }
+}
+
+/// What one client has of addresses: one of IPv4, a /64 of IPv6.
+fn network_of(ip: IpAddr) -> Vec<u8> {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
+    }
+}
+
+impl App {
+    /// What the guard says of a verification that is about to be started, or sent again.
+    ///
+    /// In shadow mode every rule that would have stopped it is noted, and it goes on.
+    pub(in crate::app) async fn judge(
+        &self,
+        verification: &Verification,
+        ip: Option<IpAddr>,
+        step: Step,
+    ) -> Result<Judgement, Refusal> {
+        let guard = self.guard_of(verification.tenant, verification.service).await?;
+        if guard.settings.mode == GuardMode::Off {
+            return Ok(Judgement::default());
+        }
+        let (Some(address), Some(stored)) = (self.address_of(verification)?, &verification.address) else {
+            return Ok(Judgement::default());
+        };
+        let mut case = Case {
+            guard: &guard,
+            address: &address,
+            index: stored.index,
+            ip: ip.map(|ip| ip.to_canonical()),
+            counts: verification.mode == Mode::Live && sandbox::find(&address).is_none(),
+            step,
+            now: self.now(),
+            notes: Vec::new(),
+        };
+        if case.asks_lists() || case.asks_countries() || !case.counts {
+            return Ok(Judgement { notes: case.notes, taken: Taken::default() });
+        }
+        let mut uses = Vec::new();
+        if case.asks_watch(self, &mut uses) || self.asks_tenant_cap(&mut case).await? {
+            return Ok(Judgement { notes: case.notes, taken: Taken::default() });
+        }
+        case.capped(self, &mut uses);
+        let taken = self.asks_caps(&mut case, uses).await?;
+        Ok(Judgement { notes: case.notes, taken })
+    }
+
+    /// Asks the cap of the tenant, by what the quota has counted.
+    async fn asks_tenant_cap(&self, case: &mut Case<'_>) -> Result<bool, Refusal> {
+        let Some(cap) = case.guard.settings.caps.tenant_per_day else { return Ok(false) };
+        let day = Window::day(case.now);
+        let store = self.ports.store.tenant(case.guard.tenant);
+        let used = store.usage(Resource::Verifications, &[day]).await?.first().map_or(0, |usage| usage.used);
+        // A resend is not counted by the quota, so it needs no room in it.
+        let full = if case.step == Step::Start { used >= cap } else { used > cap };
+        Ok(full && case.against(Rule::CapTenant, Some(day.ends)))
+    }
+
+    async fn asks_caps(&self, case: &mut Case<'_>, uses: Vec<Use>) -> Result<Taken, Refusal> {
+        if uses.is_empty() {
+            return Ok(Taken::default());
+        }
+        let anyway = case.guard.settings.mode == GuardMode::Shadow;
+        // What still goes out to a restricted destination is told, whether or not it is this one.
+        let trickles: Vec<Rule> = uses.iter().map(|one| one.rule).filter(|rule| is_of_watch(*rule)).collect();
+        let at = (case.guard.tenant, case.guard.settings.service);
+        let (taken, mut beyond) = self.take_uses(at, uses, anyway).await?;
+        for rule in trickles {
+            if !beyond.iter().any(|one| one.rule == rule) {
+                case.note(rule, Effect::Noted, None);
+            }
+        }
+        // Of an hour and a day that are both used up, the day says when to come back.
+        beyond.sort_by_key(|one| (one.rule.name(), std::cmp::Reverse(one.span.ends)));
+        beyond.dedup_by_key(|one| one.rule);
+        for one in beyond {
+            case.against(one.rule, Some(one.span.ends));
+        }
+        Ok(taken)
+    }
+
+    /// Takes back what was counted against caps for something that did not go out after all.
+    pub(in crate::app) fn judged_in_vain(&self, judgement: &Judgement) {
+        self.give_uses_back(&judgement.taken);
+    }
+}
+
+fn is_of_watch(rule: Rule) -> bool {
+    matches!(rule, Rule::PrefixSlowed | Rule::CountrySlowed | Rule::PrefixProbed | Rule::CountryProbed)
+}
