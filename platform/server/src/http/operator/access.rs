@@ -85,9 +85,11 @@ pub(in crate::http) async fn act_as_tenant(
 ) -> Result<(StatusCode, Json<AccessView>), Problem> {
     let role = match value.role.as_deref() {
         None => Role::Viewer,
-        Some(name) => Role::ALL.iter().copied().find(|role| role.name() == name).ok_or_else(|| {
-            Problem::field("role", "is viewer, developer or admin")
-        })?,
+        Some(name) => Role::ALL
+            .iter()
+            .copied()
+            .find(|role| role.name() == name)
+            .ok_or_else(|| Problem::field("role", "is viewer, developer or admin"))?,
     };
     let granted = api
         .app
