@@ -56,6 +56,11 @@ macro_rules! permissions {
                 match self { $(Self::$name => $text,)+ }
             }
 
+            /// Whether it is about changing something.
+            pub fn changes(self) -> bool {
+                !self.name().ends_with(":read")
+            }
+
             /// The least role that has it.
             pub fn role(self) -> Role {
                 match self { $(Self::$name => Role::$role,)+ }
@@ -137,7 +142,7 @@ mod tests {
     fn an_owner_may_do_all_and_a_viewer_changes_nothing() {
         for permission in Permission::ALL {
             assert!(Role::Owner.may(*permission));
-            assert!(!Role::Viewer.may(*permission) || permission.name().ends_with(":read"));
+            assert!(!Role::Viewer.may(*permission) || !permission.changes());
         }
     }
 }

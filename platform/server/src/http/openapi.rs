@@ -192,6 +192,24 @@ pub(super) enum PersonProblems {
     Forbidden(ProblemBody),
 }
 
+/// Somebody who is no member, or whose role is too low.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum MemberProblems {
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemBody),
+    /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
+    #[response(status = 404, content_type = "application/problem+json")]
+    NoTenant(ProblemBody),
+    /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unnamed(ProblemBody),
+}
+
 /// Somebody who is no operator.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

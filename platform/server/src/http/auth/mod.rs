@@ -18,7 +18,7 @@ use super::{Api, Problem};
 
 mod person;
 
-pub(super) use person::{From, Person};
+pub(super) use person::{From, Operator, Person};
 
 /// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {
@@ -63,13 +63,12 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
             Credential::AccessToken(_) => person::member(parts, api).await?,
             Credential::Key(_) | Credential::None => program(parts, api).await?,
         };
-        allow::<P>(&caller, api)?;
+        allow::<P>(&caller, api).await?;
         Ok(Self(caller, PhantomData))
     }
 }
 
 /// A member with a session who has the permission `P`. A program with a key is told that this is for people.
-#[expect(dead_code, reason = "team, keys and audit take it")]
 pub(super) struct Member<P>(ApiCaller, PhantomData<P>);
 
 impl<P> Deref for Member<P> {
@@ -85,16 +84,20 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Member<P> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let caller = person::member(parts, api).await?;
-        allow::<P>(&caller, api)?;
+        allow::<P>(&caller, api).await?;
         Ok(Self(caller, PhantomData))
     }
 }
 
-fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
+async fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
     caller.require(P::PERMISSION).map_err(|refusal| {
         tracing::info!(by = ?caller.by().actor, ip = caller.ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
         refused(api, refusal)
-    })
+    })?;
+    if P::PERMISSION.changes() {
+        api.app.may_change().await.map_err(|refusal| refused(api, refusal))?;
+    }
+    Ok(())
 }
 
 /// The program whose key comes with a call.

@@ -21,6 +21,7 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         destination: "+3361234".to_owned(),
         service: None,
         reason: "conversion".to_owned(),
+        shadow: false,
         until: Some(NOW),
     };
     let endpoint = EndpointId::from_bytes([7; 16]);
