@@ -19,9 +19,9 @@ pub use settings::{NewEntry, NewListed};
 pub use watching::GuardWatched;
 
 use super::{App, Refusal};
+use crate::domain::Timestamp;
 use crate::domain::guard::{Destination, GuardList, GuardMode, GuardSettings, State, Watch};
 use crate::domain::id::{ServiceId, TenantId};
-use crate::domain::Timestamp;
 use crate::ports::{EntityList, IndexKey, Owner, Stored};
 
 /// Most restricted destinations of a service that are looked at. Beyond them the countries are restricted.

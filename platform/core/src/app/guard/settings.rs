@@ -108,8 +108,7 @@ impl App {
         self.find_service(caller, service).await?;
         let what = match new.what {
             NewListed::Address(text) => {
-                let address =
-                    Address::parse(&text).map_err(|error| Refusal::field("address", error.to_string()))?;
+                let address = Address::parse(&text).map_err(|error| Refusal::field("address", error.to_string()))?;
                 Listed::Address { index: self.ports.vault.index(tenant, &address), masked: address.masked() }
             }
             NewListed::Prefix(text) => {
@@ -128,8 +127,7 @@ impl App {
         let id = GuardEntryId::new(now, &*self.ports.entropy);
         let entry = ListEntry { id, effect: new.effect, what, note: new.note, created_at: now };
         let found = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
-        let mut list =
-            found.as_ref().map_or_else(|| GuardList::new(tenant, service), |stored| stored.entity.clone());
+        let mut list = found.as_ref().map_or_else(|| GuardList::new(tenant, service), |stored| stored.entity.clone());
         list.add(entry.clone()).map_err(|error| Refusal::field(entry.what.kind(), error.to_string()))?;
         let change = match found {
             Some(mut stored) => {

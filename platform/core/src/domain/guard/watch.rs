@@ -298,9 +298,8 @@ impl Watch {
     pub fn counted(&self, since: i64, now: Timestamp) -> Count {
         let until = minute_of(now) - MATURE_AFTER_MINUTES;
         let inside = self.recent.iter().filter(|known| (since..=until).contains(&known.minute));
-        let (started, approved) = inside.fold((0i64, 0i64), |(started, approved), known| {
-            (started + known.started, approved + known.approved)
-        });
+        let (started, approved) = inside
+            .fold((0i64, 0i64), |(started, approved), known| (started + known.started, approved + known.approved));
         let started = u64::try_from(started).unwrap_or(0);
         Count { started, approved: u64::try_from(approved).unwrap_or(0).min(started) }
     }

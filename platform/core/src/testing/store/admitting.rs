@@ -54,7 +54,8 @@ pub async fn what_was_blocked_is_stored_and_counted_nowhere(store: Subject) {
     let tenant = new_tenant();
     let mut blocked = a_verification(tenant, TO, noon());
     blocked.block(noon());
-    let new = NewVerification { quota: with_quota(blocked.clone(), Some(0), Some(0), None).quota, ..keyed(blocked, 1, 1) };
+    let new =
+        NewVerification { quota: with_quota(blocked.clone(), Some(0), Some(0), None).quota, ..keyed(blocked, 1, 1) };
     let kept = admitted(&store, new.clone()).await;
     assert_eq!((kept.status, kept.counted.refunded), (Status::Failed, true));
     assert_eq!(store.tenant(tenant).find_verification(kept.id).await.expect(ANSWERS), Some(kept.clone()));

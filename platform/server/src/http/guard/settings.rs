@@ -283,11 +283,7 @@ fn view(settings: GuardSettings) -> GuardView {
     let GuardSettings { mode, countries, caps, costs, watch, changed_at, .. } = settings;
     GuardView {
         mode,
-        countries: CountriesView {
-            allowed: countries.allowed,
-            blocked: countries.blocked,
-            watched: countries.watched,
-        },
+        countries: CountriesView { allowed: countries.allowed, blocked: countries.blocked, watched: countries.watched },
         caps: CapsView {
             address: caps.address.into(),
             prefix: caps.prefix.into(),

@@ -13,8 +13,18 @@ async fn each_cap_holds_for_what_it_is_about_until_its_window_turns_over() {
     app.change_service(&acme, free).await;
     let costs = json!({ "countries": { "GB": 40_000 }, "other_micros": 0 });
     for (caps, first, same, other) in [
-        (json!({ "address": { "per_hour": 1 } }), json!({ "to": london(1) }), json!({ "to": london(1) }), json!({ "to": london(2) })),
-        (json!({ "prefix": { "per_hour": 1 } }), json!({ "to": london(3) }), json!({ "to": london(4) }), json!({ "to": sheffield(1) })),
+        (
+            json!({ "address": { "per_hour": 1 } }),
+            json!({ "to": london(1) }),
+            json!({ "to": london(1) }),
+            json!({ "to": london(2) }),
+        ),
+        (
+            json!({ "prefix": { "per_hour": 1 } }),
+            json!({ "to": london(3) }),
+            json!({ "to": london(4) }),
+            json!({ "to": sheffield(1) }),
+        ),
         (
             json!({ "ip": { "per_hour": 1 } }),
             json!({ "to": london(5), "ip": "2001:db8:1:1::1" }),
@@ -91,8 +101,7 @@ async fn two_nodes_count_for_each_other_once_they_have_told() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let fellow = Fellow::of(&app);
     set(&app, &acme, json!({ "mode": "on", "caps": { "prefix": { "per_day": 10 } } })).await;
-    let on_fellow =
-        |n| fellow.post("/v1/verifications").key(&acme.live).json(json!({ "to": london(n) }));
+    let on_fellow = |n| fellow.post("/v1/verifications").key(&acme.live).json(json!({ "to": london(n) }));
     race((0..4).map(|n| app.starting(&acme.live, json!({ "to": london(n) })))).await;
     race((100..104).map(on_fellow)).await;
     // Told at the same moment: neither undoes the other's.

@@ -48,7 +48,10 @@ async fn what_may_pass_is_above_all_other_rules_and_the_closest_entry_decides() 
     for n in 0..3 {
         let passed = start(&app, &acme, &london(n)).await;
         assert_eq!(blocked_by(&passed), None);
-        assert_eq!((&passed["timeline"][0]["rule"], &passed["timeline"][0]["effect"]), (&json!("prefix_listed"), &json!("allowed")));
+        assert_eq!(
+            (&passed["timeline"][0]["rule"], &passed["timeline"][0]["effect"]),
+            (&json!("prefix_listed"), &json!("allowed"))
+        );
     }
     assert_eq!(blocked_by(&start(&app, &acme, &london(9)).await), Some("address_listed"));
     assert_eq!(blocked_by(&start(&app, &acme, &sheffield(1)).await), Some("country_blocked"));

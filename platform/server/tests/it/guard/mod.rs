@@ -1,5 +1,6 @@
 //! The guard: what each rule does, in the reply, in the timeline, and to what is counted.
 
+mod binary;
 mod caps;
 mod lists;
 mod watch;
@@ -141,7 +142,10 @@ async fn a_guard_is_off_until_somebody_sets_it() {
     assert_eq!(blocked_by(&start(&app, &acme, &london(1)).await), None);
     let audit = stored(&app, &acme, "audit_entry").await;
     let last = audit.last().unwrap();
-    assert_eq!((&last["action"], &last["before"]["mode"], &last["after"]["mode"]), (&json!("guard.set"), &json!("on"), &json!("off")));
+    assert_eq!(
+        (&last["action"], &last["before"]["mode"], &last["after"]["mode"]),
+        (&json!("guard.set"), &json!("on"), &json!("off"))
+    );
 }
 
 #[tokio::test]
@@ -168,7 +172,10 @@ async fn countries_are_allowed_blocked_and_watched() {
     set(&app, &acme, json!({ "mode": "on", "countries": { "allowed": ["GB"], "watched": ["GB"] } })).await;
     let watched = start(&app, &acme, &london(2)).await;
     assert_eq!(blocked_by(&watched), None);
-    assert_eq!((&watched["timeline"][0]["rule"], &watched["timeline"][0]["effect"]), (&json!("country_watched"), &json!("noted")));
+    assert_eq!(
+        (&watched["timeline"][0]["rule"], &watched["timeline"][0]["effect"]),
+        (&json!("country_watched"), &json!("noted"))
+    );
     assert_eq!(blocked_by(&start(&app, &acme, "+12025550102").await), Some("country_not_allowed"));
     assert_eq!(blocked_by(&start(&app, &acme, "ada@example.com").await), None, "email has no country");
 }
@@ -214,7 +221,8 @@ async fn in_shadow_every_rule_reports_and_none_acts() {
     assert_eq!((&reported["status"], &reported["verdict"]["blocked"]), (&json!("pending"), &json!(false)));
     assert_eq!(reported["verdict"]["reason"], "network_listed");
     let timeline = reported["timeline"].as_array().unwrap();
-    let said: Vec<_> = timeline.iter().map(|note| (note["rule"].as_str().unwrap(), note["effect"].as_str().unwrap())).collect();
+    let said: Vec<_> =
+        timeline.iter().map(|note| (note["rule"].as_str().unwrap(), note["effect"].as_str().unwrap())).collect();
     assert_eq!(said, [("network_listed", "would_block"), ("cap_prefix", "would_block")]);
     assert_eq!(app.outbox.letters().len(), 2);
 }
