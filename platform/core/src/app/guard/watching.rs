@@ -174,7 +174,7 @@ impl App {
                     watched.turned += turned;
                 }
                 // Another node, or somebody's release, was faster: it is looked at again the next time.
-                Err(Refusal::Conflict) => {}
+                Err(Refusal::Conflict | Refusal::Taken { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
