@@ -7,7 +7,6 @@ use super::{App, Guard, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::guard::note::{Effect, GuardNote, Rule, Step};
-use crate::domain::guard::watch::PROBES_PER_MINUTE;
 use crate::domain::guard::{Cap, Destination, GuardMode, ListEffect, Span, State};
 use crate::domain::id::CountId;
 use crate::domain::mode::Mode;
@@ -114,23 +113,21 @@ impl Case<'_> {
             return false;
         }
         for destination in self.destinations() {
-            let Some((state, until)) = self.guard.restricted.get(&destination) else { continue };
+            let Some(restriction) = self.guard.restricted.get(&destination) else { continue };
             let prefix = matches!(destination, Destination::Prefix(_));
             let either = |of_prefix, of_country| if prefix { of_prefix } else { of_country };
-            let (rule, limit) = match state {
+            let rule = match restriction.state {
                 State::Normal => continue,
                 State::Blocked => {
-                    if self.against(either(Rule::PrefixCollapsed, Rule::CountryCollapsed), *until) {
+                    if self.against(either(Rule::PrefixCollapsed, Rule::CountryCollapsed), restriction.until) {
                         return true;
                     }
                     continue;
                 }
-                State::Slowed => {
-                    let limit = u64::from(self.guard.settings.watch.slow_per_minute);
-                    (either(Rule::PrefixSlowed, Rule::CountrySlowed), limit)
-                }
-                State::Probing => (either(Rule::PrefixProbed, Rule::CountryProbed), PROBES_PER_MINUTE),
+                State::Slowed => either(Rule::PrefixSlowed, Rule::CountrySlowed),
+                State::Probing => either(Rule::PrefixProbed, Rule::CountryProbed),
             };
+            let limit = restriction.per_minute;
             let mark = self.mark(app, rule, destination.value().as_bytes());
             uses.push(Use { rule, mark, span: Span::minute(self.now), limit, weight: 1 });
         }

@@ -39,7 +39,15 @@ pub(super) struct Guard {
     pub(super) tenant: TenantId,
     settings: GuardSettings,
     list: Option<GuardList>,
-    restricted: HashMap<Destination, (State, Option<Timestamp>)>,
+    restricted: HashMap<Destination, Restriction>,
+}
+
+/// What is held against a destination.
+struct Restriction {
+    state: State,
+    until: Option<Timestamp>,
+    /// Codes a minute that still go out; looked at where some do.
+    per_minute: u64,
 }
 
 impl App {
@@ -56,8 +64,12 @@ impl App {
         if guard.settings.mode != GuardMode::Off {
             guard.list = self.find::<GuardList>(owner, service.to_bytes()).await?.map(|stored| stored.entity);
             let restricted = self.restricted_destinations(tenant, service).await?;
-            let state = |stored: Stored<Watch>| (stored.entity.destination, (stored.entity.state, stored.entity.until));
-            guard.restricted = restricted.into_iter().map(state).collect();
+            let restriction = |stored: Stored<Watch>| {
+                let watch = stored.entity;
+                let per_minute = watch.per_minute(&guard.settings);
+                (watch.destination, Restriction { state: watch.state, until: watch.until, per_minute })
+            };
+            guard.restricted = restricted.into_iter().map(restriction).collect();
         }
         let guard = Arc::new(guard);
         self.guards.keep(service, Arc::clone(&guard), now);

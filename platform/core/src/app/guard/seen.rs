@@ -69,9 +69,8 @@ impl App {
             if !self.guard_of(verification.tenant, verification.service).await?.settings.watches() {
                 return Ok(());
             }
-            match self.address_of(verification)? {
-                Some(address) => self.see(verification, &address, happened),
-                None => {}
+            if let Some(address) = self.address_of(verification)? {
+                self.see(verification, &address, happened);
             }
             Ok::<_, Refusal>(())
         };

@@ -195,7 +195,11 @@ impl App {
     }
 
     async fn commit_guard(&self, caller: &ApiCaller, deed: Deed, changes: Vec<Change>) -> Result<(), Refusal> {
-        self.commit(&caller.by(), vec![deed], changes).await?;
+        self.commit(&caller.by(), vec![deed], changes).await.map_err(|refusal| match refusal {
+            // Two who set it for the first time at the same moment.
+            Refusal::Taken { .. } => Refusal::Conflict,
+            refusal => refusal,
+        })?;
         self.changed(caller.tenant.id).await;
         Ok(())
     }

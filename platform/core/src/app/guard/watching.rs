@@ -58,6 +58,13 @@ impl Kept {
     }
 }
 
+/// What there is to do for one service.
+#[derive(Default)]
+struct Work {
+    batches: Vec<Stored<SeenBatch>>,
+    due: Vec<Stored<Watch>>,
+}
+
 /// The destinations of one service.
 struct Desk {
     tenant: TenantId,
@@ -149,14 +156,14 @@ impl App {
         let batches = self.due::<SeenBatch>(BATCHES).await?;
         let due = self.due::<Watch>(DUE).await?;
         watched.more = batches.len() == BATCHES || due.len() == DUE;
-        let mut work: BTreeMap<(TenantId, ServiceId), (Vec<Stored<SeenBatch>>, Vec<Stored<Watch>>)> = BTreeMap::new();
+        let mut work: BTreeMap<(TenantId, ServiceId), Work> = BTreeMap::new();
         for batch in batches {
-            work.entry((batch.tenant, batch.service)).or_default().0.push(batch);
+            work.entry((batch.tenant, batch.service)).or_default().batches.push(batch);
         }
         for watch in due {
-            work.entry((watch.tenant, watch.service)).or_default().1.push(watch);
+            work.entry((watch.tenant, watch.service)).or_default().due.push(watch);
         }
-        for ((tenant, service), (mut batches, due)) in work {
+        for ((tenant, service), Work { mut batches, due }) in work {
             if batches.len() > BATCHES_TOGETHER {
                 batches.truncate(BATCHES_TOGETHER);
                 watched.more = true;
@@ -167,7 +174,7 @@ impl App {
                     watched.turned += turned;
                 }
                 // Another node, or somebody's release, was faster: it is looked at again the next time.
-                Err(Refusal::Conflict) => {}
+                Err(Refusal::Conflict | Refusal::Taken { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -91,7 +91,7 @@ pub struct WatchSettings {
     pub volume_min: u32,
     /// By how much the conversion has to fall, against what it was: 20 to 90 percent.
     pub drop_percent: u8,
-    /// Codes a minute that still go to a slowed destination: 1 to 60.
+    /// Codes a minute that still go to a slowed destination, or as many as usual if that is more: 1 to 60.
     pub slow_per_minute: u32,
     /// How long a destination is blocked before it is probed; doubled each time: 5 to 1,440.
     pub block_minutes: u32,

@@ -39,7 +39,7 @@ const PROBED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// Longest that a destination is blocked before it is probed again.
 const BLOCKED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// Codes a minute that go out to a destination that is probed.
-pub const PROBES_PER_MINUTE: u64 = 2;
+const PROBES_PER_MINUTE: u64 = 2;
 /// A destination that nothing happened at is forgotten after so long: its history counts for nothing then.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -114,6 +114,11 @@ impl History {
     /// The usual share.
     pub fn rate(&self) -> f64 {
         share(self.approved, self.started)
+    }
+
+    /// Starts a minute, on average: what keeps a count that halves within a week at what it is.
+    fn per_minute(&self) -> f64 {
+        self.started * std::f64::consts::LN_2 * 60.0 / HALF_LIFE.as_secs_f64()
     }
 
     fn add(&mut self, minute: &Minute) {
@@ -361,6 +366,21 @@ impl Watch {
             State::Slowed => {}
         }
         Transition { from, to }
+    }
+
+    /// Codes a minute that still go out: to a slowed destination as many as usual, so that what is cut off is what
+    /// came on top, and never fewer than its tenant says.
+    pub fn per_minute(&self, settings: &GuardSettings) -> u64 {
+        match self.state {
+            State::Normal => u64::MAX,
+            State::Blocked => 0,
+            State::Probing => PROBES_PER_MINUTE,
+            State::Slowed => {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of codes")]
+                let usual = self.history.per_minute().ceil() as u64;
+                usual.max(settings.watch.slow_per_minute.into())
+            }
+        }
     }
 
     /// Lets all go out again, because somebody said so. None when all does already.

@@ -136,6 +136,23 @@ fn a_watched_country_is_acted_on_with_half_as_many() {
 }
 
 #[test]
+fn to_a_slowed_destination_as_many_go_out_as_usual() {
+    let (mut busy, settings) = (watch(), settings());
+    // Ten a minute for half a year.
+    for minute in (0..180 * 24 * 60).step_by(60) {
+        see(&mut busy, minute, 600, 400);
+        busy.age(at(minute));
+    }
+    busy.state = State::Slowed;
+    assert!((10..=11).contains(&busy.per_minute(&settings)), "{}", busy.per_minute(&settings));
+    let mut quiet = watch();
+    quiet.state = State::Slowed;
+    assert_eq!(quiet.per_minute(&settings), 5);
+    quiet.state = State::Probing;
+    assert_eq!(quiet.per_minute(&settings), 2);
+}
+
+#[test]
 fn an_hour_becomes_history_which_fades() {
     let (mut watch, settings) = (watch(), settings());
     see(&mut watch, 0, 100, 60);

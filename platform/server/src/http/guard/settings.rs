@@ -113,7 +113,7 @@ struct WatchBody {
     /// By how much the conversion has to fall against what is usual, in percent; 50 when left out.
     #[schema(minimum = 20, maximum = 90)]
     drop_percent: Option<u8>,
-    /// Codes a minute that still go to a slowed destination; 5 when left out.
+    /// Codes a minute that still go to a slowed destination, or as many as usual if that is more; 5 when left out.
     #[schema(minimum = 1, maximum = 60)]
     slow_per_minute: Option<u32>,
     /// How long a destination is blocked before a few codes go there again, doubled each time up to a day; 30 when
@@ -251,7 +251,7 @@ struct WatchView {
     /// By how much the conversion has to fall against what is usual, in percent.
     #[schema(example = 50)]
     drop_percent: u8,
-    /// Codes a minute that still go to a slowed destination.
+    /// Codes a minute that still go to a slowed destination, or as many as usual if that is more.
     #[schema(example = 5)]
     slow_per_minute: u32,
     /// How long a destination is blocked at first.

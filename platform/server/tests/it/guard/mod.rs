@@ -1,5 +1,6 @@
 //! The guard: what each rule does, in the reply, in the timeline, and to what is counted.
 
+mod binary;
 mod caps;
 mod lists;
 mod watch;

@@ -254,6 +254,8 @@ async fn what_several_nodes_saw_is_added_up_and_decided_once() {
         let check = fellow.post(format!("{}/check", crate::app::path(&started)));
         assert_eq!(check.key(&acme.live).json(json!({ "code": code })).await.expect(200)["valid"], true);
     }
+    // To where nobody ever wrote: both nodes will want to note it.
+    start(&app, &acme, "+12025550101").await;
     app.clock.advance(seconds(180));
     let (mine, theirs) = tokio::join!(app.app.tell_guard_counts(), fellow.app.tell_guard_counts());
     mine.and(theirs).unwrap();
