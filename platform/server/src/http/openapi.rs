@@ -217,7 +217,7 @@ pub(super) enum OperatorProblems {
     /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `operator_only`
+    /// `key_not_allowed`, `operator_needed`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
 }

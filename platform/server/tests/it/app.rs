@@ -20,8 +20,8 @@ use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::config::Config;
 use wotp_server::http::{HttpSettings, router};
-use wotp_webhook::{HttpSender, Policy, SystemResolver};
 use wotp_server::people::EddsaTokens;
+use wotp_webhook::{HttpSender, Policy, SystemResolver};
 
 use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;
@@ -77,6 +77,11 @@ impl Setup {
     pub fn http(mut self, change: impl FnOnce(&mut HttpSettings)) -> Self {
         change(&mut self.http);
         self
+    }
+
+    /// The settings of the HTTP API as they are now.
+    pub fn settings(self) -> HttpSettings {
+        self.http
     }
 
     /// How many rings wait at most.

@@ -10,6 +10,7 @@ mod backend;
 mod client;
 #[allow(clippy::disallowed_methods, reason = "callers of real processes wait and measure by the machine's time")]
 mod fleet;
+mod operators;
 mod outbox;
 mod process;
 mod relay;

@@ -50,6 +50,7 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
             let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at: NOW };
             ("QuotaEventData", Fact::QuotaThreshold(data))
         }
+        EventKind::GuardDestinationSlowed => ("DestinationEventData", Fact::GuardDestinationSlowed(destination())),
         EventKind::GuardDestinationBlocked => ("DestinationEventData", Fact::GuardDestinationBlocked(destination())),
         EventKind::GuardDestinationReleased => ("DestinationEventData", Fact::GuardDestinationReleased(destination())),
         EventKind::WebhookEndpointDisabled => {

@@ -6,18 +6,15 @@ mod lists;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use axum::http::Method;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use wotp_core::app::{App, Ports};
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Bulletin, EntityList, Owner, Unheard};
 use wotp_core::testing::SeededEntropy;
-use wotp_server::http::{HttpSettings, router};
+use wotp_server::http::router;
 
 use crate::app::{TestApp, TestTenant, days};
 use crate::client::{Reply, Request};
@@ -91,17 +88,12 @@ impl Fellow {
             clock: Arc::clone(&ports.clock),
             entropy: Arc::new(SeededEntropy::new(8)),
             timer: Arc::clone(&ports.timer),
+            webhooks: Arc::clone(&ports.webhooks),
+            passwords: Arc::clone(&ports.passwords),
+            tokens: Arc::clone(&ports.tokens),
+            people: ports.people.clone(),
         }));
-        let settings = HttpSettings {
-            trusted_proxies: Vec::new(),
-            request_timeout: Duration::from_secs(30),
-            cors_origins: Vec::new(),
-            per_ip: None,
-            ready: Arc::new(AtomicBool::new(true)),
-            queue_needed: true,
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-        };
-        Self { router: router(Arc::clone(&fellow), settings), app: fellow }
+        Self { router: router(Arc::clone(&fellow), TestApp::with().settings()), app: fellow }
     }
 
     fn post(&self, path: impl Into<String>) -> Request {
