@@ -305,10 +305,10 @@ impl Verification {
 
     /// Stops it before anything is sent: it reaches no channel and is counted nowhere.
     pub fn block(&mut self, now: Timestamp) {
-        self.end(Status::Failed, Some(FailureReason::Blocked), now);
         self.sends.clear();
         self.dispatch.deliveries.clear();
         self.dispatch.turn = Turn::Settled;
+        self.end(Status::Failed, Some(FailureReason::Blocked), now);
         self.counted.refunded = true;
     }
 

@@ -439,6 +439,10 @@ pub(super) async fn start_verification(
     };
     let verification =
         to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
+    for note in verification.guard.iter().filter(|note| note.is_against()) {
+        metrics::counter!("wotp_guard_against_total", "rule" => note.rule.name(), "effect" => note.effect.name())
+            .increment(1);
+    }
     let mut headers = rate_limit::headers(taken, verification.created_at);
     headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
     Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, verification)?)).into_response())

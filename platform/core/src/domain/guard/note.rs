@@ -80,6 +80,18 @@ pub enum Effect {
     Noted,
 }
 
+impl Effect {
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::WouldBlock => "would_block",
+            Self::Allowed => "allowed",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 /// At which step a rule spoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -210,6 +210,8 @@ impl Entity for Watch {
         match (self.state, self.until) {
             (State::Normal, _) => self.looked_at.saturating_add(FORGOTTEN_AFTER).ok(),
             (State::Blocked, Some(until)) => Some(until),
+            // What goes out is told, and looked at then; and once more when it is old enough to tell.
+            (State::Probing, _) if self.is_mature() => self.since.saturating_add(PROBED_AT_MOST).ok(),
             _ => self.looked_at.saturating_add(SignedDuration::from_mins(1)).ok(),
         }
     }
@@ -249,6 +251,11 @@ impl Watch {
     /// Its id in the API.
     pub fn id(&self) -> DestinationId {
         self.destination.id(self.service)
+    }
+
+    /// Whether all that was seen up to the last look was old enough to tell.
+    fn is_mature(&self) -> bool {
+        self.recent.last().is_none_or(|last| last.minute <= minute_of(self.looked_at) - MATURE_AFTER_MINUTES)
     }
 
     /// Whether nothing happened here for so long that it can be forgotten.

@@ -49,7 +49,9 @@ fn a_destination_that_nobody_answers_from_is_slowed_then_blocked_then_probed() {
     assert_eq!(watch.wake_at(), Some(at(37)));
     assert_eq!(watch.decide(&settings, &usual, at(36)), None);
     assert_eq!(watch.decide(&settings, &usual, at(37)).unwrap().to, State::Probing);
+    assert_eq!(watch.wake_at(), Some(at(37 + 24 * 60)), "nothing goes out by itself");
     see(&mut watch, 38, 10, 0);
+    assert_eq!(watch.wake_at(), Some(at(39)));
     assert_eq!(watch.decide(&settings, &usual, at(40)).unwrap().to, State::Blocked);
     assert_eq!(watch.until, Some(at(100)), "twice as long");
     assert_eq!(watch.decide(&settings, &usual, at(100)).unwrap().to, State::Probing);
