@@ -172,7 +172,8 @@ async fn main() -> ExitCode {
     receiving.abort();
     stop.send_replace(true);
     jobs.await.unwrap();
-    store.close().await;
+    // In this order: until the store is closed, nobody may put another in its place.
+    drop((app, store));
     drop(alone);
     if ratio <= 2.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
