@@ -206,3 +206,53 @@ async fn who_does_not_answer_is_given_up_after_15_seconds() {
     let called = sender.call(call_of(format!("http://127.0.0.1:{port}/"))).await;
     assert_eq!((called, begun.elapsed().as_secs()), (Err(Unsent::Timeout), 15));
 }
+
+/// A certificate for `receiver.example` and its key, both DER.
+fn certificate() -> (Vec<u8>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &str| {
+        let run = std::process::Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output();
+        let run = run.expect("the tests need `openssl`; `make test` installs it");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    };
+    openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
+         -addext subjectAltName=DNS:receiver.example -addext basicConstraints=critical,CA:FALSE \
+         -outform DER -out certificate.der -keyout key.pem",
+    );
+    openssl("pkcs8 -topk8 -nocrypt -in key.pem -outform DER -out key.der");
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    (read("certificate.der"), read("key.der"))
+}
+
+#[tokio::test]
+async fn a_certificate_holds_for_its_name_and_for_whoever_trusts_it() {
+    let (certificate, key) = certificate();
+    let root = rustls::pki_types::CertificateDer::from(certificate);
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![root.clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Who does not trust it hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    });
+    let here = || Told::new(&[&["127.0.0.1"]]);
+    let policy = || Policy { http_allowed: false, ..loopback() };
+    let call = |host: &str| call_of(format!("https://{host}:{port}/"));
+    let trusting = HttpSender::new(policy(), here()).trusting(root);
+    assert_eq!(trusting.call(call("receiver.example")).await.map(|answer| answer.status), Ok(204));
+    assert_eq!(trusting.call(call("other.example")).await, Err(Unsent::Tls));
+    let stranger = HttpSender::new(policy(), here());
+    assert_eq!(stranger.call(call("receiver.example")).await, Err(Unsent::Tls));
+    server.abort();
+}
