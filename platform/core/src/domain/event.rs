@@ -1,0 +1,414 @@
+//! Events: facts that a tenant is told, by webhook, by stream and in a list.
+//!
+//! An event names no person: it carries neither an address nor the caller's notes, since it is kept on its
+//! own terms and goes to places that we do not know. Whoever gets one asks for the thing by its id.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Timestamp;
+use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
+use super::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use super::message::Message;
+use super::mode::Mode;
+use super::quota::{Resource, WindowKind};
+use super::verification::{FailureReason, Status, Verification};
+use crate::ports::{Entity, Entropy, Owner};
+
+/// How long events are kept.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Largest body of a webhook. Source: Standard Webhooks 1.0.
+pub const PAYLOAD_SIZE_MAX: usize = 20_000;
+
+/// A fact that a tenant is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id: the same for all who are told, and for each time that they are told.
+    pub id: EventId,
+    /// Who is told.
+    pub tenant: TenantId,
+    /// What happened, as in `verification.approved`: one of [`EventKind`], or what a newer program knows.
+    pub kind: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// More about it; its fields are those of the kind.
+    pub data: Value,
+    /// At which service; none where it is about the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
+    /// Whether there is a delivery for each endpoint that is to be told.
+    #[serde(default)]
+    pub fanned_out: bool,
+}
+
+impl Event {
+    /// An event of this fact.
+    pub fn new(tenant: TenantId, service: Option<ServiceId>, fact: &Fact, now: Timestamp, dice: &dyn Entropy) -> Self {
+        Self {
+            id: EventId::new(now, dice),
+            tenant,
+            kind: fact.kind().name().to_owned(),
+            at: now,
+            data: fact.data(),
+            service,
+            fanned_out: false,
+        }
+    }
+
+    /// When it is deleted.
+    pub fn kept_until(&self) -> Timestamp {
+        self.at.saturating_add(KEPT).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The body of the webhook: `type`, `timestamp` and `data`.
+    pub fn payload(&self) -> String {
+        serde_json::json!({"type": self.kind, "timestamp": self.at, "data": self.data}).to_string()
+    }
+}
+
+impl Entity for Event {
+    const KIND: &'static str = "event";
+
+    fn id(&self) -> [u8; 16] {
+        self.id.to_bytes()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+
+    /// Until its deliveries are there, at once; then when it has been kept long enough.
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(if self.fanned_out { self.kept_until() } else { self.at })
+    }
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident($data:ty) = $text:literal;)+) => {
+        /// What happens that a tenant is told. NEVER change a name that was released.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name in the API.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+
+        /// What happened, with what is told of it.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Fact {
+            $($(#[$doc])* $name($data),)+
+        }
+
+        impl Fact {
+            /// What happened.
+            pub fn kind(&self) -> EventKind {
+                match self { $(Self::$name(_) => EventKind::$name,)+ }
+            }
+
+            /// What is told of it.
+            pub fn data(&self) -> Value {
+                let data = match self { $(Self::$name(data) => serde_json::to_value(data),)+ };
+                data.expect("what is told of a fact is a struct whose fields JSON can hold")
+            }
+        }
+    };
+}
+
+events! {
+    /// A verification was started.
+    VerificationStarted(VerificationData) = "verification.started";
+    /// A channel's server acknowledged a code, for the first time.
+    VerificationSent(VerificationData) = "verification.sent";
+    /// A code reached the device, for the first time. Not every channel can tell.
+    VerificationDelivered(VerificationData) = "verification.delivered";
+    /// The right code was typed in time.
+    VerificationApproved(VerificationData) = "verification.approved";
+    /// A verification cannot succeed any more; its `reason` says why.
+    VerificationFailed(VerificationData) = "verification.failed";
+    /// Its time ran out.
+    VerificationExpired(VerificationData) = "verification.expired";
+    /// It was called off.
+    VerificationCanceled(VerificationData) = "verification.canceled";
+    /// A guard stopped it.
+    VerificationBlocked(VerificationData) = "verification.blocked";
+    /// A channel's server acknowledged a direct message.
+    MessageSent(MessageData) = "message.sent";
+    /// A direct message reached the device. Not every channel can tell.
+    MessageDelivered(MessageData) = "message.delivered";
+    /// A direct message did not get out; its `reason` says why.
+    MessageFailed(MessageData) = "message.failed";
+    /// A connection to a channel was lost, and does not come back by itself.
+    ConnectionDisconnected(ConnectionData) = "connection.disconnected";
+    /// A part of a quota was used up.
+    QuotaThreshold(QuotaData) = "quota.threshold";
+    /// The guard stopped sending to a destination.
+    GuardDestinationBlocked(DestinationData) = "guard.destination_blocked";
+    /// The guard lets codes go to a destination again.
+    GuardDestinationReleased(DestinationData) = "guard.destination_released";
+    /// A webhook endpoint was disabled, since it kept failing or said that it is gone.
+    WebhookEndpointDisabled(EndpointData) = "webhook.endpoint_disabled";
+    /// An operator of the platform acts as the tenant for a while.
+    TenantAccessedByOperator(AccessData) = "tenant.accessed_by_operator";
+    /// A test that somebody asked for.
+    WebhookTest(TestData) = "webhook.test";
+}
+
+/// The text names no kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("names no event; an event is named as in `verification.approved`")]
+pub struct EventKindError;
+
+impl std::str::FromStr for EventKind {
+    type Err = EventKindError;
+
+    fn from_str(text: &str) -> Result<Self, EventKindError> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == text).ok_or(EventKindError)
+    }
+}
+
+/// What is told of a verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerificationData {
+    /// Its id.
+    pub id: VerificationId,
+    /// For which service.
+    pub service: ServiceId,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it failed.
+    pub reason: Option<FailureReason>,
+    /// The channel at hand; for what was sent or delivered, the one that did it.
+    pub channel: Option<String>,
+    /// ISO 3166-1 alpha-2 of a phone number.
+    pub country: Option<String>,
+    /// Whether it was started with a test key.
+    pub test_mode: bool,
+    /// Guesses made.
+    pub checks_used: u8,
+    /// How often the code was asked to go out.
+    pub sends_used: usize,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When its code stops working.
+    pub expires_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl VerificationData {
+    /// What is told of this one.
+    pub fn of(verification: &Verification) -> Self {
+        Self {
+            id: verification.id,
+            service: verification.service,
+            status: verification.status,
+            reason: verification.reason,
+            channel: verification.dispatch.current().map(|delivery| delivery.channel.clone()),
+            country: verification.address.as_ref().and_then(|address| address.region.clone()),
+            test_mode: verification.mode == Mode::Test,
+            checks_used: verification.checks_used,
+            sends_used: verification.sends.len(),
+            created_at: verification.created_at,
+            expires_at: verification.expires_at,
+            ended_at: verification.ended_at,
+        }
+    }
+
+    fn through(verification: &Verification, delivery: &Delivery) -> Self {
+        Self { channel: Some(delivery.channel.clone()), ..Self::of(verification) }
+    }
+}
+
+/// What is told of a direct message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MessageData {
+    /// Its id.
+    pub id: MessageId,
+    /// For which service.
+    pub service: ServiceId,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Why it failed.
+    pub reason: Option<DeliveryFailure>,
+    /// The channel at hand.
+    pub channel: Option<String>,
+    /// ISO 3166-1 alpha-2 of a phone number.
+    pub country: Option<String>,
+    /// Whether it was sent with a test key.
+    pub test_mode: bool,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+impl MessageData {
+    /// What is told of this one.
+    pub fn of(message: &Message) -> Self {
+        let current = message.dispatch.current();
+        Self {
+            id: message.id,
+            service: message.service,
+            status: message.status(),
+            reason: current.and_then(|delivery| delivery.reason),
+            channel: current.map(|delivery| delivery.channel.clone()),
+            country: message.address.as_ref().and_then(|address| address.region.clone()),
+            test_mode: message.mode == Mode::Test,
+            created_at: message.created_at,
+        }
+    }
+}
+
+/// What is told of a connection to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionData {
+    /// Its id.
+    pub connection: String,
+    /// To which channel.
+    pub channel: String,
+    /// Why it was lost, as in `logged_out`.
+    pub reason: String,
+}
+
+/// What is told of a quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuotaData {
+    /// What is counted.
+    pub resource: Resource,
+    /// Over which window.
+    pub window: WindowKind,
+    /// The part that was reached, in percent.
+    pub percent: u8,
+    /// Uses so far.
+    pub used: u64,
+    /// Uses that the plan includes.
+    pub limit: u64,
+    /// When the window turns over.
+    pub resets_at: Timestamp,
+}
+
+/// What is told of a destination: a country, or a phone prefix without its last four digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationData {
+    /// The country or the prefix, as in `FR` or `+3361234`.
+    pub destination: String,
+    /// At which service; null where it is for all.
+    pub service: Option<ServiceId>,
+    /// Why, as in `conversion`, or by whom it was released, as in `time` or `member`.
+    pub reason: String,
+    /// Until when it stays so, if nobody changes it.
+    pub until: Option<Timestamp>,
+}
+
+/// Why an endpoint was disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledReason {
+    /// Nothing was taken for five days.
+    Failing,
+    /// It answered 410.
+    Gone,
+    /// Somebody disabled it.
+    Member,
+}
+
+/// What is told of a webhook endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndpointData {
+    /// Its id.
+    pub endpoint: EndpointId,
+    /// Why it was disabled.
+    pub reason: DisabledReason,
+    /// Since when nothing was taken.
+    pub failing_since: Option<Timestamp>,
+}
+
+/// What is told of an operator who acts as the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccessData {
+    /// Who.
+    pub operator: UserId,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What a test tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TestData {
+    /// The endpoint that is tested.
+    pub endpoint: EndpointId,
+    /// A sentence for whoever reads it.
+    pub message: &'static str,
+}
+
+impl Fact {
+    /// What a change of a verification tells, in the order in which it happened. `before` is none when it is
+    /// new.
+    ///
+    /// Changes may be skipped: what happened between the two is told once.
+    pub fn of_verification(before: Option<&Verification>, after: &Verification) -> Vec<Self> {
+        let mut facts = Vec::new();
+        if before.is_none() {
+            facts.push(Self::VerificationStarted(VerificationData::of(after)));
+        }
+        let was = |reached: fn(&Delivery) -> bool| {
+            before.is_some_and(|before| before.dispatch.deliveries.iter().any(reached))
+        };
+        let is = |reached: fn(&Delivery) -> bool| after.dispatch.deliveries.iter().find(|delivery| reached(delivery));
+        if let Some(delivery) = is(Delivery::got_out).filter(|_| !was(Delivery::got_out)) {
+            facts.push(Self::VerificationSent(VerificationData::through(after, delivery)));
+        }
+        if let Some(delivery) = is(arrived).filter(|_| !was(arrived)) {
+            facts.push(Self::VerificationDelivered(VerificationData::through(after, delivery)));
+        }
+        if before.is_none_or(|before| before.status != after.status) {
+            let data = VerificationData::of(after);
+            match (after.status, after.reason) {
+                (Status::Pending, _) => {}
+                (Status::Approved, _) => facts.push(Self::VerificationApproved(data)),
+                (Status::Expired, _) => facts.push(Self::VerificationExpired(data)),
+                (Status::Canceled, _) => facts.push(Self::VerificationCanceled(data)),
+                (Status::Failed, Some(FailureReason::Blocked)) => facts.push(Self::VerificationBlocked(data)),
+                (Status::Failed, _) => facts.push(Self::VerificationFailed(data)),
+            }
+        }
+        facts
+    }
+
+    /// What a change of a direct message tells. `before` is none when it is new.
+    pub fn of_message(before: Option<&Message>, after: &Message) -> Vec<Self> {
+        let any = |message: &Message, reached: fn(&Delivery) -> bool| message.dispatch.deliveries.iter().any(reached);
+        let newly =
+            |reached: fn(&Delivery) -> bool| any(after, reached) && !before.is_some_and(|before| any(before, reached));
+        let mut facts = Vec::new();
+        if newly(Delivery::got_out) {
+            facts.push(Self::MessageSent(MessageData::of(after)));
+        }
+        if newly(arrived) {
+            facts.push(Self::MessageDelivered(MessageData::of(after)));
+        }
+        let failed = |message: &Message| message.status() == DeliveryStatus::Failed && message.content.is_none();
+        if failed(after) && !before.is_some_and(failed) {
+            facts.push(Self::MessageFailed(MessageData::of(after)));
+        }
+        facts
+    }
+}
+
+fn arrived(delivery: &Delivery) -> bool {
+    delivery.delivered_at.is_some() || delivery.read_at.is_some()
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;
