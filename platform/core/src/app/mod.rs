@@ -3,6 +3,7 @@
 //! All are methods of [`App`], which holds what they need from the world. What a caller can act on
 //! comes back as a [`Refusal`].
 
+mod analytics;
 mod authenticate;
 mod cache;
 mod cancel_verification;
@@ -12,6 +13,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod fold;
 mod keys;
 mod record_receipt;
 mod refusal;
@@ -27,10 +29,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use fold::Folded;
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
@@ -91,6 +95,7 @@ pub struct App {
     channel_infos: Vec<ChannelInfo>,
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
+    folds: fold::Folds,
 }
 
 impl App {
@@ -101,7 +106,7 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default(), folds: fold::Folds::default() }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
