@@ -1,5 +1,6 @@
 //! The HTTP API: handlers parse, call a use case, render.
 
+mod analytics;
 mod auth;
 mod body;
 mod client_ip;
@@ -97,6 +98,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
         .routes(routes!(templates::preview_template))
         .routes(routes!(usage::usage))
+        .routes(routes!(analytics::analytics))
         .routes(routes!(limits::limits))
         .routes(routes!(compat::otp_send))
         .routes(routes!(compat::otp_verify))

@@ -1,5 +1,6 @@
 //! What goes on behind the requests: workers that deliver, the sweep, and the node's life among others.
 
+mod fold;
 mod presence;
 mod sweep;
 mod turn;
@@ -60,7 +61,9 @@ impl Jobs {
             if let Some(rings) = rings {
                 tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
             }
-            let turn = shared.then(|| turn::Turn::new(Arc::clone(&app), "sweep", id));
+            let turn = |name| shared.then(|| turn::Turn::new(Arc::clone(&app), name, id));
+            tasks.push(("the fold", tokio::spawn(fold::run(Arc::clone(&app), turn("fold"), stop.clone()))));
+            let turn = turn("sweep");
             tasks.push(("the sweep", tokio::spawn(sweep::run(app, turn, stop))));
         }
         tokio::spawn(async move {

@@ -60,6 +60,7 @@ const OPERATIONS: &[Operation] = &[
     op("delete", "/v1/services/{id}/templates", Scope::ServicesWrite, Reach::OneThing),
     op("post", "/v1/services/{id}/templates/preview", Scope::ServicesRead, Reach::OneThing),
     op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
+    op("get", "/v1/analytics", Scope::AnalyticsRead, Reach::Own),
     op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
     op("post", "/api/otp/verify", Scope::VerificationsWrite, Reach::NamesAddress),
     op("post", "/api/message/send", Scope::MessagesWrite, Reach::Own),
