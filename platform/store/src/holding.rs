@@ -10,6 +10,7 @@ use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
+use wotp_core::domain::news::News;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
@@ -39,11 +40,13 @@ pub enum Kind {
     Messages,
     /// People, memberships, endpoints, events and all else that is kept as entities.
     Entities,
+    /// What happened to verifications and was not told of yet.
+    News,
 }
 
 impl Kind {
     /// Every kind, in the order in which they move: settings first, then what is many.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeyChecks,
         Self::Tenants,
         Self::Services,
@@ -53,6 +56,7 @@ impl Kind {
         Self::Verifications,
         Self::Messages,
         Self::Entities,
+        Self::News,
     ];
 
     /// Its name, as in `api_keys`.
@@ -67,6 +71,7 @@ impl Kind {
             Self::Verifications => "verifications",
             Self::Messages => "messages",
             Self::Entities => "entities",
+            Self::News => "news",
         }
     }
 
@@ -79,7 +84,7 @@ impl Kind {
             Self::Verifications => VerificationId::from_bytes(id).to_string(),
             Self::Messages => MessageId::from_bytes(id).to_string(),
             Self::Entities => format!("the entity {}", hex(id)),
-            Self::KeyChecks | Self::Usage | Self::Leases => format!("one of {}", self.name()),
+            Self::KeyChecks | Self::Usage | Self::Leases | Self::News => format!("one of {}", self.name()),
         }
     }
 }
@@ -153,6 +158,11 @@ impl StoredEntity {
     }
 }
 
+/// What news are known by: a verification has news of each of its versions once.
+pub(crate) fn news_key(verification: [u8; 16], version: u64) -> Vec<u8> {
+    [&verification[..], &version.to_be_bytes()].concat()
+}
+
 fn hex(id: [u8; 16]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -168,6 +178,7 @@ pub(crate) enum Holding {
     Verification(Box<Stored<Verification>>),
     Message(Box<Stored<Message>>),
     Entity(Box<StoredEntity>),
+    News(Box<News>),
 }
 
 impl Holding {
@@ -188,6 +199,7 @@ impl Holding {
             Self::Verification(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Message(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Entity(entity) => StoredEntity::key_of(&entity.kind, entity.owner, entity.id),
+            Self::News(news) => news_key(news.verification.to_bytes(), news.version),
         }
     }
 
@@ -205,6 +217,7 @@ impl Holding {
             Self::Verification(stored) => stored.record.id.to_string(),
             Self::Message(stored) => stored.record.id.to_string(),
             Self::Entity(entity) => StoredEntity::name_of(&entity.kind, entity.id),
+            Self::News(news) => format!("news of {}, version {}", news.verification, news.version),
         }
     }
 
@@ -231,6 +244,7 @@ impl Holding {
             Self::Verification(stored) => serde_json::to_vec(stored),
             Self::Message(stored) => serde_json::to_vec(stored),
             Self::Entity(entity) => serde_json::to_vec(entity),
+            Self::News(news) => serde_json::to_vec(news),
         };
         Sha256::digest(form.expect("what was read from JSON or BSON can be written as JSON")).into()
     }

@@ -3,6 +3,7 @@
 //! All are methods of [`App`], which holds what they need from the world. What a caller can act on
 //! comes back as a [`Refusal`].
 
+mod analytics;
 mod authenticate;
 mod bell;
 mod cache;
@@ -13,6 +14,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod fold;
 mod guard;
 mod keys;
 mod operators;
@@ -32,11 +34,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use fold::Folded;
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use keys::{NewKey, NewKeySettings};
 pub use operators::{Announced, StuckWork, TenantChange, Work};
@@ -127,6 +131,7 @@ pub struct App {
     webhooks: webhooks::State,
     guards: Cache<ServiceId, Arc<guard::Guard>>,
     guard: guard::Memory,
+    folds: fold::Folds,
 }
 
 impl App {
@@ -150,6 +155,7 @@ impl App {
             webhooks: webhooks::State::default(),
             guards: Cache::default(),
             guard: guard::Memory::default(),
+            folds: fold::Folds::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::outbox::NewsKey;
 use super::store::StoreError;
 use crate::domain::Timestamp;
 use crate::domain::api_key::{ApiKey, KeyHash};
@@ -192,6 +193,8 @@ pub enum Change {
     InsertKey(Box<ApiKey>, KeyHash),
     /// A key that is there becomes this.
     ReplaceKey(Box<ApiKey>),
+    /// News that nobody took yet go.
+    TakeNews(Box<NewsKey>),
 }
 
 impl Change {

@@ -7,6 +7,7 @@ mod clock;
 mod entities;
 mod entropy;
 mod limiter;
+mod outbox;
 mod passwords;
 mod queue;
 mod store;
@@ -20,6 +21,7 @@ pub use clock::Clock;
 pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 pub use entropy::{Drawn, Entropy};
 pub use limiter::{Bucket, Limiter, LimiterError};
+pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{

@@ -263,6 +263,7 @@ impl<R: Row> Draft<R> {
         if !free {
             self.count(used, &candidate.quota, charge);
         }
+        record.clear_news();
         if let (Some(recipient), Some(place), Some(trace)) = (recipient, place, record.trace()) {
             self.histories.entry(recipient).or_default().add(place, trace);
         }

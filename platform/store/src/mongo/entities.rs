@@ -23,7 +23,7 @@ use super::fault::Fault;
 use super::row::{binary, id_of, number};
 use super::store::{held, key_row, service_row, tenant_row};
 use super::transaction::{self, Attempts, Setback, begin, changed, end, leave, run};
-use super::{MongoStore, Server, fields, forms, schema};
+use super::{MongoStore, Server, fields, forms, outbox, schema};
 #[cfg(feature = "sqlite")]
 use crate::holding::StoredEntity;
 
@@ -150,6 +150,9 @@ async fn make(server: &Server, session: &mut ClientSession, changes: &[Change]) 
         Ok(statements) => statements,
         Err(refused) => return Ok(refused),
     };
+    if !outbox::take(server, session, changes).await? {
+        return Ok(Outcome::Changed);
+    }
     for change in changes {
         match apply(server, session, change).await? {
             Outcome::Made => {}
@@ -349,7 +352,9 @@ async fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
 async fn apply(server: &Server, session: &mut ClientSession, change: &Change) -> Result<Outcome, Setback> {
     match change {
         // Decided on together.
-        Change::Insert(_) | Change::Replace(_) | Change::Put(_) | Change::Delete(_) => Ok(Outcome::Made),
+        Change::Insert(_) | Change::Replace(_) | Change::Put(_) | Change::Delete(_) | Change::TakeNews(_) => {
+            Ok(Outcome::Made)
+        }
         Change::InsertTenant(tenant) => insert(server, session, schema::TENANTS, tenant_row(tenant), "tenant").await,
         Change::ReplaceTenant(tenant) => {
             let next = Tenant { version: tenant.version.saturating_add(1), ..(**tenant).clone() };

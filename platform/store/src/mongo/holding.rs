@@ -15,7 +15,7 @@ use wotp_core::ports::Usage;
 
 use super::fault::Fault;
 use super::row::{self, Row, binary, number};
-use super::{entities, nodes, schema, store, usage};
+use super::{entities, nodes, outbox, schema, store, usage};
 use crate::holding::{Holding, Kind, Repeat, Stored, WindowUsage};
 
 /// Where a kind is kept.
@@ -30,6 +30,7 @@ pub(super) fn collection(kind: Kind) -> &'static str {
         Kind::Verifications => schema::VERIFICATIONS,
         Kind::Messages => schema::MESSAGES,
         Kind::Entities => schema::ENTITIES,
+        Kind::News => schema::OUTBOX,
     }
 }
 
@@ -62,6 +63,7 @@ fn document(holding: &Holding) -> Result<Document, Fault> {
         Holding::Verification(stored) => record_row(stored),
         Holding::Message(stored) => record_row(stored),
         Holding::Entity(entity) => entities::whole(entity),
+        Holding::News(news) => outbox::alone(news),
     }
 }
 
@@ -89,6 +91,7 @@ pub(super) fn read(kind: Kind, row: &RawDocument) -> Result<Holding, Fault> {
         Kind::Verifications => Holding::Verification(Box::new(read_record::<Verification>(row)?)),
         Kind::Messages => Holding::Message(Box::new(read_record::<Message>(row)?)),
         Kind::Entities => Holding::Entity(Box::new(entities::read_whole(row)?)),
+        Kind::News => Holding::News(Box::new(outbox::read_alone(row)?)),
     })
 }
 

@@ -10,6 +10,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::KeyHash;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::message::Message;
+use wotp_core::domain::news::News;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{Idempotency, StoreError, Usage};
@@ -22,7 +23,7 @@ use super::record;
 use super::record::Table;
 use super::schema;
 use super::usage::{kind_number, resource_number};
-use crate::holding::{Held, Holding, Kind, Repeat, Stored, StoredEntity, WindowUsage};
+use crate::holding::{Held, Holding, Kind, Repeat, Stored, StoredEntity, WindowUsage, news_key};
 use crate::record::USAGE_KEPT;
 
 /// What a file holds at a moment. Nobody may write to it meanwhile: each reading is one of its own.
@@ -121,6 +122,7 @@ impl Contents {
             "SELECT sum(version), sum(wake_at % 1000000007) FROM message_state",
             "SELECT kind, count(*), sum(version), min(id), max(id), sum(wake_at % 1000000007) FROM entity
              GROUP BY kind ORDER BY kind",
+            "SELECT count(*), max(number), sum(version), min(id), max(id) FROM outbox",
         ] {
             digest(&connection, sql, &mut hash).map_err(Fault::from)?;
         }
@@ -156,6 +158,7 @@ impl Contents {
             Kind::Verifications => self.records::<Verification>(&connection, after, each)?,
             Kind::Messages => self.records::<Message>(&connection, after, each)?,
             Kind::Entities => entities(&connection, after, each)?,
+            Kind::News => news(&connection, each)?,
         }
         Ok(())
     }
@@ -224,6 +227,7 @@ fn table(kind: Kind) -> &'static str {
         Kind::Verifications => "verification",
         Kind::Messages => "message",
         Kind::Entities => "entity",
+        Kind::News => "outbox",
     }
 }
 
@@ -309,6 +313,26 @@ fn entities(connection: &Connection, after: Option<&[u8]>, each: Each<'_>) -> Re
                 key: StoredEntity::key_of(&kind, owner, id),
                 name: StoredEntity::name_of(&kind, id),
             },
+        };
+        if !each(found) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// News in the order of their keys.
+fn news(connection: &Connection, each: Each<'_>) -> Result<(), Fault> {
+    let mut statement = connection.prepare("SELECT id, version, doc FROM outbox ORDER BY id, version")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, version): ([u8; 16], u64) = (row.get(0)?, row.get(1)?);
+        let found = match serde_json::from_str::<News>(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?) {
+            Ok(news) => Found::Whole(Holding::News(Box::new(news))),
+            Err(_) => {
+                let name = format!("news of {}, version {version}", Kind::Verifications.name_of(id));
+                Found::Unreadable { key: news_key(id, version), name }
+            }
         };
         if !each(found) {
             break;

@@ -9,6 +9,7 @@ use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, Ind
 
 use super::SqliteStore;
 use super::fault::Fault;
+use super::outbox;
 use super::store::{insert_key, insert_service, insert_tenant};
 
 /// What is due of a kind.
@@ -220,6 +221,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
         Change::InsertKey(key, hash) => {
             taken("API key", insert_key(connection, key, hash, &serde_json::to_string(key)?))
         }
+        Change::TakeNews(key) => Ok(if outbox::take(connection, key)? { None } else { Some(Setback::Changed) }),
         Change::ReplaceKey(key) => {
             let sql = "UPDATE api_key SET doc = ? WHERE tenant = ? AND id = ?";
             changed(connection.prepare_cached(sql)?.execute(params![

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// The version of the files that this program writes.
@@ -337,6 +338,7 @@ mod tests {
         include_str!("migrations/0002.fixture.sql"),
         include_str!("migrations/0003.fixture.sql"),
         include_str!("migrations/0004.fixture.sql"),
+        include_str!("migrations/0005.fixture.sql"),
     ];
 
     fn written_by(version: usize, folder: &TempDir) -> PathBuf {
@@ -495,6 +497,10 @@ mod tests {
             "node",
             "lease",
             "key_check",
+            "entity",
+            "entity_key",
+            "entity_unique",
+            "outbox",
         ]) {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_names().collect::<Vec<_>>().join(", ");

@@ -6,6 +6,7 @@ mod isolation;
 mod listing;
 mod messages;
 mod nodes;
+mod outbox;
 mod replacing;
 mod tenants;
 mod upkeep;
@@ -16,6 +17,7 @@ pub use isolation::*;
 pub use listing::*;
 pub use messages::*;
 pub use nodes::*;
+pub use outbox::*;
 pub use replacing::*;
 pub use tenants::*;
 pub use upkeep::*;
@@ -127,6 +129,16 @@ macro_rules! store_contract {
             an_id_of_a_tenant_service_or_key_that_is_there_is_taken
             what_a_newer_program_added_survives_a_replace
             of_commits_beside_each_other_only_the_refused_leave_nothing
+            // News.
+            what_happens_to_a_verification_is_news
+            what_a_guard_stopped_at_its_start_is_news
+            test_verifications_have_news_and_messages_have_none
+            what_was_not_made_has_no_news
+            a_resend_and_a_refund_are_news
+            news_are_taken_with_what_they_become
+            news_stay_where_what_they_become_is_refused
+            of_racing_folders_one_takes_the_news
+            news_of_a_deleted_verification_stay
             // Isolation.
             another_tenants_verification_does_not_exist
             another_tenants_message_does_not_exist

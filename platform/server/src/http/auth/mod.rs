@@ -42,6 +42,7 @@ privileges! {
     EventsRead, WebhooksRead, WebhooksWrite,
     GuardRead, GuardWrite,
     TenantRead,
+    AnalyticsRead,
 }
 
 /// Somebody who has the permission `P`: a program with a key, or a member with a session.
