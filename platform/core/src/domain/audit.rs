@@ -404,7 +404,7 @@ impl AuditWalk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{entropy, noon, vault};
+    use crate::testing::builders::{entropy, noon, vault};
     use serde_json::json;
 
     fn chain(length: u64) -> (Owner, Vec<AuditEntry>, AuditHead) {
