@@ -159,7 +159,9 @@ impl App {
             let unreadable = AuditFault::Unreadable { place: walk.place().saturating_add(1) };
             let head = match self.find::<AuditHead>(owner, owner.to_bytes()).await {
                 Ok(head) => head,
-                Err(Refusal::Store(StoreError::Damaged(_))) => return Ok(Some(AuditFault::End { found: walk.place() })),
+                Err(Refusal::Store(StoreError::Damaged(_))) => {
+                    return Ok(Some(AuditFault::End { found: walk.place() }));
+                }
                 Err(refusal) => return Err(refusal),
             };
             let length = head.as_ref().map_or(0, |head| head.length);

@@ -293,8 +293,7 @@ impl App {
             Deed::of(key.tenant, "api_key.create", key.id).after(shown(&key)),
             Deed::of(key.tenant, "api_key.rotate", old.id).between(shown(&before), shown(&old)),
         ];
-        let changes =
-            vec![Change::InsertKey(Box::new(key.clone()), secret.hash()), Change::ReplaceKey(Box::new(old))];
+        let changes = vec![Change::InsertKey(Box::new(key.clone()), secret.hash()), Change::ReplaceKey(Box::new(old))];
         self.commit(by, deeds, changes).await?;
         self.changed(key.tenant).await;
         Ok(NewKey { key, secret })

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use wotp_core::app::{App, Delivered, NewKeySettings, PeopleSettings, Ports, Swept};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::audit::By;
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
@@ -189,7 +190,7 @@ impl TestApp {
         let mut settings = NewKeySettings::named("another key", Mode::Live);
         settings.scopes = Scope::ALL.iter().copied().collect();
         change(&mut settings);
-        let key = self.app.issue_key(tenant.id, settings).await.expect("a new key");
+        let key = self.app.issue_key(&By::command_line(), tenant.id, settings).await.expect("a new key");
         key.secret.reveal().to_owned()
     }
 
