@@ -116,12 +116,6 @@ impl Reply {
         self.json()
     }
 
-    /// Nothing, when the status is 204.
-    #[track_caller]
-    pub fn expect_nothing(&self) {
-        assert_eq!((self.status, self.text.as_str()), (204, ""), "{} answered", self.asked);
-    }
-
     /// The problem, when it is this one.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
