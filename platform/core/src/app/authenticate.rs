@@ -153,6 +153,7 @@ impl App {
         };
         key.admit(now, ip).map_err(Refusal::KeyRefused)?;
         served(&tenant)?;
+        self.key_uses.note(&key, now);
         Ok(ApiCaller { tenant, holder: Holder::Key(key), ip, request })
     }
 

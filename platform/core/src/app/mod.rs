@@ -4,6 +4,7 @@
 //! comes back as a [`Refusal`].
 
 mod analytics;
+mod audit;
 mod authenticate;
 mod bell;
 mod cache;
@@ -16,6 +17,7 @@ mod find_messages;
 mod find_verifications;
 mod fold;
 mod guard;
+mod key_uses;
 mod keys;
 mod operators;
 mod people;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
+pub use audit::{AuditFilter, AuditFrom, AuditPage, AuditReport};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
@@ -42,6 +45,7 @@ pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
 pub use guard::{GuardWatched, NewEntry, NewListed};
+pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
 pub use keys::{NewKey, NewKeySettings};
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{
@@ -132,6 +136,8 @@ pub struct App {
     guards: Cache<ServiceId, Arc<guard::Guard>>,
     guard: guard::Memory,
     folds: fold::Folds,
+    chains: commit::Chains,
+    key_uses: key_uses::KeyUses,
 }
 
 impl App {
@@ -156,6 +162,8 @@ impl App {
             guards: Cache::default(),
             guard: guard::Memory::default(),
             folds: fold::Folds::default(),
+            chains: commit::Chains::default(),
+            key_uses: key_uses::KeyUses::default(),
         }
     }
 

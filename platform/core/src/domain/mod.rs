@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod event;
 pub mod guard;
 pub mod id;
+pub mod key_use;
 pub mod known_fields;
 pub mod lease;
 pub mod locale;

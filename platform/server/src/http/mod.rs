@@ -1,6 +1,7 @@
 //! The HTTP API: handlers parse, call a use case, render.
 
 mod analytics;
+pub(crate) mod audit;
 mod auth;
 mod body;
 mod client_ip;
@@ -11,6 +12,7 @@ mod finish;
 mod guard;
 mod health;
 mod idempotency;
+mod keys;
 mod layers;
 mod limits;
 mod messages;
@@ -123,6 +125,11 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(guard::entries::remove_guard_entry))
         .routes(routes!(guard::destinations::list_guard_destinations))
         .routes(routes!(guard::destinations::release_guard_destination))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::find_key, keys::change_key, keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
         .routes(routes!(usage::usage))
         .routes(routes!(analytics::analytics))
         .routes(routes!(limits::limits))

@@ -57,6 +57,19 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
     }
 }
 
+/// How many are on a page, and after what it begins: of a listing that has no other parameters of its own here.
+///
+/// # Errors
+/// A [`Problem`] that names the parameter.
+pub(super) fn page(limit: Option<usize>, cursor: Option<&str>) -> Result<(usize, Option<[u8; 16]>), Problem> {
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::field("limit", "is 1 to 100"));
+    }
+    let after = cursor.map(Cursor::parse).transpose().map_err(|error| Problem::field("cursor", error.to_string()))?;
+    Ok((limit, after.map(|cursor| cursor.0)))
+}
+
 /// What a listing is asked for.
 #[derive(Debug, Default)]
 pub(super) struct ListQuery {

@@ -2,6 +2,7 @@
 
 mod fold;
 mod guard;
+mod key_uses;
 mod presence;
 mod sweep;
 mod turn;
@@ -41,6 +42,7 @@ impl Jobs {
         let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
+        tasks.push(("the uses of keys", tokio::spawn(key_uses::keep(Arc::clone(&app), stop.clone()))));
         let (rings, shared) = match others {
             Others::None(rings) => (Some(rings), false),
             Others::Nodes(fellows) => {

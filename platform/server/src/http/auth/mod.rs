@@ -43,6 +43,7 @@ privileges! {
     GuardRead, GuardWrite,
     TenantRead,
     AnalyticsRead,
+    KeysRead, KeysWrite, AuditRead,
 }
 
 /// Somebody who has the permission `P`: a program with a key, or a member with a session.
