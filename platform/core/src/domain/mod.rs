@@ -7,6 +7,7 @@ pub mod audit;
 pub mod code;
 pub mod cursor;
 pub mod dispatch;
+pub mod erasure;
 pub mod id;
 pub mod known_fields;
 pub mod lease;

@@ -18,7 +18,7 @@ pub use entropy::{Drawn, Entropy};
 pub use limiter::{Bucket, Limiter, LimiterError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
-    Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
-    ResendError, Store, StoreError, TenantStore, Usage,
+    Admission, AdmitError, DueItem, ErasureNote, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page,
+    ReplaceError, ResendError, Store, StoreError, TenantStore, Usage,
 };
 pub use timer::Timer;

@@ -16,10 +16,20 @@ use super::transaction::{self, Attempts, Setback, begin, changed, end, leave, ru
 use super::{MongoStore, Server, fields, forms, schema};
 
 /// What came of a try.
-enum Outcome {
+pub(super) enum Outcome {
     Made,
     Changed,
     Taken(&'static str, &'static str),
+}
+
+impl Outcome {
+    pub(super) fn made(self) -> Result<(), CommitError> {
+        match self {
+            Self::Made => Ok(()),
+            Self::Changed => Err(CommitError::Changed),
+            Self::Taken(kind, index) => Err(CommitError::Taken { kind, index }),
+        }
+    }
 }
 
 #[async_trait]
@@ -28,11 +38,7 @@ impl Entities for MongoStore {
         if changes.is_empty() {
             return Ok(());
         }
-        match self.commit_whole(&changes).await.map_err(StoreError::from)? {
-            Outcome::Made => Ok(()),
-            Outcome::Changed => Err(CommitError::Changed),
-            Outcome::Taken(kind, index) => Err(CommitError::Taken { kind, index }),
-        }
+        self.commit_whole(&changes).await.map_err(StoreError::from)?.made()
     }
 
     async fn find_entity(
@@ -272,7 +278,7 @@ async fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
     Ok(if changed(&reply) > 0 { Outcome::Made } else { Outcome::Changed })
 }
 
-async fn apply(server: &Server, session: &mut ClientSession, change: &Change) -> Result<Outcome, Setback> {
+pub(super) async fn apply(server: &Server, session: &mut ClientSession, change: &Change) -> Result<Outcome, Setback> {
     match change {
         Change::Insert(row) => match version(server, session, row).await? {
             Some(_) => Ok(Outcome::Taken(row.kind, "id")),

@@ -12,9 +12,18 @@ use super::fault::Fault;
 use super::store::{insert_key, insert_service};
 
 /// Why a commit is given up, found out before anything is written.
-enum Setback {
+pub(super) enum Setback {
     Changed,
     Taken(&'static str, &'static str),
+}
+
+impl From<Setback> for CommitError {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Changed => Self::Changed,
+            Setback::Taken(kind, index) => Self::Taken { kind, index },
+        }
+    }
 }
 
 #[async_trait]
@@ -36,11 +45,7 @@ impl Entities for SqliteStore {
                 Ok(made)
             })
             .await?;
-        match outcome {
-            None => Ok(()),
-            Some(Setback::Changed) => Err(CommitError::Changed),
-            Some(Setback::Taken(kind, index)) => Err(CommitError::Taken { kind, index }),
-        }
+        outcome.map_or(Ok(()), |setback| Err(setback.into()))
     }
 
     async fn find_entity(
@@ -151,7 +156,7 @@ fn read(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
     })
 }
 
-fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fault> {
+pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fault> {
     let changed = |rows: usize| Ok(if rows > 0 { None } else { Some(Setback::Changed) });
     match change {
         Change::Insert(row) => match version(connection, row)? {
@@ -261,7 +266,7 @@ fn forget_keys(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) 
     Ok(())
 }
 
-fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) -> Result<(), Fault> {
+pub(super) fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) -> Result<(), Fault> {
     forget_keys(connection, kind, owner, id)?;
     connection.prepare_cached("DELETE FROM entity WHERE kind = ? AND owner = ? AND id = ?")?.execute(params![
         kind,

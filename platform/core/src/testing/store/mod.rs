@@ -1,6 +1,7 @@
 //! What every [`Store`] promises, races included.
 
 mod admitting;
+mod erasing;
 mod isolation;
 mod listing;
 mod messages;
@@ -10,6 +11,7 @@ mod tenants;
 mod upkeep;
 
 pub use admitting::*;
+pub use erasing::*;
 pub use isolation::*;
 pub use listing::*;
 pub use messages::*;
@@ -93,6 +95,11 @@ macro_rules! store_contract {
             due_takes_no_more_than_asked
             what_is_replaced_is_due_at_its_new_time
             forgetting_drops_expired_keys_and_old_counts_only
+            // Erasing.
+            a_tenant_is_erased_in_bounded_steps_and_nothing_of_another
+            a_step_whose_note_is_refused_erases_nothing
+            of_racing_steps_what_each_erased_is_noted_once
+            what_was_erased_is_not_read_changed_or_repeated
             // Nodes.
             nodes_are_listed_oldest_first_as_they_were_last_noted
             a_lease_is_one_nodes_until_it_ends
