@@ -63,7 +63,7 @@ macro_rules! ids {
             }
 
             /// The id that [`to_bytes`](Self::to_bytes) came from.
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Ulid(u128::from_be_bytes(bytes)))
             }
         }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod known_fields;
 pub mod lease;
 pub mod locale;
+pub mod member;
 pub mod message;
 pub mod mode;
 pub mod node;
@@ -23,8 +24,10 @@ pub mod rate;
 pub mod routing;
 pub mod sandbox;
 pub mod service;
+pub mod session;
 pub mod template;
 pub mod tenant;
+pub mod user;
 pub mod vault;
 pub mod verification;
 
