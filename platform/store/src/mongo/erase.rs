@@ -77,7 +77,7 @@ async fn erase(
         let gone = doc! { "q": { "_id": tenant }, "limit": 1 };
         run(server, session, doc! { "delete": schema::TENANTS, "deletes": [gone] }).await?;
     }
-    let outcome = entities::apply(server, session, &note(&step)).await?;
+    let outcome = entities::make(server, session, &[note(&step)]).await?;
     Ok((step, outcome))
 }
 
