@@ -1,11 +1,15 @@
+use serde_json::json;
+
 use super::keys::draw_key;
 use super::{App, NewKeySettings, Refusal};
 use crate::domain::api_key::Secret;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
 use crate::domain::template::{self, TemplateSet};
 use crate::domain::tenant::{self, Standing, Tenant};
+use crate::ports::Change;
 
 /// A tenant as it was just created. The keys are shown this once.
 #[derive(Debug, Clone)]
@@ -26,6 +30,18 @@ impl App {
     /// # Errors
     /// [`Refusal::Invalid`] for the name or an unknown plan; [`Refusal::Store`].
     pub async fn create_tenant(&self, name: &str, plan: &str) -> Result<NewTenant, Refusal> {
+        let (tenant, service) = self.draw_tenant(name, plan)?;
+        let (now, entropy) = (tenant.created_at, &*self.ports.entropy);
+        let key = |name: &str, mode| draw_key(tenant.id, NewKeySettings::named(name, mode), now, entropy);
+        let (live, live_key) = key("first live key", Mode::Live);
+        let (test, test_key) = key("first test key", Mode::Test);
+        let keys = [(live, live_key.hash()), (test, test_key.hash())];
+        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
+        Ok(NewTenant { tenant, service, live_key, test_key })
+    }
+
+    /// A tenant and its first service, as they begin.
+    pub(super) fn draw_tenant(&self, name: &str, plan: &str) -> Result<(Tenant, Service), Refusal> {
         let name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
         self.known_plan(plan)?;
         let now = self.now();
@@ -55,12 +71,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let key = |name: &str, mode| draw_key(tenant_id, NewKeySettings::named(name, mode), now, entropy);
-        let (live, live_key) = key("first live key", Mode::Live);
-        let (test, test_key) = key("first test key", Mode::Test);
-        let keys = [(live, live_key.hash()), (test, test_key.hash())];
-        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
-        Ok(NewTenant { tenant, service, live_key, test_key })
+        Ok((tenant, service))
     }
 
     /// Moves a tenant to another plan, from now on.
@@ -71,8 +82,11 @@ impl App {
         self.known_plan(plan)?;
         let door = self.ports.store.tenant(tenant);
         let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        plan.clone_into(&mut tenant.plan);
-        door.replace_tenant(&tenant).await.map_err(super::keys::replaced)?;
+        let before = std::mem::replace(&mut tenant.plan, plan.to_owned());
+        let deed = Deed::of(tenant.id, "tenant.change_plan", tenant.id);
+        let deed = deed.before(json!({ "plan": before })).after(json!({ "plan": plan }));
+        let change = Change::ReplaceTenant(Box::new(tenant.clone()));
+        self.commit(&By::command_line(), vec![deed], vec![change]).await?;
         self.changed(tenant.id).await;
         Ok(tenant)
     }

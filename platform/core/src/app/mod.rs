@@ -10,9 +10,13 @@ mod check_verification;
 mod commit;
 mod create_tenant;
 mod deliver;
+mod erase_tenants;
 mod find_messages;
 mod find_verifications;
+mod invitations;
 mod keys;
+mod mail;
+mod members;
 mod record_receipt;
 mod refusal;
 mod render;
@@ -21,6 +25,8 @@ mod send_message;
 mod services;
 mod start_verification;
 mod sweep;
+mod team;
+mod tenants;
 mod usage;
 
 use std::sync::Arc;
@@ -31,13 +37,16 @@ pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{NewKey, NewKeySettings};
+pub use members::TeamMember;
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
 pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
+pub use tenants::OwnTenant;
 pub use usage::{ResourceUsage, WindowUsage};
 
 use crate::domain::Timestamp;
@@ -48,6 +57,7 @@ use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
+use crate::domain::tenant_rules::TenantRules;
 use crate::domain::vault::Vault;
 use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
 use cache::Cache;
@@ -77,6 +87,8 @@ pub struct Ports {
     pub vault: Vault,
     /// What plans allow.
     pub plans: Catalogue,
+    /// What bounds tenants and their teams.
+    pub tenant_rules: TenantRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

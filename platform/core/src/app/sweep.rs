@@ -24,6 +24,8 @@ pub struct Swept {
     pub redacted: usize,
     /// Records deleted.
     pub deleted: usize,
+    /// What was erased of deleted tenants, in steps, and invitations that ran out.
+    pub erased: usize,
     /// Whether there may be more that is due.
     pub more: bool,
 }
@@ -59,6 +61,8 @@ impl App {
         }
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
+        swept.erased = self.sweep_tenants().await?;
+        swept.more |= swept.erased > 0;
         Ok(swept)
     }
 
