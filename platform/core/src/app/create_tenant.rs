@@ -31,7 +31,7 @@ impl App {
     /// [`Refusal::Invalid`] for the name or an unknown plan; [`Refusal::Store`].
     pub async fn create_tenant(&self, name: &str, plan: &str) -> Result<NewTenant, Refusal> {
         let (tenant, service) = self.draw_tenant(name, plan)?;
-        let (now, entropy) = (tenant.created_at, &*self.ports.entropy);
+        let (now, entropy) = (self.now(), &*self.ports.entropy);
         let key = |name: &str, mode| draw_key(tenant.id, NewKeySettings::named(name, mode), now, entropy);
         let (live, live_key) = key("first live key", Mode::Live);
         let (test, test_key) = key("first test key", Mode::Test);
@@ -40,7 +40,10 @@ impl App {
         Ok(NewTenant { tenant, service, live_key, test_key })
     }
 
-    /// A tenant and its first service, as they begin.
+    /// A new tenant and its first service, which are not kept yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for the name or an unknown plan.
     pub(super) fn draw_tenant(&self, name: &str, plan: &str) -> Result<(Tenant, Service), Refusal> {
         let name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
         self.known_plan(plan)?;

@@ -2,15 +2,17 @@ use serde_json::json;
 
 use super::authenticate::served;
 use super::team::{Team, may_handle, membership};
-use super::{ApiCaller, App, Refusal};
+use super::{ApiCaller, App, OwnTenant, Refusal, SendMessage, SignedIn, Whence};
 use crate::domain::Timestamp;
-use crate::domain::audit::{By, Deed};
+use crate::domain::address::AddressKind;
+use crate::domain::audit::Deed;
 use crate::domain::id::{InvitationId, TenantId, UserId};
 use crate::domain::invitation::{
     BY_ADDRESS, BY_TOKEN, Invitation, InvitationTally, InvitationToken, LIFE, address_key,
 };
 use crate::domain::member::{self, Member};
 use crate::domain::permission::{Permission, Role};
+use crate::domain::routing;
 use crate::domain::template;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{AccountEmail, User};
@@ -49,10 +51,10 @@ impl App {
     /// [`Refusal::Routing`] when no channel reaches email, [`Refusal::Store`].
     pub async fn invite_member(&self, caller: &ApiCaller, email: &str, role: Role) -> Result<SentInvitation, Refusal> {
         let email = AccountEmail::parse(email).map_err(|error| Refusal::field("email", error.to_string()))?;
-        let letter = self.letter(&email)?;
+        self.reaches_email()?;
         let to = &email;
         let (tenant, invitation, token) = self.in_turn(move || self.try_invite_member(caller, to, role)).await?;
-        self.post(letter, &text(&tenant, &invitation, &token)).await?;
+        self.mail(caller, &email, text(&tenant, &invitation, &token)).await?;
         Ok(SentInvitation { invitation, email: email.as_str().to_owned() })
     }
 
@@ -102,16 +104,16 @@ impl App {
             let (team, mut invitation) = self.invitation_to_handle(caller, id).await?;
             let address = invitation.address(&self.ports.vault)?;
             let to = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
-            let letter = self.letter(&to)?;
+            self.reaches_email()?;
             let token = invitation.resend(now, &*self.ports.entropy);
             let token = token.map_err(|next_at| Refusal::CoolDown { next_at })?;
             let changes = vec![Change::replace(&invitation), self.counted_send(team.tenant.id, now).await?];
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
-            Ok((letter, text(&team.tenant, &invitation, &token), invitation.entity, address))
+            Ok((to, text(&team.tenant, &invitation, &token), invitation.entity, address))
         });
-        let (letter, text, invitation, email) = resent.await?;
-        self.post(letter, &text).await?;
+        let (to, text, invitation, email) = resent.await?;
+        self.mail(caller, &to, text).await?;
         Ok(SentInvitation { invitation, email })
     }
 
@@ -191,7 +193,8 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::OtherEmail`], [`Refusal::AlreadyMember`],
     /// [`Refusal::LimitReached`], [`Refusal::Store`].
-    pub async fn accept_invitation(&self, user: UserId, by: &By, token: &str) -> Result<(Tenant, Member), Refusal> {
+    pub async fn accept_invitation(&self, person: &SignedIn, token: &str) -> Result<OwnTenant, Refusal> {
+        let (user, by) = (person.user.id, &person.by());
         self.in_turn(move || async move {
             let (invitation, tenant) = self.invitation_with(token).await?;
             let user = self.find::<User>(Owner::Platform, user.to_bytes()).await?;
@@ -209,9 +212,24 @@ impl App {
             let deed = deed.after(json!({ "user": user.id, "role": member.role }));
             let changes = vec![Change::insert(&member), Change::delete(&invitation)];
             self.commit_to_team(&team, by, vec![deed], changes).await?;
-            Ok((tenant, member))
+            self.changed_person(user.id).await;
+            Ok(OwnTenant { tenant: team.tenant, role: member.role, joined_at: member.joined_at })
         })
         .await
+    }
+
+    /// Known before anything is changed.
+    fn reaches_email(&self) -> Result<(), Refusal> {
+        let found = routing::route(&[], &[], &self.channel_infos, AddressKind::Email);
+        found.map(|_| ()).map_err(Refusal::Routing)
+    }
+
+    /// The platform writes it: a tenant's own messages are the tenant's to read.
+    async fn mail(&self, caller: &ApiCaller, to: &AccountEmail, content: String) -> Result<(), Refusal> {
+        let whence = Whence { ip: caller.ip, request: caller.request.clone(), agent: None };
+        let house = self.house(&whence).await?;
+        let message = SendMessage { to: to.as_str().to_owned(), content, ..SendMessage::default() };
+        self.send_message(&house, message).await.map(|_| ())
     }
 
     /// Counts a send against the tenant's day.

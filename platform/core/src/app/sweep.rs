@@ -26,6 +26,8 @@ pub struct Swept {
     pub deleted: usize,
     /// What was erased of deleted tenants, in steps, and invitations that ran out.
     pub erased: usize,
+    /// Sessions, brakes, codes and keys of people that are over, deleted.
+    pub forgotten: usize,
     /// Whether there may be more that is due.
     pub more: bool,
 }
@@ -63,6 +65,8 @@ impl App {
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         swept.erased = self.sweep_tenants().await?;
         swept.more |= swept.erased > 0;
+        swept.forgotten = self.forget_people(limit).await?;
+        swept.more |= swept.forgotten >= limit;
         Ok(swept)
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::authenticate::{Membership, served};
 use super::{ApiCaller, App, Holder, Refusal};
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{TenantId, UserId};
 use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
@@ -67,7 +67,7 @@ impl Team {
 pub(super) fn membership(caller: &ApiCaller) -> Result<&Membership, Refusal> {
     match &caller.holder {
         Holder::Member(membership) => Ok(membership),
-        Holder::Key(_) => Err(Refusal::KeyNotAllowed),
+        Holder::Key(_) | Holder::Platform => Err(Refusal::KeyNotAllowed),
     }
 }
 
@@ -105,7 +105,7 @@ impl App {
     pub(super) async fn commit_to_team(
         &self,
         team: &Team,
-        by: &crate::domain::audit::By,
+        by: &By,
         deeds: Vec<Deed>,
         changes: Vec<Change>,
     ) -> Result<(), Refusal> {

@@ -1,11 +1,11 @@
 use serde_json::json;
 
 use super::team::membership;
-use super::{ApiCaller, App, Refusal};
+use super::{ApiCaller, App, Refusal, SignedIn};
 use crate::domain::Timestamp;
-use crate::domain::audit::{By, Deed};
+use crate::domain::audit::Deed;
 use crate::domain::erasure::Erasure;
-use crate::domain::id::{TenantId, UserId};
+use crate::domain::id::TenantId;
 use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::{self, Standing, Tenant};
@@ -29,7 +29,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for the name, [`Refusal::LimitReached`], [`Refusal::Store`].
-    pub async fn create_tenant_of(&self, owner: UserId, by: &By, name: &str) -> Result<OwnTenant, Refusal> {
+    pub async fn create_tenant_of(&self, person: &SignedIn, name: &str) -> Result<OwnTenant, Refusal> {
+        let (owner, by) = (person.user.id, &person.by());
         self.in_turn(move || async move {
             let user = self.find::<User>(Owner::Platform, owner.to_bytes()).await?;
             let user = user.ok_or(Refusal::NotFound("person"))?;
@@ -38,7 +39,7 @@ impl App {
             if owned >= rules.owned_max {
                 return Err(Refusal::LimitReached("tenants of one owner", rules.owned_max));
             }
-            let (tenant, service) = self.draw_tenant(name, &rules.plan)?;
+            let (tenant, service) = self.draw_tenant(name, &self.ports.people.plan)?;
             let member = Member { tenant: tenant.id, user: owner, role: Role::Owner, joined_at: tenant.created_at };
             let deed = Deed::of(tenant.id, "tenant.create", tenant.id);
             let deed = deed.after(json!({ "name": tenant.name, "plan": tenant.plan, "owner": owner }));
@@ -50,6 +51,7 @@ impl App {
                 Change::replace(&user),
             ];
             self.commit(by, vec![deed], changes).await?;
+            self.changed_person(owner).await;
             Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
         })
         .await
@@ -59,9 +61,9 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Store`].
-    pub async fn list_tenants_of(&self, user: UserId) -> Result<Vec<OwnTenant>, Refusal> {
+    pub async fn list_tenants_of(&self, person: &SignedIn) -> Result<Vec<OwnTenant>, Refusal> {
         let mut own = Vec::new();
-        for member in self.memberships(user).await? {
+        for member in self.memberships(person.user.id).await? {
             // One that is being erased may be gone already.
             if let Some(tenant) = self.ports.store.tenant(member.tenant).find_tenant().await? {
                 own.push(OwnTenant { tenant, role: member.role, joined_at: member.joined_at });
@@ -128,7 +130,8 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`] for whoever is no member, [`Refusal::Role`] for whoever is no owner,
     /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Store`].
-    pub async fn restore_tenant(&self, user: UserId, by: &By, id: TenantId) -> Result<OwnTenant, Refusal> {
+    pub async fn restore_tenant(&self, person: &SignedIn, id: TenantId) -> Result<OwnTenant, Refusal> {
+        let (user, by) = (person.user.id, &person.by());
         self.in_turn(move || async move {
             let tenant = self.ports.store.tenant(id).find_tenant().await?;
             let member = self.find::<Member>(Owner::Tenant(id), user.to_bytes()).await?;
@@ -157,9 +160,9 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Store`].
-    pub async fn find_erasure(&self, user: UserId, tenant: TenantId) -> Result<Erasure, Refusal> {
+    pub async fn find_erasure(&self, person: &SignedIn, tenant: TenantId) -> Result<Erasure, Refusal> {
         let found = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
-        let own = found.filter(|erasure| erasure.deleted_by == user).ok_or(Refusal::NotFound("erasure"))?;
+        let own = found.filter(|erasure| erasure.deleted_by == person.user.id).ok_or(Refusal::NotFound("erasure"))?;
         Ok(own.entity)
     }
 }

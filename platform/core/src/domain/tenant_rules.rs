@@ -6,10 +6,8 @@ use jiff::SignedDuration;
 pub const MEMBERS_MAX: usize = 500;
 
 /// What an installation says about tenants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantRules {
-    /// The plan of a tenant that a person creates.
-    pub plan: String,
     /// How long a deleted tenant can be had back.
     pub deletion_grace: SignedDuration,
     /// Tenants that one person may own and still create another.
@@ -19,13 +17,8 @@ pub struct TenantRules {
 }
 
 impl Default for TenantRules {
-    /// The plan `free`, 14 days, 10 tenants, 50 invitations.
+    /// 14 days, 10 tenants, 50 invitations.
     fn default() -> Self {
-        Self {
-            plan: "free".to_owned(),
-            deletion_grace: SignedDuration::from_hours(14 * 24),
-            owned_max: 10,
-            invitations_per_day: 50,
-        }
+        Self { deletion_grace: SignedDuration::from_hours(14 * 24), owned_max: 10, invitations_per_day: 50 }
     }
 }
