@@ -22,6 +22,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Verifications", description = "Send a one-time code and check it."),
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
+        (name = "Tenants", description = "For people: their tenants, teams and invitations. A session takes the place of the key; with more than one tenant, `WOTP-Tenant` says which.\n\nViewers look. Developers also build: services, templates, keys, endpoints. Admins also run the team. Owners also make owners, transfer the ownership and delete the tenant."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),

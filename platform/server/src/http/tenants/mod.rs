@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,7 +21,7 @@ use self::problems::{LimitProblem, MemberProblems};
 use super::auth::{Member, Person, TenantDelete, TenantRead, TenantWrite};
 use super::body::Body;
 use super::openapi::{BodyProblems, ConflictProblem, NotFoundProblem, PersonProblems};
-use super::verifications::{location, path_id, refused};
+use super::verifications::{path_id, refused};
 use super::{Api, Problem};
 
 /// What a member is in a tenant. Each may do what those before it may.
@@ -233,15 +233,14 @@ pub(super) async fn list_tenants(
 /// You own it. It has a first service, named and branded like it, and no key yet: keys are made with
 /// `WOTP-Tenant` naming it.
 #[utoipa::path(post, path = "/v1/tenants", tag = "Tenants", security(("session" = [])), request_body = NameBody,
-    responses((status = 201, description = "Created", body = OwnTenantView, headers(("Location" = String, description = "Where it is read; with `WOTP-Tenant` naming it"))), BodyProblems, PersonProblems, LimitProblem))]
+    responses((status = 201, description = "Created", body = OwnTenantView), BodyProblems, PersonProblems, LimitProblem))]
 pub(super) async fn create_tenant(
     State(api): State<Arc<Api>>,
     person: Person,
     body: Body<NameBody>,
-) -> Result<(StatusCode, HeaderMap, Json<OwnTenantView>), Problem> {
+) -> Result<(StatusCode, Json<OwnTenantView>), Problem> {
     let own = api.app.create_tenant_of(&person, &body.value.name).await.map_err(|refusal| refused(&api, refusal))?;
-    let headers = HeaderMap::from_iter([(header::LOCATION, location("/v1/tenant", ""))]);
-    Ok((StatusCode::CREATED, headers, Json(own_view(own))))
+    Ok((StatusCode::CREATED, Json(own_view(own))))
 }
 
 /// Have a deleted tenant back.
