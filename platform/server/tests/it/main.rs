@@ -41,6 +41,7 @@ mod restore;
 mod retention;
 mod secrets;
 mod services;
+mod tenants;
 mod texts;
 mod upgrade;
 mod verifications;

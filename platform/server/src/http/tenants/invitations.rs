@@ -21,7 +21,7 @@ use crate::http::{Api, Problem};
 /// An invitation that nobody accepted yet.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Invitation)]
-pub(super) struct InvitationView {
+pub(in crate::http) struct InvitationView {
     /// Its id.
     #[schema(example = "inv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     id: String,

@@ -22,7 +22,7 @@ use crate::http::{Api, Problem};
 /// A person in the tenant.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Member)]
-pub(super) struct MemberView {
+pub(in crate::http) struct MemberView {
     /// Who.
     #[schema(example = "usr_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     user: String,

@@ -220,10 +220,7 @@ fn erasure_view(erasure: &Erasure) -> ErasureView {
 /// A deleted one is among them as long as it can be had back.
 #[utoipa::path(get, path = "/v1/tenants", tag = "Tenants", security(("session" = [])),
     responses((status = 200, description = "All of them", body = OwnTenantList), PersonProblems))]
-pub(super) async fn list_tenants(
-    State(api): State<Arc<Api>>,
-    person: Person,
-) -> Result<Json<OwnTenantList>, Problem> {
+pub(super) async fn list_tenants(State(api): State<Arc<Api>>, person: Person) -> Result<Json<OwnTenantList>, Problem> {
     let own = api.app.list_tenants_of(&person).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(OwnTenantList { data: own.into_iter().map(own_view).collect() }))
 }

@@ -14,6 +14,12 @@ pub(super) enum MemberProblems {
     /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+    /// `not_found`
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(ProblemBody),
+    /// `invalid_request`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
 }
 
 /// As many as there may be.
