@@ -107,9 +107,10 @@ impl Team {
 
     /// The role of each member, as the owner of the store sees it.
     async fn roles(&self) -> Vec<(UserId, Role)> {
-        let rows = self.app.app.ports().store.list_entities(Member::KIND, &EntityList::of(Owner::Tenant(self.tenant)));
+        let list = EntityList::of(Owner::Tenant(self.tenant));
+        let rows = self.app.app.ports().store.list_entities(Member::KIND, &list).await;
         let read = |row| Stored::<Member>::read(row).unwrap().entity;
-        rows.await.unwrap().into_iter().map(read).map(|member| (member.user, member.role)).collect()
+        rows.unwrap().into_iter().map(read).map(|member| (member.user, member.role)).collect()
     }
 
     async fn owners(&self) -> usize {
