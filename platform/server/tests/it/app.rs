@@ -9,7 +9,7 @@ use axum::http::Method;
 use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use wotp_core::app::{App, Delivered, NewKeySettings, Ports, Swept};
+use wotp_core::app::{App, Delivered, NewKeySettings, PeopleSettings, Ports, Swept};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ServiceId, TenantId};
@@ -19,11 +19,14 @@ use wotp_core::domain::tenant_rules::TenantRules;
 use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
+use wotp_server::config::Config;
 use wotp_server::http::{HttpSettings, router};
+use wotp_server::people::EddsaTokens;
 
 use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;
 use crate::outbox::{ManualTimer, Outbox};
+use crate::people::CountedPasswords;
 
 /// When every test begins, if it does not say otherwise.
 pub const NOON: &str = "2026-11-22T12:00:00Z";
@@ -96,6 +99,7 @@ impl Setup {
         let channel = |name, reaches| Arc::new(Outbox::new(name, reaches, Arc::clone(&timer)));
         let outbox = channel("outbox", &[AddressKind::Phone, AddressKind::Email]);
         let spare = channel("spare", &[AddressKind::Phone]);
+        let passwords = Arc::new(CountedPasswords::new());
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let app = Arc::new(App::new(Ports {
             store,
@@ -104,15 +108,18 @@ impl Setup {
             limiter,
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
             vault: Vault::new(&[master]).expect("there is a master key"),
-            plans: self.plans,
+            plans: self.plans.clone(),
             tenant_rules: self.tenant_rules,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(7)),
             timer: Arc::clone(&timer) as Arc<_>,
+            passwords: Arc::clone(&passwords) as Arc<_>,
+            tokens: Arc::new(EddsaTokens::new()),
+            people: PeopleSettings { plan: plan_of(&self.plans), ..Config::default().people() },
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
-        TestApp { app, router, clock, outbox, spare, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }
+        TestApp { app, router, clock, outbox, spare, passwords, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }
     }
 }
 
@@ -125,6 +132,8 @@ pub struct TestApp {
     pub outbox: Arc<Outbox>,
     /// The second channel: phones only.
     pub spare: Arc<Outbox>,
+    /// What hashes passwords, cheaply.
+    pub passwords: Arc<CountedPasswords>,
     /// False while draining.
     pub ready: Arc<AtomicBool>,
     bell: tokio::sync::Mutex<Option<Bell>>,
@@ -150,6 +159,8 @@ impl TestApp {
             ready: Arc::new(AtomicBool::new(true)),
             queue_needed: true,
             metrics: recorder(),
+            cookie_secure: true,
+            public_url: None,
         };
         let tenant_rules = TenantRules::default();
         Setup { plans: Catalogue::built_in(), tenant_rules, starts_at: NOON, http, queue_size: 4096 }
@@ -296,6 +307,11 @@ impl Drop for TestApp {
             assert_eq!(waiting, 0, "a test ends with its jobs done");
         }
     }
+}
+
+/// The plan of tenants that sign themselves up: `custom` if there is one.
+fn plan_of(plans: &Catalogue) -> String {
+    if plans.find("custom").is_some() { "custom" } else { "free" }.to_owned()
 }
 
 /// `/v1/verifications/{id}` of a verification.

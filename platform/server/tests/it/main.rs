@@ -32,6 +32,7 @@ mod listing;
 mod messages;
 mod migrate;
 mod nodes;
+mod people;
 mod per_ip;
 mod problems;
 mod quota;

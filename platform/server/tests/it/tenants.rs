@@ -86,11 +86,8 @@ impl Team {
         let app = TestApp::start().await;
         let owner = somebody(&app, "owner").await;
         let tenant = owner.creates(&app, "Acme").await;
-        let [admin, developer, viewer] = [
-            somebody(&app, "admin").await,
-            somebody(&app, "developer").await,
-            somebody(&app, "viewer").await,
-        ];
+        let [admin, developer, viewer] =
+            [somebody(&app, "admin").await, somebody(&app, "developer").await, somebody(&app, "viewer").await];
         for (who, role) in [(&admin, Role::Admin), (&developer, Role::Developer), (&viewer, Role::Viewer)] {
             who.becomes(&app, tenant, role).await;
         }
@@ -274,16 +271,20 @@ async fn another_tenants_people_do_not_exist() {
     ] {
         mallory.asks(app, tenant, method, path).await.problem(404, "not_found");
     }
-    for (method, path) in
-        [("delete", member_path(&team.viewer)), ("delete", invitation.clone()), ("post", format!("{invitation}/resend"))]
-    {
+    for (method, path) in [
+        ("delete", member_path(&team.viewer)),
+        ("delete", invitation.clone()),
+        ("post", format!("{invitation}/resend")),
+    ] {
         mallory.asks(app, own, method, path).await.problem(404, "not_found");
     }
     let raise = mallory.asks(app, own, "patch", member_path(&mallory)).json(json!({ "role": "owner" }));
     raise.await.expect(200);
     let promote = mallory.asks(app, own, "patch", member_path(&team.viewer)).json(json!({ "role": "owner" }));
     promote.await.problem(404, "not_found");
-    for path in [format!("/v1/tenants/{tenant}/restore"), format!("/v1/tenants/{}/restore", TenantId::from_bytes([1; 16]))] {
+    for path in
+        [format!("/v1/tenants/{tenant}/restore"), format!("/v1/tenants/{}/restore", TenantId::from_bytes([1; 16]))]
+    {
         mallory.call(app, "post", path).await.problem(404, "not_found");
     }
     team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
@@ -383,7 +384,10 @@ async fn ownership_goes_to_another_member_whole() {
     transfer(&team.owner, team.owner.id).await.problem(422, "invalid_request");
     transfer(&team.owner, UserId::from_bytes([7; 16])).await.problem(404, "not_found");
     let new = transfer(&team.owner, team.viewer.id).await.expect(200);
-    assert_eq!((new["user"].as_str(), new["role"].as_str()), (Some(team.viewer.id.to_string().as_str()), Some("owner")));
+    assert_eq!(
+        (new["user"].as_str(), new["role"].as_str()),
+        (Some(team.viewer.id.to_string().as_str()), Some("owner"))
+    );
     let roles = team.roles().await;
     let role = |who: &Somebody| roles.iter().find(|(user, _)| *user == who.id).unwrap().1;
     assert_eq!((role(&team.viewer), role(&team.owner)), (Role::Owner, Role::Admin));
@@ -526,7 +530,10 @@ async fn a_deleted_tenant_refuses_its_keys_and_members_at_once_and_comes_back_as
     let token = team.token().await;
 
     let deleted = team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
-    assert_eq!((deleted["state"].as_str(), deleted["erased_at"].as_str()), (Some("deleted"), Some("2026-12-06T12:00:04Z")));
+    assert_eq!(
+        (deleted["state"].as_str(), deleted["erased_at"].as_str()),
+        (Some("deleted"), Some("2026-12-06T12:00:04Z"))
+    );
     app.checking(&key, &verification, &code).await.problem(403, "tenant_deleted");
     for who in [&team.owner, &team.viewer] {
         team.ask(who, "get", "/v1/tenant").await.problem(403, "tenant_deleted");
@@ -587,7 +594,10 @@ async fn after_the_grace_all_of_a_tenant_is_erased_and_a_report_stays() {
     assert_eq!(team.owner.call(&team.app, "get", "/v1/tenants").await.expect(200)["data"], json!([]));
     let restore = format!("/v1/tenants/{}/restore", team.tenant);
     team.owner.call(&team.app, "post", restore).await.problem(404, "not_found");
-    assert_eq!(team.app.get("/v1/services").key(&other_key).await.expect(200)["data"][0]["id"], other.service.to_string());
+    assert_eq!(
+        team.app.get("/v1/services").key(&other_key).await.expect(200)["data"][0]["id"],
+        other.service.to_string()
+    );
 }
 
 #[tokio::test]
