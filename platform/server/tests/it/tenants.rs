@@ -49,7 +49,7 @@ impl Somebody {
 
     /// A call of theirs, about none of their tenants.
     fn call(&self, app: &TestApp, method: &str, path: impl Into<String>) -> Request {
-        app.request(method.parse::<Method>().unwrap(), path).key(&self.token)
+        app.request(method.to_uppercase().parse::<Method>().unwrap(), path).key(&self.token)
     }
 
     /// A call of theirs about a tenant.
