@@ -24,7 +24,7 @@ pub struct Swept {
     pub redacted: usize,
     /// Records deleted.
     pub deleted: usize,
-    /// What was erased of deleted tenants, in steps, and invitations that ran out.
+    /// Steps in which deleted tenants were erased, and invitations that ran out.
     pub erased: usize,
     /// Sessions, brakes, codes and keys of people that are over, deleted.
     pub forgotten: usize,
@@ -64,7 +64,6 @@ impl App {
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         swept.erased = self.sweep_tenants().await?;
-        swept.more |= swept.erased > 0;
         swept.forgotten = self.forget_people(limit).await?;
         swept.more |= swept.forgotten >= limit;
         Ok(swept)
