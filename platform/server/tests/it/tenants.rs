@@ -167,11 +167,11 @@ async fn a_person_creates_tenants_and_names_the_one_that_a_call_is_about() {
     fields.problem(422, "invalid_request");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_tenants_that_race_a_person_gets_as_many_as_one_may_own() {
     let app = TestApp::with().tenant_rules(|rules| rules.owned_max = 3).start().await;
     let ada = somebody(&app, "ada").await;
-    let requests = (0..6).map(|n| ada.call(&app, "post", "/v1/tenants").json(json!({ "name": format!("Acme {n}") })));
+    let requests = (0..12).map(|n| ada.call(&app, "post", "/v1/tenants").json(json!({ "name": format!("Acme {n}") })));
     let replies = race(requests).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 3);
     for refused in replies.iter().filter(|reply| reply.status != 201) {
@@ -340,7 +340,7 @@ async fn the_last_owner_stays() {
     assert_eq!(team.owners().await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_owners_who_leave_at_once_one_stays() {
     for round in 0..8 {
         let team = Team::set().await;
@@ -395,7 +395,7 @@ async fn ownership_goes_to_another_member_whole() {
     transfer(&team.owner, team.admin.id).await.problem(403, "role_missing");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_ownership_that_is_transferred_while_the_new_owner_leaves_is_not_lost() {
     for _ in 0..6 {
         let team = Team::set().await;
