@@ -13,12 +13,15 @@ mod check_verification;
 mod commit;
 mod create_tenant;
 mod deliver;
+mod erase_tenants;
 mod find_messages;
 mod find_verifications;
 mod fold;
 mod guard;
+mod invitations;
 mod key_uses;
 mod keys;
+mod members;
 mod operators;
 mod people;
 mod record_receipt;
@@ -29,6 +32,8 @@ mod send_message;
 mod services;
 mod start_verification;
 mod sweep;
+mod team;
+mod tenants;
 mod usage;
 mod webhooks;
 
@@ -45,8 +50,9 @@ pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
 pub use guard::{GuardWatched, NewEntry, NewListed};
+pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
-pub use keys::{NewKey, NewKeySettings};
+pub use members::TeamMember;
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{
     Confirmed, LogIn, Opened, PeopleSettings, PublicKey, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
@@ -57,6 +63,7 @@ pub use send_message::SendMessage;
 pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
+pub use tenants::OwnTenant;
 pub use usage::{ResourceUsage, WindowUsage};
 pub use webhooks::{
     AskReplay, Attempted, ChangedEndpoint, EndpointChange, EventPage, HeldWebhook, NewEndpoint, Taken, WebhookPage,
@@ -72,6 +79,7 @@ use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
+use crate::domain::tenant_rules::TenantRules;
 use crate::domain::vault::Vault;
 use crate::ports::{
     AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer,
@@ -105,6 +113,8 @@ pub struct Ports {
     pub vault: Vault,
     /// What plans allow.
     pub plans: Catalogue,
+    /// What bounds tenants and their teams.
+    pub tenant_rules: TenantRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

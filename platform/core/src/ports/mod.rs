@@ -25,8 +25,8 @@ pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
-    Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
-    ResendError, Store, StoreError, TenantSearch, TenantStore, Usage,
+    Admission, AdmitError, DueItem, ErasureNote, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page,
+    ReplaceError, ResendError, Store, StoreError, TenantSearch, TenantStore, Usage,
 };
 pub use timer::Timer;
 pub use webhook::{Unsent, WebhookAnswer, WebhookCall, WebhookSender};

@@ -41,9 +41,9 @@ privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
     EventsRead, WebhooksRead, WebhooksWrite,
     GuardRead, GuardWrite,
-    TenantRead,
     AnalyticsRead,
     KeysRead, KeysWrite, AuditRead,
+    TenantRead, TenantWrite, TenantDelete, MembersRead, MembersWrite, OwnershipTransfer,
 }
 
 /// Somebody who has the permission `P`: a program with a key, or a member with a session.
