@@ -135,6 +135,8 @@ ids! {
     EventId = "event", "evt_";
     /// A webhook endpoint of a tenant.
     EndpointId = "endpoint", "whe_";
+    /// A sign-in that waits for the second factor.
+    ChallengeId = "challenge", "chl_";
 }
 
 #[cfg(test)]

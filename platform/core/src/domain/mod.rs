@@ -19,11 +19,14 @@ pub mod phone;
 pub mod plan;
 pub mod quota;
 pub mod rate;
+pub mod recovery_code;
 pub mod routing;
 pub mod sandbox;
+pub mod second_factor;
 pub mod service;
 pub mod template;
 pub mod tenant;
+pub mod totp;
 pub mod vault;
 pub mod verification;
 

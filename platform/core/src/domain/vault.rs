@@ -131,6 +131,8 @@ pub enum Purpose {
     Address,
     /// The content of a direct message.
     Content,
+    /// What a person's authenticator app shares with us.
+    SecondFactor,
 }
 
 impl Purpose {
@@ -139,6 +141,7 @@ impl Purpose {
             Self::Code => b"code\0",
             Self::Address => b"address\0",
             Self::Content => b"content\0",
+            Self::SecondFactor => b"second factor\0",
         }
     }
 }

@@ -5,6 +5,7 @@ mod channel;
 mod clock;
 mod entities;
 mod entropy;
+mod identity_provider;
 mod limiter;
 mod queue;
 mod store;
@@ -15,6 +16,7 @@ pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
 pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 pub use entropy::{Drawn, Entropy};
+pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 pub use limiter::{Bucket, Limiter, LimiterError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
