@@ -61,9 +61,19 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    /// Whether its key is among these.
-    pub(crate) fn has_key(&self, keys: &[Key]) -> bool {
-        keys.iter().any(|key| key.fits(self.algorithm, self.key.as_deref()))
+    /// Whether one of these keys signed it.
+    pub(crate) fn is_signed_by(&self, keys: &[Key]) -> bool {
+        self.signed_by(keys).is_ok()
+    }
+
+    fn signed_by(&self, keys: &[Key]) -> Result<(), TokenError> {
+        let mut fitting = keys.iter().filter(|key| key.fits(self.algorithm, self.key.as_deref())).peekable();
+        if fitting.peek().is_none() {
+            return Err(TokenError::UnknownKey);
+        }
+        // More than one only where the token names none.
+        let signed = fitting.any(|key| key.verifies(self.algorithm, &self.message, &self.signature));
+        if signed { Ok(()) } else { Err(TokenError::Signature) }
     }
 }
 
@@ -125,14 +135,7 @@ pub(crate) fn verify(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Claims, TokenError> {
-    let mut fitting = keys.iter().filter(|key| key.fits(signed.algorithm, signed.key.as_deref())).peekable();
-    if fitting.peek().is_none() {
-        return Err(TokenError::UnknownKey);
-    }
-    // More than one only where the token names none.
-    if !fitting.any(|key| key.verifies(signed.algorithm, &signed.message, &signed.signature)) {
-        return Err(TokenError::Signature);
-    }
+    signed.signed_by(keys)?;
     let claims: Claims = serde_json::from_slice(&signed.claims).map_err(|_| TokenError::Form)?;
     check(&claims, expected, now)?;
     Ok(claims)

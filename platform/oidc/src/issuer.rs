@@ -7,13 +7,12 @@ use wotp_core::domain::Timestamp;
 use wotp_core::ports::IdentityError;
 
 use crate::client::Client;
-use crate::id_token::Signed;
 use crate::key::{Key, KeySet};
 
 /// How long what was read is gone by.
 const FRESH_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// How soon the keys are read again for a token whose key is not among them: tokens with invented keys must
-/// not make us call the issuer each time.
+/// How soon the keys are read again for a token that is signed with none of them: tokens with invented keys
+/// must not make us call the issuer each time.
 const REFRESH_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// An address that an issuer cannot have.
@@ -99,18 +98,18 @@ impl Issuer {
         Ok(())
     }
 
-    /// Its keys, among them the one that a token says it is signed with, if it has it.
+    /// Its keys. Where a token is signed with none of those that are known, its `newer` ones are asked for: it
+    /// may have changed them.
     pub(crate) async fn keys(
         &self,
         client: &Client,
         metadata: &Metadata,
-        signed: &Signed,
+        newer: bool,
         now: Timestamp,
     ) -> Result<Vec<Key>, IdentityError> {
+        let fresh_for = if newer { REFRESH_EVERY } else { FRESH_FOR };
         let mut known = self.keys.lock().await;
-        if let Some(read) = known.as_ref().filter(|read| read.is_younger_than(FRESH_FOR, now))
-            && (signed.has_key(&read.value) || read.is_younger_than(REFRESH_EVERY, now))
-        {
+        if let Some(read) = known.as_ref().filter(|read| read.is_younger_than(fresh_for, now)) {
             return Ok(read.value.clone());
         }
         let set: KeySet =

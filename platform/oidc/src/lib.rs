@@ -155,7 +155,10 @@ impl IdentityProvider for OidcProvider {
         let reply = self.redeem(&metadata, &redeemed).await?;
         let token = reply.id_token.ok_or_else(|| IdentityError::Token("the provider sent no ID token".into()))?;
         let signed = id_token::parse(&token).map_err(|error| IdentityError::Token(error.into()))?;
-        let keys = self.issuer.keys(&self.client, &metadata, &signed, now).await?;
+        let mut keys = self.issuer.keys(&self.client, &metadata, false, now).await?;
+        if !signed.is_signed_by(&keys) {
+            keys = self.issuer.keys(&self.client, &metadata, true, now).await?;
+        }
         let expected =
             Expected { issuer: &self.settings.issuer, client_id: &self.settings.client_id, nonce: redeemed.nonce };
         let mut claims =
