@@ -63,7 +63,7 @@ macro_rules! ids {
             }
 
             /// The id that [`to_bytes`](Self::to_bytes) came from.
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Ulid(u128::from_be_bytes(bytes)))
             }
         }
@@ -137,6 +137,10 @@ ids! {
     EndpointId = "endpoint", "whe_";
     /// A sign-in that waits for the second factor.
     ChallengeId = "challenge", "chl_";
+    /// A sign-in that is under way at an identity provider.
+    AttemptId = "attempt", "att_";
+    /// What a person is to an identity provider.
+    IdentityId = "identity", "idn_";
 }
 
 #[cfg(test)]

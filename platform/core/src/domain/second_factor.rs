@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::code::Code;
 use super::id::{ChallengeId, UserId};
+use super::opaque::Opaque;
 use super::recovery_code;
+use super::session::Transport;
 use super::totp::TotpSecret;
 use super::vault::{CodeHash, Purpose, Sealed, Vault, VaultError};
 use crate::ports::{Entity, Entropy, IndexKey, Owner};
@@ -21,7 +23,7 @@ const DELAY_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// 100 for an authenticator.
 const FAILURES_MAX: u32 = 100;
 /// How long a person has between the first factor and the second: five minutes.
-pub const CHALLENGE_LASTS: SignedDuration = SignedDuration::from_mins(5);
+const CHALLENGE_LASTS: SignedDuration = SignedDuration::from_mins(5);
 /// Wrong codes that one challenge takes.
 const CHALLENGE_TRIES_MAX: u32 = 5;
 
@@ -165,12 +167,14 @@ fn delay(failures: u32) -> Option<SignedDuration> {
 pub struct SignInChallenge {
     /// Its id.
     pub id: ChallengeId,
-    /// SHA-256 of what names it to whoever may answer it, as base64url.
+    /// What is kept of what names it to whoever may answer it.
     pub token_hash: String,
     /// Who signs in.
     pub user: UserId,
-    /// How the first factor was shown, as in `password` or `oidc`.
+    /// How the first factor was shown: `password`, or the name of an identity provider.
     pub first_factor: String,
+    /// How the session's refresh token is to travel.
+    pub transport: Transport,
     /// Until when it may be answered.
     pub expires_at: Timestamp,
     /// Wrong answers.
@@ -203,6 +207,28 @@ impl Entity for SignInChallenge {
 }
 
 impl SignInChallenge {
+    /// A new one, and what names it to whoever may answer it.
+    pub fn pose(
+        user: UserId,
+        first_factor: &str,
+        transport: Transport,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> (Self, Opaque) {
+        let token = Opaque::draw(entropy);
+        let challenge = Self {
+            id: ChallengeId::new(now, entropy),
+            token_hash: token.hash(),
+            user,
+            first_factor: first_factor.to_owned(),
+            transport,
+            expires_at: now.saturating_add(CHALLENGE_LASTS).unwrap_or(Timestamp::MAX),
+            failures: 0,
+            retry_at: None,
+        };
+        (challenge, token)
+    }
+
     /// Whether it can be answered.
     pub fn is_open(&self, now: Timestamp) -> bool {
         now < self.expires_at && self.failures < CHALLENGE_TRIES_MAX
@@ -284,15 +310,8 @@ mod tests {
 
     #[test]
     fn a_challenge_ends_with_its_time_and_with_its_tries() {
-        let mut challenge = SignInChallenge {
-            id: ChallengeId::from_bytes([1; 16]),
-            token_hash: String::new(),
-            user: UserId::from_bytes([1; 16]),
-            first_factor: "password".to_owned(),
-            expires_at: at(300),
-            failures: 0,
-            retry_at: None,
-        };
+        let (mut challenge, _) =
+            SignInChallenge::pose(UserId::from_bytes([1; 16]), "password", Transport::Cookie, at(0), &Fixed);
         assert!(challenge.is_open(at(299)) && !challenge.is_open(at(300)));
         let mut waits = Vec::new();
         while challenge.is_open(at(0)) {

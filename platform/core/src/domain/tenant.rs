@@ -8,6 +8,12 @@ use super::id::{ServiceId, TenantId};
 /// Longest name, in characters.
 pub const NAME_LENGTH_MAX: usize = 100;
 
+/// The platform's own tenant: codes to people who sign up or lost their password go out in its name, by the
+/// same flow as everybody's. It is no customer: no plan bounds it, and lists of tenants leave it out.
+pub const HOUSE: TenantId = TenantId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+/// The platform's own service.
+pub const HOUSE_SERVICE: ServiceId = ServiceId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
 /// A customer organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use base64::engine::general_purpose::{STANDARD_NO_PAD as BASE64, URL_SAFE_NO_PAD};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
@@ -19,7 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::address::Address;
 use super::code::Code;
-use super::id::TenantId;
+use super::id::{SessionId, TenantId};
 use crate::ports::Entropy;
 
 /// Bytes of a master key.
@@ -133,6 +133,8 @@ pub enum Purpose {
     Content,
     /// What a person's authenticator app shares with us.
     SecondFactor,
+    /// The private half of a key that access tokens are signed with.
+    SigningKey,
 }
 
 impl Purpose {
@@ -142,6 +144,7 @@ impl Purpose {
             Self::Address => b"address\0",
             Self::Content => b"content\0",
             Self::SecondFactor => b"second factor\0",
+            Self::SigningKey => b"signing key\0",
         }
     }
 }
@@ -163,6 +166,7 @@ struct Keys {
     code: Hmac<Sha256>,
     index: Hmac<Sha256>,
     audit: Hmac<Sha256>,
+    session: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
 }
 
@@ -192,6 +196,7 @@ fn derive(master: &MasterKey) -> Keys {
         code: hmac("wotp code v1"),
         index: hmac("wotp address index v1"),
         audit: hmac("wotp audit v1"),
+        session: hmac("wotp session v1"),
         seal: XChaCha20Poly1305::new((&*expand("wotp seal v1")).into()),
     }
 }
@@ -256,6 +261,22 @@ impl Vault {
             let _ = write!(text, "{byte:02x}");
             text
         })
+    }
+
+    /// The secret that follows a refresh token. Always under the first key: a session outlives a rotation.
+    pub fn next_secret(&self, token: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(mac_of(&self.older.first().unwrap_or(&self.newest).session, &[b"next\0", token]))
+    }
+
+    /// What a page has to say beside the cookie of a session, so that no other page can use it.
+    pub fn csrf_token(&self, session: SessionId) -> String {
+        let hmac = &self.older.first().unwrap_or(&self.newest).session;
+        URL_SAFE_NO_PAD.encode(mac_of(hmac, &[b"csrf\0", &session.to_bytes()]))
+    }
+
+    /// Whether it is what [`csrf_token`](Self::csrf_token) gave for this session, in constant time.
+    pub fn csrf_matches(&self, session: SessionId, given: &str) -> bool {
+        self.csrf_token(session).as_bytes().ct_eq(given.as_bytes()).into()
     }
 
     /// Seals a text for one purpose of one owner, under the newest key.

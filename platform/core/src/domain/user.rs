@@ -1,0 +1,145 @@
+//! People: who signs in, and what is kept of them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::address::{Address, AddressError, Email};
+use super::id::UserId;
+use super::tenant::HOUSE;
+use super::vault::{AddressIndex, Purpose, Sealed, Vault, VaultError};
+use crate::ports::{Entity, Entropy, IndexKey, Owner};
+
+/// The address that an account is found by: all of it in lower case, so that `Ada@` and `ada@` are one
+/// account. No mail server that people use tells the two apart.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccountEmail(Address);
+
+impl AccountEmail {
+    /// Reads an email address.
+    ///
+    /// ```
+    /// use wotp_core::domain::user::AccountEmail;
+    /// assert_eq!(AccountEmail::parse(" Ada@Example.com ").unwrap().as_str(), "ada@example.com");
+    /// assert!(AccountEmail::parse("+12025550123").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`AddressError::Email`].
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        Email::parse(&text.to_lowercase()).map(|email| Self(Address::Email(email)))
+    }
+
+    /// The whole address. Never for a log.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Enough for its owner to recognise.
+    pub fn masked(&self) -> String {
+        self.0.masked()
+    }
+
+    /// The keyed hash that the account is found by: a stolen database does not tell who has one.
+    pub fn key(&self, vault: &Vault) -> AddressIndex {
+        vault.index(HOUSE, &self.0)
+    }
+}
+
+impl fmt::Debug for AccountEmail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+/// A person with an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// What the account is found by; see [`AccountEmail::key`].
+    pub email_key: AddressIndex,
+    /// The address, sealed.
+    pub email: Sealed,
+    /// The address as lists and logs show it.
+    pub email_masked: String,
+    /// What they are called; empty until they say.
+    #[serde(default)]
+    pub name: String,
+    /// Argon2id of the password, in PHC form; none for whoever signs in elsewhere.
+    #[serde(default)]
+    pub password: Option<PasswordHash>,
+    /// When they proved that the address is theirs.
+    #[serde(default)]
+    pub email_confirmed_at: Option<Timestamp>,
+    /// Since when they run the platform, if they do.
+    #[serde(default)]
+    pub operator_since: Option<Timestamp>,
+    /// When the account began.
+    pub created_at: Timestamp,
+}
+
+/// Argon2id in PHC form. Shows nothing of itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+impl Entity for User {
+    const KIND: &'static str = "user";
+
+    fn id(&self) -> [u8; 16] {
+        self.id.to_bytes()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
+
+    fn unique(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new("email", self.email_key.as_bytes())]
+    }
+
+    /// Operators are few and listed; everybody else is found by address or id.
+    fn listed(&self) -> Vec<IndexKey> {
+        self.operator_since.map(|_| IndexKey::new("operator", [1])).into_iter().collect()
+    }
+}
+
+impl User {
+    /// A new account without a password, whose address is not confirmed.
+    pub fn new(
+        id: UserId,
+        email: &AccountEmail,
+        name: &str,
+        now: Timestamp,
+        vault: &Vault,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        Self {
+            id,
+            email_key: email.key(vault),
+            email: vault.seal(Purpose::Address, &id.to_bytes(), email.as_str(), entropy),
+            email_masked: email.masked(),
+            name: name.to_owned(),
+            password: None,
+            email_confirmed_at: None,
+            operator_since: None,
+            created_at: now,
+        }
+    }
+
+    /// The whole address: for themselves, and to write to them.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn address(&self, vault: &Vault) -> Result<String, VaultError> {
+        vault.open(Purpose::Address, &self.id.to_bytes(), &self.email)
+    }
+}
