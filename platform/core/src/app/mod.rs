@@ -49,7 +49,7 @@ use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
-use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
+use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Queue, Store, Timer};
 use cache::Cache;
 
 /// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
@@ -73,6 +73,8 @@ pub struct Ports {
     pub limiter: Arc<dyn Limiter>,
     /// The channels that are there, in the order they are tried when nobody says another.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Where else people may sign in.
+    pub identity_providers: Vec<Arc<dyn IdentityProvider>>,
     /// Keys for what is secret at rest.
     pub vault: Vault,
     /// What plans allow.

@@ -99,6 +99,9 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
             "write enabled = false, and set up a channel that reaches people, as in [channels.email]",
         );
     }
+    for (problem, right) in super::oidc::complaints(&config.auth.oidc) {
+        complain("auth.oidc", problem, right);
+    }
     if let Some(email) = &config.channels.email
         && email.username.is_empty() != email.password_file.is_empty()
     {

@@ -5,6 +5,7 @@
 mod check;
 mod error;
 mod load;
+mod oidc;
 mod place;
 mod shape;
 mod show;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
+pub use oidc::Oidc;
 pub use place::{QueuePlace, StorePlace, has_password};
 pub use shape::listen_address;
 pub(crate) use shape::network;
@@ -46,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// The workers that deliver.
     pub worker: Worker,
+    /// How people sign in.
+    pub auth: Auth,
     /// Ways to reach people.
     pub channels: Channels,
     /// What tenants may use.
@@ -142,6 +146,14 @@ pub struct Limits {
 pub struct Worker {
     /// Deliveries that call their channel at once, at most.
     pub concurrency: usize,
+}
+
+/// How people sign in.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Issuers of OpenID Connect that they may sign in with.
+    pub oidc: Vec<Oidc>,
 }
 
 /// Ways to reach people.
@@ -309,7 +321,11 @@ impl Config {
             certificate_file: String::new(),
             from: "Acme <codes@example.com>".to_owned(),
         };
-        Self { channels: Channels { email: Some(email), ..Channels::default() }, ..Self::default() }
+        Self {
+            auth: Auth { oidc: vec![Oidc::example()] },
+            channels: Channels { email: Some(email), ..Channels::default() },
+            ..Self::default()
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod channels;
 pub mod embedded;
+mod identity_providers;
 mod shared;
 mod watched;
 
@@ -110,7 +111,16 @@ pub enum WiringError {
     /// The email channel's settings.
     #[error("the email channel cannot be set up")]
     Email(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A file that the email channel needs.
+    /// An identity provider's settings.
+    #[error("the identity provider `{name}` cannot be set up")]
+    IdentityProvider {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that the configuration names.
     #[error("{file}, which {key} names, cannot be read")]
     File {
         /// The key that names it.
@@ -155,7 +165,8 @@ impl WiringError {
             | Self::Seal(SealError::Store(_))
             | Self::Plans(_)
             | Self::Console(_)
-            | Self::Email(_) => None,
+            | Self::Email(_)
+            | Self::IdentityProvider { .. } => None,
         }
     }
 }
@@ -202,6 +213,11 @@ pub async fn wire(
         bulletin,
         limiter,
         channels,
+        identity_providers: match purpose {
+            Purpose::Serve => identity_providers::identity_providers(config, folder)?,
+            // Nobody signs in by a command.
+            Purpose::Command => Vec::new(),
+        },
         vault,
         plans: config.catalogue(folder.path()).map_err(|problem| WiringError::Plans(problem.into()))?,
         clock,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use subtle::ConstantTimeEq as _;
 
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
@@ -16,6 +15,9 @@ use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
     AuthorizationAsked, Change, CodeRedeemed, Identity, IdentityError, IdentityProvider, Owner, Stored,
 };
+
+/// Longest name that is taken from a provider, in characters.
+const NAME_LENGTH_MAX: usize = 100;
 
 /// A sign-in that is to begin.
 pub struct BeginSignIn<'a> {
@@ -114,7 +116,7 @@ impl App {
             deleted => deleted?,
         }
         let provider = self.provider(&attempt.provider).ok_or(Refusal::SignInOver)?;
-        if finish.issuer.is_some_and(|issuer| !bool::from(issuer.as_bytes().ct_eq(provider.issuer().as_bytes()))) {
+        if finish.issuer.is_some_and(|issuer| issuer != provider.issuer()) {
             return Err(Refusal::Provider(IdentityError::Token("another issuer sent the person back".into())));
         }
         let redeemed = CodeRedeemed {
@@ -146,7 +148,14 @@ impl App {
         let mut changes = Vec::new();
         let mut deeds = Vec::new();
         let user = match &known {
-            Some(user) => user.id,
+            Some(user) => {
+                if user.email_confirmed_at.is_none() {
+                    let mut confirmed = user.clone();
+                    confirmed.email_confirmed_at = Some(now);
+                    changes.push(Change::replace(&confirmed));
+                }
+                user.id
+            }
             None => {
                 let name = identity.name.as_deref().unwrap_or_default();
                 let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH_MAX).collect();
@@ -176,5 +185,3 @@ impl App {
     }
 }
 
-/// Longest name that is taken from a provider, in characters.
-const NAME_LENGTH_MAX: usize = 100;

@@ -1,9 +1,9 @@
-"""An issuer of OpenID Connect on loopback for the tests beside it: oidc-provider-mock, which stands on
+"""An issuer of OpenID Connect on loopback, for tests: oidc-provider-mock, which stands on
 Authlib and shares no code with ours.
 
 It adds what the package leaves open: the client's secret is checked, and PKCE is (RFC 7636). And it does
 wrong what a test asks for: `POST /test/next` says how the next ID token differs, `POST /test/rotate` makes
-the issuer sign with another key.
+the issuer sign with another key. `GET /test/now` is its time.
 
 Says `{"port": …}` when it listens, and ends when its input ends, so that no test leaves it behind.
 """
@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from urllib.parse import parse_qs, unquote_plus, urlparse
 
 import flask
@@ -93,6 +94,11 @@ def say_next():
 def rotate():
     storage.jwk = jose.RSAKey.generate_key(is_private=True)
     return "", 204
+
+
+@app.get("/test/now")
+def now():
+    return str(int(time.time()))
 
 
 server = werkzeug.serving.make_server("127.0.0.1", 0, app, threaded=True)
