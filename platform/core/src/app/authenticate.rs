@@ -10,7 +10,7 @@ use crate::domain::permission::{Permission, Role};
 use crate::domain::plan::Plan;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::service::Service;
-use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::tenant::{HOUSE, Standing, Tenant};
 use crate::ports::{Bucket, TenantStore};
 
 /// Whoever may do something for a tenant: a program with a key, or a member with a session.
@@ -33,6 +33,8 @@ pub enum Holder {
     Key(Arc<ApiKey>),
     /// A session of a member.
     Member(Membership),
+    /// The platform itself, for its own tenant: codes to people who sign up.
+    Platform,
 }
 
 /// A person in a tenant, for one call.
@@ -56,6 +58,7 @@ impl ApiCaller {
         match &self.holder {
             Holder::Key(key) => key.mode,
             Holder::Member(member) => member.mode,
+            Holder::Platform => Mode::Live,
         }
     }
 
@@ -68,7 +71,7 @@ impl ApiCaller {
     pub fn key(&self) -> Option<&ApiKey> {
         match &self.holder {
             Holder::Key(key) => Some(key),
-            Holder::Member(_) => None,
+            Holder::Member(_) | Holder::Platform => None,
         }
     }
 
@@ -77,6 +80,7 @@ impl ApiCaller {
         match &self.holder {
             Holder::Key(key) => permission.scope().is_some_and(|scope| key.scopes.contains(&scope)),
             Holder::Member(member) => member.role.may(permission),
+            Holder::Platform => true,
         }
     }
 
@@ -92,7 +96,7 @@ impl ApiCaller {
         Err(match (&self.holder, permission.scope()) {
             (Holder::Key(_), Some(scope)) => Refusal::Scope(scope),
             (Holder::Key(_), None) => Refusal::KeyNotAllowed,
-            (Holder::Member(_), _) => Refusal::Role(permission.role()),
+            (Holder::Member(_) | Holder::Platform, _) => Refusal::Role(permission.role()),
         })
     }
 
@@ -102,6 +106,7 @@ impl ApiCaller {
             Holder::Key(key) => Actor::ApiKey { key: key.id },
             Holder::Member(member) if member.operator => Actor::Operator { user: member.user },
             Holder::Member(member) => Actor::User { user: member.user },
+            Holder::Platform => Actor::Platform,
         };
         By { actor, ip: self.ip, request: self.request.as_deref().map(str::to_owned) }
     }
@@ -155,6 +160,9 @@ impl App {
     }
 
     pub(super) fn plan_of(&self, tenant: &Tenant) -> Result<&Plan, Refusal> {
+        if tenant.id == HOUSE {
+            return Ok(self.house.plan());
+        }
         self.ports.plans.find(&tenant.plan).ok_or_else(|| Refusal::UnknownPlan(tenant.plan.clone()))
     }
 
@@ -175,6 +183,7 @@ impl App {
             match &caller.holder {
                 Holder::Key(key) => Bucket { name: format!("key:{}", key.id), rate },
                 Holder::Member(member) => Bucket { name: format!("user:{}", member.user), rate },
+                Holder::Platform => return Ok(None),
             },
         ];
         // Whoever gives us a limiter that can be away watches over it.

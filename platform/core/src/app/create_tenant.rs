@@ -26,6 +26,21 @@ impl App {
     /// # Errors
     /// [`Refusal::Invalid`] for the name or an unknown plan; [`Refusal::Store`].
     pub async fn create_tenant(&self, name: &str, plan: &str) -> Result<NewTenant, Refusal> {
+        let (tenant, service) = self.draw_tenant(name, plan)?;
+        let (now, entropy) = (self.now(), &*self.ports.entropy);
+        let key = |name: &str, mode| draw_key(tenant.id, NewKeySettings::named(name, mode), now, entropy);
+        let (live, live_key) = key("first live key", Mode::Live);
+        let (test, test_key) = key("first test key", Mode::Test);
+        let keys = [(live, live_key.hash()), (test, test_key.hash())];
+        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
+        Ok(NewTenant { tenant, service, live_key, test_key })
+    }
+
+    /// A new tenant and its first service, which are not kept yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for the name or an unknown plan.
+    pub(super) fn draw_tenant(&self, name: &str, plan: &str) -> Result<(Tenant, Service), Refusal> {
         let name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
         self.known_plan(plan)?;
         let now = self.now();
@@ -55,12 +70,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let key = |name: &str, mode| draw_key(tenant_id, NewKeySettings::named(name, mode), now, entropy);
-        let (live, live_key) = key("first live key", Mode::Live);
-        let (test, test_key) = key("first test key", Mode::Test);
-        let keys = [(live, live_key.hash()), (test, test_key.hash())];
-        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
-        Ok(NewTenant { tenant, service, live_key, test_key })
+        Ok((tenant, service))
     }
 
     /// Moves a tenant to another plan, from now on.

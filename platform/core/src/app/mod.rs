@@ -13,6 +13,7 @@ mod deliver;
 mod find_messages;
 mod find_verifications;
 mod keys;
+mod people;
 mod record_receipt;
 mod refusal;
 mod render;
@@ -32,6 +33,10 @@ pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use keys::{NewKey, NewKeySettings};
+pub use people::{
+    BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
+    SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
+};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
@@ -41,16 +46,21 @@ pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
 
 use crate::domain::Timestamp;
+use crate::domain::access_token::SigningKey;
 use crate::domain::api_key::ApiKey;
 use crate::domain::dispatch::LeaseToken;
-use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::id::{ServiceId, SessionId, TenantId, UserId};
 use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
-use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Queue, Store, Timer};
+use crate::ports::{
+    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Passwords, Queue, Store,
+    Timer,
+};
 use cache::Cache;
+use people::HousePlan;
 
 /// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
 /// channel. What a worker held that is gone goes out again after so long.
@@ -85,6 +95,12 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds on waiting.
     pub timer: Arc<dyn Timer>,
+    /// Hashes passwords.
+    pub passwords: Arc<dyn Passwords>,
+    /// Signs and reads access tokens.
+    pub tokens: Arc<dyn AccessTokens>,
+    /// How people sign in.
+    pub people: PeopleSettings,
 }
 
 /// The use cases.
@@ -93,6 +109,10 @@ pub struct App {
     channel_infos: Vec<ChannelInfo>,
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
+    signed: Cache<SessionId, Signed>,
+    tenants: Cache<TenantId, Arc<Tenant>>,
+    signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
+    house: HousePlan,
 }
 
 impl App {
@@ -103,7 +123,16 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+        Self {
+            ports,
+            channel_infos,
+            holders: Cache::default(),
+            services: Cache::default(),
+            signed: Cache::default(),
+            tenants: Cache::default(),
+            signing_keys: Cache::default(),
+            house: HousePlan::default(),
+        }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
@@ -134,10 +163,16 @@ impl App {
             Changed::Tenant(tenant) => {
                 self.holders.forget(|(_, held)| held.id == tenant);
                 self.services.forget(|service| service.tenant == tenant);
+                self.tenants.forget(|known| known.id == tenant);
+                self.signed.forget(|signed| signed.is_in(tenant));
             }
+            Changed::Person(user) => self.signed.forget(|signed| signed.user.id == user),
             Changed::Anything => {
                 self.holders.forget(|_| true);
                 self.services.forget(|_| true);
+                self.tenants.forget(|_| true);
+                self.signed.forget(|_| true);
+                self.signing_keys.forget(|_| true);
             }
         }
     }
@@ -148,6 +183,15 @@ impl App {
         if let Err(error) = self.ports.bulletin.tell(Changed::Tenant(tenant)).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(%tenant, error, "the other nodes were not told of a change; they see it within a second");
+        }
+    }
+
+    /// Something of a person changed: no node is to go by what it remembers.
+    async fn changed_person(&self, user: UserId) {
+        self.forget(Changed::Person(user));
+        if let Err(error) = self.ports.bulletin.tell(Changed::Person(user)).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(%user, error, "the other nodes were not told of a change; they see it within a second");
         }
     }
 

@@ -1,3 +1,4 @@
+use super::people::TokenRefusal;
 use crate::domain::Timestamp;
 use crate::domain::address_limits::AddressLimited;
 use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
@@ -6,7 +7,7 @@ use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::routing::RoutingError;
 use crate::domain::vault::VaultError;
-use crate::ports::{CommitError, StoreError};
+use crate::ports::{CommitError, IdentityError, PasswordsError, StoreError};
 
 /// One field of a request that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,51 @@ pub enum Refusal {
         /// When nothing of it will be left.
         erased_at: Timestamp,
     },
+    /// Nobody is signed in.
+    #[error("there is no access token")]
+    NoToken,
+    /// The access token does not hold.
+    #[error("the access token does not hold: {0:?}")]
+    Token(TokenRefusal),
+    /// The email address and the password do not belong together.
+    #[error("the email address and the password do not belong together")]
+    Credentials,
+    /// Too many wrong passwords or codes: the next one is taken later.
+    #[error("too many wrong passwords or codes")]
+    Braked {
+        /// From when on it is.
+        opens_at: Timestamp,
+    },
+    /// The code is wrong, was used, or has expired.
+    #[error("the code is wrong, was used, or has expired")]
+    Code,
+    /// A sign-in cannot go on: it took too long, too many codes were wrong, or it is not from this browser.
+    #[error("the sign-in is over")]
+    SignInOver,
+    /// A second factor is on already.
+    #[error("a second factor is on already")]
+    SecondFactorActive,
+    /// Too many codes of the app were wrong: only a recovery code is taken.
+    #[error("it takes a recovery code")]
+    RecoveryCodeNeeded,
+    /// The identity provider does not vouch for the email address.
+    #[error("the identity provider does not vouch for the email address")]
+    EmailNotVerified,
+    /// The identity provider does not say who it is.
+    #[error(transparent)]
+    Provider(#[from] IdentityError),
+    /// The page that uses a session's cookie is not the one that it was given to.
+    #[error("the request comes from another page than the session's")]
+    Csrf,
+    /// It takes an operator of the platform.
+    #[error("it takes an operator")]
+    OperatorOnly,
+    /// Too many passwords wait to be hashed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// A password cannot be hashed.
+    #[error(transparent)]
+    Passwords(PasswordsError),
     /// Something else has this value already.
     #[error("another {kind} has the same {index}")]
     Taken {
@@ -126,6 +172,15 @@ impl From<CommitError> for Refusal {
             CommitError::Changed => Self::Conflict,
             CommitError::Taken { kind, index } => Self::Taken { kind, index },
             CommitError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<PasswordsError> for Refusal {
+    fn from(error: PasswordsError) -> Self {
+        match error {
+            PasswordsError::Busy => Self::Busy,
+            failed @ PasswordsError::Failed(_) => Self::Passwords(failed),
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Swept {
     pub redacted: usize,
     /// Records deleted.
     pub deleted: usize,
+    /// Sessions, brakes, codes and keys of people that are over, deleted.
+    pub forgotten: usize,
     /// Whether there may be more that is due.
     pub more: bool,
 }
@@ -59,6 +61,8 @@ impl App {
         }
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
+        swept.forgotten = self.forget_people(limit).await?;
+        swept.more |= swept.forgotten >= limit;
         Ok(swept)
     }
 

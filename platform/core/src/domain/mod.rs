@@ -1,5 +1,6 @@
 //! The rules, one concept a module. Nothing here waits, reads a clock or rolls dice of its own.
 
+pub mod access_token;
 pub mod address;
 pub mod address_limits;
 pub mod api_key;
@@ -12,11 +13,14 @@ pub mod identity;
 pub mod known_fields;
 pub mod lease;
 pub mod locale;
+pub mod login_brake;
 pub mod member;
 pub mod message;
 pub mod mode;
 pub mod node;
 pub mod opaque;
+pub mod password;
+pub mod pending;
 pub mod permission;
 pub mod phone;
 pub mod plan;

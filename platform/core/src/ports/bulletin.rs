@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::TenantId;
+use crate::domain::id::{TenantId, UserId};
 
 /// What changed, for nodes that keep some of it in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -9,6 +9,8 @@ use crate::domain::id::TenantId;
 pub enum Changed {
     /// Something of a tenant: its plan, a key, a service.
     Tenant(TenantId),
+    /// Something of a person: their password, a session, what they may.
+    Person(UserId),
     /// It is not known what: a node that did not hear for a while forgets everything.
     Anything,
 }

@@ -1,5 +1,6 @@
 //! What the use cases need from the world, as traits. Adapters live in crates of their own.
 
+mod access_tokens;
 mod bulletin;
 mod channel;
 mod clock;
@@ -7,10 +8,12 @@ mod entities;
 mod entropy;
 mod identity_provider;
 mod limiter;
+mod passwords;
 mod queue;
 mod store;
 mod timer;
 
+pub use access_tokens::AccessTokens;
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
@@ -18,6 +21,7 @@ pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow,
 pub use entropy::{Drawn, Entropy};
 pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 pub use limiter::{Bucket, Limiter, LimiterError};
+pub use passwords::{Compared, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
     Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::app::{App, Refusal};
+use super::super::{App, Refusal};
+use super::{SignInStep, Whence};
 use crate::domain::Timestamp;
-use crate::domain::audit::{Actor, By, Deed};
+use crate::domain::audit::Deed;
 use crate::domain::id::UserId;
 use crate::domain::identity::{BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, subject_key};
 use crate::domain::opaque::Opaque;
@@ -90,17 +91,25 @@ impl App {
         Ok(SignInBegun { authorization_url, browser_secret: browser.0.reveal(), expires_at: attempt.expires_at })
     }
 
-    /// Who it is that came back from a provider: a person who is known, or one who is new.
+    /// Signs in a person who came back from a provider, or asks for their second factor: somebody who is known,
+    /// somebody whose account has the address that the provider vouches for, or somebody new.
     ///
     /// An attempt is over with the first answer that comes from its browser, whatever becomes of it.
     ///
     /// # Errors
     /// [`Refusal::SignInOver`] when there is no such attempt of this browser any more, [`Refusal::Provider`],
-    /// [`Refusal::EmailNotVerified`], [`Refusal::Store`].
-    pub(super) async fn identify(
+    /// [`Refusal::EmailNotVerified`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn finish_sign_in(&self, finish: FinishSignIn<'_>, whence: &Whence) -> Result<SignInStep, Refusal> {
+        let (user, attempt) = self.identify(finish, whence).await.inspect_err(|refusal| {
+            tracing::info!(ip = whence.ip.map(tracing::field::display), reason = %refusal, "a sign-in by an identity provider was refused");
+        })?;
+        self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
+    }
+
+    async fn identify(
         &self,
         finish: FinishSignIn<'_>,
-        by: &By,
+        whence: &Whence,
     ) -> Result<(Stored<User>, SignInAttempt), Refusal> {
         let now = self.now();
         let state = Opaque::parse(finish.state).ok_or(Refusal::SignInOver)?;
@@ -126,7 +135,7 @@ impl App {
             nonce: &browser.nonce(),
         };
         let identity = provider.identify(redeemed, now).await?;
-        let user = self.person_behind(provider, &identity, by).await?;
+        let user = self.person_behind(provider, &identity, whence).await?;
         Ok((user, attempt.entity))
     }
 
@@ -134,7 +143,7 @@ impl App {
         &self,
         provider: &dyn IdentityProvider,
         identity: &Identity,
-        by: &By,
+        whence: &Whence,
     ) -> Result<Stored<User>, Refusal> {
         let key = subject_key(provider.issuer(), &identity.subject);
         if let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? {
@@ -162,18 +171,31 @@ impl App {
                 let mut user = User::new(UserId::new(now, dice), &email, name.trim(), now, vault, dice);
                 user.email_confirmed_at = Some(now);
                 changes.push(Change::insert(&user));
-                deeds.push(Deed::of_platform("user.create", user.id).after(json!({ "by": provider.name() })));
+                deeds.push(
+                    Deed::of_platform("user.create", user.id)
+                        .after(json!({ "email": user.email_masked, "provider": provider.name() })),
+                );
                 user.id
             }
         };
         let link = LinkedIdentity::new(user, provider.issuer(), &identity.subject, now, dice);
-        deeds.push(Deed::of_platform("identity.link", user).after(json!({ "id": link.id, "provider": provider.name() })));
+        deeds.push(
+            Deed::of_platform("identity.link", user).after(json!({ "id": link.id, "provider": provider.name() })),
+        );
         changes.push(Change::insert(&link));
-        let by = By { actor: Actor::User { user }, ..by.clone() };
-        match self.commit(&by, deeds, changes).await {
+        match self.commit(&whence.by(user), deeds, changes).await {
             // Two sign-ins of one person at once: the other one has linked them.
             Err(Refusal::Taken { .. }) => {}
-            made => made?,
+            made => {
+                made?;
+                if let Some(known) = &known {
+                    let words = format!(
+                        "From now on you can sign in with {} as well. If that was not you, ask for a new password at once.",
+                        provider.display_name()
+                    );
+                    self.tell_person(known, &words, whence).await;
+                }
+            }
         }
         let linked = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?.ok_or(Refusal::Conflict)?;
         self.person(linked.user).await
@@ -184,4 +206,3 @@ impl App {
         self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or(Refusal::SignInOver)
     }
 }
-

@@ -1,0 +1,135 @@
+use std::net::{IpAddr, Ipv6Addr};
+
+use subtle::ConstantTimeEq;
+
+use super::super::{App, Refusal};
+use super::Whence;
+use crate::domain::login_brake::{LoginBrake, Place};
+use crate::domain::vault::AddressIndex;
+use crate::ports::{Change, CommitError, Owner, Stored};
+
+/// How often a count is tried that others change at the same moment.
+const TRIES: usize = 16;
+const DEVICE_PREFIX: &str = "wd_";
+const DEVICE_SIZE: usize = 16;
+
+/// Where guesses at a password are counted.
+#[derive(Debug, Clone)]
+pub(super) struct Brakes(Vec<([u8; 16], Place)>);
+
+/// What shares a brake: an IPv4 address, or an IPv6 /64, which one customer has whole.
+pub(super) fn bucket(ip: Option<IpAddr>) -> Vec<u8> {
+    match ip {
+        Some(IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => ip.octets().to_vec(),
+            None => Ipv6Addr::octets(&ip)[..8].to_vec(),
+        },
+        None => Vec::new(),
+    }
+}
+
+impl App {
+    /// The brakes for an account: its device's own, or else those of the address and of everywhere.
+    pub(super) fn brakes(&self, account: &AddressIndex, device: Option<&str>, whence: &Whence) -> Brakes {
+        let vault = &self.ports.vault;
+        let account_bytes = account.as_bytes();
+        if let Some(device) = device.and_then(|token| self.known_device(account, token)) {
+            return Brakes(vec![(vault.veil("brake device", &[account_bytes, &device]), Place::Here)]);
+        }
+        Brakes(vec![
+            (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
+            (vault.veil("brake", &[account_bytes]), Place::Everywhere),
+        ])
+    }
+
+    /// Counts a guess as a wrong one before it is looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::Braked`]; then the password must not be looked at.
+    pub(super) async fn brake(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let now = self.now();
+            let mut changes = Vec::new();
+            for (id, place) in &brakes.0 {
+                let braked = |opens_at| Refusal::Braked { opens_at };
+                changes.push(match self.find::<LoginBrake>(Owner::Platform, *id).await? {
+                    Some(mut brake) => {
+                        brake.count(now).map_err(braked)?;
+                        Change::replace(&brake)
+                    }
+                    None => {
+                        let mut brake = LoginBrake::new(*id, *place, now);
+                        brake.count(now).map_err(braked)?;
+                        Change::insert(&brake)
+                    }
+                });
+            }
+            match self.ports.store.commit(changes).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refusal::Conflict)
+    }
+
+    /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
+    /// forgotten there, or each login of the owner would give an attacker another fifty.
+    pub(super) async fn ease(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        for (id, place) in &brakes.0 {
+            for _ in 0..TRIES {
+                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
+                brake.take_back();
+                if self.made(eased(&brake, *place)).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner has proved the address: what was counted for the account from everywhere is forgotten, and
+    /// what was counted at this address.
+    pub(super) async fn forget_brakes(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        for (id, _) in &brakes.0 {
+            for _ in 0..TRIES {
+                let Some(brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
+                if self.made(Change::delete(&brake)).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn made(&self, change: Change) -> Result<bool, Refusal> {
+        match self.ports.store.commit(vec![change]).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A token for a device from which somebody has signed in to an account. It lets nobody in.
+    pub(super) fn new_device(&self, account: &AddressIndex) -> String {
+        let mut device = [0; DEVICE_SIZE];
+        self.ports.entropy.fill(&mut device);
+        let proof = self.ports.vault.veil("device", &[account.as_bytes(), &device]);
+        format!("{DEVICE_PREFIX}{:032x}{:032x}", u128::from_be_bytes(device), u128::from_be_bytes(proof))
+    }
+
+    /// The device of a token, if it was given out for this account.
+    fn known_device(&self, account: &AddressIndex, token: &str) -> Option<[u8; DEVICE_SIZE]> {
+        let digits = token.strip_prefix(DEVICE_PREFIX).filter(|digits| digits.len() == 64 && digits.is_ascii())?;
+        let (device, proof) = digits.split_at(32);
+        let read = |digits: &str| u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes);
+        let (device, proof) = (read(device)?, read(proof)?);
+        let expected = self.ports.vault.veil("device", &[account.as_bytes(), &device]);
+        bool::from(expected.ct_eq(&proof)).then_some(device)
+    }
+}
+
+fn eased(brake: &Stored<LoginBrake>, place: Place) -> Change {
+    if place == Place::Here || brake.failures == 0 { Change::delete(brake) } else { Change::replace(brake) }
+}

@@ -1,0 +1,182 @@
+use serde_json::json;
+
+use super::super::{App, Refusal};
+use super::{SignInStep, Whence};
+use crate::domain::Timestamp;
+use crate::domain::access_token::Claims;
+use crate::domain::audit::Deed;
+use crate::domain::password::Password;
+use crate::domain::session::{RefreshToken, Session, Transport, Turned};
+use crate::domain::user::{AccountEmail, User};
+use crate::ports::{Change, CommitError, Owner, Stored};
+
+/// How often a session is turned that somebody else turns at the same moment.
+const TRIES: usize = 16;
+
+/// A request to sign in.
+#[derive(Debug, Clone)]
+pub struct LogIn {
+    /// The email address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// How the refresh token is to travel.
+    pub transport: Transport,
+    /// The device token of an earlier login from here.
+    pub device: Option<String>,
+}
+
+/// A session that lets somebody in.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// Who.
+    pub user: User,
+    /// For each call.
+    pub access_token: String,
+    /// Until when it holds.
+    pub access_expires_at: Timestamp,
+    /// For the next access token.
+    pub refresh_token: RefreshToken,
+    /// What a page says beside the cookie.
+    pub csrf_token: String,
+    /// For the next login from here; none when it is the old one still.
+    pub device_token: Option<String>,
+}
+
+impl App {
+    /// Signs a person in with their password, or asks for their second factor.
+    ///
+    /// It hashes one password whether or not there is an account, and answers the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Store`].
+    pub async fn log_in(&self, request: LogIn, whence: &Whence) -> Result<SignInStep, Refusal> {
+        let user = self.with_password(&request, whence).await?;
+        self.after_first_factor(user, "password", request.transport, whence).await
+    }
+
+    /// The person whose password this is; a new hash of it is made where the old one is outdated, and kept
+    /// with the session.
+    async fn with_password(&self, request: &LogIn, whence: &Whence) -> Result<Stored<User>, Refusal> {
+        // Whatever it is, it is nobody's address: counted and hashed as if it were one would be too much.
+        let email = AccountEmail::parse(&request.email).map_err(|error| Refusal::field("email", error.to_string()))?;
+        let account = email.key(&self.ports.vault);
+        let brakes = self.brakes(&account, request.device.as_deref(), whence);
+        self.brake(&brakes).await.inspect_err(|refusal| {
+            tracing::info!(ip = whence.ip.map(tracing::field::display), reason = %refusal, "a login was braked");
+        })?;
+        let user = self.find_by::<User>("email", account.as_bytes()).await?;
+        let password = Password::typed(&request.password);
+        let hash = user.as_ref().and_then(|user| user.password.as_ref());
+        let compared = self.ports.passwords.compare(&password, hash).await?;
+        let Some(mut user) = user.filter(|_| compared.right) else {
+            // ASVS 16.3.1. Not in the audit log: whoever guesses could fill it.
+            tracing::info!(ip = whence.ip.map(tracing::field::display), "a login was refused");
+            return Err(Refusal::Credentials);
+        };
+        self.ease(&brakes).await?;
+        if compared.outdated {
+            user.password = Some(self.hash(&password).await?);
+            match self.ports.store.commit(vec![Change::replace(&user)]).await {
+                Ok(()) => {
+                    tracing::info!(user = %user.id, "a password was hashed again, with the parameters of now");
+                    let again = self.find::<User>(Owner::Platform, user.id.to_bytes()).await?;
+                    return again.ok_or(Refusal::Credentials);
+                }
+                // The next login does it.
+                Err(CommitError::Changed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(user)
+    }
+
+    /// Begins a session of a person who has proved who they are.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn open_session(
+        &self,
+        user: Stored<User>,
+        transport: Transport,
+        whence: &Whence,
+    ) -> Result<Opened, Refusal> {
+        let now = self.now();
+        let life = self.ports.people.session_life;
+        let (session, token) = Session::begin(user.id, transport, life, now, &*self.ports.entropy);
+        let session = session.from_where(whence.agent.as_deref(), whence.ip);
+        let deed = Deed::of_platform("session.create", session.id)
+            .after(json!({ "user": user.id, "transport": session.transport }));
+        self.commit(&whence.by(user.id), vec![deed], vec![Change::insert(&session)]).await?;
+        tracing::info!(user = %user.id, session = %session.id, "a person signed in");
+        let device = self.new_device(&user.email_key);
+        self.opened(session, user.entity, token, Some(device)).await
+    }
+
+    /// Turns a refresh token into an access token and the next refresh token.
+    ///
+    /// Two that come with the same token at the same moment get the same next one. A copy of an older one
+    /// ends the session.
+    ///
+    /// # Errors
+    /// [`Refusal::Token`], [`Refusal::Store`].
+    pub async fn refresh(&self, token: &str, transport: Transport, whence: &Whence) -> Result<Opened, Refusal> {
+        let over = || Refusal::Token(super::TokenRefusal::SessionOver);
+        let token = RefreshToken::parse(token).ok_or_else(over)?;
+        for _ in 0..TRIES {
+            let found = self.find::<Session>(Owner::Platform, token.session().to_bytes()).await?;
+            // A token that travels in a cookie works from there only.
+            let mut session = found.filter(|session| session.transport == transport).ok_or_else(over)?;
+            let now = self.now();
+            let life = self.ports.people.session_life;
+            let next = match session.turn(&token, life, now, &self.ports.vault) {
+                Turned::Next(next) => {
+                    session.entity = session.entity.clone().from_where(whence.agent.as_deref(), whence.ip);
+                    match self.ports.store.commit(vec![Change::replace(&session)]).await {
+                        Ok(()) => next,
+                        Err(CommitError::Changed) => continue,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Turned::Again(next) => next,
+                Turned::Refused => return Err(over()),
+                Turned::Reused => {
+                    let deed = Deed::of_platform("session.reuse_detected", session.id)
+                        .after(json!({ "user": session.user, "revoked": true }));
+                    tracing::warn!(user = %session.user, session = %session.id, ip = whence.ip.map(tracing::field::display), "an old refresh token was used: its session is over");
+                    match self.end_session(session, deed, whence).await {
+                        Err(Refusal::Conflict) => continue,
+                        ended => ended?,
+                    }
+                    return Err(over());
+                }
+            };
+            let user = self.find::<User>(Owner::Platform, session.user.to_bytes()).await?.ok_or_else(over)?;
+            return self.opened(session.entity, user.entity, next, None).await;
+        }
+        Err(Refusal::Conflict)
+    }
+
+    async fn opened(
+        &self,
+        session: Session,
+        user: User,
+        refresh_token: RefreshToken,
+        device_token: Option<String>,
+    ) -> Result<Opened, Refusal> {
+        let now = self.now();
+        let life = self.ports.people.access_life;
+        let claims = Claims::new(&self.ports.people.issuer, user.id, session.id, life, now);
+        Ok(Opened {
+            access_token: self.sign(&claims).await?,
+            access_expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
+            csrf_token: self.ports.vault.csrf_token(session.id),
+            session,
+            user,
+            refresh_token,
+            device_token,
+        })
+    }
+}

@@ -1,0 +1,159 @@
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::super::{App, FieldError, Refusal};
+use super::Whence;
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::id::{UserId, VerificationId};
+use crate::domain::member::Member;
+use crate::domain::password::Password;
+use crate::domain::pending::{Pending, Then};
+use crate::domain::permission::Role;
+use crate::domain::tenant;
+use crate::domain::tenant::Tenant;
+use crate::domain::user::{AccountEmail, PasswordHash, User};
+use crate::domain::vault::Purpose;
+use crate::ports::{Change, Owner, Stored};
+
+/// How long what waits for a code is kept after the code has expired: a wrong code is answered as such.
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// A request for an account and a tenant.
+#[derive(Debug, Clone)]
+pub struct SignUp {
+    /// The email address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// What the person is called; may be empty.
+    pub name: String,
+    /// What their tenant is called.
+    pub tenant: String,
+}
+
+/// A code went to an email address.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    /// What the code is to come back with.
+    pub verification: VerificationId,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// An account as it began.
+#[derive(Debug, Clone)]
+pub struct Confirmed {
+    /// The person.
+    pub user: User,
+    /// Their tenant, which they own.
+    pub tenant: Tenant,
+}
+
+impl App {
+    /// Sends a code to an address; [`confirm_email`](Self::confirm_email) makes the account.
+    ///
+    /// It does not look whether there is an account already: the answer, the work and the mail are the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Rate`], [`Refusal::Address`], [`Refusal::Busy`], [`Refusal::Routing`]
+    /// when no channel reaches email, [`Refusal::Store`].
+    pub async fn sign_up(&self, request: SignUp, whence: &Whence) -> Result<Started, Refusal> {
+        let mut errors = Vec::new();
+        let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.to_owned(), message });
+        let email = AccountEmail::parse(&request.email).map_err(|error| wrong("email", error.to_string())).ok();
+        let password = email.as_ref().and_then(|email| {
+            Password::new(&request.password, email).map_err(|error| wrong("password", error.to_string())).ok()
+        });
+        if !request.name.is_empty()
+            && let Err(error) = tenant::name(&request.name)
+        {
+            wrong("name", error.to_string());
+        }
+        let tenant = tenant::name(&request.tenant).map_err(|error| wrong("tenant", error.to_string())).ok();
+        let (Some(email), Some(password), Some(tenant), true) = (email, password, tenant, errors.is_empty()) else {
+            return Err(Refusal::Invalid(errors));
+        };
+        let password = self.hash(&password).await?;
+        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, whence).await
+    }
+
+    /// Makes the account that waited for this code, and its tenant.
+    ///
+    /// # Errors
+    /// [`Refusal::Code`]; [`Refusal::Taken`] when there is an account, which only the owner of the address
+    /// hears; [`Refusal::Store`].
+    pub async fn confirm_email(&self, id: VerificationId, code: &str, whence: &Whence) -> Result<Confirmed, Refusal> {
+        let (pending, email) = self.proven(id, code, whence).await?;
+        let Then::SignUp { name, password, tenant } = pending.then.clone() else { return Err(Refusal::Code) };
+        let (now, entropy) = (self.now(), &*self.ports.entropy);
+        let mut user = User::new(UserId::new(now, entropy), &email, &name, now, &self.ports.vault, entropy);
+        user.password = Some(password);
+        user.email_confirmed_at = Some(now);
+        let (tenant, service) = self.draw_tenant(&tenant, &self.ports.people.plan)?;
+        let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
+        let deeds = vec![
+            Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
+            Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+            Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
+        ];
+        let changes = vec![
+            Change::insert(&user),
+            Change::InsertTenant(Box::new(tenant.clone())),
+            Change::InsertService(Box::new(service)),
+            Change::insert(&member),
+            Change::delete(&pending),
+        ];
+        match self.commit(&whence.by(user.id), deeds, changes).await {
+            Ok(()) => Ok(Confirmed { user, tenant }),
+            Err(Refusal::Taken { kind: "user", .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a code, and keeps what is to happen when it comes back.
+    pub(super) async fn pend(&self, email: &AccountEmail, then: Then, whence: &Whence) -> Result<Started, Refusal> {
+        let verification = self.send_code(email, whence).await?;
+        let owner = verification.id.to_bytes();
+        let pending = Pending {
+            id: verification.id,
+            email: self.ports.vault.seal(Purpose::Address, &owner, email.as_str(), &*self.ports.entropy),
+            then,
+            expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
+        };
+        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
+        Ok(Started { verification: verification.id, expires_at: verification.expires_at })
+    }
+
+    /// What waited for this code, and the address that it proves.
+    ///
+    /// # Errors
+    /// [`Refusal::Code`], [`Refusal::Store`].
+    pub(super) async fn proven(
+        &self,
+        id: VerificationId,
+        code: &str,
+        whence: &Whence,
+    ) -> Result<(Stored<Pending>, AccountEmail), Refusal> {
+        let pending = self.find::<Pending>(Owner::Platform, id.to_bytes()).await?.ok_or(Refusal::Code)?;
+        let house = self.house(whence).await?;
+        match self.check_verification(&house, id, code).await {
+            Ok(checked) if checked.valid => {}
+            Ok(_) | Err(Refusal::NotFound(_)) => {
+                tracing::info!(verification = %id, ip = whence.ip.map(tracing::field::display), "a code for an account was wrong");
+                return Err(Refusal::Code);
+            }
+            Err(error) => return Err(error),
+        }
+        let address = self.ports.vault.open(Purpose::Address, &id.to_bytes(), &pending.email)?;
+        let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
+        Ok((pending, email))
+    }
+
+    /// The hash of a new password.
+    pub(super) async fn hash(&self, password: &Password) -> Result<PasswordHash, Refusal> {
+        let mut salt = [0; 16];
+        self.ports.entropy.fill(&mut salt);
+        Ok(self.ports.passwords.hash(password, salt).await?)
+    }
+}

@@ -1,0 +1,155 @@
+use std::sync::Arc;
+
+use super::super::authenticate::served;
+use super::super::{ApiCaller, App, Holder, Membership, Refusal};
+use super::Whence;
+use crate::domain::access_token::ClaimsRefusal;
+use crate::domain::audit::By;
+use crate::domain::id::TenantId;
+use crate::domain::member::{BY_USER, Member};
+use crate::domain::mode::Mode;
+use crate::domain::session::Session;
+use crate::domain::tenant::Tenant;
+use crate::domain::user::User;
+use crate::ports::{EntityList, Owner};
+
+/// Why an access token does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It is not signed by one of our keys, or it is of the future, of another issuer, or for somebody else.
+    Foreign,
+    /// Its time is over.
+    Expired,
+    /// Its session is over.
+    SessionOver,
+}
+
+/// A person with a session, as it was read within the last second.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Who.
+    pub user: Arc<User>,
+    /// In which session.
+    pub session: Arc<Session>,
+    /// Where they are members.
+    pub members: Arc<[Member]>,
+}
+
+impl Signed {
+    /// Whether they are a member of a tenant.
+    pub fn is_in(&self, tenant: TenantId) -> bool {
+        self.members.iter().any(|member| member.tenant == tenant)
+    }
+}
+
+/// A person who is signed in, for one call.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub user: Arc<User>,
+    /// In which session.
+    pub session: Arc<Session>,
+    /// Where they are members.
+    pub members: Arc<[Member]>,
+    /// From where they call.
+    pub whence: Whence,
+}
+
+impl SignedIn {
+    /// Who does what this call does, for the audit log.
+    pub fn by(&self) -> By {
+        self.whence.by(self.user.id)
+    }
+
+    /// Insists that they run the platform.
+    ///
+    /// # Errors
+    /// [`Refusal::OperatorOnly`].
+    pub fn require_operator(&self) -> Result<(), Refusal> {
+        self.user.operator_since.map(|_| ()).ok_or(Refusal::OperatorOnly)
+    }
+}
+
+impl App {
+    /// Whose access token this is. The end of a session is seen at once, on other nodes within a second.
+    ///
+    /// # Errors
+    /// [`Refusal::NoToken`], [`Refusal::Token`], [`Refusal::Store`].
+    pub async fn authenticate_person(&self, token: Option<&str>, whence: Whence) -> Result<SignedIn, Refusal> {
+        let token = token.ok_or(Refusal::NoToken)?;
+        let foreign = || Refusal::Token(TokenRefusal::Foreign);
+        let now = self.now();
+        let kid = self.ports.tokens.kid(token).ok_or_else(foreign)?;
+        let key = self.signing_key(&kid).await?.ok_or_else(foreign)?;
+        let claims = self.ports.tokens.read(token, &key.public).ok_or_else(foreign)?;
+        let (user, session) = claims.check(&self.ports.people.issuer, now).map_err(|refusal| match refusal {
+            ClaimsRefusal::Expired => Refusal::Token(TokenRefusal::Expired),
+            ClaimsRefusal::Foreign => foreign(),
+        })?;
+        let over = || Refusal::Token(TokenRefusal::SessionOver);
+        let signed = match self.signed.find(&session, now) {
+            Some(signed) => signed,
+            None => {
+                let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
+                let found = found.filter(|found| found.user == user).ok_or_else(over)?.entity;
+                let user = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
+                let members = self.list::<Member>(&EntityList::by(BY_USER, user.id.to_bytes())).await?;
+                let members = members.into_iter().map(|stored| stored.entity).collect();
+                let signed = Signed { user: Arc::new(user), session: Arc::new(found), members };
+                self.signed.keep(session, signed.clone(), now);
+                signed
+            }
+        };
+        if !signed.session.is_open(now) {
+            return Err(over());
+        }
+        let Signed { user, session, members } = signed;
+        Ok(SignedIn { user, session, members, whence })
+    }
+
+    /// A person as a caller for a tenant: the one they name, or their only one.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a tenant that they are not in, [`Refusal::Invalid`] when they are in more than
+    /// one and name none, [`Refusal::Suspended`], [`Refusal::TenantDeleted`], [`Refusal::Store`].
+    pub async fn authenticate_member(
+        &self,
+        person: &SignedIn,
+        named: Option<&str>,
+        mode: Mode,
+    ) -> Result<ApiCaller, Refusal> {
+        let named = named
+            .map(str::parse::<TenantId>)
+            .transpose()
+            .map_err(|error| Refusal::field("WOTP-Tenant", error.to_string()))?;
+        let member = match (named, &*person.members) {
+            (Some(named), members) => members.iter().find(|member| member.tenant == named),
+            (None, [] | [_]) => person.members.first(),
+            (None, _) => {
+                let message =
+                    "you are in more than one tenant; name one in the header, as in `ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M`";
+                return Err(Refusal::field("WOTP-Tenant", message));
+            }
+        };
+        let member = member.ok_or(Refusal::NotFound("tenant"))?;
+        let tenant = self.tenant_of(member.tenant).await?.ok_or(Refusal::NotFound("tenant"))?;
+        served(&tenant)?;
+        let membership =
+            Membership { user: person.user.id, role: member.role, session: person.session.id, mode, operator: false };
+        let Whence { ip, request, .. } = person.whence.clone();
+        Ok(ApiCaller { tenant, holder: Holder::Member(membership), ip, request })
+    }
+
+    /// A tenant, as it was within the last second.
+    pub(in super::super) async fn tenant_of(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Refusal> {
+        let now = self.now();
+        if let Some(tenant) = self.tenants.find(&id, now) {
+            return Ok(Some(tenant));
+        }
+        let found = self.ports.store.tenant(id).find_tenant().await?.map(Arc::new);
+        if let Some(tenant) = &found {
+            self.tenants.keep(id, Arc::clone(tenant), now);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,55 @@
+//! What waits for a code that went to an email address: a sign-up, or a new password.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::id::VerificationId;
+use super::user::PasswordHash;
+use super::vault::Sealed;
+use crate::ports::{Entity, Owner};
+
+/// What waits for a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The verification that carries the code.
+    pub id: VerificationId,
+    /// The address, sealed.
+    pub email: Sealed,
+    /// What happens when the code is right.
+    pub then: Then,
+    /// When it is forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// What happens when the code is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Then {
+    /// An account begins. Nothing of it is there before: nobody can take an address that is not theirs.
+    SignUp {
+        /// What the person is called.
+        name: String,
+        /// Their password.
+        password: PasswordHash,
+        /// What their tenant is called.
+        tenant: String,
+    },
+    /// The account takes another password.
+    Reset,
+}
+
+impl Entity for Pending {
+    const KIND: &'static str = "pending_code";
+
+    fn id(&self) -> [u8; 16] {
+        self.id.to_bytes()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.expires_at)
+    }
+}
