@@ -70,6 +70,9 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
+        passwords: Arc::clone(&ports.passwords),
+        tokens: Arc::clone(&ports.tokens),
+        people: ports.people.clone(),
     });
     let others = Others::Nodes(Fellows { queue, bulletin: RedisBulletin::new(redis), clock });
     let server = Server::bind(&config, Wired { app: Arc::new(app), others, ..wired }, Role::All).await?;

@@ -6,6 +6,7 @@ pub mod data_folder;
 pub mod database_lock;
 pub mod http;
 pub mod jobs;
+pub mod people;
 pub mod sealed;
 pub mod server;
 pub mod system;

@@ -133,6 +133,8 @@ impl Server {
             ready: Arc::clone(&ready),
             queue_needed: matches!(wired.others, Others::None(_)),
             metrics: metrics.clone(),
+            cookie_secure: config.auth.cookie_secure,
+            public_url: Some(config.auth.public_url.clone()).filter(|url| !url.is_empty()),
         };
         let app = Arc::clone(&wired.app);
         let router =

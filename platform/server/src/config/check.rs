@@ -20,6 +20,13 @@ const PER_IP_MAX: u32 = 1_000_000;
 /// Most deliveries in hand at once.
 const CONCURRENCY_MAX: usize = 4096;
 
+/// Least that one hash costs in production, KiB times passes. Source: OWASP, 19 MiB and 2 passes or its like.
+const ARGON2_COST_MIN: u64 = 2 * 17_408;
+/// Most passwords that may wait: beyond it the first would have hung up.
+const HASHING_WAITING_MAX: usize = 10_000;
+/// Most passwords hashed at once.
+const HASHING_THREADS_MAX: usize = 256;
+
 pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> String) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let mut complain = |key: &str, problem: String, right: &str| {
@@ -86,6 +93,50 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
             problem,
             "write at least 1, or switch the limit off with per_ip_per_second = 0",
         );
+    }
+    let auth = &config.auth;
+    if !auth.public_url.is_empty() && !is_origin(&auth.public_url) {
+        let problem = format!("`{}` is no web origin", auth.public_url);
+        complain("auth.public_url", problem, "write scheme and host, as in https://wotp.example.com, without a path");
+    }
+    let bounds = [
+        ("auth.access_token_seconds", auth.access_token_seconds, 60, 3600),
+        ("auth.session_days", auth.session_days, 1, 90),
+        ("auth.signing_key_days", auth.signing_key_days, 2, 365),
+    ];
+    for (key, value, min, max) in bounds {
+        if !(min..=max).contains(&value) {
+            complain(key, format!("{value} is out of bounds"), &format!("write {min} to {max}"));
+        }
+    }
+    if let Err(problem) = auth.hashing().params() {
+        complain(
+            "auth.argon2_memory_kib",
+            format!("Argon2 does not take these parameters: {problem}"),
+            "write at least 8 KiB for each lane, and at least one pass and one lane, as in 19456, 2 and 1",
+        );
+    }
+    if config.environment == Environment::Production {
+        if !auth.cookie_secure {
+            let problem = "a cookie that travels without TLS can be read on its way".to_owned();
+            complain("auth.cookie_secure", problem, "write true, and put a proxy that speaks TLS in front");
+        }
+        if u64::from(auth.argon2_memory_kib) * u64::from(auth.argon2_passes) < ARGON2_COST_MIN {
+            let problem = "hashes this cheap are guessed from a stolen database".to_owned();
+            complain(
+                "auth.argon2_memory_kib",
+                problem,
+                "write at least 19456 with 2 passes, or more of one for less of the other",
+            );
+        }
+    }
+    if !(1..=HASHING_WAITING_MAX).contains(&auth.hashing_waiting_max) {
+        let problem = format!("{} passwords that wait is out of bounds", auth.hashing_waiting_max);
+        complain("auth.hashing_waiting_max", problem, "write 1 to 10000");
+    }
+    if auth.hashing_threads > HASHING_THREADS_MAX {
+        let problem = format!("{} passwords at once is out of bounds", auth.hashing_threads);
+        complain("auth.hashing_threads", problem, "write 1 to 256, or 0 for half as many as there are processors");
     }
     if !(1..=CONCURRENCY_MAX).contains(&config.worker.concurrency) {
         let problem = format!("{} deliveries at once is out of bounds", config.worker.concurrency);

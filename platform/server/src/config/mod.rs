@@ -14,7 +14,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use wotp_core::app::PeopleSettings;
+
+use crate::people::HashSettings;
 
 pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
@@ -46,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// Brakes on callers nobody knows yet.
     pub limits: Limits,
+    /// How people sign in.
+    pub auth: Auth,
     /// The workers that deliver.
     pub worker: Worker,
     /// How people sign in.
@@ -138,6 +144,32 @@ pub struct Limits {
     pub per_ip_per_second: u32,
     /// How many of them may come at once.
     pub per_ip_burst: u32,
+}
+
+/// How people sign in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Where people reach this installation, as in `https://wotp.example.com`; may be empty.
+    pub public_url: String,
+    /// How long an access token holds.
+    pub access_token_seconds: u32,
+    /// How long a session lasts that is not used.
+    pub session_days: u32,
+    /// How long a key signs access tokens before another takes its place.
+    pub signing_key_days: u32,
+    /// Whether cookies travel over TLS only.
+    pub cookie_secure: bool,
+    /// Memory of one password hash, in KiB.
+    pub argon2_memory_kib: u32,
+    /// Passes over that memory.
+    pub argon2_passes: u32,
+    /// Lanes of that memory.
+    pub argon2_lanes: u32,
+    /// Passwords that are hashed at once; 0 means half as many as there are processors.
+    pub hashing_threads: usize,
+    /// Passwords that may wait to be hashed.
+    pub hashing_waiting_max: usize,
 }
 
 /// The workers that deliver.
@@ -274,6 +306,37 @@ impl Default for Limits {
     }
 }
 
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            public_url: String::new(),
+            access_token_seconds: 900,
+            session_days: 7,
+            signing_key_days: 30,
+            cookie_secure: true,
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            argon2_lanes: 1,
+            hashing_threads: 0,
+            hashing_waiting_max: 64,
+        }
+    }
+}
+
+impl Auth {
+    /// How passwords are hashed.
+    pub fn hashing(&self) -> HashSettings {
+        let half = || std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
+        HashSettings {
+            memory_kib: self.argon2_memory_kib,
+            passes: self.argon2_passes,
+            lanes: self.argon2_lanes,
+            threads: if self.hashing_threads == 0 { half() } else { self.hashing_threads },
+            waiting_max: self.hashing_waiting_max,
+        }
+    }
+}
+
 impl Default for Worker {
     fn default() -> Self {
         Self { concurrency: 64 }
@@ -301,6 +364,19 @@ impl Config {
     /// How long it goes on accepting after it was asked to stop.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.server.drain_seconds)
+    }
+
+    /// How people sign in.
+    pub fn people(&self) -> PeopleSettings {
+        let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+        let issuer = if self.auth.public_url.is_empty() { "wotp" } else { &self.auth.public_url };
+        PeopleSettings {
+            issuer: issuer.to_owned(),
+            access_life: SignedDuration::from_secs(self.auth.access_token_seconds.into()),
+            session_life: days(self.auth.session_days),
+            signing_key_life: days(self.auth.signing_key_days),
+            plan: self.plans.default.clone(),
+        }
     }
 
     /// The brake on one IP address: requests a second, and how many at once; none when it is off.

@@ -12,6 +12,7 @@ mod layers;
 mod limits;
 mod messages;
 mod openapi;
+mod people;
 mod problem;
 mod query;
 mod rate_limit;
@@ -65,6 +66,10 @@ pub struct HttpSettings {
     pub queue_needed: bool,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// Whether cookies travel over TLS only.
+    pub cookie_secure: bool,
+    /// Where people reach the installation, if that is known: a web origin.
+    pub public_url: Option<String>,
 }
 
 /// What handlers work with.
@@ -98,6 +103,18 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(templates::preview_template))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
+        .routes(routes!(people::sign_up::sign_up))
+        .routes(routes!(people::sign_up::confirm_email))
+        .routes(routes!(people::login::log_in))
+        .routes(routes!(people::login::refresh))
+        .routes(routes!(people::login::log_out))
+        .routes(routes!(people::passwords::request_password_reset))
+        .routes(routes!(people::passwords::reset_password))
+        .routes(routes!(people::login::signing_keys))
+        .routes(routes!(people::me::me))
+        .routes(routes!(people::passwords::change_password))
+        .routes(routes!(people::me::list_sessions, people::me::revoke_other_sessions))
+        .routes(routes!(people::me::revoke_session))
         .routes(routes!(compat::otp_send))
         .routes(routes!(compat::otp_verify))
         .routes(routes!(compat::message_send))
@@ -147,8 +164,17 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers(
-            ["authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id"]
-                .map(HeaderName::from_static),
+            [
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "wotp-mode",
+                "wotp-tenant",
+                "x-api-key",
+                "x-csrf-token",
+                "x-request-id",
+            ]
+            .map(HeaderName::from_static),
         )
         .expose_headers(
             ["location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"].map(HeaderName::from_static),

@@ -23,6 +23,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
         (name = "Usage", description = "What is allowed and what is used."),
+        (name = "Sign-in", description = "Accounts of people, and their sessions.\n\nAn access token is a JWT of 15 minutes that goes into `Authorization: Bearer …` wherever an API key does; `GET /.well-known/jwks.json` has the keys to check it with. With more than one tenant, `WOTP-Tenant: ten_…` names the one that a call is about; `WOTP-Mode: test` makes it a call with test data.\n\nA refresh token lasts 7 days, works once, and is another each time. The one before leads to the same next token for 10 seconds, so that two tabs may refresh at once; later it is taken for a stolen copy, and ends the session. In a browser it travels in a cookie that no script can read; then `X-CSRF-Token` has to carry the session's `csrf_token`.\n\nWrong passwords are counted for the account at one IP address (5, then waits of 30 seconds to an hour) and from everywhere (50). A login with the `device_token` of an earlier one is counted by itself, so nobody can lock out an owner from where they signed in before."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),
     ),
@@ -38,6 +39,8 @@ pub(super) fn description() -> Document {
     components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
     components
         .add_security_scheme("api_key_header", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
+    let session = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("session", SecurityScheme::Http(session));
     let none: [&str; 0] = [];
     document.security =
         Some(vec![SecurityRequirement::new("api_key", none), SecurityRequirement::new("api_key_header", none)]);
@@ -163,12 +166,95 @@ pub(super) enum QueryProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum AuthProblems {
-    /// `api_key_missing`, `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`
+    /// `api_key_missing`, `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`,
+    /// `token_refused`, `token_expired`, `session_ended`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `ip_not_allowed`, `scope_missing`, `service_not_allowed`
+    /// `ip_not_allowed`, `scope_missing`, `service_not_allowed`, `role_missing`, `tenant_suspended`,
+    /// `tenant_deleted`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+}
+
+/// Somebody who is not signed in.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum PersonProblems {
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// `key_not_allowed`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemBody),
+}
+
+/// A code that is wrong.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum CodeProblems {
+    /// `malformed_json`
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemBody),
+    /// `body_too_large`
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemBody),
+    /// `unsupported_media_type`
+    #[response(status = 415, content_type = "application/problem+json")]
+    MediaType(ProblemBody),
+    /// `invalid_request`, `code_wrong`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+}
+
+/// Codes to one address, or by one client, that are too many.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum CodeLimits {
+    /// `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
+/// A password that is wrong.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum LoginProblems {
+    /// `credentials_wrong`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Wrong(ProblemBody),
+    /// `login_delayed`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Delayed(ProblemBody),
+}
+
+/// A session that is over, or is somebody else's.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum SessionProblems {
+    /// `session_ended`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Ended(ProblemBody),
+    /// `csrf_refused`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Csrf(ProblemBody),
+}
+
+/// A page that is not the session's.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum CsrfProblem {
+    /// `csrf_refused`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Csrf(ProblemBody),
+}
+
+/// A value that something else has.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum TakenConflict {
+    /// `taken`
+    #[response(status = 409, content_type = "application/problem+json")]
+    Taken(ProblemBody),
 }
 
 /// Something that is not there.
@@ -316,7 +402,14 @@ mod tests {
         for (path, method, operation) in operations(&document) {
             names.push(operation["operationId"].as_str().unwrap());
             let security = operation["security"].as_array().unwrap();
-            let public = path.starts_with("/health/") || path == "/v1/limits";
+            if security[0].get("session").is_some() {
+                assert_eq!(security, &[serde_json::json!({ "session": [] })], "{method} {path}");
+                assert!(operation["responses"].get("401").is_some(), "{method} {path}");
+                continue;
+            }
+            let public = path.starts_with("/health/")
+                || path.starts_with("/v1/auth/")
+                || ["/v1/limits", "/.well-known/jwks.json"].contains(&path);
             if public {
                 assert_eq!(security, &[serde_json::json!({})], "{method} {path}");
                 continue;
@@ -352,7 +445,7 @@ mod tests {
             }
         }
         // These belong to no operation.
-        documented.extend([ProblemCode::RouteNotFound, ProblemCode::MethodNotAllowed]);
+        documented.extend([ProblemCode::RouteNotFound, ProblemCode::MethodNotAllowed, ProblemCode::OperatorNeeded]);
         for code in ProblemCode::ALL {
             assert!(documented.contains(code), "{}", code.id());
         }

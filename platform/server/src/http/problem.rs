@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wotp_core::app::{FieldError, Refusal};
+use wotp_core::app::{FieldError, Refusal, TokenRefusal};
 use wotp_core::domain::address_limits::AddressRefusal;
 use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::quota::WindowKind;
@@ -77,6 +77,24 @@ problems! {
     KeyNotAllowed = "key_not_allowed", FORBIDDEN, false, "No API key may do this";
     /// The member's role does not allow it.
     RoleMissing = "role_missing", FORBIDDEN, false, "The member's role does not allow it";
+    /// Nobody is signed in.
+    TokenMissing = "token_missing", UNAUTHORIZED, false, "There is no access token";
+    /// The access token is not one of ours, or not for this.
+    TokenRefused = "token_refused", UNAUTHORIZED, false, "The access token does not hold";
+    /// The access token has expired.
+    TokenExpired = "token_expired", UNAUTHORIZED, false, "The access token has expired";
+    /// The session is over.
+    SessionEnded = "session_ended", UNAUTHORIZED, false, "The session is over";
+    /// The email address and the password do not belong together.
+    CredentialsWrong = "credentials_wrong", UNAUTHORIZED, false, "Email address and password do not belong together";
+    /// Too many wrong passwords; the next one is taken later.
+    LoginDelayed = "login_delayed", TOO_MANY_REQUESTS, true, "Too many wrong passwords";
+    /// The code is wrong, was used, or has expired.
+    CodeWrong = "code_wrong", UNPROCESSABLE_ENTITY, false, "The code is wrong, was used, or has expired";
+    /// The request does not come from the page that the session was given to.
+    CsrfRefused = "csrf_refused", FORBIDDEN, false, "The request comes from another page";
+    /// It takes an operator of the platform.
+    OperatorNeeded = "operator_needed", FORBIDDEN, false, "It takes an operator";
     /// The tenant is suspended.
     TenantSuspended = "tenant_suspended", FORBIDDEN, false, "The tenant is suspended";
     /// The tenant was deleted.
@@ -321,6 +339,37 @@ impl Problem {
                 ProblemCode::RoleMissing,
                 format!("this takes the role `{}` or a higher one: ask an owner or admin of the tenant", role.name()),
             ),
+            Refusal::NoToken => {
+                Self::new(ProblemCode::TokenMissing, "sign in, and send the access token as `Authorization: Bearer …`")
+            }
+            Refusal::Token(TokenRefusal::Foreign) => {
+                Self::new(ProblemCode::TokenRefused, "this is no access token of this server; sign in again")
+            }
+            Refusal::Token(TokenRefusal::Expired) => {
+                Self::new(ProblemCode::TokenExpired, "this access token has expired; refresh it, or sign in again")
+            }
+            Refusal::Token(TokenRefusal::SessionOver) => {
+                Self::new(ProblemCode::SessionEnded, "this session is over; sign in again")
+            }
+            Refusal::Credentials => Self::new(ProblemCode::CredentialsWrong, "look at both, or ask for a new password"),
+            Refusal::Braked { opens_at } => {
+                let detail = "too many wrong passwords in a row; the owner of the account may come from a device on which they signed in before, or ask for a new password";
+                let mut problem = Self::new(ProblemCode::LoginDelayed, detail).retry(opens_at, now);
+                problem.0.violated = vec!["login"];
+                problem
+            }
+            Refusal::Code => Self::new(
+                ProblemCode::CodeWrong,
+                "look at the newest code that arrived; after too many wrong ones, or ten minutes, ask for another",
+            ),
+            Refusal::Csrf => Self::new(
+                ProblemCode::CsrfRefused,
+                "send the session's own `csrf_token` in `X-CSRF-Token`, from a page of this installation",
+            ),
+            Refusal::OperatorOnly => Self::new(ProblemCode::OperatorNeeded, "this is for those who run the platform"),
+            Refusal::Busy => {
+                Self::new(ProblemCode::Unavailable, "too many people sign in at this moment; try again in a moment")
+            }
             Refusal::Suspended(reason) => Self::new(
                 ProblemCode::TenantSuspended,
                 format!("the tenant is suspended ({reason}): its owner may ask whoever runs this platform"),
@@ -360,10 +409,9 @@ impl Problem {
                 problem
             }
             Refusal::Rate { policy, rate, decision } => {
-                let detail = format!(
-                    "the plan allows {} calls a second, {} at once, for each {policy}",
-                    rate.per_second, rate.burst
-                );
+                let plan = if policy == "client" { "there may be" } else { "the plan allows" };
+                let detail =
+                    format!("{plan} {} calls a second, {} at once, for each {policy}", rate.per_second, rate.burst);
                 let mut problem = Self::new(ProblemCode::RateLimited, detail).retry(decision.at, now);
                 problem.0.violated = vec![policy];
                 problem
@@ -425,7 +473,10 @@ impl Problem {
                 Self::new(ProblemCode::Unavailable, "nothing was kept of this request; try again in a moment")
                     .because(&error)
             }
-            error @ (Refusal::Store(StoreError::Damaged(_)) | Refusal::Vault(_) | Refusal::UnknownPlan(_)) => {
+            error @ (Refusal::Store(StoreError::Damaged(_))
+            | Refusal::Passwords(_)
+            | Refusal::Vault(_)
+            | Refusal::UnknownPlan(_)) => {
                 Self::new(ProblemCode::Internal, "the operator finds the reason in the log, under this request's id")
                     .because(&error)
             }

@@ -22,6 +22,7 @@ use wotp_store::redis::RedisError;
 use crate::config::{Config, QueuePlace, StorePlace};
 use crate::data_folder::{DataFolder, FolderError};
 use crate::database_lock::{Held, LockError};
+use crate::people::{Argon2Passwords, EddsaTokens};
 use crate::sealed::{self, SealError};
 use crate::system::{OsEntropy, TokioTimer};
 use embedded::OpenError;
@@ -68,6 +69,9 @@ pub enum WiringError {
     /// Its database.
     #[error("the database does not open")]
     Open(#[from] OpenError),
+    /// How passwords are to be hashed.
+    #[error("passwords cannot be hashed like that: {0}")]
+    Hashing(String),
     /// The store that nodes share.
     #[error("the store cannot be used")]
     Connect(#[from] ConnectError),
@@ -164,6 +168,7 @@ impl WiringError {
             | Self::Store(_)
             | Self::Seal(SealError::Store(_))
             | Self::Plans(_)
+            | Self::Hashing(_)
             | Self::Console(_)
             | Self::Email(_)
             | Self::IdentityProvider { .. } => None,
@@ -223,6 +228,9 @@ pub async fn wire(
         clock,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
+        passwords: Arc::new(Argon2Passwords::new(config.auth.hashing()).map_err(WiringError::Hashing)?),
+        tokens: Arc::new(EddsaTokens::new()),
+        people: config.people(),
     });
     Ok(Wired { app: Arc::new(app), store, others, alone })
 }

@@ -30,6 +30,22 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::ScopeMissing => "Use a key with the scope that `detail` names.",
         ProblemCode::KeyNotAllowed => "Sign in, and send the access token of the session instead of a key.",
         ProblemCode::RoleMissing => "Ask an owner or admin of the tenant for the role that `detail` names.",
+        ProblemCode::TokenMissing => "Sign in with `POST /v1/auth/login`, and send the access token.",
+        ProblemCode::TokenRefused => "Sign in at this server; tokens of another one, and keys, are none of its own.",
+        ProblemCode::TokenExpired => "Call `POST /v1/auth/refresh`, and repeat the request with the new access token.",
+        ProblemCode::SessionEnded => "Sign in again: somebody logged out, or an old refresh token was used.",
+        ProblemCode::CredentialsWrong => {
+            "Look at both. Whether there is an account is told to nobody but the owner of the address."
+        }
+        ProblemCode::LoginDelayed => {
+            "Wait until `retry_at`. Send the `device_token` of an earlier login from here: others' wrong passwords do \
+             not count for it. A password reset lifts the delay."
+        }
+        ProblemCode::CodeWrong => "Type the newest code, or ask for another.",
+        ProblemCode::CsrfRefused => {
+            "Send the `csrf_token` of the session in `X-CSRF-Token`, from a page whose origin this server knows."
+        }
+        ProblemCode::OperatorNeeded => "Sign in as somebody who runs the platform.",
         ProblemCode::TenantSuspended => "The tenant's owner may ask whoever runs the platform; `detail` says why.",
         ProblemCode::TenantDeleted => "An owner can have the tenant back until the moment that `detail` names.",
         ProblemCode::Taken => "Choose another value for what `detail` names.",

@@ -1,0 +1,146 @@
+//! Who may do what: privilege is a type in the handler's signature.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::request::Parts;
+use wotp_core::app::{ApiCaller, Whence};
+use wotp_core::domain::api_key::Secret;
+use wotp_core::domain::permission::Permission;
+
+use super::client_ip::ClientIp;
+use super::layers::RequestId;
+use super::verifications::refused;
+use super::{Api, Problem};
+
+mod person;
+
+pub(super) use person::{From, Person};
+
+/// A permission as a type.
+pub(super) trait Privilege: Send + Sync + 'static {
+    /// The permission that it stands for.
+    const PERMISSION: Permission;
+}
+
+macro_rules! privileges {
+    ($($name:ident,)+) => {$(
+        #[doc = concat!("The caller has the permission `", stringify!($name), "`.")]
+        pub(super) struct $name;
+
+        impl Privilege for $name {
+            const PERMISSION: Permission = Permission::$name;
+        }
+    )+};
+}
+
+privileges! {
+    VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
+}
+
+/// Somebody who has the permission `P`: a program with a key, or a member with a session.
+pub(super) struct Caller<P>(ApiCaller, PhantomData<P>);
+
+impl<P> Deref for Caller<P> {
+    type Target = ApiCaller;
+
+    fn deref(&self) -> &ApiCaller {
+        &self.0
+    }
+}
+
+impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = match Credential::of(parts) {
+            Credential::AccessToken(_) => person::member(parts, api).await?,
+            Credential::Key(_) | Credential::None => program(parts, api).await?,
+        };
+        allow::<P>(&caller, api)?;
+        Ok(Self(caller, PhantomData))
+    }
+}
+
+/// A member with a session who has the permission `P`. A program with a key is told that this is for people.
+#[expect(dead_code, reason = "team, keys and audit take it")]
+pub(super) struct Member<P>(ApiCaller, PhantomData<P>);
+
+impl<P> Deref for Member<P> {
+    type Target = ApiCaller;
+
+    fn deref(&self) -> &ApiCaller {
+        &self.0
+    }
+}
+
+impl<P: Privilege> FromRequestParts<Arc<Api>> for Member<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = person::member(parts, api).await?;
+        allow::<P>(&caller, api)?;
+        Ok(Self(caller, PhantomData))
+    }
+}
+
+fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
+    caller.require(P::PERMISSION).map_err(|refusal| {
+        tracing::info!(by = ?caller.by().actor, ip = caller.ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
+        refused(api, refusal)
+    })
+}
+
+/// The program whose key comes with a call.
+async fn program(parts: &Parts, api: &Api) -> Result<ApiCaller, Problem> {
+    let whence = whence(parts);
+    let key = match Credential::of(parts) {
+        Credential::Key(key) => Some(key),
+        Credential::AccessToken(_) | Credential::None => None,
+    };
+    api.app.authenticate(key, whence.ip, whence.request).await.map_err(|refusal| {
+        // ASVS 16.3.1. Only what is shown of a key in lists, and only if it is one.
+        let shown = key.and_then(|key| Secret::parse(key).ok()).map(|secret| secret.shown().to_owned());
+        let ip = whence.ip.map(tracing::field::display);
+        tracing::info!(key = shown, ip, reason = %refusal, "a call was not authenticated");
+        refused(api, refusal)
+    })
+}
+
+/// What comes with a call to let it in.
+enum Credential<'a> {
+    /// `Authorization: Bearer wk_…`, or `X-API-Key: wk_…` as WOTP clients send it.
+    Key(&'a str),
+    /// `Authorization: Bearer eyJ…`
+    AccessToken(&'a str),
+    None,
+}
+
+impl<'a> Credential<'a> {
+    fn of(parts: &'a Parts) -> Self {
+        if let Some(value) = parts.headers.get(AUTHORIZATION) {
+            let bearer = value.to_str().ok().and_then(|value| value.split_once(' '));
+            return match bearer {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                    // Each of its three parts is base64url, and the first is of an object.
+                    if token.starts_with("eyJ") { Self::AccessToken(token) } else { Self::Key(token) }
+                }
+                _ => Self::None,
+            };
+        }
+        let key = parts.headers.get("x-api-key").and_then(|value| value.to_str().ok());
+        key.map_or(Self::None, Self::Key)
+    }
+}
+
+/// From where a call comes.
+pub(super) fn whence(parts: &Parts) -> Whence {
+    Whence {
+        ip: parts.extensions.get::<ClientIp>().map(|client| client.0),
+        request: parts.extensions.get::<RequestId>().map(|id| Arc::clone(&id.0)),
+        agent: parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned),
+    }
+}

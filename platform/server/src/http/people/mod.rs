@@ -1,0 +1,7 @@
+//! `/v1/auth` and `/v1/me`: how people sign up and in, and what they see of themselves.
+
+mod cookies;
+pub(super) mod login;
+pub(super) mod me;
+pub(super) mod passwords;
+pub(super) mod sign_up;

@@ -1,0 +1,107 @@
+//! Passwords that are forgotten, and those that are changed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::super::auth::{From, Person};
+use super::super::body::Body;
+use super::super::verifications::refused;
+use super::super::{Api, Problem, openapi};
+use super::sign_up::{CodeSentView, verification};
+
+/// Whose password is forgotten.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PasswordReset)]
+pub(in super::super) struct ResetBody {
+    /// Where the code goes.
+    #[schema(example = "ada@example.com")]
+    email: String,
+}
+
+/// Another password.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ConfirmPasswordReset)]
+pub(in super::super) struct ConfirmResetBody {
+    /// What the code went out with.
+    #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    verification: String,
+    /// The code.
+    #[schema(example = "123456")]
+    code: String,
+    /// 8 to 128 characters of any kind; none of those that everybody tries first.
+    #[schema(format = Password, min_length = 8, max_length = 128, example = "correct horse battery")]
+    password: String,
+}
+
+/// Another password in place of one that is known.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PasswordChange)]
+pub(in super::super) struct ChangeBody {
+    /// The password until now.
+    #[schema(format = Password)]
+    current_password: String,
+    /// 8 to 128 characters of any kind; none of those that everybody tries first.
+    #[schema(format = Password, min_length = 8, max_length = 128, example = "correct horse battery")]
+    new_password: String,
+}
+
+/// Ask for a new password: sends a code to an email address.
+///
+/// The answer, and the time it takes, are the same whether or not there is an account.
+#[utoipa::path(post, path = "/v1/auth/password-reset", tag = "Sign-in", security(()), request_body = ResetBody, responses(
+    (status = 202, description = "A code went out", body = CodeSentView),
+    openapi::SendProblems, openapi::CodeLimits,
+))]
+pub(in super::super) async fn request_password_reset(
+    State(api): State<Arc<Api>>,
+    from: From,
+    body: Body<ResetBody>,
+) -> Result<(StatusCode, Json<CodeSentView>), Problem> {
+    let started = api.app.request_password_reset(&body.value.email, &from.0).await;
+    let started = started.map_err(|refusal| refused(&api, refusal))?;
+    Ok((StatusCode::ACCEPTED, Json(started.into())))
+}
+
+/// Take a new password with a code.
+///
+/// Ends all sessions of the account, and lifts the delay after wrong passwords. That there is no account is
+/// told only to who has proved that the address is theirs.
+#[utoipa::path(post, path = "/v1/auth/password-reset/confirm", tag = "Sign-in", security(()), request_body = ConfirmResetBody, responses(
+    (status = 204, description = "The password is another now"),
+    openapi::CodeProblems, openapi::NotFoundProblem,
+))]
+pub(in super::super) async fn reset_password(
+    State(api): State<Arc<Api>>,
+    from: From,
+    body: Body<ConfirmResetBody>,
+) -> Result<StatusCode, Problem> {
+    let id = verification(&body.value.verification)?;
+    let ConfirmResetBody { code, password, .. } = body.value;
+    let reset = api.app.reset_password(id, &code, &password, &from.0).await;
+    reset.map_err(|refusal| refused(&api, refusal))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change your password. Ends all other sessions.
+#[utoipa::path(post, path = "/v1/me/password", tag = "Sign-in", security(("session" = [])), request_body = ChangeBody, responses(
+    (status = 204, description = "The password is another now"),
+    openapi::BodyProblems, openapi::LoginProblems, openapi::PersonProblems,
+))]
+pub(in super::super) async fn change_password(
+    State(api): State<Arc<Api>>,
+    person: Person,
+    body: Body<ChangeBody>,
+) -> Result<StatusCode, Problem> {
+    let ChangeBody { current_password, new_password } = body.value;
+    let changed = api.app.change_password(&person, &current_password, &new_password).await;
+    changed.map_err(|refusal| refused(&api, refusal))?;
+    Ok(StatusCode::NO_CONTENT)
+}
