@@ -70,6 +70,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
+        identity_providers: Vec::new(),
         passwords: Arc::clone(&ports.passwords),
         tokens: Arc::clone(&ports.tokens),
         people: ports.people.clone(),

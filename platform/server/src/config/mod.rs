@@ -54,8 +54,6 @@ pub struct Config {
     pub auth: Auth,
     /// The workers that deliver.
     pub worker: Worker,
-    /// How people sign in.
-    pub auth: Auth,
     /// Ways to reach people.
     pub channels: Channels,
     /// What tenants may use.
@@ -170,6 +168,8 @@ pub struct Auth {
     pub hashing_threads: usize,
     /// Passwords that may wait to be hashed.
     pub hashing_waiting_max: usize,
+    /// Issuers of OpenID Connect that people may sign in with.
+    pub oidc: Vec<Oidc>,
 }
 
 /// The workers that deliver.
@@ -178,14 +178,6 @@ pub struct Auth {
 pub struct Worker {
     /// Deliveries that call their channel at once, at most.
     pub concurrency: usize,
-}
-
-/// How people sign in.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Auth {
-    /// Issuers of OpenID Connect that they may sign in with.
-    pub oidc: Vec<Oidc>,
 }
 
 /// Ways to reach people.
@@ -319,6 +311,7 @@ impl Default for Auth {
             argon2_lanes: 1,
             hashing_threads: 0,
             hashing_waiting_max: 64,
+            oidc: Vec::new(),
         }
     }
 }
@@ -398,7 +391,7 @@ impl Config {
             from: "Acme <codes@example.com>".to_owned(),
         };
         Self {
-            auth: Auth { oidc: vec![Oidc::example()] },
+            auth: Auth { oidc: vec![Oidc::example()], ..Auth::default() },
             channels: Channels { email: Some(email), ..Channels::default() },
             ..Self::default()
         }

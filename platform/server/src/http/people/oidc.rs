@@ -111,11 +111,8 @@ pub(in super::super) async fn begin_sign_in(
     body: Body<BeginBody>,
 ) -> Result<(HeaderMap, Json<BegunView>), Problem> {
     let BeginBody { redirect_uri, token_transport } = body.value;
-    let begin = BeginSignIn {
-        provider: &name,
-        redirect_uri: redirect_uri.as_deref(),
-        transport: token_transport.transport(),
-    };
+    let begin =
+        BeginSignIn { provider: &name, redirect_uri: redirect_uri.as_deref(), transport: token_transport.transport() };
     let begun = api.app.begin_sign_in(begin).await.map_err(|refusal| refused(&api, refusal))?;
     let mut headers = HeaderMap::new();
     let age = begun.expires_at.duration_since(api.app.ports().clock.now()).as_secs();
