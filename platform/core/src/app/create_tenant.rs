@@ -73,6 +73,16 @@ impl App {
         Ok((tenant, service))
     }
 
+    /// All tenants, oldest first. The platform's own is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, Refusal> {
+        let mut tenants = self.ports.store.tenants().await?;
+        tenants.retain(|tenant| tenant.id != tenant::HOUSE);
+        Ok(tenants)
+    }
+
     /// Moves a tenant to another plan, from now on.
     ///
     /// # Errors

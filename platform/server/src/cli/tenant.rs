@@ -75,7 +75,7 @@ async fn create(global: &Global, name: &str, plan: Option<String>) -> Result<(),
 
 async fn list(global: &Global) -> Result<(), Failure> {
     let (_, wired) = global.open().await?;
-    let tenants = wired.app.ports().store.tenants().await.map_err(wotp_core::app::Refusal::from)?;
+    let tenants = wired.app.tenants().await?;
     let machines = json!({ "tenants": tenants.iter().map(shown).collect::<Vec<_>>() });
     global.output().print(&machines, || {
         if tenants.is_empty() {

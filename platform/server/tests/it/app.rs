@@ -9,20 +9,23 @@ use axum::http::Method;
 use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
-use wotp_core::app::{App, Delivered, NewKeySettings, Ports, Swept};
+use wotp_core::app::{App, Delivered, NewKeySettings, PeopleSettings, Ports, Swept};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::vault::{MasterKey, Vault};
-use wotp_core::ports::{Channel, Job, Unheard};
+use wotp_core::ports::{Channel, IdentityProvider, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
+use wotp_server::config::Config;
 use wotp_server::http::{HttpSettings, router};
+use wotp_server::people::EddsaTokens;
 
 use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;
 use crate::outbox::{ManualTimer, Outbox};
+use crate::people::CountedPasswords;
 
 /// When every test begins, if it does not say otherwise.
 pub const NOON: &str = "2026-11-22T12:00:00Z";
@@ -55,9 +58,16 @@ pub struct Setup {
     starts_at: &'static str,
     http: HttpSettings,
     queue_size: usize,
+    identity_providers: Vec<Arc<dyn IdentityProvider>>,
 }
 
 impl Setup {
+    /// People may sign in with this one.
+    pub fn identity_provider(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
+        self.identity_providers.push(provider);
+        self
+    }
+
     /// Plans in the format of `billing/plans.toml`; the first one is what tenants get.
     pub fn plan(mut self, limits: &str) -> Self {
         let catalogue = format!("[plans.custom]\nname = 'Custom'\n{limits}\n");
@@ -88,6 +98,7 @@ impl Setup {
         let channel = |name, reaches| Arc::new(Outbox::new(name, reaches, Arc::clone(&timer)));
         let outbox = channel("outbox", &[AddressKind::Phone, AddressKind::Email]);
         let spare = channel("spare", &[AddressKind::Phone]);
+        let passwords = Arc::new(CountedPasswords::new());
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let app = Arc::new(App::new(Ports {
             store,
@@ -95,15 +106,19 @@ impl Setup {
             bulletin: Arc::new(Unheard),
             limiter,
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
+            identity_providers: self.identity_providers,
             vault: Vault::new(&[master]).expect("there is a master key"),
-            plans: self.plans,
+            plans: self.plans.clone(),
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(7)),
             timer: Arc::clone(&timer) as Arc<_>,
+            passwords: Arc::clone(&passwords) as Arc<_>,
+            tokens: Arc::new(EddsaTokens::new()),
+            people: PeopleSettings { plan: plan_of(&self.plans), ..Config::default().people() },
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
-        TestApp { app, router, clock, outbox, spare, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }
+        TestApp { app, router, clock, outbox, spare, passwords, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }
     }
 }
 
@@ -116,6 +131,8 @@ pub struct TestApp {
     pub outbox: Arc<Outbox>,
     /// The second channel: phones only.
     pub spare: Arc<Outbox>,
+    /// What hashes passwords, cheaply.
+    pub passwords: Arc<CountedPasswords>,
     /// False while draining.
     pub ready: Arc<AtomicBool>,
     bell: tokio::sync::Mutex<Option<Bell>>,
@@ -141,8 +158,10 @@ impl TestApp {
             ready: Arc::new(AtomicBool::new(true)),
             queue_needed: true,
             metrics: recorder(),
+            cookie_secure: true,
+            public_url: None,
         };
-        Setup { plans: Catalogue::built_in(), starts_at: NOON, http, queue_size: 4096 }
+        Setup { plans: Catalogue::built_in(), starts_at: NOON, http, queue_size: 4096, identity_providers: Vec::new() }
     }
 
     /// The usual: the built-in plans, no limit per IP address.
@@ -286,6 +305,11 @@ impl Drop for TestApp {
             assert_eq!(waiting, 0, "a test ends with its jobs done");
         }
     }
+}
+
+/// The plan of tenants that sign themselves up: `custom` if there is one.
+fn plan_of(plans: &Catalogue) -> String {
+    if plans.find("custom").is_some() { "custom" } else { "free" }.to_owned()
 }
 
 /// `/v1/verifications/{id}` of a verification.

@@ -13,6 +13,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use crate::people::TestPerson;
+
 /// One request. Await it to send it.
 #[derive(Clone)]
 pub struct Request {
@@ -32,6 +34,15 @@ impl Request {
 
     pub fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
+    }
+
+    /// As somebody who is signed in, for the tenant that they are seen in.
+    pub fn by(self, person: &TestPerson) -> Self {
+        let request = self.key(&person.access_token);
+        match &person.tenant {
+            Some(tenant) => request.header("wotp-tenant", &tenant.to_string()),
+            None => request,
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {

@@ -14,6 +14,10 @@ use crate::client::{Reply, Request};
 enum Reach {
     /// For everybody, without a key.
     Public,
+    /// For everybody, without a key, with a body that says who.
+    Anonymous,
+    /// For a person who is signed in, whatever their tenants; no key.
+    Person,
     /// About one thing, named in the path: somebody else's is not found.
     OneThing,
     /// About the caller's own things only: somebody else's do not show.
@@ -37,6 +41,14 @@ const fn op(method: &'static str, path: &'static str, scope: Scope, reach: Reach
 
 const fn public(path: &'static str) -> Operation {
     Operation { method: "get", path, scope: None, reach: Reach::Public }
+}
+
+const fn anonymous(path: &'static str) -> Operation {
+    Operation { method: "post", path, scope: None, reach: Reach::Anonymous }
+}
+
+const fn person(method: &'static str, path: &'static str) -> Operation {
+    Operation { method, path, scope: None, reach: Reach::Person }
 }
 
 /// Every operation. One that the document has and this table has not fails the test.
@@ -65,6 +77,28 @@ const OPERATIONS: &[Operation] = &[
     op("post", "/api/message/send", Scope::MessagesWrite, Reach::Own),
     op("get", "/api/message/logs", Scope::MessagesRead, Reach::Own),
     op("get", "/api/user/usage", Scope::UsageRead, Reach::Own),
+    anonymous("/v1/auth/sign-up"),
+    anonymous("/v1/auth/confirm-email"),
+    anonymous("/v1/auth/login"),
+    anonymous("/v1/auth/second-factor"),
+    public("/v1/auth/oidc"),
+    anonymous("/v1/auth/oidc/{name}/start"),
+    anonymous("/v1/auth/oidc/complete"),
+    anonymous("/v1/auth/refresh"),
+    anonymous("/v1/auth/logout"),
+    anonymous("/v1/auth/password-reset"),
+    anonymous("/v1/auth/password-reset/confirm"),
+    person("get", "/v1/me"),
+    person("post", "/v1/me/password"),
+    person("get", "/v1/me/second-factor"),
+    person("post", "/v1/me/second-factor"),
+    person("post", "/v1/me/second-factor/confirm"),
+    person("post", "/v1/me/second-factor/recovery-codes"),
+    person("post", "/v1/me/second-factor/disable"),
+    person("get", "/v1/me/sessions"),
+    person("delete", "/v1/me/sessions"),
+    person("delete", "/v1/me/sessions/{id}"),
+    public("/.well-known/jwks.json"),
     public("/v1/limits"),
     public("/health/live"),
     public("/health/ready"),
@@ -146,6 +180,14 @@ fn assert_refused(reply: &Reply, operation: &Operation, status: u16, code: &str)
     }
 }
 
+/// It looks at what the body says, and at nothing else.
+#[track_caller]
+fn assert_anonymous(reply: &Reply, operation: &Operation) {
+    let looked_at = ["unsupported_media_type", "invalid_request"];
+    let body = reply.json();
+    assert!(looked_at.contains(&body["code"].as_str().unwrap_or_default()), "{}: {}", operation.path, reply.text);
+}
+
 #[test]
 fn the_table_has_every_operation_of_the_document() {
     let document: Value = serde_json::from_str(&wotp_server::http::openapi_json()).expect("the document is JSON");
@@ -169,6 +211,8 @@ async fn without_a_key_only_what_is_public_answers() {
         let reply = stage.request(operation).await;
         match operation.reach {
             Reach::Public => assert_eq!(reply.status, 200, "{}", operation.path),
+            Reach::Anonymous => assert_anonymous(&reply, operation),
+            Reach::Person => assert_refused(&reply, operation, 401, "token_missing"),
             _ => assert_refused(&reply, operation, 401, "api_key_missing"),
         }
     }
@@ -214,6 +258,8 @@ async fn another_tenants_key_finds_and_changes_nothing() {
                 assert_eq!(reply.expect(200), json!({ "success": false, "message": "Invalid or expired OTP" }));
             }
             Reach::NamesAddress => assert_refused(&reply, operation, 404, "not_found"),
+            Reach::Anonymous => assert_anonymous(&reply, operation),
+            Reach::Person => assert_refused(&reply, operation, 403, "key_not_allowed"),
             Reach::Own | Reach::Public => {
                 assert!((200..300).contains(&reply.status), "{} {}: {}", operation.method, operation.path, reply.text);
             }

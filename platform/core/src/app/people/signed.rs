@@ -92,15 +92,15 @@ impl App {
             None => {
                 let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
                 let found = found.filter(|found| found.user == user).ok_or_else(over)?.entity;
-                let user = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
-                let members = self.list::<Member>(&EntityList::by(BY_USER, user.id.to_bytes())).await?;
+                let owner = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
+                let members = self.list::<Member>(&EntityList::by(BY_USER, user.to_bytes())).await?;
                 let members = members.into_iter().map(|stored| stored.entity).collect();
-                let signed = Signed { user: Arc::new(user), session: Arc::new(found), members };
+                let signed = Signed { user: Arc::new(owner), session: Arc::new(found), members };
                 self.signed.keep(session, signed.clone(), now);
                 signed
             }
         };
-        if !signed.session.is_open(now) {
+        if signed.user.id != user || !signed.session.is_open(now) {
             return Err(over());
         }
         let Signed { user, session, members } = signed;

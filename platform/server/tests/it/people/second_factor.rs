@@ -4,11 +4,11 @@ use ring::hmac;
 use serde_json::{Value, json};
 use wotp_core::ports::{EntityList, Owner};
 
+use super::{PASSWORD, TestPerson, credentials};
 use crate::app::{TestApp, seconds};
 use crate::client::{Reply, Request, race};
 
 const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
 
 /// An authenticator app, which shares no code with ours.
 struct Authenticator(Vec<u8>);
@@ -37,43 +37,28 @@ impl Authenticator {
     }
 }
 
-/// A person with an account.
-pub struct Person {
-    pub access_token: String,
-}
-
-impl Person {
-    /// Signs up and in.
-    pub async fn sign_up(app: &TestApp, email: &str) -> Self {
-        let body = json!({ "email": email, "password": PASSWORD, "tenant": "Acme" });
-        let started = app.post("/v1/auth/sign-up").json(body).await.expect(202);
-        app.run_jobs().await;
-        let confirm = json!({ "verification": started["verification"], "code": app.outbox.last().code });
-        app.post("/v1/auth/confirm-email").json(confirm).await.expect(201);
-        let opened = log_in(app, email).await.expect(200);
-        Self { access_token: opened["access_token"].as_str().expect("a session").to_owned() }
-    }
-
+impl TestPerson {
     /// Switches a second factor on; gives a recovery code.
     pub async fn switch_second_factor_on(&self, app: &TestApp) -> String {
-        let begun = self.post(app, "/v1/me/second-factor", json!({ "password": PASSWORD })).await.expect(201);
+        let begun = post(app, self, "", json!({ "password": PASSWORD })).await.expect(201);
         let phone = Authenticator::scan(begun["secret"].as_str().expect("a secret"));
         let codes = confirm(app, self, &phone).await.expect(200);
         codes["recovery_codes"][0].as_str().expect("a code").to_owned()
     }
-
-    pub fn get(&self, app: &TestApp, path: &str) -> Request {
-        app.get(path).key(&self.access_token)
-    }
-
-    pub fn post(&self, app: &TestApp, path: &str, body: Value) -> Request {
-        app.post(path).key(&self.access_token).json(body)
-    }
 }
 
-pub fn log_in(app: &TestApp, email: &str) -> Request {
-    let body = json!({ "email": email, "password": PASSWORD, "token_transport": "body" });
-    app.post("/v1/auth/login").json(body)
+/// `/v1/me/second-factor`.
+fn get(app: &TestApp, person: &TestPerson) -> Request {
+    app.get("/v1/me/second-factor").by(person)
+}
+
+/// Below `/v1/me/second-factor`.
+fn post(app: &TestApp, person: &TestPerson, below: &str, body: Value) -> Request {
+    app.post(format!("/v1/me/second-factor{below}")).by(person).json(body)
+}
+
+fn log_in(app: &TestApp, email: &str) -> Request {
+    app.post("/v1/auth/login").json(credentials(email, PASSWORD))
 }
 
 fn answer(app: &TestApp, challenge: &str, code: &str) -> Request {
@@ -83,7 +68,7 @@ fn answer(app: &TestApp, challenge: &str, code: &str) -> Request {
 /// A person whose second factor is on.
 struct Stage {
     app: TestApp,
-    ada: Person,
+    ada: TestPerson,
     phone: Authenticator,
     recovery_codes: Vec<String>,
     secret: String,
@@ -92,8 +77,8 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let app = TestApp::start().await;
-        let ada = Person::sign_up(&app, EMAIL).await;
-        let begun = ada.post(&app, "/v1/me/second-factor", json!({ "password": PASSWORD })).await.expect(201);
+        let ada = app.person(EMAIL).await;
+        let begun = post(&app, &ada, "", json!({ "password": PASSWORD })).await.expect(201);
         let secret = begun["secret"].as_str().expect("a secret").to_owned();
         let phone = Authenticator::scan(&secret);
         let codes = confirm(&app, &ada, &phone).await.expect(200);
@@ -125,18 +110,18 @@ impl Stage {
     }
 }
 
-fn confirm(app: &TestApp, person: &Person, phone: &Authenticator) -> Request {
-    person.post(app, "/v1/me/second-factor/confirm", json!({ "code": phone.code(app) }))
+fn confirm(app: &TestApp, person: &TestPerson, phone: &Authenticator) -> Request {
+    post(app, person, "/confirm", json!({ "code": phone.code(app) }))
 }
 
 #[tokio::test]
 async fn it_is_asked_for_once_the_first_code_was_right() {
     let app = TestApp::start().await;
-    let ada = Person::sign_up(&app, EMAIL).await;
+    let ada = app.person(EMAIL).await;
     let none = json!({ "active": false, "active_since": null, "recovery_codes_left": 0 });
     confirm(&app, &ada, &Authenticator(vec![0; 20])).await.problem(404, "not_found");
 
-    let enrol = |body: Value| ada.post(&app, "/v1/me/second-factor", body);
+    let enrol = |body: Value| post(&app, &ada, "", body);
     assert_eq!(enrol(json!({})).await.wrong_fields(), ["password"]);
     enrol(json!({ "password": "a wrong one" })).await.problem(401, "credentials_wrong");
     let first = enrol(json!({ "password": PASSWORD })).await.expect(201);
@@ -147,7 +132,7 @@ async fn it_is_asked_for_once_the_first_code_was_right() {
         begun["uri"],
         format!("otpauth://totp/WOTP:ada%40example.com?secret={secret}&issuer=WOTP&algorithm=SHA1&digits=6&period=30")
     );
-    assert_eq!(ada.get(&app, "/v1/me/second-factor").await.expect(200), none);
+    assert_eq!(get(&app, &ada).await.expect(200), none);
     assert!(log_in(&app, EMAIL).await.expect(200)["access_token"].is_string(), "it is not on yet");
 
     let phone = Authenticator::scan(secret);
@@ -158,7 +143,7 @@ async fn it_is_asked_for_once_the_first_code_was_right() {
     assert!(app.outbox.last().text.contains("second factor was switched on"), "the owner is told");
     confirm(&app, &ada, &phone).await.problem(409, "second_factor_active");
     enrol(json!({ "password": PASSWORD })).await.problem(409, "second_factor_active");
-    let state = ada.get(&app, "/v1/me/second-factor").await.expect(200);
+    let state = get(&app, &ada).await.expect(200);
     assert_eq!((&state["active"], &state["recovery_codes_left"]), (&json!(true), &json!(10)));
 
     let asked = log_in(&app, EMAIL).await;
@@ -182,7 +167,7 @@ async fn a_recovery_code_works_once_and_its_owner_is_told() {
     answer(app, &stage.challenge().await, &typed).await.expect(200);
     app.run_jobs().await;
     assert!(app.outbox.last().text.contains("A recovery code was used"));
-    assert_eq!(ada.get(app, "/v1/me/second-factor").await.expect(200)["recovery_codes_left"], 9);
+    assert_eq!(get(app, ada).await.expect(200)["recovery_codes_left"], 9);
     answer(app, &stage.challenge().await, &recovery_codes[4]).await.problem(422, "code_wrong");
 }
 
@@ -262,11 +247,11 @@ async fn it_goes_off_with_the_password_or_a_code_and_not_without() {
     for by_code in [true, false] {
         let stage = Stage::set().await;
         let Stage { app, ada, phone, .. } = &stage;
-        let disable = |body: Value| ada.post(app, "/v1/me/second-factor/disable", body);
+        let disable = |body: Value| post(app, ada, "/disable", body);
         assert_eq!(disable(json!({})).await.wrong_fields(), ["code"]);
         disable(json!({ "code": stage.wrong_code() })).await.problem(422, "code_wrong");
         disable(json!({ "password": "a wrong one" })).await.problem(401, "credentials_wrong");
-        assert_eq!(ada.get(app, "/v1/me/second-factor").await.expect(200)["active"], true);
+        assert_eq!(get(app, ada).await.expect(200)["active"], true);
         let challenge = stage.challenge().await;
         let right = if by_code { json!({ "code": phone.code(app) }) } else { json!({ "password": PASSWORD }) };
         disable(right).await.expect(204);
@@ -282,7 +267,7 @@ async fn it_goes_off_with_the_password_or_a_code_and_not_without() {
 async fn new_recovery_codes_take_the_place_of_the_old_ones() {
     let stage = Stage::set().await;
     let Stage { app, ada, phone, recovery_codes, .. } = &stage;
-    let renew = |body: Value| ada.post(app, "/v1/me/second-factor/recovery-codes", body);
+    let renew = |body: Value| post(app, ada, "/recovery-codes", body);
     renew(json!({ "code": stage.wrong_code() })).await.problem(422, "code_wrong");
     let new = renew(json!({ "code": phone.code(app) })).await.expect(200);
     let challenge = stage.challenge().await;
@@ -314,7 +299,7 @@ async fn all_of_it_is_in_the_audit_log_and_no_secret_is_in_it_or_in_the_store() 
     answer(app, &challenge, &phone.code(app)).await.expect(200);
     app.clock.advance(seconds(30));
     let renew = json!({ "code": phone.code(app) });
-    ada.post(app, "/v1/me/second-factor/recovery-codes", renew).await.expect(200);
+    post(app, ada, "/recovery-codes", renew).await.expect(200);
 
     let audit = stage.audit().await;
     let actions: Vec<&str> = audit.iter().filter_map(|entry| entry["action"].as_str()).collect();

@@ -11,7 +11,6 @@ use wotp_test_servers::{CameBack, OidcIssuer};
 
 use crate::app::{TestApp, seconds};
 use crate::client::{Reply, Request, race};
-use crate::second_factor::{Person, log_in};
 
 const PAGE: &str = "https://app.example.com/signed-in";
 const EMAIL: &str = "ada@example.com";
@@ -118,8 +117,7 @@ async fn somebody_new_gets_an_account_and_is_known_from_then_on() {
 #[tokio::test]
 async fn the_account_with_the_address_that_the_provider_verified_is_linked() {
     let stage = Stage::set().await;
-    Person::sign_up(&stage.app, EMAIL).await;
-    let known = user(&log_in(&stage.app, EMAIL).await);
+    let known = stage.app.person(EMAIL).await.user.to_string();
     assert_eq!(user(&stage.sign_in("ada").await), known);
     stage.app.run_jobs().await;
     let told = stage.app.outbox.last();
@@ -135,7 +133,7 @@ async fn an_address_that_nobody_verified_neither_finds_nor_makes_an_account() {
         stage.sign_in("eve").await.problem(403, "email_not_verified");
     }
     assert_eq!(stage.count("user").await, 0);
-    Person::sign_up(&stage.app, EMAIL).await;
+    stage.app.person(EMAIL).await;
     stage.issuer.says_of("eve", &json!({ "email": EMAIL, "email_verified": false }));
     stage.sign_in("eve").await.problem(403, "email_not_verified");
     assert_eq!((stage.count("user").await, stage.count("linked_identity").await), (1, 0));
@@ -227,7 +225,7 @@ async fn people_come_back_to_pages_that_the_operator_named_and_to_no_other() {
 #[tokio::test]
 async fn who_has_a_second_factor_is_asked_for_it_here_too() {
     let stage = Stage::set().await;
-    let ada = Person::sign_up(&stage.app, EMAIL).await;
+    let ada = stage.app.person(EMAIL).await;
     let recovery_code = ada.switch_second_factor_on(&stage.app).await;
     let asked = stage.sign_in("ada").await.expect(200);
     assert_eq!(asked["second_factor_required"], true);
