@@ -15,6 +15,10 @@ const FRESH_FOR: SignedDuration = SignedDuration::from_hours(1);
 /// must not make us call the issuer each time.
 const REFRESH_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
+/// How long an issuer that did not answer is not asked again: as long as it may take to answer, so that who
+/// waited meanwhile does not wait once more.
+const AWAY_FOR: SignedDuration = SignedDuration::from_secs(10);
+
 /// An address that an issuer cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -41,48 +45,80 @@ impl Metadata {
     }
 }
 
-/// Something that was read, and when.
-struct Read<T> {
-    value: T,
-    at: Timestamp,
+/// What an issuer says: kept, and asked for again when it is old.
+struct Kept<T>(Mutex<State<T>>);
+
+struct State<T> {
+    read: Option<(T, Timestamp)>,
+    failed_at: Option<Timestamp>,
 }
 
-impl<T> Read<T> {
-    fn is_younger_than(&self, age: SignedDuration, now: Timestamp) -> bool {
-        let since = now.duration_since(self.at);
-        // A clock that was set back makes nothing fresh.
-        !since.is_negative() && since < age
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::new(State { read: None, failed_at: None }))
     }
+}
+
+impl<T: Clone> Kept<T> {
+    /// What is known and younger than `fresh_for`, else what `ask` gives. Of many callers at once one asks; of an
+    /// issuer that is away none waits behind the others.
+    async fn younger_than(
+        &self,
+        fresh_for: SignedDuration,
+        now: Timestamp,
+        ask: impl Future<Output = Result<T, IdentityError>>,
+    ) -> Result<T, IdentityError> {
+        let mut state = self.0.lock().await;
+        if let Some((known, _)) = state.read.as_ref().filter(|(_, at)| is_within(fresh_for, *at, now)) {
+            return Ok(known.clone());
+        }
+        if state.failed_at.is_some_and(|at| is_within(AWAY_FOR, at, now)) {
+            return Err(IdentityError::Unavailable("it did not answer a moment ago".into()));
+        }
+        match ask.await {
+            Ok(read) => {
+                *state = State { read: Some((read.clone(), now)), failed_at: None };
+                Ok(read)
+            }
+            Err(error) => {
+                state.failed_at = Some(now);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn is_within(time: SignedDuration, from: Timestamp, now: Timestamp) -> bool {
+    let since = now.duration_since(from);
+    // A clock that was set back makes nothing fresh.
+    !since.is_negative() && since < time
 }
 
 pub(crate) struct Issuer {
     url: String,
-    /// Held while the issuer is asked, so that many sign-ins at once ask once.
-    metadata: Mutex<Option<Read<Metadata>>>,
-    keys: Mutex<Option<Read<Vec<Key>>>>,
+    metadata: Kept<Metadata>,
+    keys: Kept<Vec<Key>>,
 }
 
 impl Issuer {
     pub(crate) fn new(url: &str) -> Result<Self, UrlError> {
-        let plain = url.contains(['?', '#']) || url.parse::<http::Uri>().is_err();
-        if plain || !is_trusted(url, true) {
+        let odd = url.contains(['?', '#']) || url.parse::<http::Uri>().is_err();
+        if odd || !is_trusted(url, true) {
             return Err(UrlError(url.to_owned()));
         }
-        Ok(Self { url: url.to_owned(), metadata: Mutex::default(), keys: Mutex::default() })
+        Ok(Self { url: url.to_owned(), metadata: Kept::default(), keys: Kept::default() })
     }
 
     pub(crate) async fn metadata(&self, client: &Client, now: Timestamp) -> Result<Metadata, IdentityError> {
-        let mut known = self.metadata.lock().await;
-        if let Some(read) = known.as_ref().filter(|read| read.is_younger_than(FRESH_FOR, now)) {
-            return Ok(read.value.clone());
-        }
-        // Source: OpenID Connect Discovery 1.0, section 4.
-        let url = format!("{}/.well-known/openid-configuration", self.url.trim_end_matches('/'));
-        let metadata: Metadata =
-            client.get(&url, None).await.map_err(|error| IdentityError::Unavailable(error.into()))?;
-        self.check(&metadata)?;
-        *known = Some(Read { value: metadata.clone(), at: now });
-        Ok(metadata)
+        let ask = async {
+            // Source: OpenID Connect Discovery 1.0, section 4.
+            let url = format!("{}/.well-known/openid-configuration", self.url.trim_end_matches('/'));
+            let metadata: Metadata =
+                client.get(&url, None).await.map_err(|error| IdentityError::Unavailable(error.into()))?;
+            self.check(&metadata)?;
+            Ok(metadata)
+        };
+        self.metadata.younger_than(FRESH_FOR, now, ask).await
     }
 
     fn check(&self, metadata: &Metadata) -> Result<(), IdentityError> {
@@ -107,16 +143,12 @@ impl Issuer {
         newer: bool,
         now: Timestamp,
     ) -> Result<Vec<Key>, IdentityError> {
-        let fresh_for = if newer { REFRESH_EVERY } else { FRESH_FOR };
-        let mut known = self.keys.lock().await;
-        if let Some(read) = known.as_ref().filter(|read| read.is_younger_than(fresh_for, now)) {
-            return Ok(read.value.clone());
-        }
-        let set: KeySet =
-            client.get(&metadata.jwks_uri, None).await.map_err(|error| IdentityError::Unavailable(error.into()))?;
-        let keys = set.usable();
-        *known = Some(Read { value: keys.clone(), at: now });
-        Ok(keys)
+        let ask = async {
+            let set: KeySet =
+                client.get(&metadata.jwks_uri, None).await.map_err(|error| IdentityError::Unavailable(error.into()))?;
+            Ok(set.usable())
+        };
+        self.keys.younger_than(if newer { REFRESH_EVERY } else { FRESH_FOR }, now, ask).await
     }
 }
 

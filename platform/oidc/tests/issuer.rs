@@ -178,4 +178,9 @@ async fn an_issuer_that_is_away_or_another_is_said_to_be() {
     drop(stage.issuer);
     let away = provider(&url, |_| {});
     assert!(matches!(away.authorization_url(asked, stage.now).await, Err(IdentityError::Unavailable(_))));
+    let again = away.authorization_url(asked, stage.now + SignedDuration::from_secs(9)).await.unwrap_err();
+    let source = std::error::Error::source(&again).unwrap().to_string();
+    assert_eq!(source, "it did not answer a moment ago", "nobody waits for it again so soon");
+    let later = away.authorization_url(asked, stage.now + SignedDuration::from_secs(10)).await.unwrap_err();
+    assert_eq!(std::error::Error::source(&later).unwrap().to_string(), "it could not be called");
 }

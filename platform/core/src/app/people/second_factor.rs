@@ -54,7 +54,7 @@ pub enum SignInStep {
     /// The second factor is asked for.
     SecondFactor {
         /// What its answer comes with.
-        challenge: String,
+        challenge: Opaque,
         /// Until when.
         expires_at: Timestamp,
     },
@@ -176,7 +176,7 @@ impl App {
         let (challenge, token) =
             SignInChallenge::pose(user.id, first_factor, transport, self.now(), &*self.ports.entropy);
         self.ports.store.commit(vec![Change::insert(&challenge)]).await?;
-        Ok(SignInStep::SecondFactor { challenge: token.reveal(), expires_at: challenge.expires_at })
+        Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at })
     }
 
     /// Answers the question for the second factor, and opens the session that was asked for. Who signs in is

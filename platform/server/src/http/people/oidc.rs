@@ -68,7 +68,7 @@ pub(in super::super) struct BegunView {
 }
 
 /// What a person came back with, from the page's own address.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CompleteSignIn)]
 pub(in super::super) struct CompleteBody {

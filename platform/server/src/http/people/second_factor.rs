@@ -17,7 +17,7 @@ use super::super::{Api, Problem, openapi};
 use super::login::{OpenedView, given};
 
 /// What signing in gives: a session, or the question for the second factor.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = SignIn)]
 pub(in super::super) enum SignInView {
@@ -28,7 +28,7 @@ pub(in super::super) enum SignInView {
 }
 
 /// The question for the second factor.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SecondFactorAsked)]
 pub(in super::super) struct SecondFactorAskedView {
     /// Always true.
@@ -42,7 +42,7 @@ pub(in super::super) struct SecondFactorAskedView {
 }
 
 /// An answer to the question for the second factor.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SecondFactorAnswer)]
 pub(in super::super) struct AnswerBody {
@@ -69,7 +69,7 @@ pub(in super::super) struct SecondFactorView {
 }
 
 /// Who begins a second factor.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = EnrolSecondFactor)]
 pub(in super::super) struct EnrolBody {
@@ -94,7 +94,7 @@ pub(in super::super) struct EnrolmentView {
 }
 
 /// The first code of an app.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ConfirmSecondFactor)]
 pub(in super::super) struct ConfirmBody {
@@ -104,7 +104,7 @@ pub(in super::super) struct ConfirmBody {
 }
 
 /// That it is still you: one of the two.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = StillYou)]
 pub(in super::super) struct ReproofBody {
@@ -146,6 +146,7 @@ pub(super) fn stepped(api: &Api, step: SignInStep) -> (HeaderMap, Json<SignInVie
             (headers, Json(SignInView::Open(view)))
         }
         SignInStep::SecondFactor { challenge, expires_at } => {
+            let challenge = challenge.reveal();
             let view = SecondFactorAskedView { second_factor_required: true, challenge, expires_at };
             (HeaderMap::new(), Json(SignInView::SecondFactor(view)))
         }

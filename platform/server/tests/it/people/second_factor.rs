@@ -102,11 +102,13 @@ impl Stage {
         crate::app::wrong(&self.phone.code(&self.app))
     }
 
-    /// Everything that the platform's audit log says.
+    /// Everything that the platform's audit log says, in the order in which it happened.
     async fn audit(&self) -> Vec<Value> {
         let list = EntityList::of(Owner::Platform);
         let rows = self.app.app.ports().store.list_entities("audit_entry", &list).await.expect("the log");
-        rows.into_iter().map(|row| Value::Object(row.doc)).collect()
+        let mut entries: Vec<Value> = rows.into_iter().map(|row| Value::Object(row.doc)).collect();
+        entries.sort_by_key(|entry| entry["place"].as_u64());
+        entries
     }
 }
 
