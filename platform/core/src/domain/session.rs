@@ -248,7 +248,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SeededEntropy, noon, seconds, vault};
+    use crate::testing::SeededEntropy;
+    use crate::testing::builders::{noon, seconds, vault};
 
     const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
