@@ -245,3 +245,53 @@ async fn a_provider_that_is_away_is_said_to_be() {
     let reply = app.post("/v1/auth/oidc/complete").header("cookie", &browser.0).json(body).await;
     assert_eq!(reply.problem(502, "provider_unavailable")["retryable"], true);
 }
+
+/// What holds of the binary, which chooses its store itself.
+mod alone {
+    use super::*;
+    use crate::process::{Board, Place, Server, exchange};
+
+    /// A configuration with one provider, whose secret is in this file.
+    fn configuration(place: &Place, issuer: &str, secret: &str) -> String {
+        let text = format!(
+            "[[auth.oidc]]\nname = 'mock'\nissuer = '{issuer}'\nclient_id = 'wotp-client'\n\
+             client_secret_file = '{secret}'\nredirect_uris = ['{PAGE}']\n"
+        );
+        let file = place.file("wotp.toml");
+        std::fs::write(&file, text).expect("a file");
+        file
+    }
+
+    #[test]
+    fn the_server_knows_the_providers_of_its_configuration() {
+        let (issuer, place) = (OidcIssuer::start(), Place::new());
+        let secret = place.file("mock.secret");
+        std::fs::write(&secret, format!("{}\n", OidcIssuer::CLIENT_SECRET)).expect("a file");
+        let config = configuration(&place, &issuer.url(), &secret);
+        let server = Server::start_on(&place, &["--config", &config], &[], Board::default());
+        let listed = exchange(&server.address, "GET", "/v1/auth/oidc", "", &Value::Null).expect("an answer");
+        assert_eq!(listed.body["data"], json!([{ "name": "mock", "display_name": "mock", "redirect_uris": [PAGE] }]));
+        let begun = exchange(&server.address, "POST", "/v1/auth/oidc/mock/start", "", &json!({})).expect("an answer");
+        let url = begun.body["authorization_url"].as_str().expect("a URL");
+        assert_eq!(issuer.sign_in(url, "ada").page, PAGE);
+        server.stop();
+    }
+
+    #[test]
+    fn a_provider_without_its_secret_keeps_the_server_from_starting() {
+        let place = Place::new();
+        let config = configuration(&place, "https://id.example.com", "missing.secret");
+        let said = place.run(&["serve", "--listen", "127.0.0.1:0", "--config", &config]);
+        said.failed_saying(&["missing.secret", "auth.oidc.client_secret_file"]);
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_protected_is_refused() {
+        let place = Place::new();
+        let secret = place.file("mock.secret");
+        std::fs::write(&secret, "hush").expect("a file");
+        let config = configuration(&place, "http://id.example.com", &secret);
+        let said = place.run(&["serve", "--listen", "127.0.0.1:0", "--config", &config]);
+        said.failed_saying(&["identity provider `mock`", "http://id.example.com"]);
+    }
+}
