@@ -40,8 +40,13 @@ pub(crate) enum CallError {
     #[error("it answered with status {0}")]
     Status(u16),
     /// It answered something else than was asked for.
-    #[error("its answer cannot be read")]
-    Answer(#[source] serde_json::Error),
+    #[error("its answer cannot be read, at line {line}, column {column}")]
+    Answer {
+        /// Of the answer.
+        line: usize,
+        /// Of that line.
+        column: usize,
+    },
 }
 
 pub(crate) struct Client {
@@ -108,7 +113,7 @@ impl Client {
             Ok(Zeroizing::new(Vec::from(body.to_bytes())))
         };
         let bytes = tokio::time::timeout(TIMEOUT, answered).await.map_err(|_| CallError::Slow)??;
-        serde_json::from_slice(&bytes).map_err(CallError::Answer)
+        serde_json::from_slice(&bytes).map_err(|error| CallError::Answer { line: error.line(), column: error.column() })
     }
 }
 

@@ -101,7 +101,13 @@ impl App {
     /// [`Refusal::EmailNotVerified`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn finish_sign_in(&self, finish: FinishSignIn<'_>, whence: &Whence) -> Result<SignInStep, Refusal> {
         let (user, attempt) = self.identify(finish, whence).await.inspect_err(|refusal| {
-            tracing::info!(ip = whence.ip.map(tracing::field::display), reason = %refusal, "a sign-in by an identity provider was refused");
+            // ASVS 16.3.1. With its sources, which say nothing of the person.
+            let error: &dyn std::error::Error = refusal;
+            tracing::info!(
+                ip = whence.ip.map(tracing::field::display),
+                error,
+                "a sign-in by an identity provider was refused"
+            );
         })?;
         self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
     }
