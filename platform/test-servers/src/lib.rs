@@ -1,4 +1,4 @@
-//! Real servers for tests: MongoDB and Redis, on loopback, each in a folder of its own, gone when
+//! Real servers for tests: MongoDB, Redis and an issuer of OpenID Connect, on loopback, each in a folder of its own, gone when
 //! dropped and when the test dies.
 //!
 //! A server that is not installed fails the test that asks for it. It is never skipped.
@@ -7,6 +7,7 @@
 
 mod greeter;
 mod mongo;
+mod oidc_issuer;
 mod process;
 mod redis;
 mod redis_sets;
@@ -16,6 +17,7 @@ pub use greeter::Greeter;
 pub use mongo::{MongoDatabase, Mongod, ReplicaSet, mongo_url};
 /// What commands to MongoDB are written in.
 pub use mongodb::bson;
+pub use oidc_issuer::{CameBack, OidcIssuer};
 pub use process::free_port;
 pub use redis::{Redis, redis_url};
 pub use redis_sets::{RedisCluster, Sentinels};

@@ -55,7 +55,8 @@ pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
 pub use members::TeamMember;
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{
-    Confirmed, LogIn, Opened, PeopleSettings, PublicKey, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
+    BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
+    SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
@@ -82,8 +83,8 @@ use crate::domain::tenant::Tenant;
 use crate::domain::tenant_rules::TenantRules;
 use crate::domain::vault::Vault;
 use crate::ports::{
-    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer,
-    WebhookSender,
+    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Passwords, Queue, Store,
+    Timer, WebhookSender,
 };
 use cache::Cache;
 use people::HousePlan;
@@ -109,6 +110,8 @@ pub struct Ports {
     pub limiter: Arc<dyn Limiter>,
     /// The channels that are there, in the order they are tried when nobody says another.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Where else people may sign in.
+    pub identity_providers: Vec<Arc<dyn IdentityProvider>>,
     /// Keys for what is secret at rest.
     pub vault: Vault,
     /// What plans allow.

@@ -8,7 +8,7 @@ use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
 use crate::domain::routing::RoutingError;
 use crate::domain::vault::VaultError;
-use crate::ports::{CommitError, PasswordsError, StoreError};
+use crate::ports::{CommitError, IdentityError, PasswordsError, StoreError};
 
 /// One field of a request that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub enum Refusal {
     /// The email address and the password do not belong together.
     #[error("the email address and the password do not belong together")]
     Credentials,
-    /// Too many wrong passwords: the next one is taken later.
-    #[error("too many wrong passwords")]
+    /// Too many wrong passwords or codes: the next one is taken later.
+    #[error("too many wrong passwords or codes")]
     Braked {
         /// From when on it is.
         opens_at: Timestamp,
@@ -79,6 +79,21 @@ pub enum Refusal {
     /// The code is wrong, was used, or has expired.
     #[error("the code is wrong, was used, or has expired")]
     Code,
+    /// A sign-in cannot go on: it took too long, too many codes were wrong, or it is not from this browser.
+    #[error("the sign-in is over")]
+    SignInOver,
+    /// A second factor is on already.
+    #[error("a second factor is on already")]
+    SecondFactorActive,
+    /// Too many codes of the app were wrong: only a recovery code is taken.
+    #[error("it takes a recovery code")]
+    RecoveryCodeNeeded,
+    /// The identity provider does not vouch for the email address.
+    #[error("the identity provider does not vouch for the email address")]
+    EmailNotVerified,
+    /// The identity provider does not say who it is.
+    #[error(transparent)]
+    Provider(#[from] IdentityError),
     /// The page that uses a session's cookie is not the one that it was given to.
     #[error("the request comes from another page than the session's")]
     Csrf,

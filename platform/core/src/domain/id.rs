@@ -149,6 +149,12 @@ ids! {
     DestinationId = "destination", "gdd_";
     /// What a node counts for a guard.
     CountId = "count", "gdc_";
+    /// A sign-in that waits for the second factor.
+    ChallengeId = "challenge", "chl_";
+    /// A sign-in that is under way at an identity provider.
+    AttemptId = "attempt", "att_";
+    /// What a person is to an identity provider.
+    IdentityId = "identity", "idn_";
 }
 
 #[cfg(test)]

@@ -131,6 +131,8 @@ pub enum Purpose {
     Address,
     /// The content of a direct message.
     Content,
+    /// What a person's authenticator app shares with us.
+    SecondFactor,
     /// The private half of a key that access tokens are signed with.
     SigningKey,
     /// A secret that webhooks are signed with.
@@ -143,6 +145,7 @@ impl Purpose {
             Self::Code => b"code\0",
             Self::Address => b"address\0",
             Self::Content => b"content\0",
+            Self::SecondFactor => b"second factor\0",
             Self::SigningKey => b"signing key\0",
             Self::WebhookSecret => b"webhook secret\0",
         }

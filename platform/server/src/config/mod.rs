@@ -5,6 +5,7 @@
 mod check;
 mod error;
 mod load;
+mod oidc;
 mod place;
 mod shape;
 mod show;
@@ -22,6 +23,7 @@ use crate::people::HashSettings;
 
 pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
+pub use oidc::Oidc;
 pub use place::{QueuePlace, StorePlace, has_password};
 pub use shape::listen_address;
 pub(crate) use shape::network;
@@ -202,6 +204,8 @@ pub struct Auth {
     pub hashing_threads: usize,
     /// Passwords that may wait to be hashed.
     pub hashing_waiting_max: usize,
+    /// Issuers of OpenID Connect that people may sign in with.
+    pub oidc: Vec<Oidc>,
 }
 
 /// The workers that deliver.
@@ -354,6 +358,7 @@ impl Default for Auth {
             argon2_lanes: 1,
             hashing_threads: 0,
             hashing_waiting_max: 64,
+            oidc: Vec::new(),
         }
     }
 }
@@ -432,7 +437,11 @@ impl Config {
             certificate_file: String::new(),
             from: "Acme <codes@example.com>".to_owned(),
         };
-        Self { channels: Channels { email: Some(email), ..Channels::default() }, ..Self::default() }
+        Self {
+            auth: Auth { oidc: vec![Oidc::example()], ..Auth::default() },
+            channels: Channels { email: Some(email), ..Channels::default() },
+            ..Self::default()
+        }
     }
 }
 

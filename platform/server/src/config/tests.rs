@@ -26,8 +26,10 @@ fn reference_in_force() -> String {
     let key = |line: &str| {
         let known = keys(&dict(&Config::complete()));
         let name = line.split(" = ").next().unwrap_or_default();
-        line == "[channels.email]"
-            || (line.contains(" = ") && known.iter().any(|key| key == &format!("channels.email.{name}")))
+        let named = |section: &str| known.iter().any(|key| key == &format!("{section}.{name}"));
+        let provider = serde_json::to_value(Oidc::example()).unwrap();
+        ["[channels.email]", "[[auth.oidc]]"].contains(&line)
+            || (line.contains(" = ") && (named("channels.email") || provider.get(name).is_some()))
     };
     let lines = REFERENCE.lines().map(|line| line.strip_prefix("# ").filter(|line| key(line)).unwrap_or(line));
     lines.collect::<Vec<_>>().join("\n")

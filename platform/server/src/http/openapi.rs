@@ -273,6 +273,66 @@ pub(super) enum LoginProblems {
     Delayed(ProblemBody),
 }
 
+/// A second factor that does not let anybody in.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum SignInProblems {
+    /// `sign_in_over`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Over(ProblemBody),
+    /// `recovery_code_needed`
+    #[response(status = 403, content_type = "application/problem+json")]
+    RecoveryCode(ProblemBody),
+    /// `login_delayed`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Delayed(ProblemBody),
+}
+
+/// Somebody who does not show that it is still they.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum ReproofProblems {
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`, `credentials_wrong`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// `key_not_allowed`, `recovery_code_needed`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemBody),
+    /// `login_delayed`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Delayed(ProblemBody),
+}
+
+/// A second factor that is on already, or changed at the same moment.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum SecondFactorConflict {
+    /// `second_factor_active`, `conflict`
+    #[response(status = 409, content_type = "application/problem+json")]
+    Active(ProblemBody),
+}
+
+/// Somebody whom an identity provider does not make known.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum ProviderProblems {
+    /// `sign_in_over`, `provider_refused`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Refused(ProblemBody),
+    /// `email_not_verified`
+    #[response(status = 403, content_type = "application/problem+json")]
+    NotVerified(ProblemBody),
+}
+
+/// An identity provider that does not answer.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum ProviderAway {
+    /// `provider_unavailable`
+    #[response(status = 502, content_type = "application/problem+json")]
+    Away(ProblemBody),
+}
+
 /// A session that is over, or is somebody else's.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

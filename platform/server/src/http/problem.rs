@@ -10,7 +10,7 @@ use wotp_core::domain::address_limits::AddressRefusal;
 use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
-use wotp_core::ports::StoreError;
+use wotp_core::ports::{IdentityError, StoreError};
 
 /// When to try again what could not be done for now: about as long as a replica set takes to elect.
 const UNAVAILABLE_RETRY_SECONDS: u64 = 2;
@@ -89,10 +89,22 @@ problems! {
     SessionEnded = "session_ended", UNAUTHORIZED, false, "The session is over";
     /// The email address and the password do not belong together.
     CredentialsWrong = "credentials_wrong", UNAUTHORIZED, false, "Email address and password do not belong together";
-    /// Too many wrong passwords; the next one is taken later.
-    LoginDelayed = "login_delayed", TOO_MANY_REQUESTS, true, "Too many wrong passwords";
+    /// Too many wrong passwords or codes; the next one is taken later.
+    LoginDelayed = "login_delayed", TOO_MANY_REQUESTS, true, "Too many wrong passwords or codes";
     /// The code is wrong, was used, or has expired.
     CodeWrong = "code_wrong", UNPROCESSABLE_ENTITY, false, "The code is wrong, was used, or has expired";
+    /// A sign-in cannot go on.
+    SignInOver = "sign_in_over", UNAUTHORIZED, false, "The sign-in is over";
+    /// Too many codes of the app were wrong; only a recovery code is taken.
+    RecoveryCodeNeeded = "recovery_code_needed", FORBIDDEN, false, "It takes a recovery code";
+    /// A second factor is on already.
+    SecondFactorActive = "second_factor_active", CONFLICT, false, "A second factor is on already";
+    /// The identity provider does not vouch for the email address.
+    EmailNotVerified = "email_not_verified", FORBIDDEN, false, "The email address is not verified";
+    /// What the identity provider says does not hold.
+    ProviderRefused = "provider_refused", UNAUTHORIZED, false, "The identity provider does not say who it is";
+    /// The identity provider does not answer.
+    ProviderUnavailable = "provider_unavailable", BAD_GATEWAY, true, "The identity provider does not answer";
     /// The request does not come from the page that the session was given to.
     CsrfRefused = "csrf_refused", FORBIDDEN, false, "The request comes from another page";
     /// It takes an operator of the platform.
@@ -369,15 +381,41 @@ impl Problem {
             }
             Refusal::Credentials => Self::new(ProblemCode::CredentialsWrong, "look at both, or ask for a new password"),
             Refusal::Braked { opens_at } => {
-                let detail = "too many wrong passwords in a row; the owner of the account may come from a device on which they signed in before, or ask for a new password";
+                let detail = "too many wrong passwords or codes in a row; the owner of the account may come from a device on which they signed in before, or ask for a new password";
                 let mut problem = Self::new(ProblemCode::LoginDelayed, detail).retry(opens_at, now);
                 problem.0.violated = vec!["login"];
                 problem
             }
             Refusal::Code => Self::new(
                 ProblemCode::CodeWrong,
-                "look at the newest code that arrived; after too many wrong ones, or ten minutes, ask for another",
+                "look at the newest code that arrived, or that the app shows now, each of which works once; after too many wrong ones, or ten minutes, ask for another",
             ),
+            Refusal::SignInOver => Self::new(
+                ProblemCode::SignInOver,
+                "it took too long, too many codes were wrong, it was finished already, or it began in another browser; begin anew",
+            ),
+            Refusal::RecoveryCodeNeeded => Self::new(
+                ProblemCode::RecoveryCodeNeeded,
+                "too many codes of the app were wrong in a row; write one of your recovery codes",
+            ),
+            Refusal::SecondFactorActive => Self::new(
+                ProblemCode::SecondFactorActive,
+                "switch it off with `POST /v1/me/second-factor/disable` before you begin another",
+            ),
+            Refusal::EmailNotVerified => Self::new(
+                ProblemCode::EmailNotVerified,
+                "the identity provider tells no email address that it has verified; verify it there, or sign in with a password",
+            ),
+            Refusal::Provider(error @ IdentityError::Unavailable(_)) => Self::new(
+                ProblemCode::ProviderUnavailable,
+                "begin anew in a moment; the operator finds the reason in the log, under this request's id",
+            )
+            .because(&error),
+            Refusal::Provider(error) => Self::new(
+                ProblemCode::ProviderRefused,
+                "the code was used or is another sign-in's, or the provider's token does not hold; begin anew",
+            )
+            .because(&error),
             Refusal::Csrf => Self::new(
                 ProblemCode::CsrfRefused,
                 "send the session's own `csrf_token` in `X-CSRF-Token`, from a page of this installation",

@@ -2,6 +2,7 @@
 
 mod channels;
 pub mod embedded;
+mod identity_providers;
 mod shared;
 mod watched;
 
@@ -115,7 +116,16 @@ pub enum WiringError {
     /// The email channel's settings.
     #[error("the email channel cannot be set up")]
     Email(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A file that the email channel needs.
+    /// An identity provider's settings.
+    #[error("the identity provider `{name}` cannot be set up")]
+    IdentityProvider {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file that the configuration names.
     #[error("{file}, which {key} names, cannot be read")]
     File {
         /// The key that names it.
@@ -161,7 +171,8 @@ impl WiringError {
             | Self::Plans(_)
             | Self::Hashing(_)
             | Self::Console(_)
-            | Self::Email(_) => None,
+            | Self::Email(_)
+            | Self::IdentityProvider { .. } => None,
         }
     }
 }
@@ -208,6 +219,11 @@ pub async fn wire(
         bulletin,
         limiter,
         channels,
+        identity_providers: match purpose {
+            Purpose::Serve => identity_providers::identity_providers(config, folder)?,
+            // Nobody signs in by a command.
+            Purpose::Command => Vec::new(),
+        },
         vault,
         plans: config.catalogue(folder.path()).map_err(|problem| WiringError::Plans(problem.into()))?,
         tenant_rules: config.tenants.rules(),

@@ -18,7 +18,7 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::tenant_rules::TenantRules;
 use wotp_core::domain::vault::{MasterKey, Vault};
-use wotp_core::ports::{Channel, Job, Unheard};
+use wotp_core::ports::{Channel, IdentityProvider, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::config::Config;
 use wotp_server::http::{HttpSettings, router};
@@ -62,9 +62,16 @@ pub struct Setup {
     starts_at: &'static str,
     http: HttpSettings,
     queue_size: usize,
+    identity_providers: Vec<Arc<dyn IdentityProvider>>,
 }
 
 impl Setup {
+    /// People may sign in with this one.
+    pub fn identity_provider(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
+        self.identity_providers.push(provider);
+        self
+    }
+
     /// Plans in the format of `billing/plans.toml`; the first one is what tenants get.
     pub fn plan(mut self, limits: &str) -> Self {
         let catalogue = format!("[plans.custom]\nname = 'Custom'\n{limits}\n");
@@ -114,6 +121,7 @@ impl Setup {
             bulletin: Arc::new(Unheard),
             limiter,
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
+            identity_providers: self.identity_providers,
             vault: Vault::new(&[master]).expect("there is a master key"),
             plans: self.plans.clone(),
             tenant_rules: self.tenant_rules,
@@ -177,7 +185,15 @@ impl TestApp {
             public_url: None,
         };
         let tenant_rules = TenantRules::default();
-        Setup { plans: Catalogue::built_in(), tenant_rules, starts_at: NOON, http, queue_size: 4096 }
+        let identity_providers = Vec::new();
+        Setup {
+            plans: Catalogue::built_in(),
+            tenant_rules,
+            starts_at: NOON,
+            http,
+            queue_size: 4096,
+            identity_providers,
+        }
     }
 
     /// The usual: the built-in plans, no limit per IP address.

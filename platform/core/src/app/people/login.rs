@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::super::{App, Refusal};
-use super::Whence;
+use super::{SignInStep, Whence};
 use crate::domain::Timestamp;
 use crate::domain::access_token::Claims;
 use crate::domain::audit::Deed;
@@ -46,15 +46,15 @@ pub struct Opened {
 }
 
 impl App {
-    /// Signs a person in with their password.
+    /// Signs a person in with their password, or asks for their second factor.
     ///
     /// It hashes one password whether or not there is an account, and answers the same.
     ///
     /// # Errors
     /// [`Refusal::Credentials`], [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Store`].
-    pub async fn log_in(&self, request: LogIn, whence: &Whence) -> Result<Opened, Refusal> {
+    pub async fn log_in(&self, request: LogIn, whence: &Whence) -> Result<SignInStep, Refusal> {
         let user = self.with_password(&request, whence).await?;
-        self.open_session(user, request.transport, whence).await
+        self.after_first_factor(user, "password", request.transport, whence).await
     }
 
     /// The person whose password this is; a new hash of it is made where the old one is outdated, and kept

@@ -7,7 +7,9 @@
 mod brake;
 mod house;
 mod login;
+mod oidc;
 mod password;
+mod second_factor;
 mod sessions;
 mod sign_up;
 mod signed;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 pub use login::{LogIn, Opened};
+pub use oidc::{BeginSignIn, FinishSignIn, SignInBegun};
+pub use second_factor::{Enrolment, Reproof, SecondFactorState, SignInStep};
 pub use sign_up::{Confirmed, SignUp, Started};
 pub use signed::{Signed, SignedIn, TokenRefusal};
 pub use signing_keys::PublicKey;

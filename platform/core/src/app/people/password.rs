@@ -78,21 +78,30 @@ impl App {
         let address = person.user.address(&self.ports.vault)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         let new = Password::new(new, &email).map_err(|error| Refusal::field("new_password", error.to_string()))?;
-        let brakes = self.brakes(&person.user.email_key, None, &person.whence);
-        self.brake(&brakes).await?;
-        let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;
-        let user = found.ok_or(Refusal::NotFound("account"))?;
-        let compared = self.ports.passwords.compare(&Password::typed(current), user.password.as_ref()).await?;
-        if !compared.right {
-            tracing::info!(user = %user.id, "a change of password was refused");
-            return Err(Refusal::Credentials);
-        }
-        self.ease(&brakes).await?;
+        let user = self.prove_password(person, current).await?;
         let hash = self.hash(&new).await?;
         self.set_password(user, hash, "user.change_password", None, &person.whence).await?;
         self.revoke_other_sessions(person).await?;
         self.tell(email.as_str(), CHANGED, &person.whence).await;
         Ok(())
+    }
+
+    /// A signed-in person as they are now, when this is their password.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Store`].
+    pub(super) async fn prove_password(&self, person: &SignedIn, password: &str) -> Result<Stored<User>, Refusal> {
+        let brakes = self.brakes(&person.user.email_key, None, &person.whence);
+        self.brake(&brakes).await?;
+        let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;
+        let user = found.ok_or(Refusal::NotFound("account"))?;
+        let compared = self.ports.passwords.compare(&Password::typed(password), user.password.as_ref()).await?;
+        if !compared.right {
+            tracing::info!(user = %user.id, "a password of somebody who is signed in was wrong");
+            return Err(Refusal::Credentials);
+        }
+        self.ease(&brakes).await?;
+        Ok(user)
     }
 
     async fn set_password(

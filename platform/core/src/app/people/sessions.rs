@@ -5,8 +5,10 @@ use super::{SignedIn, Whence};
 use crate::domain::access_token::SigningKey;
 use crate::domain::audit::Deed;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::identity::SignInAttempt;
 use crate::domain::login_brake::LoginBrake;
 use crate::domain::pending::Pending;
+use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
 use crate::ports::{Change, CommitError, Entity, EntityList, Owner, Stored};
 
@@ -108,7 +110,7 @@ impl App {
         self.list(&EntityList::by(BY_USER, user.to_bytes()).newest(SESSIONS_MAX)).await
     }
 
-    /// Deletes what is over: sessions, brakes, what waited for codes, keys. At most `limit` of each.
+    /// Deletes what is over: sessions, brakes, what waited for codes, keys, sign-ins. At most `limit` of each.
     ///
     /// # Errors
     /// [`Refusal::Store`].
@@ -116,7 +118,9 @@ impl App {
         Ok(self.forget_due::<Session>(limit).await?
             + self.forget_due::<LoginBrake>(limit).await?
             + self.forget_due::<Pending>(limit).await?
-            + self.forget_due::<SigningKey>(limit).await?)
+            + self.forget_due::<SigningKey>(limit).await?
+            + self.forget_due::<SignInChallenge>(limit).await?
+            + self.forget_due::<SignInAttempt>(limit).await?)
     }
 
     async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {

@@ -43,6 +43,14 @@ fn advice(code: ProblemCode) -> &'static str {
              not count for it. A password reset lifts the delay."
         }
         ProblemCode::CodeWrong => "Type the newest code, or ask for another.",
+        ProblemCode::SignInOver => "Begin to sign in anew, and finish it within the time that the reply names.",
+        ProblemCode::RecoveryCodeNeeded => {
+            "Answer with one of the ten recovery codes. It ends the count of wrong codes as well."
+        }
+        ProblemCode::SecondFactorActive => "Switch the second factor off first, with the password or a code.",
+        ProblemCode::EmailNotVerified => "Verify the address at the identity provider, or sign in with a password.",
+        ProblemCode::ProviderRefused => "Begin to sign in anew. The log has the reason.",
+        ProblemCode::ProviderUnavailable => "Begin anew in a moment, or sign in with a password.",
         ProblemCode::CsrfRefused => {
             "Send the `csrf_token` of the session in `X-CSRF-Token`, from a page whose origin this server knows."
         }

@@ -15,6 +15,8 @@ const CSRF_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Where the refresh token is sent to.
 const REFRESH_PATH: &str = "/v1/auth";
+/// Where the secret of a sign-in by an identity provider is sent to.
+const SIGN_IN_PATH: &str = "/v1/auth/oidc";
 /// How long a browser is known from which somebody signed in: 400 days, the longest that browsers keep.
 const DEVICE_SECONDS: i64 = 400 * 24 * 60 * 60;
 
@@ -23,6 +25,7 @@ struct Names {
     refresh: &'static str,
     csrf: &'static str,
     device: &'static str,
+    sign_in: &'static str,
     secure: &'static str,
 }
 
@@ -33,10 +36,11 @@ fn names(api: &Api) -> Names {
             refresh: "__Secure-wotp_refresh",
             csrf: "__Secure-wotp_csrf",
             device: "__Secure-wotp_device",
+            sign_in: "__Secure-wotp_sign_in",
             secure: "; Secure",
         }
     } else {
-        Names { refresh: "wotp_refresh", csrf: "wotp_csrf", device: "wotp_device", secure: "" }
+        Names { refresh: "wotp_refresh", csrf: "wotp_csrf", device: "wotp_device", sign_in: "wotp_sign_in", secure: "" }
     }
 }
 
@@ -53,7 +57,7 @@ fn set(headers: &mut HeaderMap, cookie: String) {
 
 /// Gives a browser the cookies of a session.
 pub(super) fn give(api: &Api, opened: &Opened, headers: &mut HeaderMap) {
-    let Names { refresh, csrf, device, secure } = names(api);
+    let Names { refresh, csrf, device, secure, .. } = names(api);
     let age = opened.session.expires_at.duration_since(api.app.ports().clock.now()).as_secs().max(0);
     let token = opened.refresh_token.reveal();
     set(headers, format!("{refresh}={token}; Path={REFRESH_PATH}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"));
@@ -80,6 +84,27 @@ pub(super) fn take(api: &Api, headers: &mut HeaderMap) {
 /// The device token that a browser has.
 pub(super) fn device(api: &Api, headers: &HeaderMap) -> Option<String> {
     cookie(headers, names(api).device).map(str::to_owned)
+}
+
+/// Gives a browser what makes it the one that a sign-in at an identity provider began in.
+pub(super) fn give_sign_in(api: &Api, secret: &str, age_seconds: i64, headers: &mut HeaderMap) {
+    let Names { sign_in, secure, .. } = names(api);
+    // Strict: it is a page of ours that sends it, after the provider has sent the person there.
+    set(
+        headers,
+        format!("{sign_in}={secret}; Path={SIGN_IN_PATH}; Max-Age={age_seconds}; HttpOnly; SameSite=Strict{secure}"),
+    );
+}
+
+/// What a browser has of a sign-in that it began.
+pub(super) fn sign_in<'a>(api: &Api, headers: &'a HeaderMap) -> Option<&'a str> {
+    cookie(headers, names(api).sign_in)
+}
+
+/// Takes that from a browser.
+pub(super) fn take_sign_in(api: &Api, headers: &mut HeaderMap) {
+    let Names { sign_in, secure, .. } = names(api);
+    set(headers, format!("{sign_in}=; Path={SIGN_IN_PATH}; Max-Age=0; HttpOnly; SameSite=Strict{secure}"));
 }
 
 /// The refresh token of a call, and how it came: in the body, else in the cookie.

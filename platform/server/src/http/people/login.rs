@@ -17,6 +17,7 @@ use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
 use super::cookies;
+use super::second_factor::{SignInView, stepped};
 
 /// How a refresh token travels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -28,6 +29,15 @@ pub(in super::super) enum TransportName {
     Cookie,
     /// In the body: for programs.
     Body,
+}
+
+impl TransportName {
+    pub(super) fn transport(self) -> Transport {
+        match self {
+            Self::Cookie => Transport::Cookie,
+            Self::Body => Transport::Body,
+        }
+    }
 }
 
 /// Who signs in.
@@ -148,9 +158,10 @@ pub(super) fn given(api: &Api, opened: Opened) -> (HeaderMap, Json<OpenedView>) 
 
 /// Sign in with a password.
 ///
-/// The answer, and the time it takes, are the same whether or not there is an account.
+/// The answer, and the time it takes, are the same whether or not there is an account. Who has a second factor is
+/// asked for it: then there is no session yet, and `POST /v1/auth/second-factor` goes on.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "Sign-in", security(()), request_body = LogInBody, responses(
-    (status = 200, description = "Signed in", body = OpenedView, headers(("Set-Cookie" = String, description = "With `cookie`: the refresh token, the CSRF token and the device token"))),
+    (status = 200, description = "Signed in, or the question for the second factor", body = SignInView, headers(("Set-Cookie" = String, description = "With `cookie`: the refresh token, the CSRF token and the device token"))),
     openapi::BodyProblems, openapi::LoginProblems,
 ))]
 pub(in super::super) async fn log_in(
@@ -158,16 +169,13 @@ pub(in super::super) async fn log_in(
     from: From,
     headers: HeaderMap,
     body: Body<LogInBody>,
-) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
+) -> Result<(HeaderMap, Json<SignInView>), Problem> {
     let LogInBody { email, password, token_transport, device_token } = body.value;
-    let transport = match token_transport {
-        TransportName::Cookie => Transport::Cookie,
-        TransportName::Body => Transport::Body,
-    };
+    let transport = token_transport.transport();
     let device = device_token.or_else(|| cookies::device(&api, &headers));
     let request = LogIn { email, password, transport, device };
-    let opened = api.app.log_in(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(given(&api, opened))
+    let step = api.app.log_in(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok(stepped(&api, step))
 }
 
 /// Refresh: another access token, and the next refresh token.

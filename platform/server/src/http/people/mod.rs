@@ -3,5 +3,7 @@
 mod cookies;
 pub(super) mod login;
 pub(super) mod me;
+pub(super) mod oidc;
 pub(super) mod passwords;
+pub(super) mod second_factor;
 pub(super) mod sign_up;

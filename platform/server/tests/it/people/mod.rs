@@ -3,7 +3,9 @@
 mod cookies;
 mod login;
 mod membership;
+mod oidc;
 mod passwords;
+mod second_factor;
 mod sessions;
 mod sign_up;
 mod tokens;

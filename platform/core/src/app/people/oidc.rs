@@ -1,0 +1,214 @@
+//! Sign-in by an identity provider.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::{App, Refusal};
+use super::{SignInStep, Whence};
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::id::UserId;
+use crate::domain::identity::{BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, subject_key};
+use crate::domain::opaque::Opaque;
+use crate::domain::session::Transport;
+use crate::domain::user::{AccountEmail, User};
+use crate::ports::{
+    AuthorizationAsked, Change, CodeRedeemed, Identity, IdentityError, IdentityProvider, Owner, Stored,
+};
+
+/// Longest name that is taken from a provider, in characters.
+const NAME_LENGTH_MAX: usize = 100;
+
+/// A sign-in that is to begin.
+pub struct BeginSignIn<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The page that the person comes back to; none means the provider's first.
+    pub redirect_uri: Option<&'a str>,
+    /// How the session's refresh token is to travel.
+    pub transport: Transport,
+}
+
+/// A sign-in that began.
+pub struct SignInBegun {
+    /// Where the person goes.
+    pub authorization_url: String,
+    /// What their browser is to hold, and nobody else.
+    pub browser_secret: String,
+    /// Until when they may come back.
+    pub expires_at: Timestamp,
+}
+
+/// What a person comes back with.
+pub struct FinishSignIn<'a> {
+    /// What went to the provider and back.
+    pub state: &'a str,
+    /// The provider's code.
+    pub code: &'a str,
+    /// Who says that it sent them back, if it says so (RFC 9207).
+    pub issuer: Option<&'a str>,
+    /// What their browser holds.
+    pub browser_secret: Option<&'a str>,
+}
+
+impl App {
+    /// The identity providers that people may sign in with.
+    pub fn identity_providers(&self) -> &[Arc<dyn IdentityProvider>] {
+        &self.ports.identity_providers
+    }
+
+    fn provider(&self, name: &str) -> Option<&dyn IdentityProvider> {
+        self.ports.identity_providers.iter().find(|provider| provider.name() == name).map(|provider| &**provider)
+    }
+
+    /// Begins a sign-in by a provider.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] when the page is not among those that the operator named,
+    /// [`Refusal::Provider`], [`Refusal::Store`].
+    pub async fn begin_sign_in(&self, begin: BeginSignIn<'_>) -> Result<SignInBegun, Refusal> {
+        let provider = self.provider(begin.provider).ok_or(Refusal::NotFound("identity provider"))?;
+        let pages = provider.redirect_uris();
+        let page = match begin.redirect_uri {
+            Some(named) => pages.iter().find(|page| *page == named),
+            None => pages.first(),
+        };
+        let page = page.ok_or_else(|| {
+            Refusal::field("redirect_uri", format!("write one of those that the operator allows: {}", pages.join(", ")))
+        })?;
+        let now = self.now();
+        let (attempt, state, browser) =
+            SignInAttempt::begin(provider.name(), page, begin.transport, now, &*self.ports.entropy);
+        let asked = AuthorizationAsked {
+            redirect_uri: page,
+            state: &state.reveal(),
+            nonce: &browser.nonce(),
+            code_challenge: &browser.code_challenge(),
+        };
+        let authorization_url = provider.authorization_url(asked, now).await?;
+        self.ports.store.commit(vec![Change::insert(&attempt)]).await?;
+        Ok(SignInBegun { authorization_url, browser_secret: browser.0.reveal(), expires_at: attempt.expires_at })
+    }
+
+    /// Signs in a person who came back from a provider, or asks for their second factor: somebody who is known,
+    /// somebody whose account has the address that the provider vouches for, or somebody new.
+    ///
+    /// An attempt is over with the first answer that comes from its browser, whatever becomes of it.
+    ///
+    /// # Errors
+    /// [`Refusal::SignInOver`] when there is no such attempt of this browser any more, [`Refusal::Provider`],
+    /// [`Refusal::EmailNotVerified`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn finish_sign_in(&self, finish: FinishSignIn<'_>, whence: &Whence) -> Result<SignInStep, Refusal> {
+        let (user, attempt) = self.identify(finish, whence).await.inspect_err(|refusal| {
+            // ASVS 16.3.1. With its sources, which say nothing of the person.
+            let error: &dyn std::error::Error = refusal;
+            tracing::info!(
+                ip = whence.ip.map(tracing::field::display),
+                error,
+                "a sign-in by an identity provider was refused"
+            );
+        })?;
+        self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
+    }
+
+    async fn identify(
+        &self,
+        finish: FinishSignIn<'_>,
+        whence: &Whence,
+    ) -> Result<(Stored<User>, SignInAttempt), Refusal> {
+        let now = self.now();
+        let state = Opaque::parse(finish.state).ok_or(Refusal::SignInOver)?;
+        let browser = finish.browser_secret.and_then(Opaque::parse).map(BrowserSecret).ok_or(Refusal::SignInOver)?;
+        let attempt = self.find_by::<SignInAttempt>("state", state.hash()).await?.ok_or(Refusal::SignInOver)?;
+        // Whoever has only seen the state ends nobody's attempt.
+        if !attempt.is_of(&browser, now) {
+            return Err(Refusal::SignInOver);
+        }
+        match self.ports.store.commit(vec![Change::delete(&attempt)]).await.map_err(Refusal::from) {
+            // The same answer came twice: one of them goes on.
+            Err(Refusal::Conflict) => return Err(Refusal::SignInOver),
+            deleted => deleted?,
+        }
+        let provider = self.provider(&attempt.provider).ok_or(Refusal::SignInOver)?;
+        if finish.issuer.is_some_and(|issuer| issuer != provider.issuer()) {
+            return Err(Refusal::Provider(IdentityError::Token("another issuer sent the person back".into())));
+        }
+        let redeemed = CodeRedeemed {
+            code: finish.code,
+            redirect_uri: &attempt.redirect_uri,
+            code_verifier: &browser.code_verifier(),
+            nonce: &browser.nonce(),
+        };
+        let identity = provider.identify(redeemed, now).await?;
+        let user = self.person_behind(provider, &identity, whence).await?;
+        Ok((user, attempt.entity))
+    }
+
+    async fn person_behind(
+        &self,
+        provider: &dyn IdentityProvider,
+        identity: &Identity,
+        whence: &Whence,
+    ) -> Result<Stored<User>, Refusal> {
+        let key = subject_key(provider.issuer(), &identity.subject);
+        if let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? {
+            return self.person(linked.user).await;
+        }
+        // An address that nobody verified may be anybody's: it neither finds an account nor begins one.
+        let email = identity.email.as_deref().filter(|_| identity.email_verified).ok_or(Refusal::EmailNotVerified)?;
+        let email = AccountEmail::parse(email).map_err(|_| Refusal::EmailNotVerified)?;
+        let (now, vault, dice) = (self.now(), &self.ports.vault, &*self.ports.entropy);
+        let known = self.find_by::<User>("email", email.key(vault).as_bytes()).await?;
+        let mut changes = Vec::new();
+        let mut deeds = Vec::new();
+        let user = match &known {
+            Some(user) => {
+                if user.email_confirmed_at.is_none() {
+                    let mut confirmed = user.clone();
+                    confirmed.email_confirmed_at = Some(now);
+                    changes.push(Change::replace(&confirmed));
+                }
+                user.id
+            }
+            None => {
+                let name = identity.name.as_deref().unwrap_or_default();
+                let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH_MAX).collect();
+                let mut user = User::new(UserId::new(now, dice), &email, name.trim(), now, vault, dice);
+                user.email_confirmed_at = Some(now);
+                changes.push(Change::insert(&user));
+                deeds.push(
+                    Deed::of_platform("user.create", user.id)
+                        .after(json!({ "email": user.email_masked, "provider": provider.name() })),
+                );
+                user.id
+            }
+        };
+        let link = LinkedIdentity::new(user, provider.issuer(), &identity.subject, now, dice);
+        deeds.push(
+            Deed::of_platform("identity.link", user).after(json!({ "id": link.id, "provider": provider.name() })),
+        );
+        changes.push(Change::insert(&link));
+        match self.commit(&whence.by(user), deeds, changes).await {
+            // Two sign-ins of one person at once: the other one has linked them.
+            Err(Refusal::Taken { .. }) => {}
+            made => {
+                made?;
+                if let Some(known) = &known {
+                    let words = format!(
+                        "From now on you can sign in with {} as well. If that was not you, ask for a new password at once.",
+                        provider.display_name()
+                    );
+                    self.tell_person(known, &words, whence).await;
+                }
+            }
+        }
+        let linked = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?.ok_or(Refusal::Conflict)?;
+        self.person(linked.user).await
+    }
+
+    /// A person who is known to be there.
+    pub(super) async fn person(&self, user: UserId) -> Result<Stored<User>, Refusal> {
+        self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or(Refusal::SignInOver)
+    }
+}

@@ -1,0 +1,292 @@
+//! A person's second factor: begun, confirmed, answered at sign-in, renewed and switched off.
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::super::{App, Refusal};
+use super::{Opened, SignedIn, Whence};
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::code::Code;
+use crate::domain::id::UserId;
+use crate::domain::opaque::Opaque;
+use crate::domain::recovery_code;
+use crate::domain::second_factor::{Proof, SecondFactor, SignInChallenge, Verdict};
+use crate::domain::session::Transport;
+use crate::domain::totp::TotpSecret;
+use crate::domain::user::User;
+use crate::ports::{Change, Owner, Stored};
+
+/// What authenticator apps call us.
+const ISSUER: &str = "WOTP";
+/// How often an answer is tried beside others for the same person. Each lost round is an answer of somebody
+/// else's that was counted, and a challenge takes five.
+const ROUNDS: usize = 8;
+const ON: &str =
+    "A second factor was switched on for your account. If that was not you, ask for a new password at once.";
+const OFF: &str =
+    "The second factor of your account was switched off. If that was not you, ask for a new password at once.";
+const RECOVERED: &str =
+    "A recovery code was used to sign in to your account. If that was not you, ask for a new password at once.";
+
+/// What a person's second factor is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecondFactorState {
+    /// Since when it is asked for; none while it is not.
+    pub active_since: Option<Timestamp>,
+    /// Recovery codes that were not used.
+    pub recovery_codes_left: usize,
+}
+
+/// A second factor that is begun, for its owner's authenticator app.
+pub struct Enrolment {
+    /// As it is typed into an app.
+    pub secret: Zeroizing<String>,
+    /// As a QR code holds it.
+    pub uri: Zeroizing<String>,
+}
+
+/// What comes of a first factor that was right.
+#[derive(Debug)]
+pub enum SignInStep {
+    /// A session: nothing more is asked.
+    Open(Box<Opened>),
+    /// The second factor is asked for.
+    SecondFactor {
+        /// What its answer comes with.
+        challenge: Opaque,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+}
+
+/// What shows that a person is still the one who signed in.
+pub enum Reproof<'a> {
+    /// Their password.
+    Password(&'a str),
+    /// A code of their app, or a recovery code.
+    Code(&'a str),
+}
+
+impl App {
+    /// What a person's second factor is like.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn second_factor(&self, person: &SignedIn) -> Result<SecondFactorState, Refusal> {
+        let factor = self.active_factor(person.user.id).await?;
+        Ok(SecondFactorState {
+            active_since: factor.as_ref().and_then(|factor| factor.active_since),
+            recovery_codes_left: factor.map_or(0, |factor| factor.recovery_codes.len()),
+        })
+    }
+
+    /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it: a
+    /// session that was left open must not be enough to lock its owner out.
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Invalid`] when the password is
+    /// missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn enrol_second_factor(&self, person: &SignedIn, password: Option<&str>) -> Result<Enrolment, Refusal> {
+        let user = person.user.id;
+        let known = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
+        if known.as_ref().is_some_and(|factor| factor.is_active()) {
+            return Err(Refusal::SecondFactorActive);
+        }
+        if self.person(user).await?.password.is_some() {
+            let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
+            self.prove_password(person, password).await?;
+        }
+        let account = Zeroizing::new(person.user.address(&self.ports.vault)?);
+        let secret = TotpSecret::draw(&*self.ports.entropy);
+        let begun = SecondFactor::begin(user, &secret, self.now(), &self.ports.vault, &*self.ports.entropy);
+        let change = match known {
+            Some(mut known) => {
+                known.entity = begun;
+                Change::replace(&known)
+            }
+            None => Change::insert(&begun),
+        };
+        self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], vec![change]).await?;
+        Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
+    }
+
+    /// Switches a second factor on, with the first code of the app. Returns the recovery codes, for the only
+    /// time.
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorActive`], [`Refusal::NotFound`] when none was begun, [`Refusal::Code`],
+    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn confirm_second_factor(&self, person: &SignedIn, code: &str) -> Result<Vec<String>, Refusal> {
+        let user = person.user.id;
+        let found = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
+        let mut factor = found.ok_or(Refusal::NotFound("second factor"))?;
+        if factor.is_active() {
+            return Err(Refusal::SecondFactorActive);
+        }
+        self.take_code(&mut factor, code, person).await?;
+        factor.active_since = Some(self.now());
+        let codes = factor.draw_recovery_codes(&self.ports.vault, &*self.ports.entropy);
+        let deed = Deed::of_platform("second_factor.activate", user).after(json!({ "recovery_codes": codes.len() }));
+        self.commit(&person.by(), vec![deed], vec![Change::replace(&factor)]).await?;
+        self.tell_person(&person.user, ON, &person.whence).await;
+        Ok(shown(&codes))
+    }
+
+    /// Replaces all recovery codes. Returns the new ones, for the only time.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when no second factor is on, [`Refusal::Credentials`], [`Refusal::Code`],
+    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
+    pub async fn renew_recovery_codes(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<Vec<String>, Refusal> {
+        let mut factor = self.reproved_factor(person, reproof).await?;
+        let left = factor.recovery_codes.len();
+        let codes = factor.draw_recovery_codes(&self.ports.vault, &*self.ports.entropy);
+        let deed = Deed::of_platform("second_factor.renew_recovery_codes", person.user.id)
+            .before(json!({ "recovery_codes": left }))
+            .after(json!({ "recovery_codes": codes.len() }));
+        self.commit(&person.by(), vec![deed], vec![Change::replace(&factor)]).await?;
+        Ok(shown(&codes))
+    }
+
+    /// Switches a second factor off, and forgets it.
+    ///
+    /// # Errors
+    /// As [`renew_recovery_codes`](Self::renew_recovery_codes).
+    pub async fn disable_second_factor(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<(), Refusal> {
+        let factor = self.reproved_factor(person, reproof).await?;
+        let deed = Deed::of_platform("second_factor.disable", person.user.id);
+        self.commit(&person.by(), vec![deed], vec![Change::delete(&factor)]).await?;
+        self.tell_person(&person.user, OFF, &person.whence).await;
+        Ok(())
+    }
+
+    /// What follows when a first factor was right: a session, or the question for the second factor.
+    pub(super) async fn after_first_factor(
+        &self,
+        user: Stored<User>,
+        first_factor: &str,
+        transport: Transport,
+        whence: &Whence,
+    ) -> Result<SignInStep, Refusal> {
+        if self.active_factor(user.id).await?.is_none() {
+            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, whence).await?)));
+        }
+        let (challenge, token) =
+            SignInChallenge::pose(user.id, first_factor, transport, self.now(), &*self.ports.entropy);
+        self.ports.store.commit(vec![Change::insert(&challenge)]).await?;
+        Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at })
+    }
+
+    /// Answers the question for the second factor, and opens the session that was asked for. Who signs in is
+    /// known by the challenge alone, so that an answer tells nobody whose it is.
+    ///
+    /// # Errors
+    /// [`Refusal::SignInOver`] when nobody may answer it any more, [`Refusal::Code`], [`Refusal::Braked`],
+    /// [`Refusal::RecoveryCodeNeeded`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn answer_second_factor(&self, challenge: &str, code: &str, whence: &Whence) -> Result<Opened, Refusal> {
+        let hash = Opaque::parse(challenge).ok_or(Refusal::SignInOver)?.hash();
+        let guess = Code::typed(code);
+        for _ in 0..ROUNDS {
+            match self.try_challenge(&hash, &guess, whence).await {
+                // Another answer was faster: this one has not been looked at.
+                Err(Refusal::Conflict) => {}
+                Err(refusal) => return Err(refusal),
+                Ok((challenge, proof)) => {
+                    let user = self.person(challenge.user).await?;
+                    if proof == Proof::RecoveryCode {
+                        self.tell_person(&user, RECOVERED, whence).await;
+                    }
+                    return self.open_session(user, challenge.transport, whence).await;
+                }
+            }
+        }
+        Err(Refusal::Conflict)
+    }
+
+    async fn try_challenge(
+        &self,
+        hash: &str,
+        guess: &Code,
+        whence: &Whence,
+    ) -> Result<(SignInChallenge, Proof), Refusal> {
+        let now = self.now();
+        let found = self.find_by::<SignInChallenge>("token", hash).await?;
+        let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
+        if let Some(opens_at) = challenge.retry_at.filter(|opens_at| *opens_at > now) {
+            return Err(Refusal::Braked { opens_at });
+        }
+        // Switched off meanwhile: whoever signs in begins again, and is not asked any more.
+        let mut factor = self.active_factor(challenge.user).await?.ok_or(Refusal::SignInOver)?;
+        let by = whence.by(challenge.user);
+        match factor.attempt(guess, now, &self.ports.vault)? {
+            Verdict::Right(proof) => {
+                let deed = Deed::of_platform("second_factor.answer", challenge.user).after(json!({
+                    "after": challenge.first_factor, "with": proof, "recovery_codes": factor.recovery_codes.len(),
+                }));
+                self.commit(&by, vec![deed], vec![Change::delete(&challenge), Change::replace(&factor)]).await?;
+                Ok((challenge.entity, proof))
+            }
+            Verdict::Wrong => {
+                challenge.fail(now);
+                // It takes the first factor to get here, so nobody else can fill the log with it.
+                let deed = Deed::of_platform("second_factor.refuse", challenge.user)
+                    .after(json!({ "after": challenge.first_factor, "wrong_codes": factor.failures }));
+                self.commit(&by, vec![deed], vec![Change::replace(&challenge), Change::replace(&factor)]).await?;
+                Err(Refusal::Code)
+            }
+            Verdict::Wait { until } => Err(wait(until)),
+        }
+    }
+
+    /// The second factor that is asked of a person, if one is.
+    async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
+        let factor = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
+        Ok(factor.filter(|factor| factor.is_active()))
+    }
+
+    /// A person's second factor, when they have shown that they are still there. The caller keeps it, since a
+    /// code that was right is used up.
+    async fn reproved_factor(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<Stored<SecondFactor>, Refusal> {
+        let mut factor = self.active_factor(person.user.id).await?.ok_or(Refusal::NotFound("second factor"))?;
+        match reproof {
+            Reproof::Password(password) => _ = self.prove_password(person, password).await?,
+            Reproof::Code(code) => self.take_code(&mut factor, code, person).await?,
+        }
+        Ok(factor)
+    }
+
+    /// Looks at a code of somebody who is signed in. A wrong one is kept; a right one the caller keeps.
+    async fn take_code(&self, factor: &mut Stored<SecondFactor>, code: &str, by: &SignedIn) -> Result<(), Refusal> {
+        match factor.attempt(&Code::typed(code), self.now(), &self.ports.vault)? {
+            Verdict::Right(_) => Ok(()),
+            Verdict::Wrong => {
+                let deed = Deed::of_platform("second_factor.refuse", factor.user)
+                    .after(json!({ "wrong_codes": factor.failures }));
+                self.commit(&by.by(), vec![deed], vec![Change::replace(factor)]).await?;
+                Err(Refusal::Code)
+            }
+            Verdict::Wait { until } => Err(wait(until)),
+        }
+    }
+
+    /// Tells a person of a change to their account, at the address that they signed up with.
+    pub(super) async fn tell_person(&self, user: &User, words: &str, whence: &Whence) {
+        match user.address(&self.ports.vault) {
+            Ok(address) => self.tell(&address, words, whence).await,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(user = %user.id, error, "a person could not be told of a change to their account");
+            }
+        }
+    }
+}
+
+fn wait(until: Option<Timestamp>) -> Refusal {
+    until.map_or(Refusal::RecoveryCodeNeeded, |opens_at| Refusal::Braked { opens_at })
+}
+
+fn shown(codes: &[Code]) -> Vec<String> {
+    codes.iter().map(recovery_code::shown).collect()
+}
