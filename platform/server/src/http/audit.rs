@@ -10,7 +10,7 @@ use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use wotp_core::app::{App, AuditFilter, AuditFrom, AuditPage, Refusal};
 use wotp_core::domain::audit::{Actor, AuditEntry, place_id};
 use wotp_core::ports::Owner;
@@ -116,7 +116,7 @@ pub(crate) fn view(entry: AuditEntry) -> EntryView {
 }
 
 /// Parameters of the audit log. All conditions hold together.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditListParams {
@@ -140,7 +140,7 @@ pub(super) struct AuditListParams {
 }
 
 /// Parameters of an export. All conditions hold together.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditExportParams {

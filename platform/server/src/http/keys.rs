@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use wotp_core::app::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
 use wotp_core::domain::api_key::{KeyRefusal, Scope};
 use wotp_core::domain::id::ServiceId;
@@ -175,7 +175,7 @@ pub(super) struct MadeKeyView {
 }
 
 /// Parameters of the listing of keys.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct KeyListParams {
