@@ -11,5 +11,5 @@
 pub mod app;
 pub mod domain;
 pub mod ports;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -193,7 +193,7 @@ impl SigningKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{entropy, noon, seconds, vault};
+    use crate::testing::builders::{entropy, noon, seconds, vault};
 
     fn claims() -> Claims {
         let ids = (UserId::new(noon(), entropy()), SessionId::new(noon(), entropy()));

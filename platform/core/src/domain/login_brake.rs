@@ -113,7 +113,7 @@ impl LoginBrake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{noon, seconds};
+    use crate::testing::builders::{noon, seconds};
 
     fn waits(place: Place, guesses: u32) -> Vec<i64> {
         let mut brake = LoginBrake::new([1; 16], place, noon());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::plan::Catalogue;
+use wotp_core::domain::tenant::HOUSE;
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Channel, Filter, Store};
 
@@ -185,7 +186,8 @@ pub(super) async fn plans(store: &dyn Store, plans: &Catalogue) -> Finding {
         Ok(tenants) => tenants,
         Err(error) => return Finding::failed("plans", &error, "look at the disk and the server's log"),
     };
-    let used: BTreeSet<&str> = tenants.iter().map(|tenant| tenant.plan.as_str()).collect();
+    let customers = tenants.iter().filter(|tenant| tenant.id != HOUSE);
+    let used: BTreeSet<&str> = customers.map(|tenant| tenant.plan.as_str()).collect();
     let missing: Vec<&str> = used.iter().copied().filter(|plan| plans.find(plan).is_none()).collect();
     if missing.is_empty() {
         return Finding::ok(
