@@ -160,7 +160,10 @@ async fn main() -> ExitCode {
     let (stop, stopping) = watch::channel(false);
     let jobs = Jobs { app: Arc::clone(&app), others, node, concurrency: 1, ready: Arc::default() }.spawn(stopping);
 
-    println!("{} endpoints of {TENANTS} tenants, {per_second} events a second, {ENDPOINTS} requests each", TENANTS * ENDPOINTS);
+    println!(
+        "{} endpoints of {TENANTS} tenants, {per_second} events a second, {ENDPOINTS} requests each",
+        TENANTS * ENDPOINTS
+    );
     let healthy = show("all answer", &round(&app, &tenants, &seen, seconds, per_second).await);
     let hanging = (0..TENANTS).flat_map(|tenant| (0..HANGING).map(move |number| tenant * ENDPOINTS + number));
     seen.lock().unwrap().hanging.extend(hanging);

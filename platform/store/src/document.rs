@@ -49,6 +49,8 @@ pub(crate) struct FixedVerification<'a> {
     expires_at: Timestamp,
     #[serde(default, skip_serializing_if = "is_empty")]
     metadata: Cow<'a, BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +116,7 @@ impl Document for Verification {
             policy: Cow::Borrowed(&*self.policy),
             expires_at: self.expires_at,
             metadata: Cow::Borrowed(&self.metadata),
+            country: self.country.as_deref().map(Cow::Borrowed),
         }
     }
 
@@ -153,6 +156,8 @@ impl Document for Verification {
             expires_at: fixed.expires_at,
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
+            country: fixed.country.map(Cow::into_owned),
+            news: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! All are methods of [`App`], which holds what they need from the world. What a caller can act on
 //! comes back as a [`Refusal`].
 
+mod analytics;
 mod authenticate;
 mod bell;
 mod cache;
@@ -13,6 +14,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod fold;
 mod keys;
 mod record_receipt;
 mod refusal;
@@ -29,11 +31,13 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use fold::Folded;
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
@@ -100,6 +104,7 @@ pub struct App {
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
     webhooks: webhooks::State,
+    folds: fold::Folds,
 }
 
 impl App {
@@ -116,6 +121,7 @@ impl App {
             holders: Cache::default(),
             services: Cache::default(),
             webhooks: webhooks::State::default(),
+            folds: fold::Folds::default(),
         }
     }
 

@@ -149,6 +149,8 @@ impl App {
             expires_at,
             ended_at: None,
             metadata: request.metadata,
+            country: None,
+            news: Vec::new(),
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());

@@ -83,6 +83,8 @@ fn verification(channels: &[&str]) -> Verification {
         expires_at: at(300),
         ended_at: None,
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+        country: None,
+        news: vec![],
     }
 }
 

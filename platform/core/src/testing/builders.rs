@@ -196,6 +196,8 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         expires_at,
         ended_at: None,
         metadata: std::collections::BTreeMap::new(),
+        country: None,
+        news: Vec::new(),
     }
 }
 
