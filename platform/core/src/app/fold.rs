@@ -28,7 +28,8 @@ pub struct Folded {
 }
 
 impl App {
-    /// Takes at most `limit` news, tells their tenants of them by events, and counts them in rollups: all
+    /// Takes at most `limit` news, tells their tenants of them by events
+    /// where anybody listens, and counts them in rollups: all
     /// of it in one step, or nothing. So whatever crashes, and however many nodes fold at once, each is
     /// counted once and told of by one event.
     ///
@@ -47,6 +48,9 @@ impl App {
         let moment = self.folds.next(now);
         for (_, news) in &news {
             rollup::count(news, &mut counted);
+            if !self.listens(news.tenant).await? {
+                continue;
+            }
             events.extend(news.facts().map(|(at, fact)| {
                 let event = Event::new(news.tenant, Some(news.service), &fact, moment, &*self.ports.entropy);
                 Event { at, ..event }
@@ -62,7 +66,12 @@ impl App {
         let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
         changes.extend(rollups.into_iter().flatten());
         match self.ports.store.commit(changes).await {
-            Ok(()) => Ok(folded),
+            Ok(()) => {
+                if folded.events > 0 {
+                    self.webhooks.bell().ring();
+                }
+                Ok(folded)
+            }
             // Another node folds too, and was first.
             Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded::default()),
             Err(CommitError::Store(error)) => Err(error.into()),

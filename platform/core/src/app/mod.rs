@@ -151,6 +151,8 @@ pub struct App {
     folds: fold::Folds,
     chains: commit::Chains,
     key_uses: key_uses::KeyUses,
+    webhooks: webhooks::State,
+    folds: fold::Folds,
 }
 
 impl App {

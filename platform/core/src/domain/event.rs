@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Timestamp;
-use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
+use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
-use super::message::Message;
 use super::mode::Mode;
 use super::quota::{Resource, WindowKind};
-use super::verification::{FailureReason, Status, Verification};
+use super::verification::{FailureReason, Status};
 use crate::ports::{Entity, Entropy, Owner};
 
 /// How long events are kept.
@@ -213,30 +212,6 @@ pub struct VerificationData {
     pub ended_at: Option<Timestamp>,
 }
 
-impl VerificationData {
-    /// What is told of this one.
-    pub fn of(verification: &Verification) -> Self {
-        Self {
-            id: verification.id,
-            service: verification.service,
-            status: verification.status,
-            reason: verification.reason,
-            channel: verification.dispatch.current().map(|delivery| delivery.channel.clone()),
-            country: verification.address.as_ref().and_then(|address| address.region.clone()),
-            test_mode: verification.mode == Mode::Test,
-            checks_used: verification.checks_used,
-            sends_used: verification.sends.len(),
-            created_at: verification.created_at,
-            expires_at: verification.expires_at,
-            ended_at: verification.ended_at,
-        }
-    }
-
-    fn through(verification: &Verification, delivery: &Delivery) -> Self {
-        Self { channel: Some(delivery.channel.clone()), ..Self::of(verification) }
-    }
-}
-
 /// What is told of a direct message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MessageData {
@@ -256,23 +231,6 @@ pub struct MessageData {
     pub test_mode: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
-}
-
-impl MessageData {
-    /// What is told of this one.
-    pub fn of(message: &Message) -> Self {
-        let current = message.dispatch.current();
-        Self {
-            id: message.id,
-            service: message.service,
-            status: message.status(),
-            reason: current.and_then(|delivery| delivery.reason),
-            channel: current.map(|delivery| delivery.channel.clone()),
-            country: message.address.as_ref().and_then(|address| address.region.clone()),
-            test_mode: message.mode == Mode::Test,
-            created_at: message.created_at,
-        }
-    }
 }
 
 /// What is told of a connection to a channel.
@@ -359,64 +317,6 @@ pub struct TestData {
     pub endpoint: EndpointId,
     /// A sentence for whoever reads it.
     pub message: &'static str,
-}
-
-impl Fact {
-    /// What a change of a verification tells, in the order in which it happened. `before` is none when it is
-    /// new.
-    ///
-    /// Changes may be skipped: what happened between the two is told once.
-    pub fn of_verification(before: Option<&Verification>, after: &Verification) -> Vec<Self> {
-        let mut facts = Vec::new();
-        if before.is_none() {
-            facts.push(Self::VerificationStarted(VerificationData::of(after)));
-        }
-        let was = |reached: fn(&Delivery) -> bool| {
-            before.is_some_and(|before| before.dispatch.deliveries.iter().any(reached))
-        };
-        let is = |reached: fn(&Delivery) -> bool| after.dispatch.deliveries.iter().find(|delivery| reached(delivery));
-        if let Some(delivery) = is(Delivery::got_out).filter(|_| !was(Delivery::got_out)) {
-            facts.push(Self::VerificationSent(VerificationData::through(after, delivery)));
-        }
-        if let Some(delivery) = is(arrived).filter(|_| !was(arrived)) {
-            facts.push(Self::VerificationDelivered(VerificationData::through(after, delivery)));
-        }
-        if before.is_none_or(|before| before.status != after.status) {
-            let data = VerificationData::of(after);
-            match (after.status, after.reason) {
-                (Status::Pending, _) => {}
-                (Status::Approved, _) => facts.push(Self::VerificationApproved(data)),
-                (Status::Expired, _) => facts.push(Self::VerificationExpired(data)),
-                (Status::Canceled, _) => facts.push(Self::VerificationCanceled(data)),
-                (Status::Failed, Some(FailureReason::Blocked)) => facts.push(Self::VerificationBlocked(data)),
-                (Status::Failed, _) => facts.push(Self::VerificationFailed(data)),
-            }
-        }
-        facts
-    }
-
-    /// What a change of a direct message tells. `before` is none when it is new.
-    pub fn of_message(before: Option<&Message>, after: &Message) -> Vec<Self> {
-        let any = |message: &Message, reached: fn(&Delivery) -> bool| message.dispatch.deliveries.iter().any(reached);
-        let newly =
-            |reached: fn(&Delivery) -> bool| any(after, reached) && !before.is_some_and(|before| any(before, reached));
-        let mut facts = Vec::new();
-        if newly(Delivery::got_out) {
-            facts.push(Self::MessageSent(MessageData::of(after)));
-        }
-        if newly(arrived) {
-            facts.push(Self::MessageDelivered(MessageData::of(after)));
-        }
-        let failed = |message: &Message| message.status() == DeliveryStatus::Failed && message.content.is_none();
-        if failed(after) && !before.is_some_and(failed) {
-            facts.push(Self::MessageFailed(MessageData::of(after)));
-        }
-        facts
-    }
-}
-
-fn arrived(delivery: &Delivery) -> bool {
-    delivery.delivered_at.is_some() || delivery.read_at.is_some()
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Rung by whoever commits events by themselves.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     /// Forgets what is kept in memory of a tenant, or of all.
     pub(super) fn forget(&self, tenant: Option<TenantId>) {
         let stale = |of: &TenantId| tenant.is_none_or(|tenant| *of == tenant);

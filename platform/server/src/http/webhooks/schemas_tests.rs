@@ -2,21 +2,44 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::event::{
     AccessData, ConnectionData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData,
     PAYLOAD_SIZE_MAX, QuotaData, TestData, VerificationData,
 };
-use wotp_core::domain::id::{EndpointId, TenantId, UserId};
+use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
 use wotp_core::domain::quota::{Resource, WindowKind};
-use wotp_core::testing::builders;
+use wotp_core::domain::verification::{FailureReason, Status};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// One of each kind, and the schema of its data. A kind that is added does not compile until it is here.
 fn sample(kind: EventKind) -> (&'static str, Fact) {
-    let verification =
-        || VerificationData::of(&builders::a_verification(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
-    let message = || MessageData::of(&builders::a_message(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
+    let service = ServiceId::from_bytes([3; 16]);
+    let verification = || VerificationData {
+        id: VerificationId::from_bytes([1; 16]),
+        service,
+        status: Status::Failed,
+        reason: Some(FailureReason::Undeliverable),
+        channel: Some("email".to_owned()),
+        country: Some("FR".to_owned()),
+        test_mode: false,
+        checks_used: 0,
+        sends_used: 1,
+        created_at: NOW,
+        expires_at: NOW,
+        ended_at: Some(NOW),
+    };
+    let message = || MessageData {
+        id: MessageId::from_bytes([1; 16]),
+        service,
+        status: DeliveryStatus::Failed,
+        reason: Some(DeliveryFailure::NoAck),
+        channel: Some("email".to_owned()),
+        country: Some("FR".to_owned()),
+        test_mode: false,
+        created_at: NOW,
+    };
     let destination = || DestinationData {
         destination: "+3361234".to_owned(),
         service: None,
@@ -90,7 +113,7 @@ fn a_body_is_far_below_what_the_standard_allows() {
     for kind in EventKind::ALL {
         let (_, fact) = sample(*kind);
         let event = Event {
-            id: wotp_core::domain::id::EventId::from_bytes([1; 16]),
+            id: EventId::from_bytes([1; 16]),
             tenant: TenantId::from_bytes([2; 16]),
             kind: kind.name().to_owned(),
             at: NOW,

@@ -29,6 +29,28 @@ async fn what_is_not_taken_is_tried_ten_times_by_the_schedule_and_can_be_replaye
 }
 
 #[tokio::test]
+async fn the_life_of_a_verification_is_told_from_its_start_to_its_approval() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    let (verification, code) = app.started(&acme.live, crate::app::NUMBER).await;
+    app.checking(&acme.live, &verification, &code).await.expect(200);
+    // Nobody is told of another tenant's, which has no endpoint: nothing is kept of it.
+    let globex = app.tenant("Globex").await;
+    app.started(&globex.live, &crate::app::number(1)).await;
+    while app.app.fold(100).await.unwrap().more {}
+    app.run_webhooks().await;
+    let mut told = Vec::new();
+    for received in receiver.received() {
+        let body = received.json();
+        assert_eq!(body["data"]["id"], verification["id"]);
+        told.push(body["type"].as_str().unwrap().to_owned());
+    }
+    told.sort();
+    assert_eq!(told, ["verification.approved", "verification.sent", "verification.started"]);
+    let kept = app.get("/v1/events").key(&globex.live).await.expect(200);
+    assert_eq!(kept["data"], json!([]));
+}
+
+#[tokio::test]
 async fn one_event_is_replayed_with_all_attempts_before_it() {
     let (app, acme, receiver, endpoint) = stage().await;
     let event = app.disconnects(&acme).await;

@@ -59,9 +59,14 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
         .map(|received| (received.path.clone(), received.json()["type"].as_str().unwrap().to_owned()))
         .collect();
     told.sort();
-    let (started, lost) = ("verification.started", "connection.disconnected");
-    let expected =
-        [("/all", lost), ("/all", started), ("/connections", lost), ("/service", started), ("/verifications", started)];
+    let (approved, lost) = ("verification.approved", "connection.disconnected");
+    let expected = [
+        ("/all", lost),
+        ("/all", approved),
+        ("/connections", lost),
+        ("/service", approved),
+        ("/verifications", approved),
+    ];
     assert_eq!(told, expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
 }
 
@@ -93,7 +98,7 @@ async fn events_are_listed_page_by_page_and_by_type() {
     let (app, acme) = TestApp::start_with_tenant().await;
     assert!(!app.app.listens(acme.id).await.unwrap());
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
-    let started = app.event(&acme, &verification).await;
+    let approved = app.event(&acme, &verification).await;
     let mut lost = Vec::new();
     for _ in 0..5 {
         app.clock.advance(crate::app::seconds(1));
@@ -112,8 +117,8 @@ async fn events_are_listed_page_by_page_and_by_type() {
         }
     }
     assert_eq!(seen, lost);
-    let one = app.get("/v1/events?type=verification.started").key(&acme.live).await.expect(200);
-    assert_eq!((one["data"][0]["id"].as_str(), &one["next_cursor"]), (Some(started.as_str()), &Value::Null));
+    let one = app.get("/v1/events?type=verification.approved").key(&acme.live).await.expect(200);
+    assert_eq!((one["data"][0]["id"].as_str(), &one["next_cursor"]), (Some(approved.as_str()), &Value::Null));
     for wrong in ["type=verification", "limit=0", "limit=101", "cursor=x", "page=2"] {
         app.get(format!("/v1/events?{wrong}")).key(&acme.live).await.problem(422, "invalid_request");
     }

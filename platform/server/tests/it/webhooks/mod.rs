@@ -9,8 +9,9 @@ mod signatures;
 
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, Taken};
-use wotp_core::domain::event::{ConnectionData, Event, Fact};
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::event::{ConnectionData, Event, Fact, VerificationData};
+use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::verification::Status;
 use wotp_core::ports::Change;
 
 use crate::app::{TestApp, TestTenant, id};
@@ -22,22 +23,28 @@ impl TestApp {
         self.post("/v1/webhooks/endpoints").key(key).json(body).await.expect(201)
     }
 
-    /// Something that happened to a verification; says the event's id.
+    /// A live verification is approved, as far as events go; says the event's id.
     pub async fn event(&self, tenant: &TestTenant, verification: &Value) -> String {
-        let id = id(verification).parse().unwrap();
-        let store = self.app.ports().store.tenant(tenant.id);
-        let verification = store.find_verification(id).await.unwrap().expect("it is there");
-        let fact = Fact::of_verification(None, &verification).remove(0);
+        let now = self.app.ports().clock.now();
+        let fact = Fact::VerificationApproved(VerificationData {
+            id: id(verification).parse().unwrap(),
+            service: tenant.service,
+            status: Status::Approved,
+            reason: None,
+            channel: None,
+            country: None,
+            test_mode: false,
+            checks_used: 1,
+            sends_used: 1,
+            created_at: now,
+            expires_at: now,
+            ended_at: Some(now),
+        });
         self.happens(tenant.id, Some(tenant.service), &fact).await
     }
 
     /// Something happens.
-    pub async fn happens(
-        &self,
-        tenant: TenantId,
-        service: Option<wotp_core::domain::id::ServiceId>,
-        fact: &Fact,
-    ) -> String {
+    pub async fn happens(&self, tenant: TenantId, service: Option<ServiceId>, fact: &Fact) -> String {
         let ports = self.app.ports();
         let event = Event::new(tenant, service, fact, ports.clock.now(), &*ports.entropy);
         ports.store.commit(vec![Change::insert(&event)]).await.unwrap();

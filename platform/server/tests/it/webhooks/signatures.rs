@@ -71,7 +71,7 @@ async fn the_libraries_of_pypi_and_npm_take_what_is_sent() {
     assert_eq!(received.headers["content-type"], "application/json");
     let body = received.json();
     assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["data", "timestamp", "type"]);
-    assert_eq!(body["type"], "verification.started");
+    assert_eq!(body["type"], "verification.approved");
     assert_eq!(body["data"]["id"], verification["id"]);
     assert!(!received.body.contains(&crate::app::NUMBER[1..]), "no address leaves with an event");
     let webhook = to_verify(received, &endpoint, 0);
