@@ -106,7 +106,13 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default(), folds: fold::Folds::default() }
+        Self {
+            ports,
+            channel_infos,
+            holders: Cache::default(),
+            services: Cache::default(),
+            folds: fold::Folds::default(),
+        }
     }
 
     /// The ports, for the edges: health checks, workers, commands.

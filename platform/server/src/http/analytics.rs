@@ -214,10 +214,10 @@ struct LatencyView {
 
 impl LatencyView {
     fn of(histogram: &Histogram) -> Option<Self> {
-        histogram.percentile(50).zip(histogram.percentile(95)).map(|(p50_milliseconds, p95_milliseconds)| Self {
-            p50_milliseconds,
-            p95_milliseconds,
-        })
+        histogram
+            .percentile(50)
+            .zip(histogram.percentile(95))
+            .map(|(p50_milliseconds, p95_milliseconds)| Self { p50_milliseconds, p95_milliseconds })
     }
 }
 
