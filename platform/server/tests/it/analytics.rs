@@ -23,8 +23,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
@@ -229,9 +231,9 @@ impl Flow {
             }
             7..=9 => self.check().await,
             10 => self.receipt().await,
-            11 => self.post("resend").await,
+            11 => self.post("cancel").await,
             12 => {
-                let what = if self.dice.below(3) == 0 { "cancel" } else { "resend" };
+                let what = if self.dice.below(4) == 0 { "cancel" } else { "resend" };
                 self.post(what).await;
             }
             13 => {
@@ -254,7 +256,7 @@ impl Flow {
 
 async fn exact(seed: u64) {
     let mut flow = Flow::begin(seed).await;
-    for _ in 0..220 {
+    for _ in 0..260 {
         flow.step().await;
     }
     let Flow { app, acme, .. } = flow;
