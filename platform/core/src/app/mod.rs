@@ -151,8 +151,6 @@ pub struct App {
     folds: fold::Folds,
     chains: commit::Chains,
     key_uses: key_uses::KeyUses,
-    webhooks: webhooks::State,
-    folds: fold::Folds,
 }
 
 impl App {

@@ -13,7 +13,7 @@ use wotp_core::domain::id::TenantId;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::rollup::{Counts, Interval, Rollup, RollupKey};
 use wotp_core::domain::verification::{Status, Verification};
-use wotp_core::ports::{Clock as _, Entity, EntityList, Filter, Item, Owner, Stored};
+use wotp_core::ports::{Entity, EntityList, Filter, Item, Owner, Stored};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, number, path, seconds, wrong};
 use crate::outbox::Answer;
@@ -23,8 +23,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
@@ -153,7 +155,7 @@ impl Flow {
         // Over the end of an hour and of a day.
         let app = TestApp::with().starts_at("2026-11-22T23:40:00Z").start().await;
         let acme = app.tenant("Acme").await;
-        let other = json!({ "name": "Other", "settings": { "brand": "Other" } });
+        let other = json!({ "name": "Other", "brand": "Other" });
         let other = app.post("/v1/services").key(&acme.live).json(other).await;
         let services = vec![acme.service.to_string(), other.expect(201)["id"].as_str().unwrap().to_owned()];
         Self { app, acme, services, open: Vec::new(), numbers: 0, dice: Dice(seed) }
@@ -167,7 +169,7 @@ impl Flow {
     async fn start(&mut self) {
         let to = match self.dice.below(3) {
             0 => format!("someone{}@example.com", self.numbers),
-            1 => format!("+3363998{:04}", self.numbers),
+            1 => format!("+1212{:07}", 2_000_000 + self.numbers),
             _ => number(self.numbers),
         };
         self.numbers += 1;
@@ -229,8 +231,11 @@ impl Flow {
             }
             7..=9 => self.check().await,
             10 => self.receipt().await,
-            11 => self.post("resend").await,
-            12 => self.post(if self.dice.below(3) == 0 { "cancel" } else { "resend" }).await,
+            11 => self.post("cancel").await,
+            12 => {
+                let what = if self.dice.below(4) == 0 { "cancel" } else { "resend" };
+                self.post(what).await;
+            }
             13 => {
                 self.app.clock.advance(seconds(i64::try_from(self.dice.below(60)).unwrap()));
                 self.app.sweep().await;
@@ -251,7 +256,7 @@ impl Flow {
 
 async fn exact(seed: u64) {
     let mut flow = Flow::begin(seed).await;
-    for _ in 0..220 {
+    for _ in 0..260 {
         flow.step().await;
     }
     let Flow { app, acme, .. } = flow;
@@ -267,7 +272,9 @@ async fn exact(seed: u64) {
     let expected = recounted(&records);
     let statuses: std::collections::BTreeSet<_> = records.iter().map(|record| record.status.name()).collect();
     assert!(records.len() > 30 && statuses.len() >= 4, "{} records of {statuses:?}", records.len());
-    assert!(expected.keys().map(|key| key.starts).collect::<std::collections::BTreeSet<_>>().len() >= 4);
+    assert!(
+        expected.keys().map(|key| (key.interval, key.starts)).collect::<std::collections::BTreeSet<_>>().len() >= 4
+    );
     assert!(records.iter().any(|record| record.address.as_ref().unwrap().kind == AddressKind::Email));
     let rollups = all::<Rollup>(&app, acme.id).await;
     let found: BTreeMap<RollupKey, Counts> = rollups.into_iter().map(|one| (one.key(), one.counts)).collect();
@@ -368,7 +375,6 @@ async fn a_verification_that_is_deleted_before_it_is_folded_counts_all_the_same(
     fold_all(&app).await;
     let totals = analytics(&app, &acme, "").await["totals"].clone();
     assert_eq!((totals["started"].as_u64(), totals["approved"].as_u64()), (Some(1), Some(1)));
-    assert!(app.app.ports().clock.now() > Timestamp::UNIX_EPOCH);
 }
 
 #[tokio::test]
@@ -377,7 +383,7 @@ async fn test_verifications_are_told_of_and_not_counted() {
     app.started(&acme.test, NUMBER).await;
     fold_all(&app).await;
     let events = all::<Event>(&app, acme.id).await;
-    assert!(!events.is_empty() && events.iter().all(|event| event.mode() == Some(Mode::Test)));
+    assert!(!events.is_empty() && events.iter().all(|event| event.data["test_mode"] == json!(true)));
     assert!(all::<Rollup>(&app, acme.id).await.is_empty());
     assert_eq!(analytics(&app, &acme, "").await["totals"]["started"], 0);
 }
@@ -385,11 +391,11 @@ async fn test_verifications_are_told_of_and_not_counted() {
 #[tokio::test]
 async fn analytics_are_filtered_and_a_key_of_one_service_sees_that_one() {
     let (app, acme) = TestApp::start_with_tenant().await;
-    let other = json!({ "name": "Other", "settings": { "brand": "Other" } });
+    let other = json!({ "name": "Other", "brand": "Other" });
     let other = app.post("/v1/services").key(&acme.live).json(other).await.expect(201);
     let other = other["id"].as_str().unwrap();
-    app.started(&acme.live, NUMBER).await;
-    for to in ["+33639980001", "someone@example.com"] {
+    app.started(&acme.live, &number(1)).await;
+    for to in ["+12122000001", "someone@example.com"] {
         app.started_as(&acme.live, json!({ "to": to, "service": other })).await;
     }
     fold_all(&app).await;
@@ -399,7 +405,7 @@ async fn analytics_are_filtered_and_a_key_of_one_service_sees_that_one() {
     };
     assert_eq!(started(&acme.live, "").await, 3);
     assert_eq!(started(&acme.live, &format!("service={other}")).await, 2);
-    assert_eq!(started(&acme.live, "country=FR").await, 1);
+    assert_eq!(started(&acme.live, "country=US").await, 1);
     assert_eq!(started(&acme.live, "channel=spare").await, 0);
     let bound = app.key(&acme, |key| key.service = Some(other.parse().unwrap())).await;
     assert_eq!(started(&bound, "").await, 2);
@@ -408,7 +414,7 @@ async fn analytics_are_filtered_and_a_key_of_one_service_sees_that_one() {
     let by_country = analytics(&app, &acme, "group_by=country").await;
     let countries: Vec<_> =
         by_country["data"].as_array().unwrap().iter().map(|group| group["country"].as_str()).collect();
-    assert!(countries.contains(&Some("FR")) && countries.contains(&None), "{countries:?}");
+    assert!(countries.contains(&Some("US")) && countries.contains(&None), "{countries:?}");
 }
 
 #[tokio::test]
