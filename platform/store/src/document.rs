@@ -50,6 +50,8 @@ pub(crate) struct FixedVerification<'a> {
     expires_at: Timestamp,
     #[serde(default, skip_serializing_if = "is_empty")]
     metadata: Cow<'a, BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    country: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +123,7 @@ impl Document for Verification {
             policy: Cow::Borrowed(&*self.policy),
             expires_at: self.expires_at,
             metadata: Cow::Borrowed(&self.metadata),
+            country: self.country.as_deref().map(Cow::Borrowed),
         }
     }
 
@@ -162,6 +165,8 @@ impl Document for Verification {
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
             guard: state.guard.into_owned(),
+            country: fixed.country.map(Cow::into_owned),
+            news: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
+use wotp_core::domain::news::News;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
@@ -37,11 +38,15 @@ pub enum Kind {
     Verifications,
     /// Direct messages, and what their idempotency keys repeat.
     Messages,
+    /// People, memberships, endpoints, events and all else that is kept as entities.
+    Entities,
+    /// What happened to verifications and was not told of yet.
+    News,
 }
 
 impl Kind {
     /// Every kind, in the order in which they move: settings first, then what is many.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::KeyChecks,
         Self::Tenants,
         Self::Services,
@@ -50,6 +55,8 @@ impl Kind {
         Self::Leases,
         Self::Verifications,
         Self::Messages,
+        Self::Entities,
+        Self::News,
     ];
 
     /// Its name, as in `api_keys`.
@@ -63,6 +70,8 @@ impl Kind {
             Self::Leases => "leases",
             Self::Verifications => "verifications",
             Self::Messages => "messages",
+            Self::Entities => "entities",
+            Self::News => "news",
         }
     }
 
@@ -74,7 +83,8 @@ impl Kind {
             Self::ApiKeys => ApiKeyId::from_bytes(id).to_string(),
             Self::Verifications => VerificationId::from_bytes(id).to_string(),
             Self::Messages => MessageId::from_bytes(id).to_string(),
-            Self::KeyChecks | Self::Usage | Self::Leases => format!("one of {}", self.name()),
+            Self::Entities => format!("the entity {}", hex(id)),
+            Self::KeyChecks | Self::Usage | Self::Leases | Self::News => format!("one of {}", self.name()),
         }
     }
 }
@@ -113,6 +123,50 @@ pub(crate) struct WindowUsage {
     pub(crate) usage: Usage,
 }
 
+/// An entity with what it is found by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StoredEntity {
+    pub(crate) kind: String,
+    pub(crate) owner: [u8; 16],
+    pub(crate) id: [u8; 16],
+    pub(crate) version: u64,
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Index and value, in their order.
+    pub(crate) unique: Vec<(String, Vec<u8>)>,
+    pub(crate) listed: Vec<(String, Vec<u8>)>,
+    pub(crate) doc: serde_json::Map<String, serde_json::Value>,
+}
+
+impl StoredEntity {
+    /// What one is known by: in an order that MongoDB shares, which looks at how long a name is first.
+    pub(crate) fn key_of(kind: &str, owner: [u8; 16], id: [u8; 16]) -> Vec<u8> {
+        let length = u8::try_from(kind.len()).unwrap_or(u8::MAX);
+        [&[length], kind.as_bytes(), &[0], &owner, &id].concat()
+    }
+
+    /// Kind, owner and id that a key was made of.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn of_key(key: &[u8]) -> Option<(&str, [u8; 16], [u8; 16])> {
+        let (kind, rest) = key.get(1..)?.split_at_checked(usize::from(*key.first()?))?;
+        let (owner, id) = rest.get(1..)?.split_at_checked(16)?;
+        Some((std::str::from_utf8(kind).ok()?, owner.try_into().ok()?, id.try_into().ok()?))
+    }
+
+    /// What one is called to people.
+    pub(crate) fn name_of(kind: &str, id: [u8; 16]) -> String {
+        format!("{kind} {}", hex(id))
+    }
+}
+
+/// What news are known by: a verification has news of each of its versions once.
+pub(crate) fn news_key(verification: [u8; 16], version: u64) -> Vec<u8> {
+    [&verification[..], &version.to_be_bytes()].concat()
+}
+
+fn hex(id: [u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// One thing that a store holds.
 pub(crate) enum Holding {
     KeyCheck(u8, [u8; 32]),
@@ -123,6 +177,8 @@ pub(crate) enum Holding {
     Lease(Lease),
     Verification(Box<Stored<Verification>>),
     Message(Box<Stored<Message>>),
+    Entity(Box<StoredEntity>),
+    News(Box<News>),
 }
 
 impl Holding {
@@ -142,6 +198,8 @@ impl Holding {
             Self::Lease(lease) => lease.name.as_bytes().to_vec(),
             Self::Verification(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Message(stored) => stored.record.id.to_bytes().to_vec(),
+            Self::Entity(entity) => StoredEntity::key_of(&entity.kind, entity.owner, entity.id),
+            Self::News(news) => news_key(news.verification.to_bytes(), news.version),
         }
     }
 
@@ -158,6 +216,8 @@ impl Holding {
             Self::Lease(lease) => lease.name.clone(),
             Self::Verification(stored) => stored.record.id.to_string(),
             Self::Message(stored) => stored.record.id.to_string(),
+            Self::Entity(entity) => StoredEntity::name_of(&entity.kind, entity.id),
+            Self::News(news) => format!("news of {}, version {}", news.verification, news.version),
         }
     }
 
@@ -183,6 +243,8 @@ impl Holding {
             Self::Lease(Lease { name, holder, fence, until }) => serde_json::to_vec(&(name, holder, fence, until)),
             Self::Verification(stored) => serde_json::to_vec(stored),
             Self::Message(stored) => serde_json::to_vec(stored),
+            Self::Entity(entity) => serde_json::to_vec(entity),
+            Self::News(news) => serde_json::to_vec(news),
         };
         Sha256::digest(form.expect("what was read from JSON or BSON can be written as JSON")).into()
     }

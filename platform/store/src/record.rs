@@ -8,6 +8,7 @@ use wotp_core::domain::dispatch::{Dispatch, Turn};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::news::News;
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::verification::{Status, StoredAddress, Verification};
 use wotp_core::ports::Item;
@@ -44,6 +45,12 @@ pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send 
     fn went_through(&self, channel: &str) -> bool;
     /// Whether it is still under way, and so will be read again soon.
     fn is_under_way(&self) -> bool;
+    /// What is to be told of it as one that is new.
+    fn news_of_start(&self) -> Option<News>;
+    /// What is to be told of it once it has this version.
+    fn news_of_change(&self, version: u64) -> Option<News>;
+    /// Forgets what happened, once that is stored.
+    fn clear_news(&mut self);
 }
 
 macro_rules! shared {
@@ -110,6 +117,15 @@ impl Record for Verification {
     fn is_under_way(&self) -> bool {
         self.status == Status::Pending
     }
+    fn news_of_start(&self) -> Option<News> {
+        Some(News::of_start(self))
+    }
+    fn news_of_change(&self, version: u64) -> Option<News> {
+        News::of_change(self, version)
+    }
+    fn clear_news(&mut self) {
+        self.news.clear();
+    }
     fn metadata_holds(&self, key: &str, value: &str) -> bool {
         self.metadata.get(key).is_some_and(|held| held == value)
     }
@@ -129,6 +145,13 @@ impl Record for Message {
     fn is_under_way(&self) -> bool {
         self.dispatch.turn != Turn::Settled
     }
+    fn news_of_start(&self) -> Option<News> {
+        None
+    }
+    fn news_of_change(&self, _: u64) -> Option<News> {
+        None
+    }
+    fn clear_news(&mut self) {}
     fn metadata_holds(&self, _: &str, _: &str) -> bool {
         false
     }

@@ -3,6 +3,7 @@
 //! All are methods of [`App`], which holds what they need from the world. What a caller can act on
 //! comes back as a [`Refusal`].
 
+mod analytics;
 mod authenticate;
 mod cache;
 mod cancel_verification;
@@ -12,6 +13,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod fold;
 mod guard;
 mod keys;
 mod record_receipt;
@@ -28,10 +30,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use fold::Folded;
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
@@ -95,6 +99,7 @@ pub struct App {
     services: Cache<ServiceId, Arc<Service>>,
     guards: Cache<ServiceId, Arc<guard::Guard>>,
     guard: guard::Memory,
+    folds: fold::Folds,
 }
 
 impl App {
@@ -112,6 +117,7 @@ impl App {
             services: Cache::default(),
             guards: Cache::default(),
             guard: guard::Memory::default(),
+            folds: fold::Folds::default(),
         }
     }
 

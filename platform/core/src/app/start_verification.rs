@@ -177,6 +177,8 @@ impl App {
             ended_at: None,
             metadata: request.metadata,
             guard: Vec::new(),
+            country: None,
+            news: Vec::new(),
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());

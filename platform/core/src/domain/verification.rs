@@ -10,11 +10,12 @@ use super::Timestamp;
 use super::address::AddressKind;
 use super::address_limits::AddressLimits;
 use super::code::{self, CodeKind};
-use super::dispatch::{DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
+use super::dispatch::{Delivery, DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
 use super::guard::note::{self, GuardNote};
 use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
 use super::locale::Locale;
 use super::mode::Mode;
+use super::news::{Happening, What};
 use super::quota::Counted;
 use super::service::{EXPIRY_STANDARD_SECONDS, Retention};
 use super::template::CustomTemplate;
@@ -62,6 +63,17 @@ pub enum FailureReason {
     Undeliverable,
     /// A guard stopped it.
     Blocked,
+}
+
+impl FailureReason {
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxChecks => "max_checks",
+            Self::Undeliverable => "undeliverable",
+            Self::Blocked => "blocked",
+        }
+    }
 }
 
 /// An address as it is kept: sealed, found by its index, shown masked.
@@ -195,6 +207,12 @@ pub struct Verification {
     /// What the guard did with it, oldest first; empty where no rule had anything to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guard: Vec<GuardNote>,
+    /// The country of the address, once that is erased: ISO 3166-1 alpha-2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// What happened since it was read. Stored with the change, beside the record.
+    #[serde(skip)]
+    pub news: Vec<Happening>,
 }
 
 /// What the passing of time asks for.
@@ -275,7 +293,7 @@ impl Verification {
             return Err(ResendRefusal::CoolDown { next_at });
         }
         self.sends.push(now);
-        self.dispatch.restart(delivery, now, until, token);
+        self.noting(now, |dispatch| dispatch.restart(delivery, now, until, token));
         Ok(())
     }
 
@@ -331,7 +349,41 @@ impl Verification {
         over
     }
 
+    /// Does something to its dispatch, and notes what that came to.
+    fn noting<T>(&mut self, now: Timestamp, act: impl FnOnce(&mut Dispatch) -> T) -> T {
+        let arrived = |delivery: &Delivery| delivery.delivered_at.is_some();
+        let known = self.dispatch.deliveries.len();
+        let was_out = self.dispatch.got_out();
+        let had_arrived = self.dispatch.deliveries.iter().any(arrived);
+        let outcome = act(&mut self.dispatch);
+        let deliveries = &self.dispatch.deliveries;
+        let out = deliveries.iter().find(|delivery| delivery.got_out()).filter(|_| !was_out);
+        let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
+        let again = deliveries.iter().enumerate().skip(known).map(|(place, delivery)| {
+            let used = deliveries.iter().take(place).any(|before| before.channel == delivery.channel);
+            (if used { What::Again } else { What::Next }, delivery)
+        });
+        let reached = out.map(|delivery| (What::Sent, delivery)).into_iter();
+        let reached = reached.chain(there.map(|delivery| (What::Delivered, delivery)));
+        let happenings = reached.chain(again);
+        self.news.extend(happenings.map(|(what, delivery)| Happening {
+            what,
+            at: now,
+            channel: Some(delivery.channel.clone()),
+        }));
+        outcome
+    }
+
     fn end(&mut self, status: Status, reason: Option<FailureReason>, now: Timestamp) {
+        let what = match (status, reason) {
+            (Status::Approved, _) => What::Approved,
+            (Status::Expired, _) => What::Expired,
+            (Status::Canceled, _) => What::Canceled,
+            (_, Some(FailureReason::Blocked)) => What::Blocked,
+            _ => What::Failed,
+        };
+        let channel = self.dispatch.current().map(|delivery| delivery.channel.clone());
+        self.news.push(Happening { what, at: now, channel });
         self.status = status;
         self.reason = reason;
         self.ended_at = Some(now);
@@ -354,7 +406,7 @@ impl Verification {
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         // Nothing is tried for a verification that has ended.
         let deadline = if self.status == Status::Pending { self.expires_at } else { now };
-        let outcome = self.dispatch.settle(verdict, now, deadline, next_id);
+        let outcome = self.noting(now, |dispatch| dispatch.settle(verdict, now, deadline, next_id));
         let unknown = self.dispatch.may_have_got_out(now);
         if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.got_out() && !unknown {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
@@ -364,7 +416,7 @@ impl Verification {
 
     /// Applies a receipt; says whether it told anything new.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
-        self.dispatch.record(delivery, receipt, now)
+        self.noting(now, |dispatch| dispatch.record(delivery, receipt, now))
     }
 
     /// Gives up the delivery whose worker did not come back before the verification ended.
@@ -376,8 +428,13 @@ impl Verification {
 
     /// Erases the address and what else may name a person.
     pub fn redact(&mut self) {
-        self.address = None;
+        self.country = self.address.take().and_then(|address| address.region).or(self.country.take());
         self.metadata.clear();
+    }
+
+    /// The country of its phone number: ISO 3166-1 alpha-2.
+    pub fn country(&self) -> Option<&str> {
+        self.address.as_ref().and_then(|address| address.region.as_deref()).or(self.country.as_deref())
     }
 
     /// The next moment at which [`wake`](Self::wake) has something to say.

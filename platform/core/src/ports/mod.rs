@@ -6,6 +6,7 @@ mod clock;
 mod entities;
 mod entropy;
 mod limiter;
+mod outbox;
 mod queue;
 mod store;
 mod timer;
@@ -16,6 +17,7 @@ pub use clock::Clock;
 pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 pub use entropy::{Drawn, Entropy};
 pub use limiter::{Bucket, Limiter, LimiterError};
+pub use outbox::{NewsKey, Outbox};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
     Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::entities::Entities;
+use super::outbox::Outbox;
 use super::queue::Item;
 use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimited, AddressLimits};
@@ -178,7 +179,7 @@ pub struct Usage {
 /// Two atomic promises carry the product: [`TenantStore::admit`] counts and inserts together, and
 /// [`TenantStore::replace`] is a compare-and-swap. A call that returned is durable.
 #[async_trait]
-pub trait Store: Entities + Send + Sync {
+pub trait Store: Entities + Outbox + Send + Sync {
     /// The only door to a tenant's data.
     fn tenant(&self, id: TenantId) -> Box<dyn TenantStore + '_>;
 

@@ -197,6 +197,8 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         ended_at: None,
         metadata: std::collections::BTreeMap::new(),
         guard: Vec::new(),
+        country: None,
+        news: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP API: handlers parse, call a use case, render.
 
+mod analytics;
 mod auth;
 mod body;
 mod client_ip;
@@ -103,6 +104,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(guard::destinations::list_guard_destinations))
         .routes(routes!(guard::destinations::release_guard_destination))
         .routes(routes!(usage::usage))
+        .routes(routes!(analytics::analytics))
         .routes(routes!(limits::limits))
         .routes(routes!(compat::otp_send))
         .routes(routes!(compat::otp_verify))

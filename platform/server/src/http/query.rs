@@ -128,13 +128,13 @@ impl ListQuery {
     }
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     // A plus sign that was not escaped arrives as a space.
     Timestamp::from_str(&text.replace(' ', "+")).map_err(|_| "is a moment as in `2026-11-22T12:00:00Z`".to_owned())
 }
 
 /// Percent-decoding of `application/x-www-form-urlencoded`.
-fn unescape(text: &str) -> Option<String> {
+pub(super) fn unescape(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

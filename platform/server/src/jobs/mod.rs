@@ -1,5 +1,6 @@
 //! What goes on behind the requests: workers that deliver, the sweep, and the node's life among others.
 
+mod fold;
 mod guard;
 mod presence;
 mod sweep;
@@ -66,6 +67,7 @@ impl Jobs {
                 "the watch of the guard",
                 tokio::spawn(guard::watch(Arc::clone(&app), turn("guard"), stop.clone())),
             ));
+            tasks.push(("the fold", tokio::spawn(fold::run(Arc::clone(&app), turn("fold"), stop.clone()))));
             tasks.push(("the sweep", tokio::spawn(sweep::run(Arc::clone(&app), turn("sweep"), stop.clone()))));
         }
         tasks.push(("what the guard counts", tokio::spawn(guard::tell(app, stop))));

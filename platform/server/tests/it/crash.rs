@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -75,6 +76,23 @@ fn stored(server: &Server, key: &str) -> HashMap<String, Value> {
     }
 }
 
+/// Returns once analytics count so many started and approved. They are behind by moments, and never ahead.
+fn counted(server: &Server, key: &str, started: usize, approved: usize) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (status, told) = server.request("GET", "/v1/analytics", key, Value::Null);
+        assert_eq!(status, 200, "{told}");
+        let totals = &told["totals"];
+        let now = [&totals["started"], &totals["approved"]].map(|count| count.as_u64().expect("a count") as usize);
+        assert!(now[0] <= started && now[1] <= approved, "counted more than once: {totals}");
+        if now == [started, approved] {
+            return;
+        }
+        assert!(Instant::now() < end, "of {started} started and {approved} approved were counted: {totals}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn killed_at_random_moments_under_load_it_loses_nothing_and_approves_nothing_twice() {
     let place = Place::new();
@@ -133,6 +151,8 @@ fn killed_at_random_moments_under_load_it_loses_nothing_and_approves_nothing_twi
     }
     let (_, usage) = server.request("GET", "/v1/usage", key, Value::Null);
     assert_eq!(usage["verifications"]["month"]["used"], json!(stored.len()), "usage is not what was admitted");
+    let all = self::stored(&server, key);
+    counted(&server, key, all.len(), all.values().filter(|one| one["status"] == "approved").count());
     drop(server);
     place.run(&["doctor"]).succeeded();
 }

@@ -69,6 +69,7 @@ const OPERATIONS: &[Operation] = &[
     op("get", "/v1/services/{id}/guard/destinations", Scope::GuardRead, Reach::OneThing),
     op("post", "/v1/services/{id}/guard/destinations/{destination}/release", Scope::GuardWrite, Reach::OneThing),
     op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
+    op("get", "/v1/analytics", Scope::AnalyticsRead, Reach::Own),
     op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
     op("post", "/api/otp/verify", Scope::VerificationsWrite, Reach::NamesAddress),
     op("post", "/api/message/send", Scope::MessagesWrite, Reach::Own),

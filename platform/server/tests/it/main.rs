@@ -15,6 +15,7 @@ mod process;
 mod relay;
 
 mod addresses;
+mod analytics;
 mod checks;
 mod cli;
 mod codes;

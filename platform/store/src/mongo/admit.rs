@@ -260,6 +260,7 @@ impl<R: Row> Draft<R> {
         record.counted_mut().charge = charge;
         let place = recipient.map(|recipient| self.histories.entry(recipient).or_default().next_place());
         self.rows.push(row::new(&record, candidate.idempotency.as_ref(), place)?);
+        record.clear_news();
         if !free {
             self.count(used, &candidate.quota, charge);
         }

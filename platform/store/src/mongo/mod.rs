@@ -21,6 +21,7 @@ mod holding;
 mod lending;
 mod moves;
 mod nodes;
+mod outbox;
 mod read;
 mod replace;
 mod row;

@@ -135,6 +135,7 @@ pub(super) async fn replace<R: Row>(
         return Err(ReplaceError::Conflict);
     }
     *record.version_mut() = expected.saturating_add(1);
+    record.clear_news();
     Ok(())
 }
 
@@ -183,6 +184,7 @@ pub(super) async fn replace_for_resend(
         match updated {
             Ok(updated) if updated.matched_count == 1 => {
                 verification.version = expected.saturating_add(1);
+                verification.news.clear();
                 return Ok(());
             }
             Ok(_) => return Err(ResendError::Conflict),

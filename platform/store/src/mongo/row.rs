@@ -2,7 +2,7 @@
 //!
 //! `_id` its id, `t` its tenant, `v` its version, `w` when time next asks for anything, `m` mode, `s`
 //! status, `a` the index of its address and `q` its place among those of that address, `idem` what its
-//! idempotency key repeats, `fixed` what stays and `state` what changes.
+//! idempotency key repeats, `fixed` what stays and `state` what changes, `n` what is still to be told of it.
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, RawDocument, deserialize_from_slice, doc, serialize_to_bson};
@@ -16,7 +16,7 @@ use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::Idempotency;
 
 use super::fault::Fault;
-use super::{fields, forms, schema};
+use super::{fields, forms, outbox, schema};
 use crate::record::Record;
 
 /// A record that has a collection of its own.
@@ -77,7 +77,11 @@ pub(super) fn new<R: Row>(
 ) -> Result<Document, Fault> {
     let state = serialize_to_bson(&record.state())?;
     let repeat = idempotency.map(|idempotency| (idempotency, state.clone()));
-    whole(record, state, repeat, place)
+    let mut row = whole(record, state, repeat, place)?;
+    if let Some(news) = record.news_of_start() {
+        row.insert("n", vec![outbox::element(&news)?]);
+    }
+    Ok(row)
 }
 
 /// The document of a record: with the key that made it, if there is one, and what that repeats.
@@ -152,6 +156,9 @@ pub(super) fn replacement<R: Row>(tenant: TenantId, record: &mut R, expected: u6
     let mut change = doc! { "$set": set, "$max": { "schema": forms::FORM } };
     if !unset.is_empty() {
         change.insert("$unset", unset);
+    }
+    if let Some(news) = record.news_of_change(expected.saturating_add(1)) {
+        change.insert("$push", doc! { "n": outbox::element(&news)? });
     }
     Ok(doc! {
         "q": { "_id": binary(&record.id()), "t": binary(&tenant.to_bytes()), "v": number(expected) },

@@ -22,7 +22,10 @@ pub(super) const LEASES: &str = "leases";
 pub(super) const KEY_CHECKS: &str = "key_checks";
 pub(super) const FORMS: &str = "forms";
 pub(super) const ENTITIES: &str = "entities";
+pub(super) const OUTBOX: &str = "outbox";
 
+/// The index of verifications that have news.
+pub(super) const NEWS: &str = "news";
 /// The index of the sequence of an address.
 pub(super) const ADDRESS: &str = "address";
 pub(super) const MOVES: &str = "moves";
@@ -90,6 +93,8 @@ fn indexes() -> Vec<Index> {
         // Finds what went to an address, and decides between two that are started for it at once:
         // both take the next number of the sequence `q`, and one of them finds it taken.
         Index::new(VERIFICATIONS, ADDRESS, doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
+        Index::new(VERIFICATIONS, NEWS, doc! { "n.s": 1 }).only_with("n.s"),
+        Index::new(OUTBOX, "tenant", doc! { "t": 1 }),
         Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
         Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),
         Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
@@ -101,10 +106,11 @@ fn indexes() -> Vec<Index> {
         // Those of days that ended.
         Index::new(TALLIES, "ended", doc! { "d": 1 }),
         Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
-        // What no two may have; under what things are listed; all of a kind; what is due; all of a tenant.
+        // What no two may have; under what things are listed; all of a kind, whoever owns them (those of an
+        // owner are found by `_id`); what is due; all of a tenant.
         Index::new(ENTITIES, "unique", doc! { "u": 1 }).unique().only_with("u"),
         Index::new(ENTITIES, "listed", doc! { "l": 1, "i": 1 }).only_with("l"),
-        Index::new(ENTITIES, "kind", doc! { "k": 1, "o": 1, "i": 1 }),
+        Index::new(ENTITIES, "kind", doc! { "k": 1, "i": 1 }),
         Index::new(ENTITIES, "wake", doc! { "k": 1, "w": 1 }).only_with("w"),
         Index::new(ENTITIES, "owner", doc! { "o": 1 }),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),

@@ -27,7 +27,7 @@ use wotp_core::ports::{
 use super::admit::{Candidate, Decision};
 use super::fault::Fault;
 use super::row::{self, Row, binary, id_of, number};
-use super::{MongoStore, Records, Server, fields, forms, nodes, read, replace, schema, upkeep, usage};
+use super::{MongoStore, Records, Server, fields, forms, nodes, outbox, read, replace, schema, upkeep, usage};
 
 /// Bytes of an address's index that its neighbours share.
 const PREFIX: usize = 8;
@@ -361,7 +361,7 @@ impl TenantStore for Door<'_> {
     }
 
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError> {
-        self.delete::<Verification>(id.to_bytes()).await
+        Ok(outbox::delete(self.server(), self.tenant, id.to_bytes()).await?)
     }
 
     async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {

@@ -127,6 +127,7 @@ pub(super) async fn admit<R: Table>(
     let columns = Columns::of_new(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
     let repeat = idempotency.as_ref().map(|_| serde_json::to_string(&record)).transpose();
     let repeat = repeat.map_err(|error| AdmitError::Store(Fault::from(error).into()))?;
+    record.clear_news();
     let record = Arc::new(record);
     let shared = Arc::clone(&record);
     let mut candidate =
@@ -179,6 +180,7 @@ pub(super) async fn replace<R: Table>(
     let kept = record.is_under_way().then(|| {
         let mut kept = record.clone();
         *kept.version_mut() = expected.saturating_add(1);
+        kept.clear_news();
         Arc::new(kept)
     });
     let run = move |work: &mut Work<'_>| {
@@ -198,6 +200,7 @@ pub(super) async fn replace<R: Table>(
         return Err(ReplaceError::Conflict);
     }
     *record.version_mut() = expected.saturating_add(1);
+    record.clear_news();
     Ok(())
 }
 
@@ -243,6 +246,7 @@ pub(super) async fn replace_for_resend(
     match resent {
         Ok(()) => {
             verification.version = expected.saturating_add(1);
+            verification.news.clear();
             Ok(())
         }
         Err(None) => Err(ResendError::Conflict),

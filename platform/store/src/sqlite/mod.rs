@@ -14,6 +14,7 @@ mod entities;
 mod fault;
 mod hot;
 mod nodes;
+mod outbox;
 mod read;
 mod record;
 mod salvage;

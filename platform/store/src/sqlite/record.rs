@@ -9,6 +9,7 @@ use wotp_core::domain::verification::{Status, Verification};
 
 use super::addresses::{AddressStatements, Addresses, address_statements};
 use super::fault::Fault;
+use super::outbox;
 use super::writer::Work;
 pub(super) use crate::record::Record;
 
@@ -208,6 +209,8 @@ pub(super) struct Columns {
     /// What stays; not written by a change that leaves it as it is.
     fixed: Option<String>,
     pub(super) state: String,
+    /// What is told of it.
+    news: Option<String>,
 }
 
 impl Columns {
@@ -215,6 +218,7 @@ impl Columns {
     pub(super) fn of_new<R: Table>(tenant: TenantId, record: &mut R) -> Result<Self, Fault> {
         let mut columns = Self::of(tenant, record)?;
         columns.fixed = Some(serde_json::to_string(&record.fixed())?);
+        columns.news = record.news_of_start().map(|news| serde_json::to_string(&news)).transpose()?;
         Ok(columns)
     }
 
@@ -238,6 +242,7 @@ impl Columns {
             // Nothing of it ever changes but that it is redacted: what is to change belongs in `state`.
             fixed: address.is_none().then(|| serde_json::to_string(&record.fixed())).transpose()?,
             state: serde_json::to_string(&record.state())?,
+            news: record.news_of_change(record.version()).map(|news| serde_json::to_string(&news)).transpose()?,
         })
     }
 
@@ -259,6 +264,7 @@ impl Columns {
             key,
             self.state,
         ])?;
+        self.append_news(connection)?;
         match self.address {
             Some(address) => R::addresses(work).add(connection, (self.tenant, address, self.id)),
             None => Ok(()),
@@ -273,6 +279,7 @@ impl Columns {
         let replaced: Option<Option<[u8; 32]>> =
             connection.prepare_cached(R::SQL.replace)?.query_row(values, |row| row.get(0)).optional()?;
         let Some(key) = replaced else { return Ok(false) };
+        self.append_news(connection)?;
         if let Some(key) = key.filter(|_| self.ended) {
             forget_secret::<R>(connection, &self.tenant, &key, &self.id)?;
         }
@@ -284,6 +291,10 @@ impl Columns {
             }
         }
         Ok(true)
+    }
+
+    fn append_news(&self, connection: &Connection) -> Result<(), Fault> {
+        self.news.as_ref().map_or(Ok(()), |news| outbox::append(connection, &self.id, self.version, news))
     }
 
     fn redact<R: Table>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// The version of the files that this program writes.
@@ -28,7 +29,7 @@ const PAGE_SIZE: u32 = 4096;
 /// How long to wait for another process's write: the command line's are milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: more than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 /// Memory for pages of each connection that reads: the upper levels of the indexes. There are
 /// several, every write of the writer empties them, and the system's own page cache is behind them.
 const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;
@@ -337,6 +338,7 @@ mod tests {
         include_str!("migrations/0002.fixture.sql"),
         include_str!("migrations/0003.fixture.sql"),
         include_str!("migrations/0004.fixture.sql"),
+        include_str!("migrations/0005.fixture.sql"),
     ];
 
     fn written_by(version: usize, folder: &TempDir) -> PathBuf {
@@ -495,6 +497,10 @@ mod tests {
             "node",
             "lease",
             "key_check",
+            "entity",
+            "entity_key",
+            "entity_unique",
+            "outbox",
         ]) {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_names().collect::<Vec<_>>().join(", ");

@@ -1,0 +1,133 @@
+//! Folding: what happened to verifications becomes events and is counted in rollups, each once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::SignedDuration;
+
+use super::{App, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::event::Event;
+use crate::domain::id::EventId;
+use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
+use crate::ports::{Change, CommitError, Entity as _, Owner};
+
+/// Rollups that are read at once.
+const AT_ONCE: usize = 32;
+
+/// What a fold did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folded {
+    /// News that were taken: each is one change of a verification.
+    pub taken: usize,
+    /// Events that they became.
+    pub events: usize,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+impl App {
+    /// Takes at most `limit` news, tells their tenants of them by events, and counts them in rollups: all
+    /// of it in one step, or nothing. So whatever crashes, and however many nodes fold at once, each is
+    /// counted once and told of by one event.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`]. Nothing was folded then, or it is not known: the next fold takes what is left.
+    pub async fn fold(&self, limit: usize) -> Result<Folded, Refusal> {
+        let news = self.ports.store.news(limit).await?;
+        if news.is_empty() {
+            return Ok(Folded::default());
+        }
+        let now = self.now();
+        let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
+        let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
+        let mut counted = BTreeMap::new();
+        let mut events = Vec::new();
+        let moment = self.folds.next(now);
+        for (_, news) in &news {
+            rollup::count(news, &mut counted);
+            events.extend(news.facts().map(|(at, fact)| {
+                let event = Event::new(news.tenant, Some(news.service), &fact, moment, &*self.ports.entropy);
+                Event { at, ..event }
+            }));
+        }
+        // They are read in the order of their ids, which is to be that in which they happened.
+        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        ids.sort_unstable_by_key(|id| id.to_bytes());
+        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        folded.events = events.len();
+        changes.extend(events.iter().map(Change::insert));
+        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
+        changes.extend(rollups.into_iter().flatten());
+        match self.ports.store.commit(changes).await {
+            Ok(()) => Ok(folded),
+            // Another node folds too, and was first.
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded::default()),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// The change by which a rollup counts more; none where it would have been deleted by now.
+    async fn added(&self, key: RollupKey, counts: Counts, now: Timestamp) -> Result<Option<Change>, Refusal> {
+        let new = Rollup::new(key, counts);
+        if new.kept_until() <= now {
+            return Ok(None);
+        }
+        let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
+        Ok(Some(match known {
+            Some(mut known) => {
+                known.counts.add(&new.counts);
+                Change::replace(&known)
+            }
+            None => Change::insert(&new),
+        }))
+    }
+
+    /// Deletes at most `limit` rollups that were kept long enough, and says how many.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn retire_rollups(&self, limit: usize) -> Result<usize, Refusal> {
+        let due = self.due::<Rollup>(limit).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        match self.ports.store.commit(due.iter().map(Change::delete).collect()).await {
+            Ok(()) => Ok(due.len()),
+            // Another node was first.
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(0),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// The moments that events have in their ids: one after another, so that what is folded later has a later
+/// id, however short a fold takes.
+#[derive(Debug, Default)]
+pub(super) struct Folds(AtomicI64);
+
+impl Folds {
+    /// `now`, or the first millisecond after the last one.
+    fn next(&self, now: Timestamp) -> Timestamp {
+        let now_ms = now.as_millisecond();
+        let next = |last: i64| now_ms.max(last.saturating_add(1));
+        let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        let ahead = next(last.unwrap_or_default()).saturating_sub(now_ms);
+        now.saturating_add(SignedDuration::from_millis(ahead)).unwrap_or(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::builders::noon;
+
+    #[test]
+    fn what_is_folded_within_one_millisecond_has_one_moment_after_another() {
+        let folds = Folds::default();
+        let moments = [folds.next(noon()), folds.next(noon()), folds.next(noon())];
+        assert!(moments[0] == noon() && moments.is_sorted_by(|one, next| one < next), "{moments:?}");
+    }
+}

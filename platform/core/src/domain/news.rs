@@ -1,0 +1,160 @@
+//! What happened to a verification, between its store and whoever is told of it.
+//!
+//! A verification notes what happens to it; its store keeps that together with the change, in one step. So
+//! whatever crashes, it is told of and counted once, and it is told of after the verification is gone.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::event::{Fact, VerificationData};
+use super::id::{ServiceId, TenantId, VerificationId};
+use super::mode::Mode;
+use super::verification::{FailureReason, Status, Verification};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// It was started, and its code is to go out a first time.
+    Started,
+    /// Its code is to go out through another channel, for the first time. Counted, and not told.
+    Next,
+    /// Its code is to go out again through a channel that was used before. Counted, and not told.
+    Again,
+    /// A channel's server acknowledged a code, for the first time.
+    Sent,
+    /// A code reached the device, for the first time.
+    Delivered,
+    /// The right code was typed in time.
+    Approved,
+    /// It cannot succeed any more.
+    Failed,
+    /// Its time ran out.
+    Expired,
+    /// It was called off.
+    Canceled,
+    /// A guard stopped it.
+    Blocked,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    /// What.
+    pub what: What,
+    /// When.
+    pub at: Timestamp,
+    /// Through which channel: the one that did it, or the one at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+}
+
+/// What one change of a verification came to, and the verification as it was then. It names no person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which verification.
+    pub verification: VerificationId,
+    /// Which of its versions: one has news once.
+    pub version: u64,
+    /// For which service.
+    pub service: ServiceId,
+    /// Live or test.
+    pub mode: Mode,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// ISO 3166-1 alpha-2 of a phone number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// Guesses made.
+    pub checks_used: u8,
+    /// How often the code was asked to go out.
+    pub sends_used: usize,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When its code stops working.
+    pub expires_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// What happened, in this order.
+    pub happenings: Vec<Happening>,
+}
+
+impl News {
+    /// Of a verification that is new.
+    pub fn of_start(verification: &Verification) -> Self {
+        let first = verification.dispatch.deliveries.first();
+        let channel = first.map(|delivery| delivery.channel.clone());
+        let at = verification.created_at;
+        let mut happenings = vec![Happening { what: What::Started, at, channel: channel.clone() }];
+        happenings.extend(verification.news.iter().cloned());
+        let blocked = verification.reason == Some(FailureReason::Blocked);
+        if blocked && !happenings.iter().any(|happening| happening.what == What::Blocked) {
+            happenings.push(Happening { what: What::Blocked, at, channel });
+        }
+        Self::of(verification, verification.version, happenings)
+    }
+
+    /// Of a verification that changed and is to have this version; none when nothing happened that anybody
+    /// is told of.
+    pub fn of_change(verification: &Verification, version: u64) -> Option<Self> {
+        let happenings = &verification.news;
+        (!happenings.is_empty()).then(|| Self::of(verification, version, happenings.clone()))
+    }
+
+    fn of(verification: &Verification, version: u64, happenings: Vec<Happening>) -> Self {
+        Self {
+            tenant: verification.tenant,
+            verification: verification.id,
+            version,
+            service: verification.service,
+            mode: verification.mode,
+            status: verification.status,
+            reason: verification.reason,
+            country: verification.country().map(str::to_owned),
+            checks_used: verification.checks_used,
+            sends_used: verification.sends.len(),
+            created_at: verification.created_at,
+            expires_at: verification.expires_at,
+            ended_at: verification.ended_at,
+            happenings,
+        }
+    }
+
+    /// What the tenant is told, and when it happened.
+    pub fn facts(&self) -> impl Iterator<Item = (Timestamp, Fact)> {
+        self.happenings.iter().filter_map(|happening| {
+            let data = VerificationData {
+                id: self.verification,
+                service: self.service,
+                status: self.status,
+                reason: self.reason,
+                channel: happening.channel.clone(),
+                country: self.country.clone(),
+                test_mode: self.mode == Mode::Test,
+                checks_used: self.checks_used,
+                sends_used: self.sends_used,
+                created_at: self.created_at,
+                expires_at: self.expires_at,
+                ended_at: self.ended_at,
+            };
+            let fact = match happening.what {
+                What::Started => Fact::VerificationStarted(data),
+                What::Next | What::Again => return None,
+                What::Sent => Fact::VerificationSent(data),
+                What::Delivered => Fact::VerificationDelivered(data),
+                What::Approved => Fact::VerificationApproved(data),
+                What::Failed => Fact::VerificationFailed(data),
+                What::Expired => Fact::VerificationExpired(data),
+                What::Canceled => Fact::VerificationCanceled(data),
+                What::Blocked => Fact::VerificationBlocked(data),
+            };
+            Some((happening.at, fact))
+        })
+    }
+}

@@ -1,0 +1,460 @@
+//! Rollups: what came of all verifications that were started in one hour or on one day, per service, channel
+//! and country. All that analytics read.
+//!
+//! A verification counts in the hour in which it was started, whenever it ends: so what was approved is
+//! never more than what was started. Live verifications only.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Timestamp;
+use super::id::{ServiceId, TenantId};
+use super::mode::Mode;
+use super::news::{News, What};
+use super::verification::FailureReason;
+use crate::ports::{Entity, Owner};
+
+/// How long hours are kept.
+pub const HOURS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 35);
+/// How long days are kept: 13 months.
+pub const DAYS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 397);
+
+/// Of what length a rollup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interval {
+    /// An hour.
+    Hour,
+    /// A day of UTC.
+    Day,
+}
+
+impl Interval {
+    /// Every length.
+    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// Its hours.
+    pub fn hours(self) -> i64 {
+        match self {
+            Self::Hour => 1,
+            Self::Day => 24,
+        }
+    }
+
+    /// The first moment of the one that a moment is in.
+    pub fn start_of(self, moment: Timestamp) -> Timestamp {
+        let length = self.hours() * 3600;
+        let start = moment.as_second().div_euclid(length) * length;
+        Timestamp::from_second(start).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The first moment after the one that begins at `start`.
+    pub fn end_of(self, start: Timestamp) -> Timestamp {
+        start.saturating_add(SignedDuration::from_hours(self.hours())).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How long those of this length are kept.
+    pub fn kept(self) -> SignedDuration {
+        match self {
+            Self::Hour => HOURS_KEPT,
+            Self::Day => DAYS_KEPT,
+        }
+    }
+}
+
+/// Where a bucket begins, in milliseconds: each is at most a tenth wider than where it begins, so its middle
+/// is within 5 % of all that is in it; below 20 ms each is one millisecond. NEVER change them: they are stored.
+static BUCKETS: LazyLock<Vec<u64>> = LazyLock::new(|| {
+    // Beyond the last: 400 days.
+    let last = 400 * 24 * 3_600_000;
+    std::iter::successors(Some(0u64), |start| Some((start + 1).max(start + start / 10)))
+        .take_while(|start| *start <= last)
+        .collect()
+});
+
+/// How long things took: how many of them by how long, in buckets that grow with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Histogram(BTreeMap<u16, u64>);
+
+impl Histogram {
+    /// Counts one.
+    pub fn record(&mut self, took: SignedDuration) {
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(0);
+        let bucket = BUCKETS.partition_point(|start| *start <= milliseconds).saturating_sub(1);
+        *self.0.entry(u16::try_from(bucket).unwrap_or(u16::MAX)).or_default() += 1;
+    }
+
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
+        for (bucket, count) in &other.0 {
+            *self.0.entry(*bucket).or_default() += count;
+        }
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Whether none was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Milliseconds within which so many of a hundred were done, to within 5 %; none where none was counted.
+    pub fn percentile(&self, percent: u64) -> Option<u64> {
+        let rank = (self.count() * percent).div_ceil(100).max(1);
+        let mut seen = 0;
+        let bucket = self.0.iter().find(|(_, count)| {
+            seen += *count;
+            seen >= rank
+        });
+        let place = usize::from(*bucket?.0);
+        let start = BUCKETS.get(place).copied()?;
+        let end = BUCKETS.get(place + 1).copied().unwrap_or(start + 1);
+        Some(start.midpoint(end - 1))
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What came of verifications.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Started, at the channel that was first in line.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub started: u64,
+    /// That came to the channel at all, first or after another one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tried: u64,
+    /// How often a code was to go out through the channel: first, by a resend, or after another channel.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sends: u64,
+    /// Whose code the channel's server was the first to acknowledge.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sent: u64,
+    /// Whose code reached the device through the channel first. Not every channel can tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delivered: u64,
+    /// Approved, at the channel that was used last.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub approved: u64,
+    /// Failed, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, u64>,
+    /// Whose time ran out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expired: u64,
+    /// Called off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub canceled: u64,
+    /// From the start until a channel's server acknowledged.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub sent_after: Histogram,
+    /// From the start until a code reached the device.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub delivered_after: Histogram,
+    /// From the start until the right code was typed.
+    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
+    pub approved_after: Histogram,
+}
+
+impl Counts {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            started,
+            tried,
+            sends,
+            sent,
+            delivered,
+            approved,
+            failed,
+            expired,
+            canceled,
+            sent_after,
+            delivered_after,
+            approved_after,
+        } = other;
+        self.started += started;
+        self.tried += tried;
+        self.sends += sends;
+        self.sent += sent;
+        self.delivered += delivered;
+        self.approved += approved;
+        for (reason, count) in failed {
+            *self.failed.entry(reason.clone()).or_default() += count;
+        }
+        self.expired += expired;
+        self.canceled += canceled;
+        self.sent_after.add(sent_after);
+        self.delivered_after.add(delivered_after);
+        self.approved_after.add(approved_after);
+    }
+
+    fn note(&mut self, what: What, reason: Option<FailureReason>, after: SignedDuration) {
+        match what {
+            What::Started => {
+                self.started += 1;
+                self.tried += 1;
+                self.sends += 1;
+            }
+            What::Next => {
+                self.tried += 1;
+                self.sends += 1;
+            }
+            What::Again => self.sends += 1,
+            What::Sent => {
+                self.sent += 1;
+                self.sent_after.record(after);
+            }
+            What::Delivered => {
+                self.delivered += 1;
+                self.delivered_after.record(after);
+            }
+            What::Approved => {
+                self.approved += 1;
+                self.approved_after.record(after);
+            }
+            What::Failed | What::Blocked => {
+                let reason = reason.map_or("unknown", FailureReason::name);
+                *self.failed.entry(reason.to_owned()).or_default() += 1;
+            }
+            What::Expired => self.expired += 1,
+            What::Canceled => self.canceled += 1,
+        }
+    }
+}
+
+/// What a rollup is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RollupKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which length.
+    pub interval: Interval,
+    /// Its first moment.
+    pub starts: Timestamp,
+    /// For which service.
+    pub service: ServiceId,
+    /// Through which channel.
+    pub channel: String,
+    /// To which country; none for email.
+    pub country: Option<String>,
+}
+
+impl RollupKey {
+    /// Its id: those of one tenant and one length lie beside each other, in the order of time.
+    pub fn id(&self) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        hash.update(self.service.to_bytes());
+        hash.update(self.channel.as_bytes());
+        hash.update([0]);
+        hash.update(self.country.as_deref().unwrap_or_default());
+        let mut id = first_id(self.interval, self.starts);
+        if let (Some(rest), Some(digest)) = (id.get_mut(5..), hash.finalize().get(..11)) {
+            rest.copy_from_slice(digest);
+        }
+        id
+    }
+}
+
+/// The least id of a rollup that begins at `starts`, or of any that begins later.
+pub fn first_id(interval: Interval, starts: Timestamp) -> [u8; 16] {
+    let hour = u32::try_from(starts.as_second().div_euclid(3600)).unwrap_or(0);
+    let mut id = [0; 16];
+    let head = [u8::from(interval == Interval::Day)].into_iter().chain(hour.to_be_bytes());
+    id.iter_mut().zip(head).for_each(|(place, byte)| *place = byte);
+    id
+}
+
+/// What came of all verifications that were started in one hour or on one day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollup {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which length.
+    pub interval: Interval,
+    /// Its first moment.
+    pub starts: Timestamp,
+    /// For which service.
+    pub service: ServiceId,
+    /// Through which channel.
+    pub channel: String,
+    /// To which country; none for email.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// What came of them.
+    pub counts: Counts,
+}
+
+impl Rollup {
+    /// A new one.
+    pub fn new(key: RollupKey, counts: Counts) -> Self {
+        let RollupKey { tenant, interval, starts, service, channel, country } = key;
+        Self { tenant, interval, starts, service, channel, country, counts }
+    }
+
+    /// What it is of.
+    pub fn key(&self) -> RollupKey {
+        RollupKey {
+            tenant: self.tenant,
+            interval: self.interval,
+            starts: self.starts,
+            service: self.service,
+            channel: self.channel.clone(),
+            country: self.country.clone(),
+        }
+    }
+
+    /// When it is deleted.
+    pub fn kept_until(&self) -> Timestamp {
+        self.starts.saturating_add(self.interval.kept()).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Entity for Rollup {
+    const KIND: &'static str = "rollup";
+
+    fn id(&self) -> [u8; 16] {
+        self.key().id()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+
+    /// When it has been kept long enough.
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.kept_until())
+    }
+}
+
+/// Adds what the news tell to what is counted, in the hour and on the day of the start.
+pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Counts>) {
+    if news.mode != Mode::Live {
+        return;
+    }
+    for happening in &news.happenings {
+        let after = happening.at.duration_since(news.created_at);
+        for interval in Interval::ALL {
+            let key = RollupKey {
+                tenant: news.tenant,
+                interval,
+                starts: interval.start_of(news.created_at),
+                service: news.service,
+                channel: happening.channel.clone().unwrap_or_default(),
+                country: news.country.clone(),
+            };
+            all.entry(key).or_default().note(happening.what, news.reason, after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::builders::{a_tenant, noon};
+
+    fn moment(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_microsecond_of_a_day_is_in_it_and_the_next_is_not() {
+        for (interval, end) in [(Interval::Hour, "2026-03-15T13:00:00Z"), (Interval::Day, "2026-03-16T00:00:00Z")] {
+            let start = interval.start_of(noon());
+            assert_eq!(interval.end_of(start), moment(end));
+            let last = moment(end).saturating_sub(SignedDuration::from_micros(1)).unwrap();
+            assert_eq!(interval.start_of(last), start);
+            assert_eq!(interval.start_of(moment(end)), moment(end));
+        }
+        assert_eq!(Interval::Day.start_of(noon()), moment("2026-03-15T00:00:00Z"));
+    }
+
+    #[test]
+    fn ids_of_one_length_lie_in_the_order_of_time_and_apart_from_the_other() {
+        let tenant = a_tenant().id;
+        let id = |interval: Interval, at: &str, channel: &str| {
+            let key = RollupKey {
+                tenant,
+                interval,
+                starts: moment(at),
+                service: ServiceId::from_bytes([1; 16]),
+                channel: channel.to_owned(),
+                country: Some("FR".to_owned()),
+            };
+            key.id()
+        };
+        let noon = id(Interval::Hour, "2026-03-15T12:00:00Z", "sms");
+        let beside = id(Interval::Hour, "2026-03-15T12:00:00Z", "email");
+        let one = id(Interval::Hour, "2026-03-15T13:00:00Z", "sms");
+        let day = id(Interval::Day, "2026-03-15T00:00:00Z", "sms");
+        assert!(noon != beside && noon < one && beside < one && one < day);
+        let range = first_id(Interval::Hour, moment("2026-03-15T12:00:00Z"))
+            ..first_id(Interval::Hour, moment("2026-03-15T13:00:00Z"));
+        assert!(range.contains(&noon) && range.contains(&beside) && !range.contains(&one));
+        assert!(first_id(Interval::Hour, Timestamp::MAX) < first_id(Interval::Day, Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn the_buckets_are_as_they_were_first_stored() {
+        let starts = |places: std::ops::Range<usize>| BUCKETS.get(places).unwrap().to_vec();
+        assert_eq!(starts(0..4), [0, 1, 2, 3]);
+        assert_eq!(starts(18..26), [18, 19, 20, 22, 24, 26, 28, 30]);
+        assert_eq!(BUCKETS.len(), 227);
+    }
+
+    fn of(milliseconds: &[i64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        milliseconds.iter().for_each(|took| histogram.record(SignedDuration::from_millis(*took)));
+        histogram
+    }
+
+    proptest! {
+        #[test]
+        fn a_percentile_is_within_5_percent_and_merging_is_counting_all(
+            one in prop::collection::vec(0i64..4_000_000, 1..200),
+            two in prop::collection::vec(0i64..4_000_000, 0..200),
+            percent in 1u64..=100,
+        ) {
+            let mut merged = of(&one);
+            merged.add(&of(&two));
+            let mut all = [one, two].concat();
+            prop_assert_eq!(&merged, &of(&all));
+            all.sort_unstable();
+            let rank = usize::try_from((u64::try_from(all.len()).unwrap() * percent).div_ceil(100)).unwrap();
+            let exact = all[rank - 1];
+            let told = i64::try_from(merged.percentile(percent).unwrap()).unwrap();
+            prop_assert!((told - exact).abs() * 20 <= exact, "{told} instead of {exact}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_read_as_it_was_written() {
+        let mut counts = Counts { started: 3, ..Counts::default() };
+        counts.note(What::Approved, None, SignedDuration::from_secs(9));
+        counts.note(What::Failed, Some(FailureReason::MaxChecks), SignedDuration::from_secs(9));
+        let written = serde_json::to_value(&counts).unwrap();
+        assert_eq!(written["failed"], serde_json::json!({"max_checks": 1}));
+        assert_eq!(serde_json::from_value::<Counts>(written).unwrap(), counts);
+        assert_eq!(of(&[]).percentile(50), None);
+    }
+}

@@ -1,0 +1,430 @@
+//! Analytics: exact, whatever happens and whoever crashes, and in the words of the API.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Receipt};
+use wotp_core::domain::event::Event;
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::mode::Mode;
+use wotp_core::domain::rollup::{Counts, Interval, Rollup, RollupKey};
+use wotp_core::domain::verification::{Status, Verification};
+use wotp_core::ports::{Entity, EntityList, Filter, Item, Owner, Stored};
+
+use crate::app::{NUMBER, TestApp, TestTenant, days, number, path, seconds, wrong};
+use crate::outbox::Answer;
+
+/// Dice that fall the same way each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+async fn all<E: Entity>(app: &TestApp, tenant: TenantId) -> Vec<E> {
+    let list = EntityList { limit: 100_000, ..EntityList::of(Owner::Tenant(tenant)) };
+    let rows = app.app.ports().store.list_entities(E::KIND, &list).await.expect("the store answers");
+    rows.into_iter().map(|row| Stored::read(row).expect("it is one of ours").entity).collect()
+}
+
+async fn records(app: &TestApp, tenant: TenantId) -> Vec<Verification> {
+    let door = app.app.ports().store.tenant(tenant);
+    let page = door.verifications(&Filter::default(), None, 10_000).await.expect("the store answers");
+    assert!(!page.more);
+    page.items
+}
+
+async fn fold_all(app: &TestApp) {
+    while app.app.fold(50).await.expect("the store answers").taken > 0 {}
+}
+
+fn first(deliveries: &[Delivery], at: fn(&Delivery) -> Option<Timestamp>) -> Option<(&Delivery, Timestamp)> {
+    deliveries.iter().filter_map(|delivery| Some((delivery, at(delivery)?))).min_by_key(|(_, at)| *at)
+}
+
+/// What rollups should say, counted from the records themselves.
+fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
+    let mut all: BTreeMap<RollupKey, Counts> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.mode == Mode::Live) {
+        let after = |at: Timestamp| at.duration_since(record.created_at);
+        let deliveries = &record.dispatch.deliveries;
+        for (interval, seconds) in [(Interval::Hour, 3600), (Interval::Day, 86_400)] {
+            let starts = Timestamp::from_second(record.created_at.as_second() / seconds * seconds).unwrap();
+            let mut at = |channel: &str, count: &dyn Fn(&mut Counts)| {
+                let key = RollupKey {
+                    tenant: record.tenant,
+                    interval,
+                    starts,
+                    service: record.service,
+                    channel: channel.to_owned(),
+                    country: record.address.as_ref().and_then(|address| address.region.clone()),
+                };
+                count(all.entry(key).or_default());
+            };
+            at(&deliveries[0].channel, &|counts| counts.started += 1);
+            for (place, delivery) in deliveries.iter().enumerate() {
+                let anew = deliveries[..place].iter().all(|before| before.channel != delivery.channel);
+                at(&delivery.channel, &|counts| {
+                    counts.sends += 1;
+                    counts.tried += u64::from(anew);
+                });
+            }
+            if let Some((delivery, moment)) = first(deliveries, |delivery| delivery.sent_at) {
+                at(&delivery.channel, &|counts| {
+                    counts.sent += 1;
+                    counts.sent_after.record(after(moment));
+                });
+            }
+            if let Some((delivery, moment)) = first(deliveries, |delivery| delivery.delivered_at) {
+                at(&delivery.channel, &|counts| {
+                    counts.delivered += 1;
+                    counts.delivered_after.record(after(moment));
+                });
+            }
+            let last = &deliveries.last().unwrap().channel;
+            at(last, &|counts| match record.status {
+                Status::Pending => {}
+                Status::Approved => {
+                    counts.approved += 1;
+                    counts.approved_after.record(after(record.ended_at.unwrap()));
+                }
+                Status::Expired => counts.expired += 1,
+                Status::Canceled => counts.canceled += 1,
+                Status::Failed => {
+                    let reason = serde_json::to_value(record.reason.unwrap()).unwrap();
+                    *counts.failed.entry(reason.as_str().unwrap().to_owned()).or_default() += 1;
+                }
+            });
+        }
+    }
+    all
+}
+
+/// The events that each verification should have: kind and id, in their order by kind and id.
+fn expected_events(records: &[Verification]) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for record in records {
+        let mut tell = |kind: &str| all.push((format!("verification.{kind}"), record.id.to_string()));
+        tell("started");
+        if record.dispatch.deliveries.iter().any(|delivery| delivery.sent_at.is_some()) {
+            tell("sent");
+        }
+        if record.dispatch.deliveries.iter().any(|delivery| delivery.delivered_at.is_some()) {
+            tell("delivered");
+        }
+        if record.status != Status::Pending {
+            tell(record.status.name());
+        }
+    }
+    all.sort();
+    all
+}
+
+/// What a folder does, and does not get to the end of.
+async fn crashing_fold(app: &TestApp, polls: u64) {
+    let mut fold = Box::pin(app.app.fold(7));
+    for _ in 0..polls {
+        let ready = poll_fn(|context| Poll::Ready(fold.as_mut().poll(context).is_ready())).await;
+        if ready {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+struct Flow {
+    app: TestApp,
+    acme: TestTenant,
+    services: Vec<String>,
+    open: Vec<(Value, String, String)>,
+    numbers: usize,
+    dice: Dice,
+}
+
+impl Flow {
+    async fn begin(seed: u64) -> Self {
+        // Over the end of an hour and of a day.
+        let app = TestApp::with().starts_at("2026-11-22T23:40:00Z").start().await;
+        let acme = app.tenant("Acme").await;
+        let other = json!({ "name": "Other", "brand": "Other" });
+        let other = app.post("/v1/services").key(&acme.live).json(other).await;
+        let services = vec![acme.service.to_string(), other.expect(201)["id"].as_str().unwrap().to_owned()];
+        Self { app, acme, services, open: Vec::new(), numbers: 0, dice: Dice(seed) }
+    }
+
+    fn pick(&mut self) -> Option<(Value, String, String)> {
+        let count = u64::try_from(self.open.len()).unwrap();
+        (count > 0).then(|| self.open[usize::try_from(self.dice.below(count)).unwrap()].clone())
+    }
+
+    async fn start(&mut self) {
+        let to = match self.dice.below(3) {
+            0 => format!("someone{}@example.com", self.numbers),
+            1 => format!("+3363998{:04}", self.numbers),
+            _ => number(self.numbers),
+        };
+        self.numbers += 1;
+        let key = if self.dice.below(8) == 0 { self.acme.test.clone() } else { self.acme.live.clone() };
+        let service = self.services[usize::try_from(self.dice.below(2)).unwrap()].clone();
+        for _ in 0..self.dice.below(3) {
+            self.app.outbox.next(match self.dice.below(6) {
+                0 => Answer::Refuses(DeliveryFailure::Rejected),
+                1 => Answer::AsksToWait(SignedDuration::from_secs(20)),
+                2 => Answer::Breaks,
+                3 => Answer::Reaches(DeliveryStatus::Delivered),
+                _ => Answer::Reaches(DeliveryStatus::Sent),
+            });
+        }
+        let started = self.app.starting(&key, json!({ "to": to, "service": service })).await.expect(201);
+        self.open.push((started, key, to));
+    }
+
+    async fn check(&mut self) {
+        let Some((verification, key, to)) = self.pick() else { return };
+        let mut letters = self.app.outbox.letters();
+        letters.extend(self.app.spare.letters());
+        let code = letters.iter().rev().find(|letter| letter.to == to).map(|letter| letter.code.clone());
+        let right = self.dice.below(3) > 0;
+        let code = code.filter(|_| right).unwrap_or_else(|| wrong("123456"));
+        self.app.checking(&key, &verification, &code).await;
+    }
+
+    async fn receipt(&mut self) {
+        let Some((verification, key, _)) = self.pick() else { return };
+        let read = self.app.read(&key, &verification).await;
+        let deliveries = read["deliveries"].as_array().unwrap();
+        let place = usize::try_from(self.dice.below(u64::try_from(deliveries.len()).unwrap())).unwrap();
+        let delivery = deliveries[place]["id"].as_str().unwrap().parse().unwrap();
+        let item = Item::Verification(verification["id"].as_str().unwrap().parse().unwrap());
+        let receipt = match self.dice.below(4) {
+            0 => Receipt::Sent,
+            1 => Receipt::Read,
+            2 => Receipt::Failed(DeliveryFailure::Rejected),
+            _ => Receipt::Delivered,
+        };
+        self.app.app.record_receipt(self.acme.id, item, delivery, receipt).await.expect("the store answers");
+    }
+
+    async fn post(&mut self, what: &str) {
+        if let Some((verification, key, _)) = self.pick() {
+            self.app.post(format!("{}/{what}", path(&verification))).key(&key).await;
+        }
+    }
+
+    async fn step(&mut self) {
+        // No two things at one moment: the records would not tell which was first.
+        let pause = i64::try_from(self.dice.below(9_000)).unwrap() + 1;
+        self.app.clock.advance(SignedDuration::from_millis(pause));
+        match self.dice.below(16) {
+            0..=3 => self.start().await,
+            4..=6 => {
+                self.app.run_jobs().await;
+            }
+            7..=9 => self.check().await,
+            10 => self.receipt().await,
+            11 => self.post("resend").await,
+            12 => {
+                let what = if self.dice.below(3) == 0 { "cancel" } else { "resend" };
+                self.post(what).await;
+            }
+            13 => {
+                self.app.clock.advance(seconds(i64::try_from(self.dice.below(60)).unwrap()));
+                self.app.sweep().await;
+            }
+            14 => {
+                let polls = self.dice.below(40);
+                crashing_fold(&self.app, polls).await;
+            }
+            _ => {
+                let (one, two, three) = tokio::join!(self.app.app.fold(5), self.app.app.fold(9), self.app.app.fold(5));
+                for folded in [one, two, three] {
+                    folded.expect("the store answers");
+                }
+            }
+        }
+    }
+}
+
+async fn exact(seed: u64) {
+    let mut flow = Flow::begin(seed).await;
+    for _ in 0..220 {
+        flow.step().await;
+    }
+    let Flow { app, acme, .. } = flow;
+    app.run_jobs().await;
+    // What is left expires, each at its own time.
+    for _ in 0..12 {
+        app.clock.advance(seconds(60));
+        app.sweep().await;
+        app.run_jobs().await;
+    }
+    fold_all(&app).await;
+    let records = records(&app, acme.id).await;
+    let expected = recounted(&records);
+    let statuses: std::collections::BTreeSet<_> = records.iter().map(|record| record.status.name()).collect();
+    assert!(records.len() > 30 && statuses.len() >= 4, "{} records of {statuses:?}", records.len());
+    assert!(expected.keys().map(|key| key.starts).collect::<std::collections::BTreeSet<_>>().len() >= 4);
+    assert!(records.iter().any(|record| record.address.as_ref().unwrap().kind == AddressKind::Email));
+    let rollups = all::<Rollup>(&app, acme.id).await;
+    let found: BTreeMap<RollupKey, Counts> = rollups.into_iter().map(|one| (one.key(), one.counts)).collect();
+    assert_eq!(found, expected, "seed {seed}");
+    let events = all::<Event>(&app, acme.id).await;
+    let mut told: Vec<(String, String)> =
+        events.iter().map(|event| (event.kind.clone(), event.data["id"].as_str().unwrap().to_owned())).collect();
+    told.sort();
+    assert_eq!(told, expected_events(&records), "seed {seed}");
+    // Read in the order of their ids, what happened to one verification is in its order.
+    for record in &records {
+        let id = json!(record.id);
+        let moments = events.iter().filter(|event| event.data["id"] == id).map(|event| event.at);
+        assert!(moments.is_sorted(), "events of {} are out of order", record.id);
+    }
+    // And what the API says is the sum of it.
+    let whole = "from=2026-11-22T00:00:00Z&to=2026-11-24T00:00:00Z";
+    let by_day = analytics(&app, &acme, &format!("{whole}&group_by=service,channel,country")).await;
+    let by_hour = analytics(&app, &acme, &format!("{whole}&interval=hour")).await;
+    assert_eq!(by_day["totals"], by_hour["totals"]);
+    let started = records.iter().filter(|record| record.mode == Mode::Live).count();
+    assert_eq!(by_day["totals"]["started"], started);
+    let days = expected.keys().filter(|key| key.interval == Interval::Day).count();
+    assert_eq!(by_day["data"].as_array().unwrap().len(), days);
+}
+
+async fn analytics(app: &TestApp, tenant: &TestTenant, query: &str) -> Value {
+    app.get(format!("/v1/analytics?{query}")).key(&tenant.live).await.expect(200)
+}
+
+#[tokio::test]
+async fn whatever_happens_rollups_and_events_are_exact_to_a_recount_of_the_records() {
+    for seed in [1, 2] {
+        exact(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_started_before_an_hour_ends_counts_in_it_whenever_it_is_approved() {
+    let app = TestApp::with().starts_at("2026-11-22T23:59:59.999999Z").start().await;
+    let acme = app.tenant("Acme").await;
+    let (verification, code) = app.started(&acme.live, NUMBER).await;
+    app.clock.advance(seconds(9));
+    app.checking(&acme.live, &verification, &code).await.expect(200);
+    app.started(&acme.live, &number(1)).await;
+    fold_all(&app).await;
+    let told = analytics(&app, &acme, "interval=hour&group_by=channel").await;
+    let hours: Vec<_> = told["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            let figures = &group["figures"];
+            (group["starts_at"].as_str().unwrap(), figures["started"].as_u64(), figures["approved"].as_u64())
+        })
+        .collect();
+    assert_eq!(hours, [("2026-11-22T23:00:00Z", Some(1), Some(1)), ("2026-11-23T00:00:00Z", Some(1), Some(0)),]);
+    assert_eq!(told["data"][0]["channel"], "outbox");
+    assert_eq!(told["data"][0]["country"], Value::Null);
+    assert_eq!(told["totals"]["conversion"], 0.5);
+    let p50 = told["totals"]["approved_after"]["p50_milliseconds"].as_u64().unwrap();
+    assert!((8550..=9450).contains(&p50), "{p50} instead of 9000");
+    assert_eq!(told["totals"]["delivered_after"], Value::Null);
+    // Only what was started on the second day.
+    let told = analytics(&app, &acme, "from=2026-11-23T00:00:00Z").await;
+    assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-24T00:00:00Z")));
+    let told = analytics(&app, &acme, "from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z").await;
+    assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-23T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn hours_go_after_35_days_and_days_after_13_months() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.started(&acme.live, NUMBER).await;
+    fold_all(&app).await;
+    let kept = async || {
+        while app.app.retire_rollups(1).await.expect("the store answers") > 0 {}
+        all::<Rollup>(&app, acme.id).await.iter().map(|rollup| rollup.interval).collect::<Vec<_>>()
+    };
+    assert_eq!(kept().await, [Interval::Hour, Interval::Day]);
+    app.clock.advance(days(35));
+    assert_eq!(kept().await, [Interval::Day]);
+    app.clock.advance(days(361));
+    assert_eq!(kept().await, [Interval::Day]);
+    assert_eq!(analytics(&app, &acme, "from=2026-11-22T00:00:00Z").await["totals"]["started"], 1);
+    app.clock.advance(days(1));
+    assert!(kept().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_verification_that_is_deleted_before_it_is_folded_counts_all_the_same() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, code) = app.started(&acme.live, NUMBER).await;
+    app.checking(&acme.live, &verification, &code).await.expect(200);
+    let id = verification["id"].as_str().unwrap().parse().unwrap();
+    app.app.ports().store.tenant(acme.id).delete_verification(id).await.expect("the store answers");
+    assert!(records(&app, acme.id).await.is_empty());
+    fold_all(&app).await;
+    let totals = analytics(&app, &acme, "").await["totals"].clone();
+    assert_eq!((totals["started"].as_u64(), totals["approved"].as_u64()), (Some(1), Some(1)));
+}
+
+#[tokio::test]
+async fn test_verifications_are_told_of_and_not_counted() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.started(&acme.test, NUMBER).await;
+    fold_all(&app).await;
+    let events = all::<Event>(&app, acme.id).await;
+    assert!(!events.is_empty() && events.iter().all(|event| event.data["test_mode"] == json!(true)));
+    assert!(all::<Rollup>(&app, acme.id).await.is_empty());
+    assert_eq!(analytics(&app, &acme, "").await["totals"]["started"], 0);
+}
+
+#[tokio::test]
+async fn analytics_are_filtered_and_a_key_of_one_service_sees_that_one() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let other = json!({ "name": "Other", "brand": "Other" });
+    let other = app.post("/v1/services").key(&acme.live).json(other).await.expect(201);
+    let other = other["id"].as_str().unwrap();
+    app.started(&acme.live, NUMBER).await;
+    for to in ["+33639980001", "someone@example.com"] {
+        app.started_as(&acme.live, json!({ "to": to, "service": other })).await;
+    }
+    fold_all(&app).await;
+    let started = async |key: &str, query: &str| {
+        let reply = app.get(format!("/v1/analytics?{query}")).key(key).await;
+        reply.expect(200)["totals"]["started"].as_u64().unwrap()
+    };
+    assert_eq!(started(&acme.live, "").await, 3);
+    assert_eq!(started(&acme.live, &format!("service={other}")).await, 2);
+    assert_eq!(started(&acme.live, "country=FR").await, 1);
+    assert_eq!(started(&acme.live, "channel=spare").await, 0);
+    let bound = app.key(&acme, |key| key.service = Some(other.parse().unwrap())).await;
+    assert_eq!(started(&bound, "").await, 2);
+    let refused = app.get(format!("/v1/analytics?service={}", acme.service)).key(&bound).await;
+    refused.problem(403, "service_not_allowed");
+    let by_country = analytics(&app, &acme, "group_by=country").await;
+    let countries: Vec<_> =
+        by_country["data"].as_array().unwrap().iter().map(|group| group["country"].as_str()).collect();
+    assert!(countries.contains(&Some("FR")) && countries.contains(&None), "{countries:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_by_name() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    for (query, field) in [
+        ("interval=hour&from=2026-10-01T00:00:00Z", "from"),
+        ("from=2025-01-01T00:00:00Z", "from"),
+        ("from=2026-11-23T00:00:00Z&to=2026-11-22T00:00:00Z", "from"),
+        ("interval=week", "interval"),
+        ("group_by=city", "group_by"),
+        ("page=2", "page"),
+    ] {
+        let refused = app.get(format!("/v1/analytics?{query}")).key(&acme.live).await;
+        assert_eq!(refused.wrong_fields(), [field], "{query}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The outbox: news are kept in the document of their verification, and taken out of it.
+//!
+//! A change of a verification is one update and no transaction, so what it came to is in the same update: an
+//! element of `n`, of which `v` is the version, `s` when it happened first and `d` the news as JSON. News of a
+//! verification that is deleted, or that came from another store, are documents of their own.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use mongodb::ClientSession;
+#[cfg(feature = "sqlite")]
+use mongodb::bson::RawDocument;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::Hint;
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::news::News;
+use wotp_core::ports::{Change, NewsKey, Outbox, StoreError};
+
+use super::fault::Fault;
+use super::row::{binary, number};
+use super::transaction::{self, Attempts, Setback};
+use super::{MongoStore, Server, schema};
+
+/// The place of news that are a document of their own.
+const ALONE: i64 = 0;
+/// Finds documents of verifications that have news.
+const WITH_NEWS: &str = "n.s";
+
+#[async_trait]
+impl Outbox for MongoStore {
+    async fn news(&self, limit: usize) -> Result<Vec<(NewsKey, News)>, StoreError> {
+        Ok(news(&self.server, limit).await?)
+    }
+}
+
+async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fault> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // What is alone is older than all that is not, and there is rarely any.
+    let alone = server.collection(schema::OUTBOX).find(doc! {}).sort(doc! { "_id": 1 }).limit(limit).await?;
+    let alone: Vec<Document> = alone.try_collect().await?;
+    if !alone.is_empty() {
+        return Ok(alone.iter().filter_map(|row| read(row, Some(ALONE))).collect());
+    }
+    let found = server
+        .collection(schema::VERIFICATIONS)
+        .find(doc! { WITH_NEWS: { "$exists": true } })
+        .sort(doc! { WITH_NEWS: 1 })
+        .projection(doc! { "n": 1 })
+        .hint(Hint::Name(schema::NEWS.to_owned()))
+        .limit(limit)
+        .await?;
+    let rows: Vec<Document> = found.try_collect().await?;
+    let elements = rows.iter().filter_map(|row| row.get_array("n").ok()).flatten().filter_map(Bson::as_document);
+    Ok(elements.filter_map(|element| read(element, None)).collect())
+}
+
+/// The news in an element, or in a document of their own.
+fn read(row: &Document, place: Option<i64>) -> Option<(NewsKey, News)> {
+    let news = row.get_str("d").ok().and_then(|text| serde_json::from_str::<News>(text).ok());
+    let Some(news) = news else {
+        // Some that cannot be read must not keep all others waiting behind them.
+        tracing::error!("news cannot be read; they stay in the outbox");
+        return None;
+    };
+    let News { tenant, verification, version, .. } = news;
+    Some((NewsKey { tenant, verification, version, place }, news))
+}
+
+/// News as an element of their verification's document.
+pub(super) fn element(news: &News) -> Result<Document, Fault> {
+    let first = news.happenings.first().map_or(news.created_at, |happening| happening.at);
+    Ok(doc! { "v": number(news.version), "s": first.as_microsecond(), "d": json(news)? })
+}
+
+fn json(news: &News) -> Result<String, Fault> {
+    serde_json::to_string(news).map_err(|_| Fault::Shape("news cannot be written as JSON"))
+}
+
+fn name(verification: [u8; 16], version: i64) -> Bson {
+    binary(&[&verification[..], &version.to_be_bytes()].concat())
+}
+
+/// News as a document of their own.
+#[cfg(feature = "sqlite")]
+pub(super) fn alone(news: &News) -> Result<Document, Fault> {
+    let id = name(news.verification.to_bytes(), number(news.version));
+    Ok(doc! { "_id": id, "t": binary(&news.tenant.to_bytes()), "d": json(news)? })
+}
+
+/// The news in a document of their own.
+#[cfg(feature = "sqlite")]
+pub(super) fn read_alone(row: &RawDocument) -> Result<News, Fault> {
+    let news = row.get_str("d").ok().and_then(|text| serde_json::from_str(text).ok());
+    news.ok_or(Fault::Shape("news are not what this program writes"))
+}
+
+/// Takes news; says whether all of them were there.
+pub(super) async fn take(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<bool, Setback> {
+    let (mut within, mut alone) = (BTreeMap::<_, Vec<i64>>::new(), Vec::new());
+    for change in changes {
+        if let Change::TakeNews(key) = change {
+            let (id, version) = (key.verification.to_bytes(), number(key.version));
+            match key.place {
+                None => within.entry((key.tenant.to_bytes(), id)).or_default().push(version),
+                Some(_) => alone.push(doc! { "q": { "_id": name(id, version) }, "limit": 1 }),
+            }
+        }
+    }
+    if !alone.is_empty() {
+        let count = alone.len();
+        let reply = transaction::run(server, session, doc! { "delete": schema::OUTBOX, "deletes": alone }).await?;
+        if transaction::changed(&reply) < count {
+            return Ok(false);
+        }
+    }
+    if within.is_empty() {
+        return Ok(true);
+    }
+    let updates = within.iter().map(|((tenant, id), versions)| {
+        doc! {
+            "q": { "_id": binary(id), "t": binary(tenant), "n.v": { "$all": versions } },
+            "u": { "$pull": { "n": { "v": { "$in": versions } } } },
+            // Otherwise the server weighs it against the tenant's index.
+            "hint": { "_id": 1 },
+        }
+    });
+    let updates: Vec<Document> = updates.collect();
+    let reply = transaction::run(server, session, doc! { "update": schema::VERIFICATIONS, "updates": updates }).await?;
+    Ok(transaction::changed(&reply) == within.len())
+}
+
+/// Deletes a verification. What was not told of it yet stays, as documents of its own.
+pub(super) async fn delete(server: &Server, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
+    let wanted = doc! { "_id": binary(&id), "t": binary(&tenant.to_bytes()) };
+    let verifications = server.collection(schema::VERIFICATIONS);
+    let mut told = wanted.clone();
+    told.insert(WITH_NEWS, doc! { "$exists": false });
+    if verifications.delete_one(told).await?.deleted_count > 0 {
+        return Ok(());
+    }
+    let mut attempts = Attempts::new(server);
+    loop {
+        let attempt = async {
+            let mut session = transaction::begin(server).await?;
+            let row = verifications.find_one(wanted.clone()).projection(doc! { "n": 1 }).session(&mut session).await;
+            let Some(row) = row.map_err(transaction::setback)? else {
+                transaction::leave(session).await;
+                return Ok(());
+            };
+            let mut kept = Vec::new();
+            for element in row.get_array("n").into_iter().flatten().filter_map(Bson::as_document) {
+                let shape = || Setback::Failed(Fault::Shape("news are not whole"));
+                let version = element.get_i64("v").map_err(|_| shape())?;
+                let text = element.get_str("d").map_err(|_| shape())?;
+                kept.push(doc! { "_id": name(id, version), "t": binary(&tenant.to_bytes()), "d": text });
+            }
+            if !kept.is_empty() {
+                let command = doc! { "insert": schema::OUTBOX, "documents": kept };
+                transaction::run(server, &mut session, command).await?;
+            }
+            let deletes = [doc! { "q": &wanted, "limit": 1 }];
+            let command = doc! { "delete": schema::VERIFICATIONS, "deletes": deletes };
+            transaction::run(server, &mut session, command).await?;
+            transaction::end(session, attempts.end()).await
+        };
+        match attempt.await {
+            Ok(()) => return Ok(()),
+            Err(Setback::Failed(fault)) => return Err(fault),
+            Err(Setback::Unknown) => return Err(Fault::Late),
+            Err(Setback::Again) => attempts.again().await?,
+        }
+    }
+}

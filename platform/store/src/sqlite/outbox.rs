@@ -1,0 +1,51 @@
+//! The outbox: news are appended beside what they are of, and stay until they are taken.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use wotp_core::domain::news::News;
+use wotp_core::ports::{NewsKey, Outbox, StoreError};
+
+use super::SqliteStore;
+use super::fault::Fault;
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn news(&self, limit: usize) -> Result<Vec<(NewsKey, News)>, StoreError> {
+        self.readers
+            .read_many(move |connection| {
+                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                let mut find = connection.prepare_cached("SELECT number, doc FROM outbox ORDER BY number LIMIT ?")?;
+                let mut rows = find.query([limit])?;
+                let mut all = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let number: i64 = row.get(0)?;
+                    match serde_json::from_str::<News>(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?) {
+                        Ok(news) => all.push((key(&news, number), news)),
+                        // One that cannot be read must not keep all others waiting behind it.
+                        Err(error) => tracing::error!(%error, number, "news cannot be read; they stay in the outbox"),
+                    }
+                }
+                Ok(all)
+            })
+            .await
+    }
+}
+
+fn key(news: &News, number: i64) -> NewsKey {
+    let News { tenant, verification, version, .. } = *news;
+    NewsKey { tenant, verification, version, place: Some(number) }
+}
+
+/// Appends what happened to a verification.
+pub(super) fn append(connection: &Connection, id: &[u8; 16], version: u64, doc: &str) -> Result<(), Fault> {
+    let sql = "INSERT INTO outbox (id, version, doc) VALUES (?, ?, ?)";
+    connection.prepare_cached(sql)?.execute(params![id, version, doc])?;
+    Ok(())
+}
+
+/// Takes news; says whether they were there.
+pub(super) fn take(connection: &Connection, key: &NewsKey) -> Result<bool, Fault> {
+    let sql = "DELETE FROM outbox WHERE number = ? AND id = ? AND version = ?";
+    let values = params![key.place, key.verification.to_bytes(), key.version];
+    Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
+}
