@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{blocked_by, guard_of, list, london, set, sheffield, start, start_as, stored};
 use crate::app::{TestApp, id};
+use crate::client::race;
 
 #[tokio::test]
 async fn an_address_a_prefix_and_a_network_are_blocked() {
@@ -101,4 +102,25 @@ async fn an_entry_that_names_nothing_or_two_things_is_refused() {
     ] {
         assert_eq!(put(entry.clone()).await.wrong_fields(), [field], "{entry}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_racing_changes_none_is_lost() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let entries = format!("{}/entries", guard_of(&acme));
+    let add = |n: usize| {
+        let entry = json!({ "effect": "block", "prefix": format!("+4477009{n:02}") });
+        app.post(&entries).key(&acme.live).json(entry)
+    };
+    let put = app.request(Method::PUT, guard_of(&acme)).key(&acme.live).json(json!({ "mode": "on" }));
+    let replies = race((0..12).map(add).chain(vec![put; 4])).await;
+    let added = replies.iter().filter(|reply| reply.status == 201).count();
+    let set = replies.iter().filter(|reply| reply.status == 200).count();
+    for reply in replies.iter().filter(|reply| reply.status >= 300) {
+        reply.problem(409, "conflict");
+    }
+    assert!(added > 0 && set > 0);
+    let list = app.get(&entries).key(&acme.live).await.expect(200);
+    assert_eq!(list["data"].as_array().unwrap().len(), added, "each that was told to be on the list is");
+    assert_eq!(stored(&app, &acme, "audit_entry").await.len(), added + set);
 }

@@ -187,6 +187,9 @@ async fn what_is_blocked_reaches_no_channel_and_costs_nothing() {
     let failed = app.get("/v1/verifications?status=failed").key(&acme.live).await.expect(200);
     assert_eq!(failed["data"], json!([blocked]));
     assert_eq!(app.checking(&acme.live, &blocked, "123456").await.expect(200)["valid"], false);
+    // Its tenant is told, once.
+    while app.app.fold(50).await.unwrap().taken > 0 {}
+    assert_eq!(names(&app, &acme, "event", "kind").await, ["verification.started", "verification.blocked"]);
     // The key repeats what it made, though it would pass now.
     set(&app, &acme, json!({ "mode": "off" })).await;
     assert_eq!(request.await.expect(201), blocked);
