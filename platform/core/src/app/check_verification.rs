@@ -43,7 +43,9 @@ impl App {
             if before.0 != Status::Pending {
                 return Ok(Checked { valid: false, verification });
             }
-            match self.store_of(caller).replace(&mut verification, refund).await {
+            let replaced = self.store_of(caller).replace(&mut verification, refund).await;
+            self.changes.tell(id);
+            match replaced {
                 Ok(()) => return Ok(Checked { valid, verification }),
                 Err(ReplaceError::Conflict) => {}
                 Err(ReplaceError::Store(error)) => return Err(error.into()),

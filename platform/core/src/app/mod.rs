@@ -22,6 +22,7 @@ mod services;
 mod start_verification;
 mod sweep;
 mod usage;
+mod watch;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
+pub use watch::Watch;
 
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
@@ -91,6 +93,7 @@ pub struct App {
     channel_infos: Vec<ChannelInfo>,
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
+    changes: Arc<watch::Changes>,
 }
 
 impl App {
@@ -101,7 +104,7 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default() }
+        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default(), changes: Arc::default() }
     }
 
     /// The ports, for the edges: health checks, workers, commands.

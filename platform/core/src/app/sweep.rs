@@ -95,7 +95,9 @@ impl App {
             Wake::Ring | Wake::Wait => return Ok(wake),
         }
         let refund = verification.counted.refunded && !refunded;
-        replaced(store.replace(&mut verification, refund).await, wake)
+        let result = store.replace(&mut verification, refund).await;
+        self.changes.tell(id);
+        replaced(result, wake)
     }
 
     async fn wake_message(&self, tenant: TenantId, id: MessageId, now: Timestamp) -> Result<Wake, Refusal> {

@@ -10,6 +10,7 @@ mod health;
 mod idempotency;
 mod layers;
 mod limits;
+mod live;
 mod messages;
 mod openapi;
 mod problem;
@@ -48,6 +49,9 @@ use to_the_end::to_the_end;
 /// Largest request body: 16 KiB. Source: product defaults.
 pub const BODY_SIZE_MAX: usize = 16 * 1024;
 
+/// Calls of one tenant that wait for a verification on one node, at once.
+const WAITING_MAX: usize = 200;
+
 /// What the HTTP API is told by the configuration.
 #[derive(Clone)]
 pub struct HttpSettings {
@@ -73,12 +77,15 @@ pub(crate) struct Api {
     pub(crate) settings: HttpSettings,
     requests: RequestMetrics,
     request_ids: RequestIds,
+    /// Calls that wait for a verification to change.
+    waiting: live::Places,
 }
 
 impl Api {
     fn new(app: Arc<App>, settings: HttpSettings) -> Arc<Self> {
         let request_ids = RequestIds::new(&*app.ports().entropy);
-        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids })
+        let waiting = live::Places::new(WAITING_MAX);
+        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids, waiting })
     }
 }
 

@@ -10,6 +10,7 @@ mod backend;
 mod client;
 #[allow(clippy::disallowed_methods, reason = "callers of real processes wait and measure by the machine's time")]
 mod fleet;
+mod loopback;
 mod outbox;
 mod process;
 mod relay;
@@ -29,6 +30,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod listing;
+mod live;
 mod messages;
 mod migrate;
 mod nodes;
