@@ -102,6 +102,13 @@ impl Arriving {
     /// All of the body.
     pub async fn body(&mut self) -> Result<String, &'static str> {
         let mut body = String::new();
+        if let Ok(length) = self.header("content-length").parse() {
+            let mut whole = vec![0; length];
+            let read = tokio::io::AsyncReadExt::read_exact(&mut self.lines, &mut whole);
+            let read = tokio::time::timeout(PATIENCE, read).await.expect("it comes in time");
+            read.map_err(|_| "cut off")?;
+            return Ok(String::from_utf8(whole).expect("replies are UTF-8"));
+        }
         while let Some(chunk) = self.chunk().await? {
             body.push_str(&chunk);
         }
