@@ -4,6 +4,7 @@
 //! comes back as a [`Refusal`].
 
 mod authenticate;
+mod bell;
 mod cache;
 mod cancel_verification;
 mod check_verification;
@@ -12,6 +13,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod follow_events;
 mod keys;
 mod record_receipt;
 mod refusal;
@@ -23,15 +25,18 @@ mod start_verification;
 mod sweep;
 mod usage;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
 pub use authenticate::{ApiCaller, Holder, Membership};
+pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use follow_events::{Following, WantedEvents};
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
 pub use render::PREVIEW_CODE;
@@ -41,6 +46,9 @@ pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
 pub use watch::Watch;
+pub use webhooks::{
+    AskReplay, Attempted, ChangedEndpoint, EndpointChange, EventPage, HeldWebhook, NewEndpoint, Taken, WebhookPage,
+};
 
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
@@ -51,7 +59,7 @@ use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
-use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
+use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer, WebhookSender};
 use cache::Cache;
 
 /// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
@@ -85,6 +93,8 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds on waiting.
     pub timer: Arc<dyn Timer>,
+    /// Calls webhook endpoints.
+    pub webhooks: Arc<dyn WebhookSender>,
 }
 
 /// The use cases.
@@ -94,6 +104,7 @@ pub struct App {
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
     changes: Arc<watch::Changes>,
+    webhooks: webhooks::State,
 }
 
 impl App {
@@ -104,7 +115,14 @@ impl App {
             reaches: channel.reaches().to_vec(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
-        Self { ports, channel_infos, holders: Cache::default(), services: Cache::default(), changes: Arc::default() }
+        Self {
+            ports,
+            channel_infos,
+            holders: Cache::default(),
+            services: Cache::default(),
+            changes: Arc::default(),
+            webhooks: webhooks::State::default(),
+        }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
@@ -135,10 +153,12 @@ impl App {
             Changed::Tenant(tenant) => {
                 self.holders.forget(|(_, held)| held.id == tenant);
                 self.services.forget(|service| service.tenant == tenant);
+                self.webhooks.forget(Some(tenant));
             }
             Changed::Anything => {
                 self.holders.forget(|_| true);
                 self.services.forget(|_| true);
+                self.webhooks.forget(None);
             }
         }
     }

@@ -57,6 +57,12 @@ impl Event {
         }
     }
 
+    /// Whether it happened live or in test; none where there is no such thing.
+    pub fn mode(&self) -> Option<Mode> {
+        let test = self.data.get("test_mode")?.as_bool()?;
+        Some(if test { Mode::Test } else { Mode::Live })
+    }
+
     /// When it is deleted.
     pub fn kept_until(&self) -> Timestamp {
         self.at.saturating_add(KEPT).unwrap_or(Timestamp::MAX)

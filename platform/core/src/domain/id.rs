@@ -135,6 +135,10 @@ ids! {
     EventId = "event", "evt_";
     /// A webhook endpoint of a tenant.
     EndpointId = "endpoint", "whe_";
+    /// What becomes of one event at one endpoint.
+    WebhookDeliveryId = "webhook delivery", "whd_";
+    /// A wish to have a range of events once more.
+    ReplayId = "replay", "whr_";
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod limiter;
 mod queue;
 mod store;
 mod timer;
+mod webhook;
 
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
@@ -22,3 +23,4 @@ pub use store::{
     ResendError, Store, StoreError, TenantStore, Usage,
 };
 pub use timer::Timer;
+pub use webhook::{Unsent, WebhookAnswer, WebhookCall, WebhookSender};
