@@ -34,6 +34,7 @@ macro_rules! privileges {
 
 privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
+    EventsRead, WebhooksRead, WebhooksWrite,
 }
 
 /// Somebody who has the permission `P`.

@@ -5,6 +5,7 @@ mod body;
 mod client_ip;
 mod compat;
 mod docs;
+mod events;
 mod finish;
 mod health;
 mod idempotency;
@@ -22,6 +23,7 @@ mod templates;
 mod to_the_end;
 mod usage;
 mod verifications;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -103,6 +105,18 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(services::find_service, services::change_service))
         .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
         .routes(routes!(templates::preview_template))
+        .routes(routes!(webhooks::endpoints::list_endpoints, webhooks::endpoints::create_endpoint))
+        .routes(routes!(
+            webhooks::endpoints::find_endpoint,
+            webhooks::endpoints::change_endpoint,
+            webhooks::endpoints::delete_endpoint
+        ))
+        .routes(routes!(webhooks::endpoints::rotate_endpoint))
+        .routes(routes!(webhooks::deliveries::list_webhook_attempts))
+        .routes(routes!(webhooks::deliveries::test_endpoint))
+        .routes(routes!(webhooks::deliveries::replay_events))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::find_event))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
         .routes(routes!(compat::otp_send))

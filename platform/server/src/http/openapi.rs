@@ -22,6 +22,8 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Verifications", description = "Send a one-time code and check it."),
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
+        (name = "Webhooks", description = "Events of yours, sent to endpoints of yours, signed."),
+        (name = "Events", description = "What happened."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),

@@ -3,6 +3,7 @@
 mod presence;
 mod sweep;
 mod turn;
+mod webhooks;
 mod worker;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl Jobs {
             if let Some(rings) = rings {
                 tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
             }
+            tasks.push(("the webhooks", tokio::spawn(webhooks::run(Arc::clone(&app), stop.clone()))));
             let turn = shared.then(|| turn::Turn::new(Arc::clone(&app), "sweep", id));
             tasks.push(("the sweep", tokio::spawn(sweep::run(app, turn, stop))));
         }

@@ -100,6 +100,13 @@ impl Setup {
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(7)),
             timer: Arc::clone(&timer) as Arc<_>,
+            webhooks: Arc::new(HttpSender::new(
+                Policy {
+                    allowed_networks: vec!["127.0.0.0/8".parse().expect("loopback is a network")],
+                    http_allowed: true,
+                },
+                Arc::new(SystemResolver::default()),
+            )),
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);

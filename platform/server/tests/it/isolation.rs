@@ -59,6 +59,17 @@ const OPERATIONS: &[Operation] = &[
     op("post", "/v1/services/{id}/templates", Scope::ServicesWrite, Reach::OneThing),
     op("delete", "/v1/services/{id}/templates", Scope::ServicesWrite, Reach::OneThing),
     op("post", "/v1/services/{id}/templates/preview", Scope::ServicesRead, Reach::OneThing),
+    op("get", "/v1/webhooks/endpoints", Scope::WebhooksRead, Reach::Own),
+    op("post", "/v1/webhooks/endpoints", Scope::WebhooksWrite, Reach::Own),
+    op("get", "/v1/webhooks/endpoints/{id}", Scope::WebhooksRead, Reach::OneThing),
+    op("patch", "/v1/webhooks/endpoints/{id}", Scope::WebhooksWrite, Reach::OneThing),
+    op("delete", "/v1/webhooks/endpoints/{id}", Scope::WebhooksWrite, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/rotate", Scope::WebhooksWrite, Reach::OneThing),
+    op("get", "/v1/webhooks/endpoints/{id}/attempts", Scope::WebhooksRead, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/test", Scope::WebhooksWrite, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/replay", Scope::WebhooksWrite, Reach::OneThing),
+    op("get", "/v1/events", Scope::EventsRead, Reach::Own),
+    op("get", "/v1/events/{id}", Scope::EventsRead, Reach::OneThing),
     op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
     op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
     op("post", "/api/otp/verify", Scope::VerificationsWrite, Reach::NamesAddress),
@@ -78,6 +89,8 @@ struct Stage {
     verification: Value,
     code: String,
     message: Value,
+    endpoint: Value,
+    event: String,
 }
 
 impl Stage {
@@ -90,10 +103,13 @@ impl Stage {
         let template = json!({ "locale": "en", "text": "{{code}}" });
         let templates = format!("/v1/services/{}/templates", acme.service);
         app.post(templates).key(&acme.live).json(template).await.expect(201);
+        let endpoint = json!({ "url": "https://example.com/webhooks" });
+        let endpoint = app.post("/v1/webhooks/endpoints").key(&acme.live).json(endpoint).await.expect(201);
+        let event = app.event(&acme, &verification).await;
         app.run_jobs().await;
         // A resend would be allowed.
         app.clock.advance(seconds(60));
-        Self { app, acme, globex, verification, code, message }
+        Self { app, acme, globex, verification, code, message, endpoint: endpoint["endpoint"].clone(), event }
     }
 
     /// The operation on the first tenant's things, such that its own key would succeed.
@@ -101,6 +117,8 @@ impl Stage {
         let whose = match operation.path {
             path if path.starts_with("/v1/verifications") => id(&self.verification).to_owned(),
             path if path.starts_with("/v1/messages") => id(&self.message).to_owned(),
+            path if path.starts_with("/v1/webhooks") => id(&self.endpoint).to_owned(),
+            path if path.starts_with("/v1/events") => self.event.clone(),
             _ => self.acme.service.to_string(),
         };
         let path = operation.path.replace("{id}", &whose);
@@ -111,6 +129,9 @@ impl Stage {
             ("post", "/v1/verifications/check") => json!({ "to": NUMBER, "code": self.code }),
             ("post", "/v1/verifications/{id}/check") => json!({ "code": self.code }),
             ("post", "/v1/services") => json!({ "name": "Another" }),
+            ("post", "/v1/webhooks/endpoints") => json!({ "url": "https://example.com/another" }),
+            ("patch", "/v1/webhooks/endpoints/{id}") => json!({ "description": "Taken over" }),
+            ("post", "/v1/webhooks/endpoints/{id}/replay") => json!({ "event": self.event }),
             ("patch", _) => json!({ "brand": "Taken over" }),
             ("post", "/v1/services/{id}/templates") => json!({ "locale": "en", "text": "Taken over {{code}}" }),
             ("post", "/v1/services/{id}/templates/preview") => json!({ "locale": "en" }),
@@ -119,7 +140,7 @@ impl Stage {
             ("post", "/api/message/send") => json!({ "phone": number(2), "content": "Hello" }),
             _ => Value::Null,
         };
-        let path = if operation.method == "delete" { format!("{path}?locale=en") } else { path };
+        let path = if path.ends_with("/templates") && operation.method == "delete" { format!("{path}?locale=en") } else { path };
         let method: Method = operation.method.to_uppercase().parse().expect("a method");
         let request = self.app.request(method, path);
         if body.is_null() { request } else { request.json(body) }
@@ -129,7 +150,8 @@ impl Stage {
     async fn everything(&self) -> Vec<Value> {
         let mut seen = Vec::new();
         let service = format!("/v1/services/{}/templates", self.acme.service);
-        for path in ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", service.as_str()] {
+        let endpoints = "/v1/webhooks/endpoints";
+        for path in ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", endpoints, service.as_str()] {
             seen.push(self.app.get(path).key(&self.acme.live).await.expect(200));
         }
         seen
@@ -205,7 +227,7 @@ async fn another_tenants_key_finds_and_changes_nothing() {
     let key = stage.app.key(&stage.globex, |_| {}).await;
     let before = stage.everything().await;
     let secrets =
-        [id(&stage.verification), id(&stage.message), &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
+        [id(&stage.verification), id(&stage.message), id(&stage.endpoint), &stage.event, &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
     for operation in OPERATIONS {
         let reply = stage.request(operation).key(&key).await;
         match operation.reach {

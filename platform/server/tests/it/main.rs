@@ -46,3 +46,5 @@ mod services;
 mod texts;
 mod upgrade;
 mod verifications;
+#[allow(clippy::disallowed_methods, reason = "libraries of others hold signatures against the machine's time")]
+mod webhooks;

@@ -16,7 +16,7 @@ const ATTEMPTS_KEPT: usize = 20;
 /// Most characters of an answer that are kept.
 pub const ANSWER_LENGTH_MAX: usize = 500;
 /// How long a hold lasts: longer than an attempt may take.
-pub const HOLD: SignedDuration = SignedDuration::from_secs(30);
+pub const HOLD: SignedDuration = SignedDuration::from_secs(20);
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
