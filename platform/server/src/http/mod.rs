@@ -53,6 +53,8 @@ pub const BODY_SIZE_MAX: usize = 16 * 1024;
 
 /// Calls of one tenant that wait for a verification on one node, at once.
 const WAITING_MAX: usize = 200;
+/// Streams of events of one tenant on one node, at once: each looks for events twice a second.
+const STREAMS_MAX: usize = 20;
 
 /// What the HTTP API is told by the configuration.
 #[derive(Clone)]
@@ -81,13 +83,16 @@ pub(crate) struct Api {
     request_ids: RequestIds,
     /// Calls that wait for a verification to change.
     waiting: live::Places,
+    /// Streams of events.
+    streams: live::Places,
 }
 
 impl Api {
     fn new(app: Arc<App>, settings: HttpSettings) -> Arc<Self> {
         let request_ids = RequestIds::new(&*app.ports().entropy);
         let waiting = live::Places::new(WAITING_MAX);
-        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids, waiting })
+        let streams = live::Places::new(STREAMS_MAX);
+        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids, waiting, streams })
     }
 }
 
@@ -116,6 +121,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries::test_endpoint))
         .routes(routes!(webhooks::deliveries::replay_events))
         .routes(routes!(events::list_events))
+        .routes(routes!(live::stream::stream_events))
         .routes(routes!(events::find_event))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))

@@ -19,6 +19,7 @@ use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::http::{HttpSettings, router};
+use wotp_webhook::{HttpSender, Policy, SystemResolver};
 
 use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;

@@ -31,6 +31,7 @@ mod isolation;
 mod keys;
 mod listing;
 mod live;
+mod stream;
 mod messages;
 mod migrate;
 mod nodes;

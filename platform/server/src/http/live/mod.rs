@@ -5,6 +5,7 @@
 
 mod again;
 mod places;
+pub(super) mod stream;
 mod wait;
 
 use std::time::Duration;

@@ -198,7 +198,10 @@ pub(in crate::http) async fn replay_events(
             ReplayAccepted { delivery: None, replay: Some(replay.id.to_string()) }
         }
         _ => {
-            return Err(Problem::field("event", "is given alone, or `since` with or without `until` and `failed_only`"));
+            return Err(Problem::field(
+                "event",
+                "is given alone, or `since` with or without `until` and `failed_only`",
+            ));
         }
     };
     Ok((StatusCode::ACCEPTED, Json(accepted)))

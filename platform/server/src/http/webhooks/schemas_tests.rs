@@ -14,7 +14,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// One of each kind, and the schema of its data. A kind that is added does not compile until it is here.
 fn sample(kind: EventKind) -> (&'static str, Fact) {
-    let verification = || VerificationData::of(&builders::a_verification(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
+    let verification =
+        || VerificationData::of(&builders::a_verification(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
     let message = || MessageData::of(&builders::a_message(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
     let destination = || DestinationData {
         destination: "+3361234".to_owned(),
