@@ -174,7 +174,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers(
-            ["authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id"]
+            ["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key", "x-request-id"]
                 .map(HeaderName::from_static),
         )
         .expose_headers(

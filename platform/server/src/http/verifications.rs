@@ -20,7 +20,7 @@ use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, Stor
 
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
-use super::live::{self, Again, Wait};
+use super::live::{self, Wait};
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 
@@ -498,13 +498,12 @@ pub(super) struct VerificationListParams {
 pub(super) async fn find_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsRead>,
-    wait: Wait,
-    again: Again,
+    Wait(wait): Wait,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id = path_id(&id)?;
-    if !wait.0.is_zero() {
-        return live::verification(Arc::clone(&api), caller.clone(), again, id, wait).await;
+    if let Some(wait) = wait {
+        return live::verification(Arc::clone(&api), caller.clone(), id, wait).await;
     }
     let verification = api.app.find_verification(&caller, id).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(&api, &caller, verification)?).into_response())

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listening API. Dropped, it accepts no more.
 pub struct Loopback {
-    pub address: SocketAddr,
+    address: SocketAddr,
     accepting: JoinHandle<()>,
 }
 
@@ -42,11 +42,18 @@ impl Loopback {
 
     /// Sends a request, and reads the head of its reply.
     pub async fn get(&self, path: &str, key: &str, headers: &[(&str, &str)]) -> Arriving {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        Arriving::from(&self.address.to_string(), path, key, headers).await
+    }
+}
+
+impl Arriving {
+    /// Sends a request to whoever listens there, and reads the head of its reply.
+    pub async fn from(address: &str, path: &str, key: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n{more}\r\n");
         stream.write_all(head.as_bytes()).await.expect("it is read");
-        let mut reply = Arriving { lines: BufReader::new(stream), status: 0, headers: Vec::new() };
+        let mut reply = Self { lines: BufReader::new(stream), status: 0, headers: Vec::new() };
         let status = reply.line().await.expect("there is a reply");
         reply.status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         loop {

@@ -234,10 +234,13 @@ async fn a_tenant_has_so_many_streams_and_whoever_hangs_up_leaves_its_place() {
 #[tokio::test]
 async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     let scene = Scene::set().await;
-    let issued = scene.app.app.issue_key(scene.tenant.id, wotp_core::app::NewKeySettings {
-        scopes: [wotp_core::domain::api_key::Scope::EventsRead].into(),
-        ..wotp_core::app::NewKeySettings::named("short", Mode::Live)
-    });
+    let issued = scene.app.app.issue_key(
+        scene.tenant.id,
+        wotp_core::app::NewKeySettings {
+            scopes: [wotp_core::domain::api_key::Scope::EventsRead].into(),
+            ..wotp_core::app::NewKeySettings::named("short", Mode::Live)
+        },
+    );
     let issued = issued.await.expect("a new key");
     let mut short = scene.follow(issued.secret.reveal(), "", None).await;
     let mut long = scene.follow(&scene.tenant.live, "", None).await;

@@ -21,11 +21,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Again {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self { parts: parts.clone(), asked_at: Instant::now() })
+        Ok(Self::of(parts))
     }
 }
 
 impl Again {
+    pub(super) fn of(parts: &Parts) -> Self {
+        Self { parts: parts.clone(), asked_at: Instant::now() }
+    }
+
     /// Whether the caller still has the privilege `P`, as of a few seconds ago.
     pub(super) async fn holds<P: Privilege>(&mut self, api: &Arc<Api>) -> bool {
         if self.asked_at.elapsed() < ASK_AGAIN_EVERY {

@@ -10,8 +10,8 @@ mod wait;
 
 use std::time::Duration;
 
-pub(super) use again::Again;
-pub(super) use places::{Place, Places};
+use again::Again;
+pub(super) use places::Places;
 pub(super) use wait::{Wait, verification};
 use wotp_core::app::Refusal;
 

@@ -17,7 +17,8 @@ use wotp_core::domain::event::Event;
 use wotp_core::domain::id::{EventId, IdError};
 use wotp_core::domain::webhook::endpoint::EventPattern;
 
-use super::{Again, LOOK_EVERY, Place, is_stopping, stays, whole};
+use super::places::Place;
+use super::{Again, LOOK_EVERY, is_stopping, stays, whole};
 use crate::http::auth::{Caller, EventsRead};
 use crate::http::events::EventView;
 use crate::http::query::Params;

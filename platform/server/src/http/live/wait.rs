@@ -16,7 +16,8 @@ use wotp_core::domain::dispatch::DeliveryStatus;
 use wotp_core::domain::id::{DeliveryId, VerificationId};
 use wotp_core::domain::verification::{Status, Verification};
 
-use super::{Again, LOOK_EVERY, Place, is_stopping, whole};
+use super::places::Place;
+use super::{Again, LOOK_EVERY, is_stopping, whole};
 use crate::http::auth::VerificationsRead;
 use crate::http::verifications::{VerificationView, refused, view};
 use crate::http::{Api, Problem};
@@ -24,13 +25,12 @@ use crate::http::{Api, Problem};
 /// Longest wait, in seconds.
 const WAIT_MAX_SECONDS: u64 = 60;
 
-/// How long to wait, as the query string says: not at all when it says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wait(pub(crate) Duration);
+/// How long to wait and for whom, as the query string says; none when it says nothing, or not at all.
+pub(crate) struct Wait(pub(crate) Option<(Duration, Again)>);
 
 impl Wait {
-    fn read(query: &str) -> Result<Self, Problem> {
-        let mut wait = Self(Duration::ZERO);
+    fn read(query: &str) -> Result<Duration, Problem> {
+        let mut wait = Duration::ZERO;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if name != "wait" {
@@ -38,7 +38,7 @@ impl Wait {
             }
             let seconds = value.parse().ok().filter(|seconds| *seconds <= WAIT_MAX_SECONDS);
             let seconds = seconds.ok_or_else(|| Problem::field("wait", "is 0 to 60 seconds"))?;
-            wait = Self(Duration::from_secs(seconds));
+            wait = Duration::from_secs(seconds);
         }
         Ok(wait)
     }
@@ -48,7 +48,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::read(parts.uri.query().unwrap_or_default())
+        let wait = Self::read(parts.uri.query().unwrap_or_default())?;
+        Ok(Self((!wait.is_zero()).then(|| (wait, Again::of(parts)))))
     }
 }
 
@@ -68,11 +69,10 @@ fn shape(verification: &Verification) -> Shape {
 pub(crate) async fn verification(
     api: Arc<Api>,
     caller: ApiCaller,
-    again: Again,
     id: VerificationId,
-    wait: Wait,
+    (wait, again): (Duration, Again),
 ) -> Result<Response, Problem> {
-    let until = Instant::now() + wait.0;
+    let until = Instant::now() + wait;
     let place = api.waiting.take(caller.tenant.id)?;
     // Before it is read: a change in between is heard.
     let watch = api.app.watch_verification(id);
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_wait_is_up_to_60_seconds_and_nothing_else_is_asked() {
         for (query, seconds) in [("", 0), ("wait=0", 0), ("wait=30", 30), ("wait=60", 60), ("wait=1&wait=2", 2)] {
-            assert_eq!(Wait::read(query).unwrap(), Wait(Duration::from_secs(seconds)), "{query}");
+            assert_eq!(Wait::read(query).unwrap(), Duration::from_secs(seconds), "{query}");
         }
         for query in
             ["wait=61", "wait=-1", "wait=", "wait", "wait=1.5", "wait=30s", "wai=30", "wait=18446744073709551616"]
