@@ -141,7 +141,11 @@ impl Stage {
             ("post", "/api/message/send") => json!({ "phone": number(2), "content": "Hello" }),
             _ => Value::Null,
         };
-        let path = if path.ends_with("/templates") && operation.method == "delete" { format!("{path}?locale=en") } else { path };
+        let path = if path.ends_with("/templates") && operation.method == "delete" {
+            format!("{path}?locale=en")
+        } else {
+            path
+        };
         let method: Method = operation.method.to_uppercase().parse().expect("a method");
         let request = self.app.request(method, path);
         if body.is_null() { request } else { request.json(body) }
@@ -227,8 +231,15 @@ async fn another_tenants_key_finds_and_changes_nothing() {
     let stage = Stage::set().await;
     let key = stage.app.key(&stage.globex, |_| {}).await;
     let before = stage.everything().await;
-    let secrets =
-        [id(&stage.verification), id(&stage.message), id(&stage.endpoint), &stage.event, &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
+    let secrets = [
+        id(&stage.verification),
+        id(&stage.message),
+        id(&stage.endpoint),
+        &stage.event,
+        &stage.acme.service.to_string(),
+        &NUMBER[1..],
+    ]
+    .map(str::to_owned);
     for operation in OPERATIONS {
         let reply = stage.request(operation).key(&key).await;
         match operation.reach {
