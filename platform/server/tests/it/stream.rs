@@ -87,12 +87,9 @@ impl Followed {
         }
     }
 
-    #[track_caller]
-    fn tells<'a>(&'a mut self, events: &'a [&Event]) -> impl Future<Output = ()> + 'a {
-        async move {
-            for event in events {
-                assert_eq!(self.event().await.expect("it goes on")["id"], event.id.to_string());
-            }
+    async fn tells(&mut self, events: &[&Event]) {
+        for event in events {
+            assert_eq!(self.event().await.expect("it goes on")["id"], event.id.to_string());
         }
     }
 }
