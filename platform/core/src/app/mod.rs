@@ -17,6 +17,7 @@ mod erase_tenants;
 mod find_messages;
 mod find_verifications;
 mod fold;
+mod follow_events;
 mod guard;
 mod invitations;
 mod key_uses;
@@ -35,6 +36,7 @@ mod sweep;
 mod team;
 mod tenants;
 mod usage;
+mod watch;
 mod webhooks;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
+pub use follow_events::{Following, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
@@ -66,6 +69,7 @@ pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
 pub use tenants::OwnTenant;
 pub use usage::{ResourceUsage, WindowUsage};
+pub use watch::Watch;
 pub use webhooks::{
     AskReplay, Attempted, ChangedEndpoint, EndpointChange, EventPage, HeldWebhook, NewEndpoint, Taken, WebhookPage,
 };
@@ -145,6 +149,7 @@ pub struct App {
     tenants: Cache<TenantId, Arc<Tenant>>,
     signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
     house: HousePlan,
+    changes: Arc<watch::Changes>,
     webhooks: webhooks::State,
     guards: Cache<ServiceId, Arc<guard::Guard>>,
     guard: guard::Memory,
@@ -171,6 +176,7 @@ impl App {
             tenants: Cache::default(),
             signing_keys: Cache::default(),
             house: HousePlan::default(),
+            changes: Arc::default(),
             webhooks: webhooks::State::default(),
             guards: Cache::default(),
             guard: guard::Memory::default(),

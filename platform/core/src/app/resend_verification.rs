@@ -37,6 +37,7 @@ impl App {
             };
             match self.store_of(caller).replace_for_resend(&mut verification, exempt).await {
                 Ok(()) => {
+                    self.changes.tell(id);
                     self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
                     return Ok(verification);
                 }

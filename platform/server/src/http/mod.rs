@@ -15,6 +15,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod live;
 mod messages;
 mod openapi;
 mod operator;
@@ -57,6 +58,11 @@ use to_the_end::to_the_end;
 /// Largest request body: 16 KiB. Source: product defaults.
 pub const BODY_SIZE_MAX: usize = 16 * 1024;
 
+/// Calls of one tenant that wait for a verification on one node, at once.
+const WAITING_MAX: usize = 200;
+/// Streams of events of one tenant on one node, at once: each looks for events twice a second.
+const STREAMS_MAX: usize = 20;
+
 /// What the HTTP API is told by the configuration.
 #[derive(Clone)]
 pub struct HttpSettings {
@@ -86,12 +92,18 @@ pub(crate) struct Api {
     pub(crate) settings: HttpSettings,
     requests: RequestMetrics,
     request_ids: RequestIds,
+    /// Calls that wait for a verification to change.
+    waiting: live::Places,
+    /// Streams of events.
+    streams: live::Places,
 }
 
 impl Api {
     fn new(app: Arc<App>, settings: HttpSettings) -> Arc<Self> {
         let request_ids = RequestIds::new(&*app.ports().entropy);
-        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids })
+        let waiting = live::Places::new(WAITING_MAX);
+        let streams = live::Places::new(STREAMS_MAX);
+        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids, waiting, streams })
     }
 }
 
@@ -120,6 +132,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries::test_endpoint))
         .routes(routes!(webhooks::deliveries::replay_events))
         .routes(routes!(events::list_events))
+        .routes(routes!(live::stream::stream_events))
         .routes(routes!(events::find_event))
         .routes(routes!(guard::settings::find_guard, guard::settings::set_guard))
         .routes(routes!(guard::entries::list_guard_entries, guard::entries::add_guard_entry))
@@ -223,6 +236,7 @@ fn cors(origins: &[String]) -> CorsLayer {
                 "authorization",
                 "content-type",
                 "idempotency-key",
+                "last-event-id",
                 "wotp-mode",
                 "wotp-tenant",
                 "x-api-key",

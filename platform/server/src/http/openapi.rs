@@ -169,6 +169,18 @@ pub(super) enum QueryProblems {
     Invalid(ProblemBody),
 }
 
+/// A wait that does not hold, or that there is no place for.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum WaitProblems {
+    /// `invalid_request`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+    /// `too_many_waiting`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
 /// A caller that may not.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

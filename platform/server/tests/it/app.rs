@@ -267,6 +267,11 @@ impl TestApp {
         key.secret.reveal().to_owned()
     }
 
+    /// The API, to be served on a real connection.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request {
         Request::new(self.router.clone(), method, path)
     }

@@ -83,6 +83,7 @@ const OPERATIONS: &[Operation] = &[
     op("post", "/v1/webhooks/endpoints/{id}/test", Scope::WebhooksWrite, Reach::OneThing),
     op("post", "/v1/webhooks/endpoints/{id}/replay", Scope::WebhooksWrite, Reach::OneThing),
     op("get", "/v1/events", Scope::EventsRead, Reach::Own),
+    op("get", "/v1/events/stream", Scope::EventsRead, Reach::Own),
     op("get", "/v1/events/{id}", Scope::EventsRead, Reach::OneThing),
     op("get", "/v1/services/{id}/guard", Scope::GuardRead, Reach::OneThing),
     op("put", "/v1/services/{id}/guard", Scope::GuardWrite, Reach::OneThing),

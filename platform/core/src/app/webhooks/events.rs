@@ -19,7 +19,7 @@ pub struct EventPage {
 }
 
 /// Whether a caller may see an event: of its mode, and of its service if it is bound to one.
-fn visible(caller: &ApiCaller, event: &Event) -> bool {
+pub(in crate::app) fn visible(caller: &ApiCaller, event: &Event) -> bool {
     event.mode().is_none_or(|mode| mode == caller.mode())
         && caller.service().is_none_or(|bound| event.service == Some(bound))
 }

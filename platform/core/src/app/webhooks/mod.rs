@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use deliver::{Attempted, HeldWebhook, Taken};
 pub use endpoints::{ChangedEndpoint, EndpointChange, NewEndpoint, WebhookPage};
 pub use events::EventPage;
+pub(super) use events::visible;
 pub use replay::AskReplay;
 
 use super::cache::Cache;
