@@ -28,6 +28,8 @@ use crate::ports::{Entity, Entropy, IndexKey, Owner};
 pub const BY_USER: &str = "user";
 /// How long the token before still leads to the one that took its place.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(10);
+/// How long a session lasts at most, however often it is refreshed: then the person signs in again.
+pub const LIFE_MAX: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Characters that are kept of what a browser says it is.
 const AGENT_LENGTH_MAX: usize = 200;
 
@@ -234,7 +236,8 @@ impl Session {
             let next = token.next(vault);
             self.previous = Some(std::mem::replace(&mut self.current, next.secret()));
             self.refreshed_at = now;
-            self.expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX);
+            let latest = self.created_at.saturating_add(LIFE_MAX).unwrap_or(Timestamp::MAX);
+            self.expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX).min(latest);
             return Turned::Next(next);
         }
         let just_turned = now.duration_since(self.refreshed_at) < GRACE;
@@ -275,6 +278,17 @@ mod tests {
             other => panic!("{other:?}"),
         }
         next(session.turn(&second, WEEK, seconds(69), vault()));
+    }
+
+    #[test]
+    fn a_session_that_is_refreshed_for_ever_ends_after_ninety_days() {
+        let (mut session, mut token) = begun();
+        let mut now = noon();
+        while now < session.expires_at {
+            token = next(session.turn(&token, WEEK, now, vault()));
+            now = now.saturating_add(WEEK - SignedDuration::from_secs(1)).unwrap();
+        }
+        assert_eq!(session.expires_at, noon().saturating_add(LIFE_MAX).unwrap());
     }
 
     #[test]

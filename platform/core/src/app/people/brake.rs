@@ -46,7 +46,7 @@ impl App {
     /// Counts a guess as a wrong one before it is looked at.
     ///
     /// # Errors
-    /// [`Refusal::Braked`]; then the password must not be looked at.
+    /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
     pub(super) async fn brake(&self, brakes: &Brakes) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let now = self.now();
@@ -71,7 +71,8 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Refusal::Conflict)
+        // So many guesses at one account at one moment are nobody's who mistyped.
+        Err(Refusal::Busy)
     }
 
     /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
