@@ -117,11 +117,11 @@ async fn somebody_new_gets_an_account_and_is_known_from_then_on() {
 #[tokio::test]
 async fn the_account_with_the_address_that_the_provider_verified_is_linked() {
     let stage = Stage::set().await;
-    let known = stage.app.person(EMAIL).await.user.to_string();
-    assert_eq!(user(&stage.sign_in("ada").await), known);
+    let ada = stage.app.person(EMAIL).await;
+    assert_eq!(user(&stage.sign_in("ada").await), ada.user.to_string());
     stage.app.run_jobs().await;
     let told = stage.app.outbox.last();
-    assert!(told.to == EMAIL && told.text.contains("sign in with Mock"), "the owner is told: {}", told.text);
+    assert!(told.to == ada.email && told.text.contains("sign in with Mock"), "the owner is told: {}", told.text);
     assert_eq!(stage.count("user").await, 1);
 }
 
