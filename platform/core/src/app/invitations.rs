@@ -96,7 +96,7 @@ impl App {
     /// Sends an invitation again, with another token; the one before is worthless then.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Role`], [`Refusal::CoolDown`], [`Refusal::InvitationsUsed`],
+    /// [`Refusal::NotFound`], [`Refusal::Role`], [`Refusal::InvitationCoolDown`], [`Refusal::InvitationsUsed`],
     /// [`Refusal::Routing`], [`Refusal::Store`].
     pub async fn resend_invitation(&self, caller: &ApiCaller, id: InvitationId) -> Result<SentInvitation, Refusal> {
         let resent = self.in_turn(move || async move {
@@ -106,7 +106,7 @@ impl App {
             let to = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
             self.reaches_email()?;
             let token = invitation.resend(now, &*self.ports.entropy);
-            let token = token.map_err(|next_at| Refusal::CoolDown { next_at })?;
+            let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
             let changes = vec![Change::replace(&invitation), self.counted_send(team.tenant.id, now).await?];
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;

@@ -129,6 +129,12 @@ pub enum Refusal {
     /// There are as many of these as there may be.
     #[error("there are {1} {0}, and no more are allowed")]
     LimitReached(&'static str, usize),
+    /// The invitation was sent moments ago.
+    #[error("the invitation was sent moments ago")]
+    InvitationCoolDown {
+        /// From when on another send would be allowed.
+        next_at: Timestamp,
+    },
     /// The tenant's invitations of the day are used.
     #[error("the invitations of the day are used")]
     InvitationsUsed {

@@ -109,7 +109,12 @@ impl App {
         deeds: Vec<Deed>,
         changes: Vec<Change>,
     ) -> Result<(), Refusal> {
-        self.commit(by, deeds, team.with(changes)).await?;
+        match self.commit(by, deeds, team.with(changes)).await {
+            Ok(()) => {}
+            // Made since the team was looked at: another look finds it, and says what it is.
+            Err(Refusal::Taken { .. }) => return Err(Refusal::Conflict),
+            Err(error) => return Err(error),
+        }
         self.changed(team.tenant.id).await;
         Ok(())
     }

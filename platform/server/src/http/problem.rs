@@ -460,6 +460,12 @@ impl Problem {
             Refusal::LimitReached(what, limit) => {
                 Self::new(ProblemCode::LimitReached, format!("there may be {limit} {what}, and there are"))
             }
+            Refusal::InvitationCoolDown { next_at } => {
+                let detail = "this invitation went out moments ago; let the person wait for it";
+                let mut problem = Self::new(ProblemCode::CoolDown, detail).retry(next_at, now);
+                problem.0.violated = vec!["cool_down"];
+                problem
+            }
             Refusal::InvitationsUsed { max, next_at } => {
                 let detail = format!("a tenant sends at most {max} invitations a day (UTC), resends included");
                 let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
@@ -529,7 +535,7 @@ impl Problem {
             Refusal::CoolDown { next_at } => {
                 let mut problem = Self::new(
                     ProblemCode::CoolDown,
-                    "the last one went to this address moments ago; let the person wait for it",
+                    "a code went to this address moments ago; let the person wait for it",
                 )
                 .retry(next_at, now);
                 problem.0.violated = vec!["cool_down"];

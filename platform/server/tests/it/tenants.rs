@@ -509,7 +509,7 @@ async fn a_tenant_sends_as_many_invitations_a_day_as_it_may() {
         ada.asks(&app, tenant, "post", "/v1/tenant/invitations").json(body)
     };
     let replies = race((0..5).map(invite)).await;
-    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 3);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 3, "{replies:?}");
     for refused in replies.iter().filter(|reply| reply.status != 201) {
         refused.problem(429, "invitations_used");
         assert!(!refused.header("retry-after").is_empty());

@@ -18,7 +18,6 @@ use super::writer::Work;
 type Id = [u8; 16];
 
 /// What a step found to erase.
-#[derive(Default)]
 struct Found {
     verifications: Vec<Id>,
     messages: Vec<Id>,
@@ -71,21 +70,20 @@ fn erase(
 
 fn find(connection: &Connection, tenant: Id, limit: usize) -> Result<Found, Fault> {
     let mut room = limit;
-    let mut found = Found::default();
-    found.verifications = some(connection, &mut room, tenant, Verification::SQL.some, |row| row.get(0))?;
-    found.messages = some(connection, &mut room, tenant, Message::SQL.some, |row| row.get(0))?;
+    let verifications = some(connection, &mut room, tenant, Verification::SQL.some, |row| row.get(0))?;
+    let messages = some(connection, &mut room, tenant, Message::SQL.some, |row| row.get(0))?;
     let sql = "SELECT rowid FROM idempotency WHERE tenant = ? LIMIT ?";
-    found.idempotency = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let idempotency = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
     let sql = "SELECT hash FROM api_key WHERE tenant = ? LIMIT ?";
-    found.keys = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let keys = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
     let sql = "SELECT id FROM service WHERE tenant = ? LIMIT ?";
-    found.services = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let services = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
     let sql = "SELECT resource, kind, starts FROM usage WHERE tenant = ? LIMIT ?";
-    found.usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let sql = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
-    found.entities = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    found.whole = room > 0;
-    Ok(found)
+    let entities = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let whole = room > 0;
+    Ok(Found { verifications, messages, idempotency, keys, services, usage, entities, whole })
 }
 
 /// At most as many as there is room for.
