@@ -492,11 +492,8 @@ fn a_key_is_replaced_from_the_command_line() {
     let place = Place::new();
     let tenant = place.tenant("Acme");
     let tenant = tenant["tenant"].as_str().expect("an id").to_owned();
-    let live = || {
-        let keys = place.run(&["key", "list", &tenant, "--json"]).json();
-        keys["keys"].as_array().unwrap().iter().find(|key| key["name"] == "first live key").expect("a key").clone()
-    };
-    let old = live();
+    let keys = place.run(&["key", "list", &tenant, "--json"]).json();
+    let old = keys["keys"].as_array().unwrap().iter().find(|key| key["mode"] == "live").expect("a live key");
     assert_eq!(old["last_used_at"], Value::Null);
     let old = text(&old["id"]);
     let new = place.run(&["key", "rotate", &tenant, old, "--overlap-hours", "0", "--json"]).json();
