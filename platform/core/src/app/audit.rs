@@ -42,10 +42,10 @@ impl AuditFilter {
 /// Where a page of the log begins, and which way it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditFrom {
-    /// The newest entry, or the one before this place.
-    Newest(Option<u64>),
-    /// The oldest entry, or the one after this place.
-    Oldest(Option<u64>),
+    /// The newest entry, or the one before the end of another page.
+    Newest(Option<[u8; 16]>),
+    /// The oldest entry, or the one after the end of another page.
+    Oldest(Option<[u8; 16]>),
 }
 
 /// Some of the log.
@@ -53,8 +53,8 @@ pub enum AuditFrom {
 pub struct AuditPage {
     /// Entries that match: fewer than asked for, or none, where a long stretch of the log matches little.
     pub entries: Vec<AuditEntry>,
-    /// The place with which the next page goes on; none at the end.
-    pub next: Option<u64>,
+    /// The end of this page, for the next; none at the end of the log.
+    pub next: Option<[u8; 16]>,
 }
 
 /// What a walk along a chain came to.
@@ -93,23 +93,26 @@ impl App {
             let list = EntityList {
                 owner: Some(owner),
                 by: filter.index(),
-                from: last.filter(|_| !newest_first).map(|last| place_id(last.saturating_add(1))),
-                before: last.filter(|_| newest_first).map(place_id),
+                from: last.filter(|_| !newest_first).map(after),
+                before: last.filter(|_| newest_first),
                 newest_first,
                 limit: READ,
             };
-            let read = self.list::<AuditEntry>(&list).await?;
+            let read = self.ports.store.list_entities(AuditEntry::KIND, &list).await?;
             let ended = read.len() < READ;
             looked_at += read.len();
-            for entry in read {
+            for row in read {
+                // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
+                let id = row.id;
+                let entry = Stored::<AuditEntry>::read(row)?.entity;
                 if filter.matches(&entry) {
                     // There is one more than is asked for: it begins the next page.
                     if entries.len() == limit {
                         return Ok(AuditPage { entries, next: last });
                     }
-                    entries.push(entry.entity.clone());
+                    entries.push(entry);
                 }
-                last = Some(entry.place);
+                last = Some(id);
             }
             if ended || looked_at >= LOOKED_AT_MAX {
                 return Ok(AuditPage { entries, next: last.filter(|_| !ended) });
@@ -131,7 +134,7 @@ impl App {
             owners.extend(heads.iter().map(|head| head.owner));
             match heads.last() {
                 Some(last) if heads.len() == list.limit => {
-                    list.from = Some(u128::from_be_bytes(last.id).saturating_add(1).to_be_bytes());
+                    list.from = Some(after(last.id));
                 }
                 _ => break,
             }
@@ -198,11 +201,20 @@ impl App {
                 }
             }
             let beyond = EntityList { from: Some(place_id(from)), limit: 1, ..EntityList::of(owner) };
-            let more = !all && !self.ports.store.list_entities(AuditEntry::KIND, &beyond).await?.is_empty();
-            if !more {
+            let more = match self.ports.store.list_entities(AuditEntry::KIND, &beyond).await {
+                Ok(rows) => !rows.is_empty(),
+                Err(StoreError::Damaged(_)) => true,
+                Err(error) => return Err(error.into()),
+            };
+            if all || !more {
                 return Ok(walk.end(head.as_deref(), vault).err());
             }
             known = Some(length);
         }
     }
+}
+
+/// The id that comes next.
+pub(super) fn after(id: [u8; 16]) -> [u8; 16] {
+    u128::from_be_bytes(id).saturating_add(1).to_be_bytes()
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
+use super::audit::after;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
@@ -95,9 +96,4 @@ impl App {
             }
         }
     }
-}
-
-/// The id that comes next.
-fn after(id: [u8; 16]) -> [u8; 16] {
-    u128::from_be_bytes(id).saturating_add(1).to_be_bytes()
 }

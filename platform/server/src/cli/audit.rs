@@ -107,7 +107,7 @@ async fn export(global: &Global, tenant: Option<TenantId>) -> Result<ExitCode, F
             Ok(()) => {}
         }
         match page.next {
-            Some(place) => from = AuditFrom::Oldest(Some(place)),
+            Some(end) => from = AuditFrom::Oldest(Some(end)),
             None => return Ok(ExitCode::SUCCESS),
         }
     }

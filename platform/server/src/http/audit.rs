@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use wotp_core::app::{App, AuditFilter, AuditFrom, AuditPage, Refusal};
-use wotp_core::domain::audit::{Actor, AuditEntry, place_id};
+use wotp_core::domain::audit::{Actor, AuditEntry};
 use wotp_core::ports::Owner;
 
 use super::auth::{AuditRead, Member};
@@ -158,12 +158,6 @@ pub(super) struct AuditExportParams {
     before: Option<Timestamp>,
 }
 
-fn place(after: [u8; 16]) -> Result<u64, Problem> {
-    u64::try_from(u128::from_be_bytes(after)).map_err(|_| {
-        Problem::field("cursor", "is of another listing; pass `next_cursor` of the page before, unchanged")
-    })
-}
-
 /// List what was done, newest first.
 ///
 /// A page may have fewer entries than asked for, or none, where a long stretch of the log holds little that
@@ -177,11 +171,11 @@ pub(super) async fn list_audit(
 ) -> Result<Json<ListPage<EntryView>>, Problem> {
     let AuditListParams { limit, cursor, actor, action, target, from, before } = params;
     let (limit, after) = page(limit, cursor.as_deref())?;
-    let start = AuditFrom::Newest(after.map(place).transpose()?);
+    let start = AuditFrom::Newest(after);
     let filter = AuditFilter { actor, action, target, from, before };
     let owner = Owner::Tenant(caller.tenant.id);
     let found = api.app.audit_page(owner, &filter, start, limit).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(Json(ListPage::new(found.entries.into_iter().map(view).collect(), found.next.map(place_id))))
+    Ok(Json(ListPage::new(found.entries.into_iter().map(view).collect(), found.next)))
 }
 
 /// Export the log, oldest first: one JSON object a line.
@@ -210,7 +204,7 @@ pub(super) async fn export_audit(
 /// What comes next of an export.
 enum Next {
     Lines(AuditPage),
-    From(u64),
+    From([u8; 16]),
 }
 
 /// The lines of an export, a page at a time: nothing is read before what was read is sent.
@@ -226,8 +220,8 @@ fn lines(
             let found = match next {
                 None => return Ok(None),
                 Some(Next::Lines(found)) => found,
-                Some(Next::From(place)) => {
-                    app.audit_page(owner, &filter, AuditFrom::Oldest(Some(place)), EXPORTED_AT_ONCE).await?
+                Some(Next::From(end)) => {
+                    app.audit_page(owner, &filter, AuditFrom::Oldest(Some(end)), EXPORTED_AT_ONCE).await?
                 }
             };
             let next = found.next.map(Next::From);

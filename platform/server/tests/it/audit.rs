@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 use wotp_core::domain::audit::{AuditEntry, AuditFault, AuditHead};
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{Change, Entities as _, Entity as _, EntityList, EntityRow, Owner};
-use wotp_store::sqlite::{OpenOptions, SqliteStore};
+use wotp_core::ports::{Change, Entity as _, EntityList, EntityRow, Owner};
 
 use crate::app::{TestApp, TestTenant, id, seconds};
 use crate::client::race;
 use crate::people::TestPerson;
-use crate::process::Place;
 
 async fn stage() -> (TestApp, TestTenant, TestPerson) {
     let (app, acme) = TestApp::start_with_tenant().await;
@@ -340,56 +338,4 @@ async fn everybodys_chain_is_looked_at_also_without_its_tenant_or_its_head() {
     let gone = head(&app, acme.id).await;
     write(&app, vec![Change::Delete(gone)]).await;
     assert!(app.app.audit_owners().await.expect("owners").contains(&Owner::Tenant(acme.id)));
-}
-
-#[test]
-fn the_command_line_says_where_a_chain_is_not_what_was_written() {
-    let place = Place::new();
-    let tenant = place.tenant("Acme");
-    let tenant = tenant["tenant"].as_str().expect("an id").to_owned();
-    let verified = place.run(&["audit", "verify", "--json"]).json();
-    assert_eq!(verified["sound"], true);
-    let chain = verified["chains"].as_array().expect("chains").iter().find(|chain| chain["tenant"] == tenant.as_str());
-    assert_eq!(chain.expect("the tenant's chain")["sound_entries"], 4);
-    let exported = place.run(&["audit", "export", "--tenant", &tenant]);
-    let exported: Vec<Value> = exported.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(
-        exported.iter().map(|entry| entry["action"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["tenant.create", "service.create", "api_key.create", "api_key.create"]
-    );
-    let database = SqliteStore::open(place.data().join("wotp.db"), OpenOptions::default()).expect("the database");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let list = EntityList::of(Owner::Tenant(tenant.parse().expect("an id")));
-        let mut row = database.list_entities(AuditEntry::KIND, &list).await.expect("entries")[1].clone();
-        row.doc.insert("action".to_owned(), json!("service.delete"));
-        database.commit(vec![Change::Put(row)]).await.expect("it is changed");
-    });
-    drop(database);
-    let said = place.run(&["audit", "verify", "--tenant", &tenant]);
-    assert_eq!(said.code, 1);
-    assert!(said.out.contains("NOT SOUND: entry 2 (aud_"), "{}", said.out);
-    let said = place.run(&["audit", "verify", "--json"]);
-    assert_eq!(said.code, 1);
-    let report: Value = serde_json::from_str(&said.out).expect("JSON");
-    assert_eq!(report["sound"], false);
-    place
-        .run(&["audit", "verify", "--tenant", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M"])
-        .failed_saying(&["there is no such tenant"]);
-}
-
-#[test]
-fn a_key_is_replaced_from_the_command_line() {
-    let place = Place::new();
-    let tenant = place.tenant("Acme");
-    let tenant = tenant["tenant"].as_str().expect("an id").to_owned();
-    let keys = place.run(&["key", "list", &tenant, "--json"]).json();
-    let old = keys["keys"][0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(keys["keys"][0]["last_used_at"], Value::Null);
-    let new = place.run(&["key", "rotate", &tenant, &old, "--overlap-hours", "0", "--json"]).json();
-    assert!(new["secret"].as_str().expect("a key").starts_with("wk_live_"));
-    assert_eq!(new["replaces"], old.as_str());
-    let keys = place.run(&["key", "list", &tenant, "--json"]).json();
-    assert_eq!((&keys["keys"][0]["status"], &keys["keys"][0]["replaced_by"]), (&json!("expired"), &new["id"]));
-    place.run(&["key", "rotate", &tenant, &old]).failed_saying(&["was replaced"]);
 }
