@@ -28,10 +28,9 @@ pub struct Folded {
 }
 
 impl App {
-    /// Takes at most `limit` news, tells their tenants of them by events
-    /// where anybody listens, and counts them in rollups: all
-    /// of it in one step, or nothing. So whatever crashes, and however many nodes fold at once, each is
-    /// counted once and told of by one event.
+    /// Takes at most `limit` news, tells their tenants of them by events where anybody listens, and counts
+    /// them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
+    /// once, each is counted once and told of by one event.
     ///
     /// # Errors
     /// [`Refusal::Store`]. Nothing was folded then, or it is not known: the next fold takes what is left.

@@ -19,6 +19,8 @@ use crate::ports::{Change, CommitError, Entity, Owner, Stored, Unsent, WebhookCa
 
 /// What is waited for in the store at one moment goes there together.
 const AT_ONCE: usize = 64;
+/// Replays that go on at one time, each by one part.
+const REPLAYS: usize = 8;
 /// How often the outcome of an attempt is written, when somebody else changed the delivery meanwhile.
 const TRIES: usize = 5;
 
@@ -70,10 +72,11 @@ impl App {
     pub async fn take_webhooks(&self, limit: usize) -> Result<Taken, Refusal> {
         let mut taken = Taken::default();
         self.each_due(limit, &mut taken, |event| self.event_due(event)).await?;
-        self.each_due(1, &mut taken, |replay| self.replay_due(replay)).await?;
+        let replaying = self.step_replays().await?;
         self.each_due(limit, &mut taken, |delivery| self.delivery_due(delivery)).await?;
-        // What waits or was not to be had is not asked for again at once.
+        // What was not to be had is not asked for again at once.
         taken.more &= !taken.held.is_empty() || taken.fanned_out + taken.deleted + taken.waiting > 0;
+        taken.more |= replaying;
         Ok(taken)
     }
 
@@ -97,7 +100,6 @@ impl App {
                     taken.fanned_out += done.fanned_out;
                     taken.waiting += done.waiting;
                     taken.deleted += done.deleted;
-                    taken.more |= done.more;
                 }
                 // One that cannot be read must not keep all others waiting behind it.
                 Err(error) => {
@@ -146,9 +148,20 @@ impl App {
         }
     }
 
-    async fn replay_due(&self, replay: Stored<Replay>) -> Result<Taken, Refusal> {
-        let more = self.step_replay(replay).await?;
-        Ok(Taken { more, ..Taken::default() })
+    /// Does the next part of some replays; says whether there is more of them.
+    async fn step_replays(&self) -> Result<bool, Refusal> {
+        let mut more = false;
+        for replay in self.due::<Replay>(REPLAYS).await? {
+            let id = replay.id;
+            match self.step_replay(replay).await {
+                Ok(is_more) => more |= is_more,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(%id, error, "a part of a replay could not be done");
+                }
+            }
+        }
+        Ok(more)
     }
 
     /// Takes a delivery, or lets it wait for its endpoint, or lets it go.
