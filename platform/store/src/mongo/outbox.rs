@@ -175,3 +175,6 @@ pub(super) async fn delete(server: &Server, tenant: TenantId, id: [u8; 16]) -> R
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,12 +16,13 @@ use wotp_core::domain::dispatch::{DeliveryStatus, Verdict};
 use wotp_core::domain::id::{DeliveryId, NodeId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::news::News;
 use wotp_core::domain::quota::{Period, Resource, Window};
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{
     Admission, AdmitError, Change, CommitError, Entities as _, Entity, EntityList, Filter, IndexKey, NewMessage,
-    NewVerification, Owner, Store, Stored,
+    NewVerification, NewsKey, Outbox as _, Owner, Store, Stored,
 };
 use wotp_core::testing::builders::{
     a_message, a_node, a_quota, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, entropy,
@@ -308,7 +309,8 @@ async fn everything_arrives_as_it_was() {
             ("leases", 2),
             ("verifications", 6),
             ("messages", 2),
-            ("entities", 5)
+            ("entities", 5),
+            ("news", 8)
         ]
     );
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (3, 0));
@@ -318,6 +320,12 @@ async fn everything_arrives_as_it_was() {
     assert_eq!(new.key_checks().await.unwrap(), old.key_checks().await.unwrap());
     assert_eq!(new.tenants().await.unwrap(), old.tenants().await.unwrap());
     assert_eq!(new.due(Timestamp::MAX, 99).await.unwrap().len(), 8);
+    let news = |all: Vec<(NewsKey, News)>| {
+        let mut all: Vec<News> = all.into_iter().map(|(_, news)| news).collect();
+        all.sort_by_key(|news| (news.verification.to_bytes(), news.version));
+        all
+    };
+    assert_eq!(news(new.news(99).await.unwrap()), news(old.news(99).await.unwrap()));
     assert_eq!(new.nodes().await.unwrap(), [], "a node is a process, which does not move");
     for name in ["sweep", "channel"] {
         assert_eq!(new.find_lease(name).await.unwrap(), old.find_lease(name).await.unwrap());

@@ -117,13 +117,15 @@ fn messages() -> Vec<Message> {
 #[tokio::test]
 async fn every_record_of_version_1_reads_as_it_was_written() {
     let old = Version1::new();
-    let (verifications, messages) = (verifications(), messages());
+    let (mut verifications, messages) = (verifications(), messages());
     verifications.iter().for_each(|one| old.store("verification", one, None));
     messages.iter().for_each(|one| old.store("message", one, None));
     let store = old.open();
     let door = store.tenant(tenant());
-    for expected in &verifications {
-        assert_eq!(door.find_verification(expected.id).await.unwrap().as_ref(), Some(expected));
+    for expected in &mut verifications {
+        // Version 1 had none.
+        expected.news.clear();
+        assert_eq!(door.find_verification(expected.id).await.unwrap().as_ref(), Some(&*expected));
     }
     for expected in &messages {
         assert_eq!(door.find_message(expected.id).await.unwrap().as_ref(), Some(expected));
