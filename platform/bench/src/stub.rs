@@ -70,6 +70,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
+        webhooks: Arc::clone(&ports.webhooks),
     });
     let others = Others::Nodes(Fellows { queue, bulletin: RedisBulletin::new(redis), clock });
     let server = Server::bind(&config, Wired { app: Arc::new(app), others, ..wired }, Role::All).await?;

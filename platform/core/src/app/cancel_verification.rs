@@ -20,7 +20,9 @@ impl App {
             }
             let canceled = verification.cancel(self.now());
             let refund = verification.counted.refunded && !counted;
-            match self.store_of(caller).replace(&mut verification, refund).await {
+            let replaced = self.store_of(caller).replace(&mut verification, refund).await;
+            self.changes.tell(id);
+            match replaced {
                 Ok(()) if canceled => return Ok(verification),
                 Ok(()) => return Err(Refusal::Ended),
                 Err(ReplaceError::Conflict) => {}

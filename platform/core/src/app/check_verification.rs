@@ -44,7 +44,9 @@ impl App {
             if before.0 != Status::Pending {
                 return Ok(Checked { valid: false, verification });
             }
-            match self.store_of(caller).replace(&mut verification, refund).await {
+            let replaced = self.store_of(caller).replace(&mut verification, refund).await;
+            self.changes.tell(id);
+            match replaced {
                 Ok(()) => {
                     if valid {
                         self.note_for_watch(&verification, Happened::Approved).await;

@@ -46,7 +46,10 @@ impl App {
                 }
             }
             match self.ports.store.commit(all).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.tell_of(&changes);
+                    return Ok(());
+                }
                 Err(CommitError::Changed | CommitError::Taken { kind: AuditHead::KIND | AuditEntry::KIND, .. })
                     if tries < TRIES =>
                 {

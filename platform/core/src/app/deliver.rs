@@ -245,6 +245,9 @@ impl App {
 
     /// A fail-over goes on at once; a later try is rung for by the sweep when its time comes.
     async fn after_call(&self, tenant: TenantId, item: Item, outcome: Option<Outcome>, now: Timestamp) {
+        if let Item::Verification(id) = item {
+            self.changes.tell(id);
+        }
         if matches!(outcome, Some(Outcome::Again(at)) if at <= now) {
             self.ring(Job { tenant, item, token: None }).await;
         }

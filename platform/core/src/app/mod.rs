@@ -5,6 +5,7 @@
 
 mod analytics;
 mod authenticate;
+mod bell;
 mod cache;
 mod cancel_verification;
 mod check_verification;
@@ -14,6 +15,7 @@ mod deliver;
 mod find_messages;
 mod find_verifications;
 mod fold;
+mod follow_events;
 mod guard;
 mod keys;
 mod record_receipt;
@@ -25,6 +27,8 @@ mod services;
 mod start_verification;
 mod sweep;
 mod usage;
+mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -32,10 +36,12 @@ use jiff::SignedDuration;
 
 pub use analytics::{Analytics, AnalyticsQuery, Dimension, GROUPS_MAX, Group};
 pub use authenticate::{ApiCaller, Holder, Membership};
+pub use bell::Bell;
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
+pub use follow_events::{Following, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use keys::{NewKey, NewKeySettings};
 pub use refusal::{FieldError, Refusal};
@@ -45,6 +51,10 @@ pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
 pub use usage::{ResourceUsage, WindowUsage};
+pub use watch::Watch;
+pub use webhooks::{
+    AskReplay, Attempted, ChangedEndpoint, EndpointChange, EventPage, HeldWebhook, NewEndpoint, Taken, WebhookPage,
+};
 
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
@@ -55,7 +65,7 @@ use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
 use crate::domain::vault::Vault;
-use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer};
+use crate::ports::{Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Queue, Store, Timer, WebhookSender};
 use cache::Cache;
 
 /// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
@@ -89,6 +99,8 @@ pub struct Ports {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds on waiting.
     pub timer: Arc<dyn Timer>,
+    /// Calls webhook endpoints.
+    pub webhooks: Arc<dyn WebhookSender>,
 }
 
 /// The use cases.
@@ -100,6 +112,8 @@ pub struct App {
     guards: Cache<ServiceId, Arc<guard::Guard>>,
     guard: guard::Memory,
     folds: fold::Folds,
+    changes: Arc<watch::Changes>,
+    webhooks: webhooks::State,
 }
 
 impl App {
@@ -118,6 +132,8 @@ impl App {
             guards: Cache::default(),
             guard: guard::Memory::default(),
             folds: fold::Folds::default(),
+            changes: Arc::default(),
+            webhooks: webhooks::State::default(),
         }
     }
 
@@ -150,11 +166,13 @@ impl App {
                 self.holders.forget(|(_, held)| held.id == tenant);
                 self.services.forget(|service| service.tenant == tenant);
                 self.guards.forget(|guard| guard.tenant == tenant);
+                self.webhooks.forget(Some(tenant));
             }
             Changed::Anything => {
                 self.holders.forget(|_| true);
                 self.services.forget(|_| true);
                 self.guards.forget(|_| true);
+                self.webhooks.forget(None);
             }
         }
     }

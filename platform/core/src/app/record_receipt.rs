@@ -26,7 +26,9 @@ impl App {
                     if !verification.record(delivery, receipt, now) {
                         return Ok(false);
                     }
-                    store.replace(&mut verification, false).await
+                    let replaced = store.replace(&mut verification, false).await;
+                    self.changes.tell(id);
+                    replaced
                 }
                 Item::Message(id) => {
                     let Some(mut message) = store.find_message(id).await? else { return Ok(false) };

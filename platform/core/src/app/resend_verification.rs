@@ -37,6 +37,7 @@ impl App {
             };
             match self.store_of(caller).replace_for_resend(&mut verification, exempt).await {
                 Ok(()) => {
+                    self.changes.tell(id);
                     self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
                     return Ok(verification);
                 }
@@ -58,7 +59,9 @@ impl App {
         loop {
             let mut verification = self.find_verification(caller, id).await?;
             verification.note(note.clone());
-            match self.store_of(caller).replace(&mut verification, false).await {
+            let replaced = self.store_of(caller).replace(&mut verification, false).await;
+            self.changes.tell(id);
+            match replaced {
                 Ok(()) => return Ok(()),
                 Err(ReplaceError::Conflict) => {}
                 Err(ReplaceError::Store(error)) => return Err(error.into()),

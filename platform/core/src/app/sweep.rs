@@ -96,7 +96,9 @@ impl App {
             Wake::Ring | Wake::Wait => return Ok(wake),
         }
         let refund = verification.counted.refunded && !refunded;
-        let made = replaced(store.replace(&mut verification, refund).await, wake)?;
+        let result = store.replace(&mut verification, refund).await;
+        self.changes.tell(id);
+        let made = replaced(result, wake)?;
         if refund && made == wake {
             self.note_for_watch(&verification, Happened::Undeliverable).await;
         }

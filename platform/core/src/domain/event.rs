@@ -57,6 +57,12 @@ impl Event {
         }
     }
 
+    /// Whether it happened live or in test; none where there is no such thing.
+    pub fn mode(&self) -> Option<Mode> {
+        let test = self.data.get("test_mode")?.as_bool()?;
+        Some(if test { Mode::Test } else { Mode::Live })
+    }
+
     /// When it is deleted.
     pub fn kept_until(&self) -> Timestamp {
         self.at.saturating_add(KEPT).unwrap_or(Timestamp::MAX)
@@ -304,7 +310,7 @@ pub struct DestinationData {
     pub destination: String,
     /// At which service; null where it is for all.
     pub service: Option<ServiceId>,
-    /// Why, as in `conversion`, or by whom it was released, as in `time` or `member`.
+    /// Why, as in `conversion`, or by whom it was released: `time`, `api_key` or `member`.
     pub reason: String,
     /// Whether the guard only reports, and lets all go there.
     pub shadow: bool,

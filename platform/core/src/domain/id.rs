@@ -141,6 +141,10 @@ ids! {
     DestinationId = "destination", "gdd_";
     /// What a node counts for a guard.
     CountId = "count", "gdc_";
+    /// What becomes of one event at one endpoint.
+    WebhookDeliveryId = "webhook delivery", "whd_";
+    /// A wish to have a range of events once more.
+    ReplayId = "replay", "whr_";
 }
 
 #[cfg(test)]

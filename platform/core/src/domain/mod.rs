@@ -30,6 +30,7 @@ pub mod template;
 pub mod tenant;
 pub mod vault;
 pub mod verification;
+pub mod webhook;
 
 /// A moment, in UTC. Stored and shown with microseconds.
 pub use jiff::Timestamp;

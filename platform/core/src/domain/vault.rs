@@ -131,6 +131,8 @@ pub enum Purpose {
     Address,
     /// The content of a direct message.
     Content,
+    /// A secret that webhooks are signed with.
+    WebhookSecret,
 }
 
 impl Purpose {
@@ -139,6 +141,7 @@ impl Purpose {
             Self::Code => b"code\0",
             Self::Address => b"address\0",
             Self::Content => b"content\0",
+            Self::WebhookSecret => b"webhook secret\0",
         }
     }
 }

@@ -10,6 +10,7 @@ mod outbox;
 mod queue;
 mod store;
 mod timer;
+mod webhook;
 
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
@@ -24,3 +25,4 @@ pub use store::{
     ResendError, Store, StoreError, TenantStore, Usage,
 };
 pub use timer::Timer;
+pub use webhook::{Unsent, WebhookAnswer, WebhookCall, WebhookSender};

@@ -99,6 +99,10 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
             "write enabled = false, and set up a channel that reaches people, as in [channels.email]",
         );
     }
+    if config.environment == Environment::Production && config.webhooks.http_allowed {
+        let problem = "webhooks over http:// can be read and changed on the way; it is for development only";
+        complain("webhooks.http_allowed", problem.to_owned(), "write http_allowed = false");
+    }
     if let Some(email) = &config.channels.email
         && email.username.is_empty() != email.password_file.is_empty()
     {

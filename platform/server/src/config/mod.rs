@@ -50,6 +50,8 @@ pub struct Config {
     pub channels: Channels,
     /// What tenants may use.
     pub plans: Plans,
+    /// Webhooks: what they may reach.
+    pub webhooks: Webhooks,
 }
 
 /// Who an installation is for.
@@ -213,6 +215,17 @@ pub enum Tls {
     Starttls,
     /// None: for a relay on this machine.
     None,
+}
+
+/// What webhooks may reach besides the public internet over TLS.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Networks that are not public, and may be reached nevertheless.
+    #[serde(deserialize_with = "shape::networks")]
+    pub allowed_networks: Vec<IpNet>,
+    /// Whether endpoints may be `http://`. Development only.
+    pub http_allowed: bool,
 }
 
 /// What tenants may use.

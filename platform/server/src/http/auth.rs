@@ -16,7 +16,7 @@ use super::layers::RequestId;
 use super::{Api, Problem};
 
 /// A permission as a type.
-pub(super) trait Privilege: Send + Sync + 'static {
+pub(crate) trait Privilege: Send + Sync + 'static {
     /// The permission that it stands for.
     const PERMISSION: Permission;
 }
@@ -24,7 +24,7 @@ pub(super) trait Privilege: Send + Sync + 'static {
 macro_rules! privileges {
     ($($name:ident,)+) => {$(
         #[doc = concat!("The caller has the permission `", stringify!($name), "`.")]
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl Privilege for $name {
             const PERMISSION: Permission = Permission::$name;
@@ -36,10 +36,11 @@ privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
     AnalyticsRead,
     GuardRead, GuardWrite,
+    EventsRead, WebhooksRead, WebhooksWrite,
 }
 
 /// Somebody who has the permission `P`.
-pub(super) struct Caller<P>(ApiCaller, PhantomData<P>);
+pub(crate) struct Caller<P>(ApiCaller, PhantomData<P>);
 
 impl<P> Deref for Caller<P> {
     type Target = ApiCaller;

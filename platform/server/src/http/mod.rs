@@ -6,12 +6,14 @@ mod body;
 mod client_ip;
 mod compat;
 mod docs;
+mod events;
 mod finish;
 mod guard;
 mod health;
 mod idempotency;
 mod layers;
 mod limits;
+mod live;
 mod messages;
 mod openapi;
 mod problem;
@@ -23,6 +25,7 @@ mod templates;
 mod to_the_end;
 mod usage;
 mod verifications;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -50,6 +53,11 @@ use to_the_end::to_the_end;
 /// Largest request body: 16 KiB. Source: product defaults.
 pub const BODY_SIZE_MAX: usize = 16 * 1024;
 
+/// Calls of one tenant that wait for a verification on one node, at once.
+const WAITING_MAX: usize = 200;
+/// Streams of events of one tenant on one node, at once: each looks for events twice a second.
+const STREAMS_MAX: usize = 20;
+
 /// What the HTTP API is told by the configuration.
 #[derive(Clone)]
 pub struct HttpSettings {
@@ -75,12 +83,18 @@ pub(crate) struct Api {
     pub(crate) settings: HttpSettings,
     requests: RequestMetrics,
     request_ids: RequestIds,
+    /// Calls that wait for a verification to change.
+    waiting: live::Places,
+    /// Streams of events.
+    streams: live::Places,
 }
 
 impl Api {
     fn new(app: Arc<App>, settings: HttpSettings) -> Arc<Self> {
         let request_ids = RequestIds::new(&*app.ports().entropy);
-        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids })
+        let waiting = live::Places::new(WAITING_MAX);
+        let streams = live::Places::new(STREAMS_MAX);
+        Arc::new(Self { app, settings, requests: RequestMetrics::default(), request_ids, waiting, streams })
     }
 }
 
@@ -103,6 +117,19 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(guard::entries::remove_guard_entry))
         .routes(routes!(guard::destinations::list_guard_destinations))
         .routes(routes!(guard::destinations::release_guard_destination))
+        .routes(routes!(webhooks::endpoints::list_endpoints, webhooks::endpoints::create_endpoint))
+        .routes(routes!(
+            webhooks::endpoints::find_endpoint,
+            webhooks::endpoints::change_endpoint,
+            webhooks::endpoints::delete_endpoint
+        ))
+        .routes(routes!(webhooks::endpoints::rotate_endpoint))
+        .routes(routes!(webhooks::deliveries::list_webhook_attempts))
+        .routes(routes!(webhooks::deliveries::test_endpoint))
+        .routes(routes!(webhooks::deliveries::replay_events))
+        .routes(routes!(events::list_events))
+        .routes(routes!(live::stream::stream_events))
+        .routes(routes!(events::find_event))
         .routes(routes!(usage::usage))
         .routes(routes!(analytics::analytics))
         .routes(routes!(limits::limits))
@@ -155,7 +182,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers(
-            ["authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id"]
+            ["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key", "x-request-id"]
                 .map(HeaderName::from_static),
         )
         .expose_headers(

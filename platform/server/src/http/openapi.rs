@@ -23,6 +23,8 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
         (name = "Guard", description = "Where your codes may go and how many: rules against pumping, and a watch that acts by itself."),
+        (name = "Webhooks", description = "Events of yours, sent to endpoints of yours, signed."),
+        (name = "Events", description = "What happened."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
         (name = "Health", description = "For load balancers and monitors."),
@@ -158,6 +160,18 @@ pub(super) enum QueryProblems {
     /// `invalid_request`
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(ProblemBody),
+}
+
+/// A wait that does not hold, or that there is no place for.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum WaitProblems {
+    /// `invalid_request`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+    /// `too_many_waiting`, `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
 }
 
 /// A caller that may not.

@@ -99,6 +99,8 @@ problems! {
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
     /// Too many calls a second.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, true, "Too many calls";
+    /// Too many calls of the tenant wait for something.
+    TooManyWaiting = "too_many_waiting", TOO_MANY_REQUESTS, true, "Too many calls wait already";
     /// The address was written to too often.
     AddressLimited = "address_limited", TOO_MANY_REQUESTS, true, "The address was written to too often";
     /// The last code went out moments ago.

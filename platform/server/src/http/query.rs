@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 use wotp_core::app::ApiCaller;
 use wotp_core::domain::cursor::Cursor;
@@ -36,6 +38,22 @@ pub(super) struct ListPage<T> {
 impl<T> ListPage<T> {
     pub(super) fn new(data: Vec<T>, last: Option<[u8; 16]>) -> Self {
         Self { data, next_cursor: last.map(|id| Cursor(id).to_string()) }
+    }
+}
+
+/// A query whose names are all known; a wrong one is refused by name.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let read = Query::<T>::try_from_uri(&parts.uri);
+        // The rejection's own words are about deserializing; its source's are about the parameter.
+        let words = |rejection: QueryRejection| {
+            std::error::Error::source(&rejection).map_or_else(|| rejection.body_text(), ToString::to_string)
+        };
+        read.map(|Query(params)| Self(params)).map_err(|rejection| Problem::field("query", words(rejection)))
     }
 }
 

@@ -21,6 +21,7 @@ use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, Stor
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
 use super::guard::{NoteView, VerdictView};
+use super::live::{self, Wait};
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 
@@ -366,7 +367,7 @@ pub(super) fn refused(api: &Api, refusal: wotp_core::app::Refusal) -> Problem {
     Problem::of(refusal, api.app.ports().clock.now())
 }
 
-fn view(api: &Api, caller: &ApiCaller, verification: Verification) -> Result<VerificationView, Problem> {
+pub(super) fn view(api: &Api, caller: &ApiCaller, verification: Verification) -> Result<VerificationView, Problem> {
     let to = shown_address(api, caller, &verification.id.to_bytes(), verification.address.as_ref())?;
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(api, refusal))?;
     Ok(VerificationView {
@@ -505,16 +506,25 @@ pub(super) struct VerificationListParams {
 }
 
 /// Read a verification.
-#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "Verifications", security(("api_key" = ["verifications:read"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
-    responses((status = 200, description = "The verification", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+///
+/// With `wait`, the reply's body comes once the status, the guesses, the sends or a delivery's status have
+/// changed, or when the time is up; it is the verification as it is then. One that has ended is answered at
+/// once. Let your client wait for longer than you ask the server to. A reply may be cut off when the key is
+/// revoked meanwhile; when the server is about to stop, it answers early: ask again.
+#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "Verifications", security(("api_key" = ["verifications:read"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M"), ("wait" = Option<u64>, Query, description = "Seconds to wait for a change", minimum = 0, maximum = 60)),
+    responses((status = 200, description = "The verification", body = VerificationView), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::WaitProblems))]
 pub(super) async fn find_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsRead>,
+    Wait(wait): Wait,
     Path(id): Path<String>,
-) -> Result<Json<VerificationView>, Problem> {
-    let verification =
-        api.app.find_verification(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(Json(view(&api, &caller, verification)?))
+) -> Result<Response, Problem> {
+    let id = path_id(&id)?;
+    if let Some(wait) = wait {
+        return live::verification(Arc::clone(&api), caller.clone(), id, wait).await;
+    }
+    let verification = api.app.find_verification(&caller, id).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok(Json(view(&api, &caller, verification)?).into_response())
 }
 
 /// Check a code.

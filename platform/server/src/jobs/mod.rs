@@ -5,6 +5,7 @@ mod guard;
 mod presence;
 mod sweep;
 mod turn;
+mod webhooks;
 mod worker;
 
 use std::sync::Arc;
@@ -62,6 +63,7 @@ impl Jobs {
             if let Some(rings) = rings {
                 tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
             }
+            tasks.push(("the webhooks", tokio::spawn(webhooks::run(Arc::clone(&app), stop.clone()))));
             let turn = |name| shared.then(|| turn::Turn::new(Arc::clone(&app), name, id));
             tasks.push((
                 "the watch of the guard",

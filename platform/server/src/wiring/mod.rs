@@ -17,6 +17,7 @@ use wotp_core::ports::{Bulletin, Channel, Clock, Limiter, Queue, Store, StoreErr
 use wotp_store::mongo::ConnectError;
 use wotp_store::queue::RingReceiver;
 use wotp_store::redis::RedisError;
+use wotp_webhook::{HttpSender, Policy, SystemResolver};
 
 use crate::config::{Config, QueuePlace, StorePlace};
 use crate::data_folder::{DataFolder, FolderError};
@@ -207,6 +208,13 @@ pub async fn wire(
         clock,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
+        webhooks: Arc::new(HttpSender::new(
+            Policy {
+                allowed_networks: config.webhooks.allowed_networks.clone(),
+                http_allowed: config.webhooks.http_allowed,
+            },
+            Arc::new(SystemResolver::default()),
+        )),
     });
     Ok(Wired { app: Arc::new(app), store, others, alone })
 }

@@ -19,6 +19,7 @@ use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::http::{HttpSettings, router};
+use wotp_webhook::{HttpSender, Policy, SystemResolver};
 
 use crate::backend::{Backend, Bell, Kept};
 use crate::client::Request;
@@ -100,6 +101,13 @@ impl Setup {
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(7)),
             timer: Arc::clone(&timer) as Arc<_>,
+            webhooks: Arc::new(HttpSender::new(
+                Policy {
+                    allowed_networks: vec!["127.0.0.0/8".parse().expect("loopback is a network")],
+                    http_allowed: true,
+                },
+                Arc::new(SystemResolver::default()),
+            )),
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
@@ -180,6 +188,11 @@ impl TestApp {
         change(&mut settings);
         let key = self.app.issue_key(tenant.id, settings).await.expect("a new key");
         key.secret.reveal().to_owned()
+    }
+
+    /// The API, to be served on a real connection.
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request {

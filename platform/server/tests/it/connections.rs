@@ -2,7 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use crate::loopback::Arriving;
 use crate::process::{PATIENCE, Place, Server};
 
 /// A connection that is kept open.
@@ -93,4 +98,36 @@ fn a_server_without_room_stops_when_it_is_asked_to() {
     assert_eq!(only.open_connections(), 1);
     let _waiting = Connection::open(&server);
     assert_eq!(server.stop().code(), Some(0));
+}
+
+/// Within much less than the half minute that requests in hand are waited for at the end, and than the
+/// quarter of one that a client may take over the head of its next request.
+#[tokio::test]
+async fn replies_that_wait_are_not_cut_off_and_end_when_the_server_is_to_stop() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let key = tenant["live_key"].as_str().unwrap();
+    let mut server = Server::start(&place);
+    let id = server.start_verification(key, "+12025550123");
+    assert!(server.code_for("+12025550123").is_some());
+    let from = async |path: &str| Arriving::from(&server.address, path, key, &[]).await;
+    let mut sent = from(&format!("/v1/verifications/{id}")).await;
+    while !sent.body().await.unwrap().contains(r#""status":"sent""#) {
+        sent = from(&format!("/v1/verifications/{id}")).await;
+    }
+    let began = Instant::now();
+    let mut past_the_head = from(&format!("/v1/verifications/{id}?wait=17")).await;
+    let mut waiting = from(&format!("/v1/verifications/{id}?wait=60")).await;
+    let mut stream = from("/v1/events/stream").await;
+    assert_eq!((waiting.status, stream.status), (200, 200));
+    assert_eq!(stream.chunk().await.unwrap().as_deref(), Some("retry: 2000\n\n"));
+    assert_eq!(stream.chunk().await.unwrap().as_deref(), Some(":\n\n"), "somebody is there");
+    assert!(began.elapsed() >= Duration::from_secs(15));
+    assert!(past_the_head.body().await.unwrap().contains(r#""status":"pending""#));
+    let stopped = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(waiting.body().await.unwrap().contains(r#""status":"pending""#));
+    assert_eq!(stream.chunk().await, Ok(None));
+    assert!(server.ended().success());
+    assert!(stopped.elapsed() < Duration::from_secs(10));
 }

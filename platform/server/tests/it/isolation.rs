@@ -68,6 +68,18 @@ const OPERATIONS: &[Operation] = &[
     op("delete", "/v1/services/{id}/guard/entries/{entry}", Scope::GuardWrite, Reach::OneThing),
     op("get", "/v1/services/{id}/guard/destinations", Scope::GuardRead, Reach::OneThing),
     op("post", "/v1/services/{id}/guard/destinations/{destination}/release", Scope::GuardWrite, Reach::OneThing),
+    op("get", "/v1/webhooks/endpoints", Scope::WebhooksRead, Reach::Own),
+    op("post", "/v1/webhooks/endpoints", Scope::WebhooksWrite, Reach::Own),
+    op("get", "/v1/webhooks/endpoints/{id}", Scope::WebhooksRead, Reach::OneThing),
+    op("patch", "/v1/webhooks/endpoints/{id}", Scope::WebhooksWrite, Reach::OneThing),
+    op("delete", "/v1/webhooks/endpoints/{id}", Scope::WebhooksWrite, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/rotate", Scope::WebhooksWrite, Reach::OneThing),
+    op("get", "/v1/webhooks/endpoints/{id}/attempts", Scope::WebhooksRead, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/test", Scope::WebhooksWrite, Reach::OneThing),
+    op("post", "/v1/webhooks/endpoints/{id}/replay", Scope::WebhooksWrite, Reach::OneThing),
+    op("get", "/v1/events", Scope::EventsRead, Reach::Own),
+    op("get", "/v1/events/stream", Scope::EventsRead, Reach::Own),
+    op("get", "/v1/events/{id}", Scope::EventsRead, Reach::OneThing),
     op("get", "/v1/usage", Scope::UsageRead, Reach::Own),
     op("get", "/v1/analytics", Scope::AnalyticsRead, Reach::Own),
     op("post", "/api/otp/send", Scope::VerificationsWrite, Reach::Own),
@@ -90,6 +102,8 @@ struct Stage {
     message: Value,
     guard_entry: Value,
     destination: String,
+    endpoint: Value,
+    event: String,
 }
 
 impl Stage {
@@ -102,6 +116,9 @@ impl Stage {
         let template = json!({ "locale": "en", "text": "{{code}}" });
         let templates = format!("/v1/services/{}/templates", acme.service);
         app.post(templates).key(&acme.live).json(template).await.expect(201);
+        let endpoint = json!({ "url": "https://example.com/webhooks" });
+        let endpoint = app.post("/v1/webhooks/endpoints").key(&acme.live).json(endpoint).await.expect(201);
+        let event = app.event(&acme, &verification).await;
         let guard = format!("/v1/services/{}/guard", acme.service);
         let entry = json!({ "effect": "block", "prefix": "+98" });
         let guard_entry = app.post(format!("{guard}/entries")).key(&acme.live).json(entry).await.expect(201);
@@ -110,7 +127,8 @@ impl Stage {
         app.run_jobs().await;
         // A resend would be allowed.
         app.clock.advance(seconds(60));
-        Self { app, acme, globex, verification, code, message, guard_entry, destination }
+        let endpoint = endpoint["endpoint"].clone();
+        Self { app, acme, globex, verification, code, message, guard_entry, destination, endpoint, event }
     }
 
     /// The operation on the first tenant's things, such that its own key would succeed.
@@ -118,6 +136,8 @@ impl Stage {
         let whose = match operation.path {
             path if path.starts_with("/v1/verifications") => id(&self.verification).to_owned(),
             path if path.starts_with("/v1/messages") => id(&self.message).to_owned(),
+            path if path.starts_with("/v1/webhooks") => id(&self.endpoint).to_owned(),
+            path if path.starts_with("/v1/events") => self.event.clone(),
             _ => self.acme.service.to_string(),
         };
         let path = operation.path.replace("{id}", &whose).replace("{entry}", id(&self.guard_entry));
@@ -129,6 +149,9 @@ impl Stage {
             ("post", "/v1/verifications/check") => json!({ "to": NUMBER, "code": self.code }),
             ("post", "/v1/verifications/{id}/check") => json!({ "code": self.code }),
             ("post", "/v1/services") => json!({ "name": "Another" }),
+            ("post", "/v1/webhooks/endpoints") => json!({ "url": "https://example.com/another" }),
+            ("patch", "/v1/webhooks/endpoints/{id}") => json!({ "description": "Taken over" }),
+            ("post", "/v1/webhooks/endpoints/{id}/replay") => json!({ "event": self.event }),
             ("patch", _) => json!({ "brand": "Taken over" }),
             ("post", "/v1/services/{id}/templates") => json!({ "locale": "en", "text": "Taken over {{code}}" }),
             ("post", "/v1/services/{id}/templates/preview") => json!({ "locale": "en" }),
@@ -139,7 +162,7 @@ impl Stage {
             ("post", "/api/message/send") => json!({ "phone": number(2), "content": "Hello" }),
             _ => Value::Null,
         };
-        let path = if operation.path.ends_with("/templates") && operation.method == "delete" {
+        let path = if path.ends_with("/templates") && operation.method == "delete" {
             format!("{path}?locale=en")
         } else {
             path
@@ -156,7 +179,14 @@ impl Stage {
         let guard = format!("/v1/services/{}/guard", self.acme.service);
         let (entries, destinations) = (format!("{guard}/entries"), format!("{guard}/destinations"));
         let guards = [guard.as_str(), entries.as_str(), destinations.as_str()];
-        let all = ["/v1/verifications", "/v1/messages", "/v1/services", "/v1/usage", service.as_str()];
+        let all = [
+            "/v1/verifications",
+            "/v1/messages",
+            "/v1/services",
+            "/v1/usage",
+            "/v1/webhooks/endpoints",
+            service.as_str(),
+        ];
         for path in all.into_iter().chain(guards) {
             seen.push(self.app.get(path).key(&self.acme.live).await.expect(200));
         }
@@ -241,8 +271,15 @@ async fn another_tenants_key_finds_and_changes_nothing() {
     let stage = Stage::set().await;
     let key = stage.app.key(&stage.globex, |_| {}).await;
     let before = stage.everything().await;
-    let secrets =
-        [id(&stage.verification), id(&stage.message), &stage.acme.service.to_string(), &NUMBER[1..]].map(str::to_owned);
+    let secrets = [
+        id(&stage.verification),
+        id(&stage.message),
+        id(&stage.endpoint),
+        &stage.event,
+        &stage.acme.service.to_string(),
+        &NUMBER[1..],
+    ]
+    .map(str::to_owned);
     for operation in OPERATIONS {
         let reply = stage.request(operation).key(&key).await;
         match operation.reach {

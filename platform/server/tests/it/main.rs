@@ -10,6 +10,7 @@ mod backend;
 mod client;
 #[allow(clippy::disallowed_methods, reason = "callers of real processes wait and measure by the machine's time")]
 mod fleet;
+mod loopback;
 mod outbox;
 mod process;
 mod relay;
@@ -31,6 +32,7 @@ mod idempotency;
 mod isolation;
 mod keys;
 mod listing;
+mod live;
 mod messages;
 mod migrate;
 mod nodes;
@@ -43,6 +45,9 @@ mod restore;
 mod retention;
 mod secrets;
 mod services;
+mod stream;
 mod texts;
 mod upgrade;
 mod verifications;
+#[allow(clippy::disallowed_methods, reason = "libraries of others hold signatures against the machine's time")]
+mod webhooks;

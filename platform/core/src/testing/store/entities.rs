@@ -555,7 +555,7 @@ pub async fn a_commit_changes_tenants_services_and_keys_too(store: Subject) {
     let door = store.tenant(tenant.id);
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
     assert_eq!((holder.tenant, holder.key), (tenant.clone(), key.clone()));
-    assert_eq!(door.services().await.expect(ANSWERS), [service.clone()]);
+    assert_eq!(door.services().await.expect(ANSWERS), std::slice::from_ref(&service));
     let renamed = Tenant { name: "Other".to_owned(), ..tenant.clone() };
     let mut other = service.clone();
     other.name = "Other Login".to_owned();

@@ -49,6 +49,7 @@ fn advice(code: ProblemCode) -> &'static str {
              whether it is the day or the month."
         }
         ProblemCode::RateLimited => "Wait as long as `Retry-After` says, then send the same request again.",
+        ProblemCode::TooManyWaiting => "End a call that waits, or try again after `Retry-After`.",
         ProblemCode::AddressLimited => {
             "Too many codes, or too many wrong guesses, for one address: it protects its owner from being bombed. Tell \
              the person to come back after `retry_at`."

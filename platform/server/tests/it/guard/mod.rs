@@ -91,6 +91,7 @@ impl Fellow {
             clock: Arc::clone(&ports.clock),
             entropy: Arc::new(SeededEntropy::new(8)),
             timer: Arc::clone(&ports.timer),
+            webhooks: Arc::clone(&ports.webhooks),
         }));
         let settings = HttpSettings {
             trusted_proxies: Vec::new(),

@@ -1,0 +1,335 @@
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::app::{ApiCaller, App, FieldError, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::event::{DisabledReason, Event, Fact, TestData};
+use crate::domain::id::{EndpointId, ServiceId, WebhookDeliveryId};
+use crate::domain::vault::Purpose;
+use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
+use crate::domain::webhook::endpoint::{
+    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EventPattern, URL_SIZE_MAX,
+};
+use crate::domain::webhook::signature::SigningKeys;
+use crate::ports::{Change, EntityList, IndexKey, Owner, Stored};
+
+/// An endpoint to create.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    /// Where it is.
+    pub url: String,
+    /// What the tenant says about it.
+    pub description: String,
+    /// What it is told of; empty means everything.
+    pub events: Vec<String>,
+    /// Only what happens at this service.
+    pub service: Option<String>,
+}
+
+/// A change to an endpoint: what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointChange {
+    /// Where it is.
+    pub url: Option<String>,
+    /// What the tenant says about it.
+    pub description: Option<String>,
+    /// What it is told of; empty means everything.
+    pub events: Option<Vec<String>>,
+    /// Only what happens at this service; none within means at any.
+    pub service: Option<Option<String>>,
+    /// Whether it is told anything.
+    pub enabled: Option<bool>,
+}
+
+/// An endpoint whose secret is new, and shown this once.
+#[derive(Debug)]
+pub struct ChangedEndpoint {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// `whsec_…`
+    pub secret: Zeroizing<String>,
+}
+
+/// One page of deliveries of an endpoint, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookPage {
+    /// What is on it.
+    pub deliveries: Vec<WebhookDelivery>,
+    /// Where the next one begins; none on the last.
+    pub next: Option<WebhookDeliveryId>,
+}
+
+/// What the audit log tells of an endpoint: not the whole URL, whose path and query may be a secret.
+fn told(endpoint: &Endpoint) -> serde_json::Value {
+    let host = endpoint.url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+    json!({
+        "host": host,
+        "mode": endpoint.mode,
+        "events": endpoint.events,
+        "service": endpoint.service,
+        "disabled": endpoint.disabled,
+        "description": endpoint.description,
+    })
+}
+
+impl App {
+    /// The endpoints that the caller may see, oldest first: of its mode, and of its service if it is bound to
+    /// one.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn list_endpoints(&self, caller: &ApiCaller) -> Result<Vec<Endpoint>, Refusal> {
+        let endpoints = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
+        let endpoints = endpoints.into_iter().map(|stored| stored.entity);
+        Ok(endpoints.filter(|endpoint| visible(caller, endpoint)).collect())
+    }
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn find_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<Endpoint, Refusal> {
+        Ok(self.endpoint(caller, id).await?.entity)
+    }
+
+    /// Creates an endpoint.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::NotFound`] for the service, [`Refusal::OtherService`],
+    /// [`Refusal::Store`].
+    pub async fn create_endpoint(&self, caller: &ApiCaller, new: NewEndpoint) -> Result<ChangedEndpoint, Refusal> {
+        let now = self.now();
+        let id = EndpointId::new(now, &*self.ports.entropy);
+        let change = EndpointChange {
+            url: Some(new.url),
+            description: Some(new.description),
+            events: Some(new.events),
+            service: Some(new.service.or(caller.service().map(|bound| bound.to_string()))),
+            enabled: None,
+        };
+        let (keys, secret) = self.new_keys(id, now);
+        let mut endpoint = Endpoint {
+            id,
+            tenant: caller.tenant.id,
+            mode: caller.mode(),
+            url: String::new(),
+            description: String::new(),
+            events: Vec::new(),
+            service: None,
+            disabled: None,
+            keys: vec![keys],
+            created_at: now,
+            updated_at: now,
+        };
+        self.apply(caller, &mut endpoint, change).await?;
+        let there = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
+        if there.iter().filter(|other| other.mode == endpoint.mode).count() >= ENDPOINTS_MAX {
+            return Err(Refusal::field("url", "is one too many; a tenant has at most 50 endpoints"));
+        }
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.create", id).after(told(&endpoint));
+        self.commit(&caller.by(), vec![deed], vec![Change::insert(&endpoint)]).await?;
+        self.changed(caller.tenant.id).await;
+        Ok(ChangedEndpoint { endpoint, secret })
+    }
+
+    /// Changes an endpoint. One that is enabled again begins afresh; what it missed can be replayed.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::OtherService`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
+    pub async fn change_endpoint(
+        &self,
+        caller: &ApiCaller,
+        id: EndpointId,
+        change: EndpointChange,
+    ) -> Result<Endpoint, Refusal> {
+        let mut endpoint = self.endpoint(caller, id).await?;
+        let before = endpoint.entity.clone();
+        self.apply(caller, &mut endpoint, change).await?;
+        if endpoint.entity == before {
+            return Ok(before);
+        }
+        endpoint.updated_at = self.now();
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.change", id);
+        let deed = deed.before(told(&before)).after(told(&endpoint));
+        self.commit(&caller.by(), vec![deed], vec![Change::replace(&endpoint)]).await?;
+        // Whoever was somewhere else, or off, has not failed here.
+        self.works(caller.tenant.id, id).await?;
+        self.webhooks.lanes().forget(id);
+        self.changed(caller.tenant.id).await;
+        Ok(endpoint.entity)
+    }
+
+    /// Deletes an endpoint. What is still to be delivered there is not.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn delete_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<(), Refusal> {
+        let endpoint = self.endpoint(caller, id).await?;
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.delete", id).before(told(&endpoint));
+        self.commit(&caller.by(), vec![deed], vec![Change::delete(&endpoint)]).await?;
+        self.works(caller.tenant.id, id).await?;
+        self.changed(caller.tenant.id).await;
+        Ok(())
+    }
+
+    /// Gives an endpoint another secret and another key pair. Those before sign beside them for a day.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn rotate_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<ChangedEndpoint, Refusal> {
+        let mut endpoint = self.endpoint(caller, id).await?;
+        let now = self.now();
+        let (keys, secret) = self.new_keys(id, now);
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.rotate", id);
+        let deed = deed.before(json!({ "public_key": endpoint.keys.first().map(|keys| &keys.public_key) }));
+        let deed = deed.after(json!({ "public_key": keys.public_key }));
+        endpoint.rotate(keys, now);
+        self.commit(&caller.by(), vec![deed], vec![Change::replace(&endpoint)]).await?;
+        self.changed(caller.tenant.id).await;
+        Ok(ChangedEndpoint { endpoint: endpoint.entity, secret })
+    }
+
+    /// Sends a test event to one endpoint, whatever it is told of, and to no other.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] when it is disabled, [`Refusal::Store`].
+    pub async fn test_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<WebhookDelivery, Refusal> {
+        let endpoint = self.endpoint(caller, id).await?;
+        enabled(&endpoint)?;
+        let now = self.now();
+        let data = TestData { endpoint: id, message: "This is a test. Nothing happened." };
+        let mut event = Event::new(caller.tenant.id, None, &Fact::WebhookTest(data), now, &*self.ports.entropy);
+        event.service = endpoint.service;
+        // It has its only delivery.
+        event.fanned_out = true;
+        let delivery = WebhookDelivery::due(&event, id, now);
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.test", id).after(json!({ "event": event.id }));
+        self.commit(&caller.by(), vec![deed], vec![Change::insert(&event), Change::insert(&delivery)]).await?;
+        self.webhooks.bell.ring();
+        Ok(delivery)
+    }
+
+    /// What became of events at an endpoint, newest first; only what stands like `status`, if it says so.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn list_webhooks(
+        &self,
+        caller: &ApiCaller,
+        id: EndpointId,
+        status: Option<WebhookStatus>,
+        after: Option<WebhookDeliveryId>,
+        limit: usize,
+    ) -> Result<WebhookPage, Refusal> {
+        /// Most that one listing looks at.
+        const LOOKED_AT_MAX: usize = 2000;
+        self.endpoint(caller, id).await?;
+        let index = if status == Some(WebhookStatus::Failed) { "failed" } else { "endpoint" };
+        let (mut before, mut looked_at) = (after, 0);
+        let mut page = WebhookPage { deliveries: Vec::new(), next: None };
+        loop {
+            let list = EntityList {
+                by: Some(IndexKey::new(index, id.to_bytes())),
+                before: before.map(WebhookDeliveryId::to_bytes),
+                ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(limit.saturating_add(1))
+            };
+            let read: Vec<Stored<WebhookDelivery>> = self.list(&list).await?;
+            looked_at += read.len();
+            let all = read.len() <= limit;
+            for Stored { entity: delivery, .. } in read {
+                before = Some(delivery.id);
+                if status.is_some_and(|status| status != delivery.status) {
+                    continue;
+                }
+                if page.deliveries.len() == limit {
+                    page.next = page.deliveries.last().map(|delivery| delivery.id);
+                    return Ok(page);
+                }
+                page.deliveries.push(delivery);
+            }
+            if all || looked_at >= LOOKED_AT_MAX {
+                page.next = before.filter(|_| !all);
+                return Ok(page);
+            }
+        }
+    }
+
+    /// An endpoint that the caller may see.
+    pub(super) async fn endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<Stored<Endpoint>, Refusal> {
+        let found = self.find::<Endpoint>(Owner::Tenant(caller.tenant.id), id.to_bytes()).await?;
+        found.filter(|endpoint| visible(caller, endpoint)).ok_or(Refusal::NotFound("endpoint"))
+    }
+
+    fn new_keys(&self, endpoint: EndpointId, now: Timestamp) -> (EndpointKeys, Zeroizing<String>) {
+        let keys = SigningKeys::new(&*self.ports.entropy);
+        let text = keys.to_text();
+        let sealed = self.ports.vault.seal(Purpose::WebhookSecret, &endpoint.to_bytes(), &text, &*self.ports.entropy);
+        let shown = keys.shared_secret();
+        (EndpointKeys { sealed, public_key: keys.public_key(), created_at: now, until: None }, shown)
+    }
+
+    async fn apply(&self, caller: &ApiCaller, endpoint: &mut Endpoint, change: EndpointChange) -> Result<(), Refusal> {
+        let mut errors = Vec::new();
+        let mut wrong = |field: String, message: &str| errors.push(FieldError { field, message: message.to_owned() });
+        if let Some(url) = change.url {
+            if url.len() > URL_SIZE_MAX {
+                wrong("url".to_owned(), "has at most 2000 bytes");
+            } else if let Err(message) = self.ports.webhooks.check(&url) {
+                wrong("url".to_owned(), message);
+            }
+            endpoint.url = url;
+        }
+        if let Some(description) = change.description {
+            if description.chars().count() > DESCRIPTION_LENGTH_MAX {
+                wrong("description".to_owned(), "has at most 200 characters");
+            }
+            endpoint.description = description;
+        }
+        if let Some(events) = change.events {
+            endpoint.events.clear();
+            for (at, text) in events.iter().enumerate() {
+                match EventPattern::parse(text) {
+                    Ok(pattern) if !endpoint.events.contains(&pattern) => endpoint.events.push(pattern),
+                    Ok(_) => wrong(format!("events[{at}]"), "is there twice"),
+                    Err(error) => wrong(format!("events[{at}]"), &error.to_string()),
+                }
+            }
+        }
+        match change.enabled {
+            Some(true) => endpoint.disabled = None,
+            Some(false) if endpoint.disabled.is_none() => endpoint.disabled = Some(DisabledReason::Member),
+            Some(false) | None => {}
+        }
+        if !errors.is_empty() {
+            return Err(Refusal::Invalid(errors));
+        }
+        if let Some(service) = change.service {
+            endpoint.service = self.service_of_endpoint(caller, service.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    /// The service that an endpoint is narrowed to. A key that is bound to one can name no other, nor all.
+    async fn service_of_endpoint(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Option<ServiceId>, Refusal> {
+        match named {
+            Some(named) => Ok(Some(self.service_for(caller, Some(named)).await?.id)),
+            None if caller.service().is_some() => Err(Refusal::OtherService),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether a caller may see an endpoint.
+fn visible(caller: &ApiCaller, endpoint: &Endpoint) -> bool {
+    endpoint.mode == caller.mode() && caller.service().is_none_or(|bound| endpoint.service == Some(bound))
+}
+
+/// Insists that an endpoint is told anything.
+pub(super) fn enabled(endpoint: &Endpoint) -> Result<(), Refusal> {
+    match endpoint.disabled {
+        None => Ok(()),
+        Some(_) => Err(Refusal::field("endpoint", "is disabled; enable it first, with `{\"enabled\": true}`")),
+    }
+}

@@ -1,0 +1,8 @@
+//! Webhooks: where events of a tenant go, signed, until they are taken.
+
+pub mod delivery;
+pub mod endpoint;
+pub mod lanes;
+pub mod replay;
+pub mod schedule;
+pub mod signature;

@@ -1,0 +1,43 @@
+//! Who called, asked again for as long as the reply goes on.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use tokio::time::Instant;
+
+use super::ASK_AGAIN_EVERY;
+use crate::http::Api;
+use crate::http::auth::{Caller, Privilege};
+
+/// What a call was authenticated with.
+pub(crate) struct Again {
+    parts: Parts,
+    asked_at: Instant,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Again {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+impl Again {
+    pub(super) fn of(parts: &Parts) -> Self {
+        Self { parts: parts.clone(), asked_at: Instant::now() }
+    }
+
+    /// Whether the caller still has the privilege `P`, as of a few seconds ago.
+    pub(super) async fn holds<P: Privilege>(&mut self, api: &Arc<Api>) -> bool {
+        if self.asked_at.elapsed() < ASK_AGAIN_EVERY {
+            return true;
+        }
+        let (api, mut parts) = (Arc::clone(api), self.parts.clone());
+        let asked = tokio::spawn(async move { Caller::<P>::from_request_parts(&mut parts, &api).await.is_ok() });
+        self.asked_at = Instant::now();
+        asked.await.unwrap_or(false)
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use wotp_core::domain::event::{
+    AccessData, ConnectionData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData,
+    PAYLOAD_SIZE_MAX, QuotaData, TestData, VerificationData,
+};
+use wotp_core::domain::id::{EndpointId, TenantId, UserId};
+use wotp_core::domain::quota::{Resource, WindowKind};
+use wotp_core::testing::builders;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// One of each kind, and the schema of its data. A kind that is added does not compile until it is here.
+fn sample(kind: EventKind) -> (&'static str, Fact) {
+    let verification =
+        || VerificationData::of(&builders::a_verification(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
+    let message = || MessageData::of(&builders::a_message(TenantId::from_bytes([2; 16]), "+12025550123", NOW));
+    let destination = || DestinationData {
+        destination: "+3361234".to_owned(),
+        service: None,
+        reason: "conversion".to_owned(),
+        shadow: false,
+        until: Some(NOW),
+    };
+    let endpoint = EndpointId::from_bytes([7; 16]);
+    match kind {
+        EventKind::VerificationStarted => ("VerificationEventData", Fact::VerificationStarted(verification())),
+        EventKind::VerificationSent => ("VerificationEventData", Fact::VerificationSent(verification())),
+        EventKind::VerificationDelivered => ("VerificationEventData", Fact::VerificationDelivered(verification())),
+        EventKind::VerificationApproved => ("VerificationEventData", Fact::VerificationApproved(verification())),
+        EventKind::VerificationFailed => ("VerificationEventData", Fact::VerificationFailed(verification())),
+        EventKind::VerificationExpired => ("VerificationEventData", Fact::VerificationExpired(verification())),
+        EventKind::VerificationCanceled => ("VerificationEventData", Fact::VerificationCanceled(verification())),
+        EventKind::VerificationBlocked => ("VerificationEventData", Fact::VerificationBlocked(verification())),
+        EventKind::MessageSent => ("MessageEventData", Fact::MessageSent(message())),
+        EventKind::MessageDelivered => ("MessageEventData", Fact::MessageDelivered(message())),
+        EventKind::MessageFailed => ("MessageEventData", Fact::MessageFailed(message())),
+        EventKind::ConnectionDisconnected => {
+            let data = ConnectionData {
+                connection: "con_1".to_owned(),
+                channel: "email".to_owned(),
+                reason: "logged_out".to_owned(),
+            };
+            ("ConnectionEventData", Fact::ConnectionDisconnected(data))
+        }
+        EventKind::QuotaThreshold => {
+            let (resource, window) = (Resource::Verifications, WindowKind::Day);
+            let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at: NOW };
+            ("QuotaEventData", Fact::QuotaThreshold(data))
+        }
+        EventKind::GuardDestinationSlowed => ("DestinationEventData", Fact::GuardDestinationSlowed(destination())),
+        EventKind::GuardDestinationBlocked => ("DestinationEventData", Fact::GuardDestinationBlocked(destination())),
+        EventKind::GuardDestinationReleased => ("DestinationEventData", Fact::GuardDestinationReleased(destination())),
+        EventKind::WebhookEndpointDisabled => {
+            let data = EndpointData { endpoint, reason: DisabledReason::Failing, failing_since: Some(NOW) };
+            ("EndpointEventData", Fact::WebhookEndpointDisabled(data))
+        }
+        EventKind::TenantAccessedByOperator => {
+            let operator = UserId::from_bytes([7; 16]);
+            let data = AccessData { operator, reason: "a ticket".to_owned(), until: NOW };
+            ("AccessEventData", Fact::TenantAccessedByOperator(data))
+        }
+        EventKind::WebhookTest => ("TestEventData", Fact::WebhookTest(TestData { endpoint, message: "A test." })),
+    }
+}
+
+#[test]
+fn what_is_told_has_exactly_the_members_of_its_schema() {
+    let document: Value = serde_json::from_str(&crate::http::openapi_json()).unwrap();
+    for kind in EventKind::ALL {
+        let (schema, fact) = sample(*kind);
+        let schema = &document["components"]["schemas"][schema];
+        let documented: BTreeSet<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let data = fact.data();
+        let told: BTreeSet<&str> = data.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(told, documented, "{}", kind.name());
+        let required: BTreeSet<&str> =
+            schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(told, required, "{}", kind.name());
+        let description = schema["description"].as_str().unwrap();
+        let last = kind.name().split_once('.').unwrap().1;
+        assert!(description.contains(kind.name()) || description.contains(&format!("`.{last}`")), "{}", kind.name());
+    }
+}
+
+#[test]
+fn a_body_is_far_below_what_the_standard_allows() {
+    for kind in EventKind::ALL {
+        let (_, fact) = sample(*kind);
+        let event = Event {
+            id: wotp_core::domain::id::EventId::from_bytes([1; 16]),
+            tenant: TenantId::from_bytes([2; 16]),
+            kind: kind.name().to_owned(),
+            at: NOW,
+            data: fact.data(),
+            service: None,
+            fanned_out: false,
+        };
+        assert!(event.payload().len() < PAYLOAD_SIZE_MAX / 4, "{}", kind.name());
+    }
+}

@@ -1,0 +1,257 @@
+//! Events as they happen, over a real connection.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
+use wotp_core::domain::id::{EndpointId, EventId, ServiceId};
+use wotp_core::domain::mode::Mode;
+use wotp_core::ports::Change;
+use wotp_core::testing::builders::a_verification;
+
+use crate::app::{NUMBER, TestApp, TestTenant, seconds};
+use crate::loopback::{Arriving, Loopback};
+
+struct Scene {
+    app: TestApp,
+    tenant: TestTenant,
+    served: Loopback,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let (app, tenant) = TestApp::start_with_tenant().await;
+        let served = Loopback::serve(app.router()).await;
+        Self { app, tenant, served }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.app.app.ports().clock.now()
+    }
+
+    async fn follow(&self, key: &str, query: &str, last: Option<&Event>) -> Followed {
+        let last = last.map(|event| event.id.to_string());
+        let headers: Vec<_> = last.iter().map(|id| ("Last-Event-ID", id.as_str())).collect();
+        let reply = self.served.get(&format!("/v1/events/stream{query}"), key, &headers).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "text/event-stream"));
+        let mut followed = Followed { reply, rest: String::new() };
+        assert_eq!(followed.next().await.as_deref(), Some("retry: 2000"));
+        followed
+    }
+
+    /// One that happened so many seconds ago, and that nobody was told of yet.
+    fn event(&self, tenant: &TestTenant, ago: i64) -> Event {
+        let at = self.now().saturating_sub(seconds(ago)).expect("within the calendar");
+        let fact = Fact::VerificationApproved(VerificationData::of(&a_verification(tenant.id, NUMBER, at)));
+        Event::new(tenant.id, Some(tenant.service), &fact, at, &*self.app.app.ports().entropy)
+    }
+
+    async fn happens(&self, events: &[&Event]) {
+        let changes = events.iter().map(|event| Change::insert(*event)).collect();
+        self.app.app.ports().store.commit(changes).await.expect("they are new");
+    }
+}
+
+/// A stream that somebody listens to.
+struct Followed {
+    reply: Arriving,
+    rest: String,
+}
+
+impl Followed {
+    /// What is said next, comments included; none at the end.
+    async fn next(&mut self) -> Option<String> {
+        while !self.rest.contains("\n\n") {
+            self.rest.push_str(&self.reply.chunk().await.expect("the stream is not cut off")?);
+        }
+        let (said, rest) = self.rest.split_once("\n\n").expect("there is one");
+        let (said, rest) = (said.to_owned(), rest.to_owned());
+        self.rest = rest;
+        Some(said)
+    }
+
+    /// The next event, as its data say.
+    async fn event(&mut self) -> Option<Value> {
+        loop {
+            let said = self.next().await?;
+            let field = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            if let Some(data) = field("data: ") {
+                let data: Value = serde_json::from_str(&data).expect("it is JSON");
+                assert_eq!(field("id: ").as_deref(), data["id"].as_str());
+                assert_eq!(field("event: ").as_deref(), data["type"].as_str());
+                return Some(data);
+            }
+            assert!(said.starts_with(':'), "{said}");
+        }
+    }
+
+    async fn tells(&mut self, events: &[&Event]) {
+        for event in events {
+            assert_eq!(self.event().await.expect("it goes on")["id"], event.id.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen_and_whoever_comes_back_hears_what_it_missed() {
+    let scene = Scene::set().await;
+    let key = &scene.tenant.live;
+    let before = scene.event(&scene.tenant, 1);
+    scene.happens(&[&before]).await;
+    let mut followed = scene.follow(key, "", None).await;
+    let [one, two] = [0, 0].map(|ago| scene.event(&scene.tenant, ago));
+    scene.happens(&[&one]).await;
+    let told = followed.event().await.expect("it goes on");
+    assert_eq!(told["data"]["status"], "pending");
+    assert_eq!(told, scene.app.get(format!("/v1/events/{}", one.id)).key(key).await.expect(200));
+    scene.happens(&[&two]).await;
+    followed.tells(&[&two]).await;
+    drop(followed);
+
+    scene.app.clock.advance(seconds(100));
+    let mut missed: Vec<Event> = (0..450).map(|_| scene.event(&scene.tenant, 0)).collect();
+    missed.sort_by_key(|event| event.id);
+    scene.happens(&missed.iter().collect::<Vec<_>>()).await;
+    scene.app.clock.advance(seconds(100));
+    let mut followed = scene.follow(key, "", Some(&two)).await;
+    // The last seconds before, and then what it missed.
+    let mut again = BTreeSet::new();
+    for _ in 0..2 {
+        again.insert(followed.event().await.expect("it goes on")["id"].to_string());
+    }
+    assert_eq!(again, [&before, &one].map(|event| json!(event.id.to_string()).to_string()).into());
+    followed.tells(&missed.iter().collect::<Vec<_>>()).await;
+    let last = scene.event(&scene.tenant, 0);
+    scene.happens(&[&last]).await;
+    followed.tells(&[&last]).await;
+}
+
+#[tokio::test]
+async fn what_a_node_was_slow_to_store_is_told_too_and_nothing_twice() {
+    let scene = Scene::set().await;
+    let mut followed = scene.follow(&scene.tenant.live, "", None).await;
+    let [new, late, later] = [0, 1, 40].map(|ago| scene.event(&scene.tenant, ago));
+    scene.happens(&[&new]).await;
+    followed.tells(&[&new]).await;
+    scene.happens(&[&late]).await;
+    followed.tells(&[&late]).await;
+    // Too late for a near look; the next far one finds it.
+    scene.happens(&[&later]).await;
+    scene.app.clock.advance(seconds(15));
+    followed.tells(&[&later]).await;
+    let last = scene.event(&scene.tenant, 0);
+    scene.happens(&[&last]).await;
+    followed.tells(&[&last]).await;
+}
+
+#[tokio::test]
+async fn of_events_that_are_stored_all_over_the_place_each_is_told_once() {
+    let scene = Scene::set().await;
+    let mut followed = scene.follow(&scene.tenant.live, "", None).await;
+    let events: Vec<Event> = (0..600).map(|_| scene.event(&scene.tenant, 0)).collect();
+    let mut nodes = tokio::task::JoinSet::new();
+    for part in events.chunks(150) {
+        let (store, part) = (std::sync::Arc::clone(&scene.app.app.ports().store), part.to_vec());
+        nodes.spawn(async move {
+            for event in part {
+                store.commit(vec![Change::insert(&event)]).await.expect("it is new");
+            }
+        });
+    }
+    let mut told = Vec::new();
+    for _ in 0..events.len() {
+        told.push(followed.event().await.expect("it goes on")["id"].as_str().expect("an id").to_owned());
+    }
+    nodes.join_all().await;
+    told.sort();
+    let mut expected: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_stream_shows_what_its_caller_may_see_and_asked_for() {
+    let scene = Scene::set().await;
+    let globex = scene.app.tenant("Globex").await;
+    let bound = scene.app.key(&scene.tenant, |key| key.service = Some(scene.tenant.service)).await;
+    let elsewhere = ServiceId::new(scene.now(), &*scene.app.app.ports().entropy);
+    let approved = scene.event(&scene.tenant, 0);
+    let theirs = scene.event(&globex, 0);
+    let other = Event { service: Some(elsewhere), ..scene.event(&scene.tenant, 0) };
+    let mut in_test = scene.event(&scene.tenant, 0);
+    in_test.data["test_mode"] = json!(true);
+    let fact = Fact::WebhookTest(TestData { endpoint: EndpointId::from_bytes([1; 16]), message: "a test" });
+    let tenants = Event::new(scene.tenant.id, None, &fact, scene.now(), &*scene.app.app.ports().entropy);
+    let mut all = [&approved, &other, &in_test, &tenants];
+    all.sort_by_key(|event| event.id);
+    let sees = |event: &Event, of: &[&Event]| of.iter().any(|one| one.id == event.id);
+    let mut streams = Vec::new();
+    for (key, query, seen) in [
+        (&scene.tenant.live, "", vec![&approved, &other, &tenants]),
+        (&scene.tenant.test, "", vec![&in_test, &tenants]),
+        (&bound, "", vec![&approved]),
+        (&scene.tenant.live, &*format!("?service={elsewhere}"), vec![&other]),
+        (&scene.tenant.live, "?types=verification.approved", vec![&approved, &other]),
+        (&scene.tenant.live, "?types=webhook.*,message.sent", vec![&tenants]),
+        (&globex.live, "", vec![&theirs]),
+    ] {
+        let in_order: Vec<&Event> = all.iter().copied().chain([&theirs]).filter(|event| sees(event, &seen)).collect();
+        streams.push((scene.follow(key, query, None).await, in_order));
+    }
+    scene.happens(&[&approved, &theirs, &other, &in_test, &tenants]).await;
+    for (stream, in_order) in &mut streams {
+        stream.tells(in_order).await;
+    }
+    let asked = |query: &str| scene.app.get(format!("/v1/events/stream?{query}")).key(&scene.tenant.live);
+    for (query, field) in [("types=nothing", "types"), ("service=svc_1", "service"), ("kind=a", "query")] {
+        assert_eq!(asked(query).await.wrong_fields(), [field]);
+    }
+    assert_eq!(asked("").header("last-event-id", "7").await.wrong_fields(), ["Last-Event-ID"]);
+    let refused = scene.app.get(format!("/v1/events/stream?service={elsewhere}")).key(&bound).await;
+    refused.problem(403, "service_not_allowed");
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_streams_and_whoever_hangs_up_leaves_its_place() {
+    let scene = Scene::set().await;
+    let globex = scene.app.tenant("Globex").await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(scene.follow(&scene.tenant.live, "", None).await);
+    }
+    let refused = scene.served.get("/v1/events/stream", &scene.tenant.live, &[]).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "5"));
+    scene.follow(&globex.live, "", None).await;
+    streams.pop();
+    while scene.served.get("/v1/events/stream", &scene.tenant.live, &[]).await.status != 200 {}
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
+    let scene = Scene::set().await;
+    let issued = scene.app.app.issue_key(
+        scene.tenant.id,
+        wotp_core::app::NewKeySettings {
+            scopes: [wotp_core::domain::api_key::Scope::EventsRead].into(),
+            ..wotp_core::app::NewKeySettings::named("short", Mode::Live)
+        },
+    );
+    let issued = issued.await.expect("a new key");
+    let mut short = scene.follow(issued.secret.reveal(), "", None).await;
+    let mut long = scene.follow(&scene.tenant.live, "", None).await;
+    scene.app.app.revoke_key(scene.tenant.id, issued.key.id).await.expect("it is there");
+    // To its end, not cut off.
+    assert_eq!(short.next().await, None);
+    let event = scene.event(&scene.tenant, 0);
+    scene.happens(&[&event]).await;
+    long.tells(&[&event]).await;
+    scene.app.ready.store(false, Ordering::Release);
+    assert_eq!(long.next().await, None);
+    scene.app.get("/v1/events/stream").key(&scene.tenant.live).await.problem(503, "unavailable");
+    let known = EventId::first_at(scene.now());
+    scene.app.ready.store(true, Ordering::Release);
+    let mut back = scene.follow(&scene.tenant.live, "", Some(&Event { id: known, ..event.clone() })).await;
+    back.tells(&[&event]).await;
+}

@@ -1,0 +1,94 @@
+//! Webhooks, as an endpoint sees them.
+
+mod alone;
+mod delivering;
+mod endpoints;
+
+mod receiver;
+mod signatures;
+
+use serde_json::{Value, json};
+use wotp_core::app::{Attempted, Taken};
+use wotp_core::domain::event::{ConnectionData, Event, Fact};
+use wotp_core::domain::id::TenantId;
+use wotp_core::ports::Change;
+
+use crate::app::{TestApp, TestTenant, id};
+use receiver::{Received, Receiver, Say};
+
+impl TestApp {
+    /// An endpoint of a tenant, as it was created.
+    pub async fn endpoint(&self, key: &str, body: Value) -> Value {
+        self.post("/v1/webhooks/endpoints").key(key).json(body).await.expect(201)
+    }
+
+    /// Something that happened to a verification; says the event's id.
+    pub async fn event(&self, tenant: &TestTenant, verification: &Value) -> String {
+        let id = id(verification).parse().unwrap();
+        let store = self.app.ports().store.tenant(tenant.id);
+        let verification = store.find_verification(id).await.unwrap().expect("it is there");
+        let fact = Fact::of_verification(None, &verification).remove(0);
+        self.happens(tenant.id, Some(tenant.service), &fact).await
+    }
+
+    /// Something happens.
+    pub async fn happens(
+        &self,
+        tenant: TenantId,
+        service: Option<wotp_core::domain::id::ServiceId>,
+        fact: &Fact,
+    ) -> String {
+        let ports = self.app.ports();
+        let event = Event::new(tenant, service, fact, ports.clock.now(), &*ports.entropy);
+        ports.store.commit(vec![Change::insert(&event)]).await.unwrap();
+        event.id.to_string()
+    }
+
+    /// A connection of a tenant is lost.
+    pub async fn disconnects(&self, tenant: &TestTenant) -> String {
+        let data = ConnectionData {
+            connection: "con_1".to_owned(),
+            channel: "outbox".to_owned(),
+            reason: "logged_out".to_owned(),
+        };
+        self.happens(tenant.id, None, &Fact::ConnectionDisconnected(data)).await
+    }
+
+    /// What is to be done for webhooks now.
+    pub async fn take_webhooks(&self) -> Taken {
+        self.app.take_webhooks(256).await.expect("what is due")
+    }
+
+    /// Does what is due for webhooks until nothing is.
+    pub async fn run_webhooks(&self) -> Vec<Attempted> {
+        let mut done = Vec::new();
+        loop {
+            let taken = self.take_webhooks().await;
+            let attempts = taken.held.into_iter().map(|held| self.app.attempt_webhook(held));
+            let attempted = futures_util::future::join_all(attempts).await;
+            if attempted.is_empty() && !taken.more {
+                return done;
+            }
+            done.extend(attempted.into_iter().map(|attempted| attempted.expect("an attempt")));
+        }
+    }
+
+    /// What became of events at an endpoint, newest first.
+    pub async fn attempts(&self, key: &str, endpoint: &Value, query: &str) -> Vec<Value> {
+        let path = format!("/v1/webhooks/endpoints/{}/attempts?{query}", id(&endpoint["endpoint"]));
+        self.get(path).key(key).await.expect(200)["data"].as_array().unwrap().clone()
+    }
+
+    /// An operation on an endpoint.
+    pub fn of_endpoint(&self, endpoint: &Value, operation: &str) -> crate::client::Request {
+        self.post(format!("/v1/webhooks/endpoints/{}/{operation}", id(&endpoint["endpoint"])))
+    }
+}
+
+/// A tenant with one endpoint that is told of everything.
+async fn stage() -> (TestApp, TestTenant, Receiver, Value) {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let receiver = Receiver::start().await;
+    let endpoint = app.endpoint(&acme.live, json!({ "url": receiver.url() })).await;
+    (app, acme, receiver, endpoint)
+}
