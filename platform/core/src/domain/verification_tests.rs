@@ -84,6 +84,8 @@ fn verification(channels: &[&str]) -> Verification {
         ended_at: None,
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         guard: Vec::new(),
+        country: None,
+        news: Vec::new(),
     }
 }
 
