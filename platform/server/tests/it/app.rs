@@ -232,6 +232,9 @@ impl TestApp {
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
             people: ports.people.clone(),
+            identity_providers: Vec::new(),
+            tenant_rules: ports.tenant_rules,
+            webhooks: Arc::clone(&ports.webhooks),
         }));
         let http = Self::with().http;
         let ready = Arc::clone(&http.ready);

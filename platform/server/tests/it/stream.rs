@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use wotp_core::domain::audit::By;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
-use wotp_core::domain::id::{EndpointId, EventId, ServiceId};
+use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::verification::Status;
 use wotp_core::ports::Change;
-use wotp_core::testing::builders::a_verification;
 
-use crate::app::{NUMBER, TestApp, TestTenant, seconds};
+use crate::app::{TestApp, TestTenant, seconds};
 use crate::loopback::{Arriving, Loopback};
 
 struct Scene {
@@ -44,7 +45,20 @@ impl Scene {
     /// One that happened so many seconds ago, and that nobody was told of yet.
     fn event(&self, tenant: &TestTenant, ago: i64) -> Event {
         let at = self.now().saturating_sub(seconds(ago)).expect("within the calendar");
-        let fact = Fact::VerificationApproved(VerificationData::of(&a_verification(tenant.id, NUMBER, at)));
+        let fact = Fact::VerificationApproved(VerificationData {
+            id: VerificationId::new(at, &*self.app.app.ports().entropy),
+            service: tenant.service,
+            status: Status::Approved,
+            reason: None,
+            channel: None,
+            country: None,
+            test_mode: false,
+            checks_used: 1,
+            sends_used: 1,
+            created_at: at,
+            expires_at: at,
+            ended_at: Some(at),
+        });
         Event::new(tenant.id, Some(tenant.service), &fact, at, &*self.app.app.ports().entropy)
     }
 
@@ -231,7 +245,9 @@ async fn a_tenant_has_so_many_streams_and_whoever_hangs_up_leaves_its_place() {
 #[tokio::test]
 async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     let scene = Scene::set().await;
+    let by = By::command_line();
     let issued = scene.app.app.issue_key(
+        &by,
         scene.tenant.id,
         wotp_core::app::NewKeySettings {
             scopes: [wotp_core::domain::api_key::Scope::EventsRead].into(),
@@ -241,7 +257,7 @@ async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     let issued = issued.await.expect("a new key");
     let mut short = scene.follow(issued.secret.reveal(), "", None).await;
     let mut long = scene.follow(&scene.tenant.live, "", None).await;
-    scene.app.app.revoke_key(scene.tenant.id, issued.key.id).await.expect("it is there");
+    scene.app.app.revoke_key(&By::command_line(), scene.tenant.id, issued.key.id).await.expect("it is there");
     // To its end, not cut off.
     assert_eq!(short.next().await, None);
     let event = scene.event(&scene.tenant, 0);

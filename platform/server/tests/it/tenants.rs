@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use wotp_core::app::{LogIn, Whence};
-use wotp_core::domain::audit::{AuditEntry, AuditHead, AuditWalk};
+use wotp_core::app::{LogIn, SignInStep, Whence};
+use wotp_core::domain::audit::{AuditEntry, AuditHead, AuditWalk, By};
 use wotp_core::domain::id::{TenantId, UserId};
 use wotp_core::domain::member::Member;
 use wotp_core::domain::password::Password;
@@ -45,7 +45,10 @@ impl Somebody {
     async fn sign_in(&mut self, app: &TestApp) {
         let (email, password) = (self.email.clone(), PASSWORD.to_owned());
         let log_in = LogIn { email, password, transport: Transport::Body, device: None };
-        self.token = app.app.log_in(log_in, &Whence::default()).await.unwrap().access_token;
+        self.token = match app.app.log_in(log_in, &Whence::default()).await.unwrap() {
+            SignInStep::Open(opened) => opened.access_token,
+            SignInStep::SecondFactor { .. } => panic!("they have no second factor"),
+        };
     }
 
     /// A call of theirs, about none of their tenants.
@@ -524,7 +527,7 @@ async fn a_deleted_tenant_refuses_its_keys_and_members_at_once_and_comes_back_as
     let app = &team.app;
     let key = {
         let settings = wotp_core::app::NewKeySettings::named("key", wotp_core::domain::mode::Mode::Live);
-        app.app.issue_key(team.tenant, settings).await.unwrap().secret.reveal().to_owned()
+        app.app.issue_key(&By::command_line(), team.tenant, settings).await.unwrap().secret.reveal().to_owned()
     };
     let (verification, code) = app.started(&key, NUMBER).await;
     team.invite(&team.owner, "grace@example.com", "viewer").await.expect(201);
@@ -566,7 +569,8 @@ async fn after_the_grace_all_of_a_tenant_is_erased_and_a_report_stays() {
         (other, live)
     };
     let settings = wotp_core::app::NewKeySettings::named("key", wotp_core::domain::mode::Mode::Live);
-    let key = team.app.app.issue_key(team.tenant, settings).await.unwrap().secret.reveal().to_owned();
+    let key =
+        team.app.app.issue_key(&By::command_line(), team.tenant, settings).await.unwrap().secret.reveal().to_owned();
     team.app.started(&key, NUMBER).await;
     team.app.started(&other_key, NUMBER).await;
     team.invite(&team.owner, "grace@example.com", "viewer").await.expect(201);
@@ -662,7 +666,7 @@ async fn the_log_tells_all_of_it_and_no_address() {
     assert!(renamed.request.is_some() && renamed.ip.is_some());
 
     let ports = team.app.app.ports();
-    let mut walk = AuditWalk::default();
+    let mut walk = AuditWalk::of(Owner::Tenant(team.tenant));
     log.iter().for_each(|entry| walk.step(entry, &ports.vault).unwrap());
     let owner = Owner::Tenant(team.tenant);
     let head = ports.store.find_entity(AuditHead::KIND, owner, owner.to_bytes()).await.unwrap();

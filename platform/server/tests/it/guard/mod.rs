@@ -92,6 +92,8 @@ impl Fellow {
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
             people: ports.people.clone(),
+            identity_providers: Vec::new(),
+            tenant_rules: ports.tenant_rules,
         }));
         Self { router: router(Arc::clone(&fellow), TestApp::with().settings()), app: fellow }
     }
