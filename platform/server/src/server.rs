@@ -24,7 +24,7 @@ use wotp_core::domain::id::NodeId;
 use wotp_core::domain::node::{Node, Role};
 use wotp_core::ports::StoreError;
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::http::{self, HttpSettings};
 use crate::jobs::Jobs;
 use crate::wiring::{Others, Wired};
@@ -130,6 +130,7 @@ impl Server {
             request_timeout: config.request_timeout(),
             cors_origins: config.server.cors_origins.clone(),
             per_ip: config.per_ip(),
+            development: config.environment == Environment::Development,
             ready: Arc::clone(&ready),
             queue_needed: matches!(wired.others, Others::None(_)),
             metrics: metrics.clone(),

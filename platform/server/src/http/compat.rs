@@ -2,6 +2,9 @@
 //!
 //! Replies and errors have WOTP's shapes, `{success, message}` and `{error, details?}`.
 
+pub(super) mod accounts;
+pub(super) mod keys;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -57,11 +60,12 @@ pub(super) fn refusal(problem: &Problem) -> Vec<u8> {
     serde_json::to_vec(&body).expect("an error serialises")
 }
 
-/// The status that WOTP clients know: 400, 401, 403, 429 or 500.
+/// The status that WOTP clients know: 400, 401, 403, 404, 429 or 500.
 pub(super) fn status(code: ProblemCode) -> StatusCode {
     match code.status().as_u16() {
         401 => StatusCode::UNAUTHORIZED,
         403 => StatusCode::FORBIDDEN,
+        404 => StatusCode::NOT_FOUND,
         405 => StatusCode::METHOD_NOT_ALLOWED,
         429 => StatusCode::TOO_MANY_REQUESTS,
         400..=499 => StatusCode::BAD_REQUEST,
@@ -315,6 +319,15 @@ pub(super) async fn user_usage(State(api): State<Arc<Api>>, caller: Caller<Usage
         messages_used,
         messages_limit,
     }))
+}
+
+/// Something that is not there, in WOTP's shape.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers on these paths")]
+enum NotFoundProblem {
+    /// There is no such thing.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
 }
 
 /// Refusals in WOTP's shape.

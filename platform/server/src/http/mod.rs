@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceBuilder;
@@ -80,6 +80,8 @@ pub struct HttpSettings {
     pub queue_needed: bool,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// Whether the installation is for developers: then there is a login without a password.
+    pub development: bool,
     /// Whether cookies travel over TLS only.
     pub cookie_secure: bool,
     /// Where people reach the installation, if that is known: a web origin.
@@ -186,15 +188,26 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(compat::message_logs))
         .routes(routes!(compat::user_usage))
         .merge(operator::routes())
+        .routes(routes!(compat::accounts::auth_refresh))
+        .routes(routes!(compat::accounts::auth_logout))
+        .routes(routes!(compat::accounts::user_me))
+        .routes(routes!(compat::accounts::user_logs))
+        .routes(routes!(compat::keys::apikey_create))
+        .routes(routes!(compat::keys::apikey_list))
+        .routes(routes!(compat::keys::apikey_delete))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }
 
 /// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
+    let development = settings.development;
     let api = Api::new(app, settings);
     let (routes, _) = documented().split_for_parts();
-    let routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
+    let mut routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
+    if development {
+        routes = routes.route("/api/auth/dev-login", post(compat::accounts::development_login));
+    }
     with_layers(routes, api)
 }
 

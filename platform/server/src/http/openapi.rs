@@ -527,6 +527,7 @@ mod tests {
             }
             let public = path.starts_with("/health/")
                 || path.starts_with("/v1/auth/")
+                || path.starts_with("/api/auth/")
                 || ["/v1/limits", "/.well-known/jwks.json"].contains(&path);
             if public {
                 assert_eq!(security, &[serde_json::json!({})], "{method} {path}");

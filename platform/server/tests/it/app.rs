@@ -178,6 +178,7 @@ impl TestApp {
             request_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
             per_ip: None,
+            development: false,
             ready: Arc::new(AtomicBool::new(true)),
             queue_needed: true,
             metrics: recorder(),

@@ -23,6 +23,7 @@ mod checks;
 mod cli;
 mod codes;
 mod compat;
+mod compat_accounts;
 mod connections;
 mod crash;
 mod deliver;

@@ -5,6 +5,7 @@
 //! that went to it came back. Login hashes a password whether or not there is one to compare it with.
 
 mod brake;
+mod development;
 mod house;
 mod login;
 mod oidc;
