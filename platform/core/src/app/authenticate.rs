@@ -144,14 +144,17 @@ impl App {
         let (key, tenant) = match self.holders.find(&hash, now) {
             Some(known) => known,
             None => {
+                // A key that is revoked while it is read must not come back from memory.
+                let forgotten = self.holders.forgotten();
                 let holder = self.ports.store.find_key(&hash).await?.ok_or(Refusal::UnknownKey)?;
                 let known = (Arc::new(holder.key), Arc::new(holder.tenant));
-                self.holders.keep(hash, known.clone(), now);
+                self.holders.keep_unless_forgotten(forgotten, hash, known.clone(), now);
                 known
             }
         };
         key.admit(now, ip).map_err(Refusal::KeyRefused)?;
         served(&tenant)?;
+        self.key_uses.note(&key, now);
         Ok(ApiCaller { tenant, holder: Holder::Key(key), ip, request })
     }
 

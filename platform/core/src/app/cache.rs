@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use jiff::SignedDuration;
@@ -18,11 +19,13 @@ const ENTRIES_MAX: usize = 20_000;
 /// Not a library's cache: those keep a clock of their own, and time is a parameter here.
 pub(super) struct Cache<K, V> {
     entries: RwLock<HashMap<K, (Timestamp, V)>>,
+    /// How often something was forgotten. Changes only while `entries` is held.
+    forgotten: AtomicU64,
 }
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        Self { entries: RwLock::new(HashMap::new()) }
+        Self { entries: RwLock::new(HashMap::new()), forgotten: AtomicU64::new(0) }
     }
 }
 
@@ -34,8 +37,25 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (now.duration_since(*read_at).abs() < FRESH).then(|| value.clone())
     }
 
+    /// How often something was forgotten: asked before a value is read that is to be kept.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
+    }
+
+    /// Keeps what was read, unless something was forgotten since: then it may be what was forgotten.
+    pub(super) fn keep_unless_forgotten(&self, forgotten: u64, key: K, value: V, now: Timestamp) {
+        self.keep_if(|| self.forgotten() == forgotten, key, value, now);
+    }
+
     pub(super) fn keep(&self, key: K, value: V, now: Timestamp) {
+        self.keep_if(|| true, key, value, now);
+    }
+
+    fn keep_if(&self, fresh: impl Fn() -> bool, key: K, value: V, now: Timestamp) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if !fresh() {
+            return;
+        }
         if entries.len() >= ENTRIES_MAX {
             entries.clear();
         }
@@ -44,6 +64,24 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Forgets the values that `stale` says yes to.
     pub(super) fn forget(&self, stale: impl Fn(&V) -> bool) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, value)| !stale(value));
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        entries.retain(|_, (_, value)| !stale(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_something_was_forgotten_is_not_kept() {
+        let cache = Cache::default();
+        let before = cache.forgotten();
+        cache.forget(|_: &u8| true);
+        cache.keep_unless_forgotten(before, "key", 1, Timestamp::UNIX_EPOCH);
+        assert_eq!(cache.find(&"key", Timestamp::UNIX_EPOCH), None);
+        cache.keep_unless_forgotten(cache.forgotten(), "key", 2, Timestamp::UNIX_EPOCH);
+        assert_eq!(cache.find(&"key", Timestamp::UNIX_EPOCH), Some(2));
     }
 }

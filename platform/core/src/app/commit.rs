@@ -1,12 +1,41 @@
 //! Changes to what is kept as entities, each with its line in the audit log.
 
+use futures_util::lock::{Mutex, MutexGuard};
+
 use super::{App, Refusal};
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
 use crate::ports::{Change, CommitError, Entity, EntityList, IndexKey, Owner, Stored};
 
 /// How often a commit is tried whose audit chain grew at the same moment.
-const TRIES: usize = 16;
+const TRIES: usize = 64;
+/// Chains share a lock with so few others that they do not wait for each other.
+const LOCKS: usize = 64;
+
+/// One after another within a node: what makes an entry of the same chain at the same moment waits for its
+/// turn instead of trying again and again. Nodes settle it among themselves by what the store refuses.
+pub(super) struct Chains([Mutex<()>; LOCKS]);
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::new(())))
+    }
+}
+
+impl Chains {
+    /// Waits for the turn of all of these.
+    async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<MutexGuard<'_, ()>> {
+        let mut places: Vec<usize> = owners.map(|owner| usize::from(owner.to_bytes()[15]) % LOCKS).collect();
+        // In one order, or two could wait for each other.
+        places.sort_unstable();
+        places.dedup();
+        let mut turns = Vec::with_capacity(places.len());
+        for lock in places.into_iter().filter_map(|place| self.0.get(place)) {
+            turns.push(lock.lock().await);
+        }
+        turns
+    }
+}
 
 impl App {
     /// Makes changes together with the lines of the audit log that tell of them: all of it, or none.
@@ -14,6 +43,7 @@ impl App {
     /// # Errors
     /// [`Refusal::Conflict`] when something is not as it was read, [`Refusal::Taken`], [`Refusal::Store`].
     pub(super) async fn commit(&self, by: &By, deeds: Vec<Deed>, changes: Vec<Change>) -> Result<(), Refusal> {
+        let _turn = self.chains.turn(deeds.iter().map(|deed| deed.owner)).await;
         let mut tries = 0;
         loop {
             tries += 1;

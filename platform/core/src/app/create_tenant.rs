@@ -1,11 +1,15 @@
-use super::keys::draw_key;
+use serde_json::json;
+
+use super::keys::{draw_key, shown as shown_key};
 use super::{App, NewKeySettings, Refusal};
 use crate::domain::api_key::Secret;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
 use crate::domain::template::{self, TemplateSet};
 use crate::domain::tenant::{self, Standing, Tenant};
+use crate::ports::Change;
 
 /// A tenant as it was just created. The keys are shown this once.
 #[derive(Debug, Clone)]
@@ -21,7 +25,7 @@ pub struct NewTenant {
 }
 
 impl App {
-    /// Creates a tenant with a first service, named and branded like it, and two keys.
+    /// Creates a tenant with a first service, named and branded like it, and two keys, for the command line.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for the name or an unknown plan; [`Refusal::Store`].
@@ -31,8 +35,19 @@ impl App {
         let key = |name: &str, mode| draw_key(tenant.id, NewKeySettings::named(name, mode), now, entropy);
         let (live, live_key) = key("first live key", Mode::Live);
         let (test, test_key) = key("first test key", Mode::Test);
-        let keys = [(live, live_key.hash()), (test, test_key.hash())];
-        self.ports.store.create_tenant(&tenant, &service, &keys).await?;
+        let deeds = vec![
+            Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+            Deed::of(tenant.id, "service.create", service.id).after(super::services::shown(&service)),
+            Deed::of(tenant.id, "api_key.create", live.id).after(shown_key(&live)),
+            Deed::of(tenant.id, "api_key.create", test.id).after(shown_key(&test)),
+        ];
+        let changes = vec![
+            Change::InsertTenant(Box::new(tenant.clone())),
+            Change::InsertService(Box::new(service.clone())),
+            Change::InsertKey(Box::new(live), live_key.hash()),
+            Change::InsertKey(Box::new(test), test_key.hash()),
+        ];
+        self.commit(&By::command_line(), deeds, changes).await?;
         Ok(NewTenant { tenant, service, live_key, test_key })
     }
 
@@ -91,8 +106,11 @@ impl App {
         self.known_plan(plan)?;
         let door = self.ports.store.tenant(tenant);
         let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        plan.clone_into(&mut tenant.plan);
-        door.replace_tenant(&tenant).await.map_err(super::keys::replaced)?;
+        let before = std::mem::replace(&mut tenant.plan, plan.to_owned());
+        let deed = Deed::of(tenant.id, "tenant.change_plan", tenant.id);
+        let deed = deed.before(json!({ "plan": before })).after(json!({ "plan": plan }));
+        let change = Change::ReplaceTenant(Box::new(tenant.clone()));
+        self.commit(&By::command_line(), vec![deed], vec![change]).await?;
         self.changed(tenant.id).await;
         Ok(tenant)
     }

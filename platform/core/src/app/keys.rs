@@ -1,14 +1,26 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
 
-use super::{App, Refusal};
+use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::api_key::{ApiKey, Scope, Secret};
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{ApiKeyId, ServiceId, TenantId};
+use crate::domain::key_use::KeyUse;
 use crate::domain::mode::Mode;
+use crate::domain::permission::Permission;
 use crate::domain::tenant;
-use crate::ports::{Entropy, ReplaceError};
+use crate::ports::{Change, Entropy, Owner, TenantStore};
+
+/// Most keys of one tenant that work.
+const WORKING_MAX: usize = 200;
+/// Most networks that one key may be used from.
+const NETWORKS_MAX: usize = 50;
+/// Longest that a key still works whose place another took: seven days.
+pub const OVERLAP_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a new key is to be like.
 #[derive(Debug, Clone)]
@@ -50,6 +62,39 @@ pub struct NewKey {
     pub secret: Secret,
 }
 
+/// A key as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// What is kept of it.
+    pub key: ApiKey,
+    /// The minute of its last use; none when it was not used yet.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What to change of a key: what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyChange {
+    /// What the tenant calls it.
+    pub name: Option<String>,
+    /// What it may do.
+    pub scopes: Option<BTreeSet<Scope>>,
+    /// The only service it may use; none within means any.
+    pub service: Option<Option<ServiceId>>,
+    /// When it stops working; none within means never.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Networks it may be used from; empty means any.
+    pub allowed_ips: Option<Vec<IpNet>>,
+}
+
+/// How a key is to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// How long the old one still works, at most seven days.
+    pub overlap: SignedDuration,
+    /// When the new one stops working; none means that it lasts as long as the old one was made for.
+    pub expires_at: Option<Timestamp>,
+}
+
 pub(super) fn draw_key(
     tenant: TenantId,
     settings: NewKeySettings,
@@ -69,49 +114,189 @@ pub(super) fn draw_key(
         allowed_ips: settings.allowed_ips,
         created_at: now,
         revoked_at: None,
+        replaces: None,
+        replaced_by: None,
+        version: 0,
     };
     (key, secret)
 }
 
-pub(super) fn replaced(error: ReplaceError) -> Refusal {
-    match error {
-        ReplaceError::Conflict => Refusal::Conflict,
-        ReplaceError::Store(error) => Refusal::Store(error),
-    }
+/// What the audit log shows of a key: nothing of the key itself but its first characters.
+pub(super) fn shown(key: &ApiKey) -> Value {
+    json!({
+        "name": key.name,
+        "mode": key.mode,
+        "shown": key.shown,
+        "scopes": key.scopes,
+        "service": key.service,
+        "expires_at": key.expires_at,
+        "allowed_ips": key.allowed_ips,
+        "revoked_at": key.revoked_at,
+        "replaces": key.replaces,
+        "replaced_by": key.replaced_by,
+    })
+}
+
+/// Nobody gives a key what they may not do themselves.
+///
+/// # Errors
+/// [`Refusal::Role`].
+fn may_give(caller: &ApiCaller, scopes: &BTreeSet<Scope>) -> Result<(), Refusal> {
+    let given = Permission::ALL.iter().filter(|permission| permission.scope().is_some_and(|s| scopes.contains(&s)));
+    given.copied().try_for_each(|permission| caller.require(permission))
 }
 
 impl App {
+    /// Makes a key for a member of the tenant.
+    ///
+    /// # Errors
+    /// As [`issue_key`](Self::issue_key); [`Refusal::Role`] for a scope that the caller does not have.
+    pub async fn create_key(&self, caller: &ApiCaller, settings: NewKeySettings) -> Result<NewKey, Refusal> {
+        may_give(caller, &settings.scopes)?;
+        self.issue_key(&caller.by(), caller.tenant.id, settings).await
+    }
+
     /// Makes a key.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`]; [`Refusal::Store`].
-    pub async fn issue_key(&self, tenant: TenantId, settings: NewKeySettings) -> Result<NewKey, Refusal> {
-        let name = tenant::name(&settings.name).map_err(|error| Refusal::field("name", error.to_string()))?;
+    pub async fn issue_key(&self, by: &By, tenant: TenantId, settings: NewKeySettings) -> Result<NewKey, Refusal> {
         let now = self.now();
-        if settings.scopes.is_empty() {
-            return Err(Refusal::field("scopes", "a key without scopes can do nothing; name at least one"));
-        }
-        if settings.expires_at.is_some_and(|at| at <= now) {
-            return Err(Refusal::field("expires_at", "lies in the past"));
-        }
         let door = self.ports.store.tenant(tenant);
         door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        if let Some(service) = settings.service {
-            door.find_service(service).await?.ok_or(Refusal::NotFound("service"))?;
+        let (key, secret) = draw_key(tenant, settings, now, &*self.ports.entropy);
+        let key = self.checked_key(&*door, key).await?;
+        let working = door.keys().await?.iter().filter(|key| !over(key, now)).count();
+        if working >= WORKING_MAX {
+            return Err(Refusal::field("name", format!("a tenant has at most {WORKING_MAX} keys that work")));
         }
-        let (key, secret) = draw_key(tenant, NewKeySettings { name, ..settings }, now, &*self.ports.entropy);
-        door.insert_key(&key, &secret.hash()).await?;
+        let deed = Deed::of(tenant, "api_key.create", key.id).after(shown(&key));
+        self.commit(by, vec![deed], vec![Change::InsertKey(Box::new(key.clone()), secret.hash())]).await?;
         Ok(NewKey { key, secret })
     }
 
-    /// Every key of a tenant, revoked ones too, oldest first.
+    /// Every key of a tenant, also those that do not work any more, oldest first.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the tenant; [`Refusal::Store`].
-    pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, Refusal> {
+    pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyInfo>, Refusal> {
         let door = self.ports.store.tenant(tenant);
         door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        Ok(door.keys().await?)
+        let uses = self.key_uses(tenant).await?;
+        let info = |key: ApiKey| KeyInfo { last_used_at: uses.get(&key.id).copied(), key };
+        Ok(door.keys().await?.into_iter().map(info).collect())
+    }
+
+    /// A key.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn find_key(&self, tenant: TenantId, id: ApiKeyId) -> Result<KeyInfo, Refusal> {
+        let key = self.key(&*self.ports.store.tenant(tenant), id).await?;
+        let used = self.find::<KeyUse>(Owner::Tenant(tenant), id.to_bytes()).await?;
+        Ok(KeyInfo { key, last_used_at: used.map(|used| used.at) })
+    }
+
+    /// Changes a key: here at once, in other processes within a second.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for the key or service; [`Refusal::Invalid`]; [`Refusal::KeyOver`];
+    /// [`Refusal::Role`] for a scope that the caller does not have; [`Refusal::Conflict`] when somebody changed
+    /// it at the same moment; [`Refusal::Store`].
+    pub async fn change_key(&self, caller: &ApiCaller, id: ApiKeyId, change: KeyChange) -> Result<ApiKey, Refusal> {
+        let door = self.store_of(caller);
+        let before = self.key(&*door, id).await?;
+        if over(&before, self.now()) || before.replaced_by.is_some() {
+            return Err(Refusal::KeyOver);
+        }
+        if let Some(scopes) = &change.scopes {
+            // Those that it has may stay, whoever gave them.
+            may_give(caller, &scopes.difference(&before.scopes).copied().collect())?;
+        }
+        let KeyChange { name, scopes, service, expires_at, allowed_ips } = change;
+        let mut key = before.clone();
+        key.name = name.unwrap_or(key.name);
+        key.scopes = scopes.unwrap_or(key.scopes);
+        key.service = service.unwrap_or(key.service);
+        key.expires_at = expires_at.unwrap_or(key.expires_at);
+        key.allowed_ips = allowed_ips.unwrap_or(key.allowed_ips);
+        let key = self.checked_key(&*door, key).await?;
+        if key != before {
+            let deed = Deed::of(key.tenant, "api_key.change", id).between(shown(&before), shown(&key));
+            self.commit(&caller.by(), vec![deed], vec![Change::ReplaceKey(Box::new(key.clone()))]).await?;
+            self.changed(key.tenant).await;
+        }
+        Ok(key)
+    }
+
+    /// Makes a key that takes the place of another. The old one works until the overlap ends, or until it
+    /// would have expired if that is sooner.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::KeyOver`]; [`Refusal::Role`] for a scope that the
+    /// caller does not have; [`Refusal::Conflict`] when somebody changed it at the same moment;
+    /// [`Refusal::Store`].
+    pub async fn rotate_key(&self, caller: &ApiCaller, id: ApiKeyId, rotation: Rotation) -> Result<NewKey, Refusal> {
+        let door = self.store_of(caller);
+        let found = self.key(&*door, id).await?;
+        may_give(caller, &found.scopes)?;
+        self.replace(&caller.by(), &*door, found, rotation).await
+    }
+
+    /// As [`rotate_key`](Self::rotate_key), for the command line.
+    ///
+    /// # Errors
+    /// As there, but for the role.
+    pub async fn rotate_key_of(
+        &self,
+        by: &By,
+        tenant: TenantId,
+        id: ApiKeyId,
+        rotation: Rotation,
+    ) -> Result<NewKey, Refusal> {
+        let door = self.ports.store.tenant(tenant);
+        let found = self.key(&*door, id).await?;
+        self.replace(by, &*door, found, rotation).await
+    }
+
+    async fn replace(
+        &self,
+        by: &By,
+        door: &dyn TenantStore,
+        before: ApiKey,
+        rotation: Rotation,
+    ) -> Result<NewKey, Refusal> {
+        let now = self.now();
+        if over(&before, now) || before.replaced_by.is_some() {
+            return Err(Refusal::KeyOver);
+        }
+        if rotation.overlap.is_negative() || rotation.overlap > OVERLAP_MAX {
+            return Err(Refusal::field("overlap_seconds", "is 0 to 604800, which is seven days"));
+        }
+        let life = before.expires_at.map(|at| at.duration_since(before.created_at));
+        let settings = NewKeySettings {
+            name: before.name.clone(),
+            mode: before.mode,
+            scopes: before.scopes.clone(),
+            service: before.service,
+            expires_at: rotation.expires_at.or(life.map(|life| now.saturating_add(life).unwrap_or(Timestamp::MAX))),
+            allowed_ips: before.allowed_ips.clone(),
+        };
+        let (mut key, secret) = draw_key(before.tenant, settings, now, &*self.ports.entropy);
+        key.replaces = Some(before.id);
+        let key = self.checked_key(door, key).await?;
+        let mut old = before.clone();
+        old.replaced_by = Some(key.id);
+        let ends_at = now.saturating_add(rotation.overlap).unwrap_or(Timestamp::MAX);
+        old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
+        let deeds = vec![
+            Deed::of(key.tenant, "api_key.create", key.id).after(shown(&key)),
+            Deed::of(key.tenant, "api_key.rotate", old.id).between(shown(&before), shown(&old)),
+        ];
+        let changes = vec![Change::InsertKey(Box::new(key.clone()), secret.hash()), Change::ReplaceKey(Box::new(old))];
+        self.commit(by, deeds, changes).await?;
+        self.changed(key.tenant).await;
+        Ok(NewKey { key, secret })
     }
 
     /// Stops a key: here at once, in other processes within a second. Revoking it again changes
@@ -119,15 +304,53 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Store`].
-    pub async fn revoke_key(&self, tenant: TenantId, id: ApiKeyId) -> Result<ApiKey, Refusal> {
+    pub async fn revoke_key(&self, by: &By, tenant: TenantId, id: ApiKeyId) -> Result<ApiKey, Refusal> {
         let door = self.ports.store.tenant(tenant);
-        let found = door.keys().await?.into_iter().find(|key| key.id == id);
-        let mut key = found.ok_or(Refusal::NotFound("API key"))?;
-        if key.revoked_at.is_none() {
+        loop {
+            let before = self.key(&*door, id).await?;
+            if before.revoked_at.is_some() {
+                return Ok(before);
+            }
+            let mut key = before.clone();
             key.revoked_at = Some(self.now());
-            door.replace_key(&key).await.map_err(replaced)?;
-            self.changed(tenant).await;
+            let deed = Deed::of(tenant, "api_key.revoke", id).between(shown(&before), shown(&key));
+            match self.commit(by, vec![deed], vec![Change::ReplaceKey(Box::new(key.clone()))]).await {
+                Ok(()) => {
+                    self.changed(tenant).await;
+                    return Ok(key);
+                }
+                // Whatever somebody else changed, it is to stop.
+                Err(Refusal::Conflict) => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
-        Ok(key)
     }
+
+    async fn key(&self, door: &dyn TenantStore, id: ApiKeyId) -> Result<ApiKey, Refusal> {
+        let found = door.keys().await?.into_iter().find(|key| key.id == id);
+        found.ok_or(Refusal::NotFound("API key"))
+    }
+
+    /// The key as it is kept, if it holds.
+    async fn checked_key(&self, door: &dyn TenantStore, key: ApiKey) -> Result<ApiKey, Refusal> {
+        let name = tenant::name(&key.name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        if key.scopes.is_empty() {
+            return Err(Refusal::field("scopes", "a key without scopes can do nothing; name at least one"));
+        }
+        if key.expires_at.is_some_and(|at| at <= self.now()) {
+            return Err(Refusal::field("expires_at", "lies in the past"));
+        }
+        if key.allowed_ips.len() > NETWORKS_MAX {
+            return Err(Refusal::field("allowed_ips", format!("a key has at most {NETWORKS_MAX} networks")));
+        }
+        if let Some(service) = key.service {
+            door.find_service(service).await?.ok_or(Refusal::NotFound("service"))?;
+        }
+        Ok(ApiKey { name, ..key })
+    }
+}
+
+/// Whether a key will never work again.
+fn over(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now)
 }

@@ -3,6 +3,7 @@
 //! All are methods of [`App`], which holds what they need from the world. What a caller can act on
 //! comes back as a [`Refusal`].
 
+mod audit;
 mod authenticate;
 mod cache;
 mod cancel_verification;
@@ -12,6 +13,7 @@ mod create_tenant;
 mod deliver;
 mod find_messages;
 mod find_verifications;
+mod key_uses;
 mod keys;
 mod people;
 mod record_receipt;
@@ -28,11 +30,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use audit::{AuditFilter, AuditFrom, AuditPage, AuditReport};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
-pub use keys::{NewKey, NewKeySettings};
+pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
 pub use people::{
     Confirmed, LogIn, Opened, PeopleSettings, PublicKey, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
@@ -109,6 +112,8 @@ pub struct App {
     tenants: Cache<TenantId, Arc<Tenant>>,
     signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
     house: HousePlan,
+    chains: commit::Chains,
+    key_uses: key_uses::KeyUses,
 }
 
 impl App {
@@ -128,6 +133,8 @@ impl App {
             tenants: Cache::default(),
             signing_keys: Cache::default(),
             house: HousePlan::default(),
+            chains: commit::Chains::default(),
+            key_uses: key_uses::KeyUses::default(),
         }
     }
 

@@ -90,6 +90,9 @@ pub enum Refusal {
         /// Which value.
         index: &'static str,
     },
+    /// The key was revoked, has expired or was replaced: it is not changed or replaced any more.
+    #[error("the API key was revoked, has expired or was replaced")]
+    KeyOver,
     /// The key is bound to another service.
     #[error("the API key is bound to another service")]
     OtherService,

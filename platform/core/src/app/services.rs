@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 
-use super::keys::replaced;
 use super::{ApiCaller, App, FieldError, PREVIEW_CODE, Refusal};
+use crate::domain::audit::Deed;
 use crate::domain::id::ServiceId;
 use crate::domain::locale::Locale;
 use crate::domain::service::{Service, Settings};
 use crate::domain::template::{self, CustomTemplate, Inputs, Rendered, TemplateSet};
 use crate::domain::tenant;
+use crate::ports::Change;
 
 /// Most services of one tenant.
 const SERVICES_MAX: usize = 100;
@@ -81,7 +83,8 @@ impl App {
         if door.services().await?.len() >= SERVICES_MAX {
             return Err(Refusal::field("name", "a tenant has at most 100 services"));
         }
-        door.insert_service(&service).await?;
+        let deed = Deed::of(service.tenant, "service.create", service.id).after(shown(&service));
+        self.commit(&caller.by(), vec![deed], vec![Change::InsertService(Box::new(service.clone()))]).await?;
         Ok(service)
     }
 
@@ -97,7 +100,7 @@ impl App {
         id: ServiceId,
         change: impl Fn(&Service) -> ServiceChange + Send + Sync,
     ) -> Result<Service, Refusal> {
-        self.edit_service(caller, id, |service| {
+        self.edit_service(caller, id, "service.change", |service| {
             let change = change(service);
             if let Some(name) = change.name {
                 service.name = name;
@@ -121,7 +124,7 @@ impl App {
         new: NewTemplate,
     ) -> Result<CustomTemplate, Refusal> {
         let service = self
-            .edit_service(caller, id, |service| {
+            .edit_service(caller, id, "template.publish", |service| {
                 let policy = template::Policy { links_allowed: service.settings.links_allowed };
                 let published = service.templates.publish(
                     new.channel.as_deref(),
@@ -152,7 +155,7 @@ impl App {
         let withdraw = |service: &mut Service| {
             if service.templates.withdraw(channel, locale) { Ok(()) } else { Err(Refusal::NotFound("template")) }
         };
-        self.edit_service(caller, id, withdraw).await.map(|_| ())
+        self.edit_service(caller, id, "template.withdraw", withdraw).await.map(|_| ())
     }
 
     /// What a text would look like, without publishing it; the built-in text when none is given.
@@ -189,17 +192,34 @@ impl App {
         &self,
         caller: &ApiCaller,
         id: ServiceId,
+        action: &'static str,
         edit: impl Fn(&mut Service) -> Result<(), Refusal> + Send + Sync,
     ) -> Result<Service, Refusal> {
         let mut service = self.find_service(caller, id).await?;
+        let before = shown(&service);
         edit(&mut service)?;
         service.updated_at = self.now();
         let mut service = checked(service)?;
-        self.store_of(caller).replace_service(&mut service).await.map_err(replaced)?;
+        let deed = Deed::of(service.tenant, action, id).between(before, shown(&service));
+        self.commit(&caller.by(), vec![deed], vec![Change::ReplaceService(Box::new(service.clone()))]).await?;
+        service.version = service.version.saturating_add(1);
         self.changed(service.tenant).await;
         self.services.keep(id, Arc::new(service.clone()), self.now());
         Ok(service)
     }
+}
+
+/// What the audit log shows of a service. Texts by channel and language, so that only those differ that changed.
+pub(super) fn shown(service: &Service) -> Value {
+    let texts: serde_json::Map<String, Value> = service
+        .templates
+        .current()
+        .map(|text| {
+            let name = format!("{}/{}", text.channel.as_deref().unwrap_or("*"), text.locale);
+            (name, json!({ "version": text.version, "subject": text.subject, "text": text.text }))
+        })
+        .collect();
+    json!({ "name": service.name, "settings": service.settings, "templates": texts })
 }
 
 fn checked(mut service: Service) -> Result<Service, Refusal> {

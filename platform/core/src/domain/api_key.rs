@@ -226,6 +226,15 @@ pub struct ApiKey {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// The key that it took the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<ApiKeyId>,
+    /// The key that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<ApiKeyId>,
+    /// How often it was changed.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// Why a known key does not work.
@@ -308,6 +317,9 @@ mod tests {
             allowed_ips: vec![],
             created_at: Timestamp::UNIX_EPOCH,
             revoked_at: None,
+            replaces: None,
+            replaced_by: None,
+            version: 0,
         }
     }
 

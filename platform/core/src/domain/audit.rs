@@ -39,6 +39,18 @@ pub enum Actor {
     Platform,
 }
 
+impl Actor {
+    /// The one name under which what it did is found: its id, or what it is.
+    pub fn name(&self) -> String {
+        match self {
+            Self::User { user } | Self::Operator { user } => user.to_string(),
+            Self::ApiKey { key } => key.to_string(),
+            Self::CommandLine => "command_line".to_owned(),
+            Self::Platform => "platform".to_owned(),
+        }
+    }
+}
+
 /// Who did something, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By {
@@ -99,6 +111,30 @@ impl Deed {
     pub fn after(self, after: impl Serialize) -> Self {
         Self { after: serde_json::to_value(after).ok(), ..self }
     }
+
+    /// What it was and what it is now, as far as the two differ. The caller leaves out secrets and addresses.
+    #[must_use]
+    pub fn between(self, before: impl Serialize, after: impl Serialize) -> Self {
+        let mut values = (serde_json::to_value(before).ok(), serde_json::to_value(after).ok());
+        if let (Some(before), Some(after)) = (&mut values.0, &mut values.1) {
+            leave_differences(before, after);
+        }
+        Self { before: values.0, after: values.1, ..self }
+    }
+}
+
+/// Takes out of two objects what is the same in both, and so on within them.
+fn leave_differences(before: &mut Value, after: &mut Value) {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else { return };
+    before.retain(|name, old| {
+        let Some(new) = after.get_mut(name) else { return true };
+        if old == new {
+            after.remove(name);
+            return false;
+        }
+        leave_differences(old, new);
+        true
+    });
 }
 
 /// 32 bytes, as hexadecimal digits in JSON.
@@ -168,17 +204,17 @@ fn tenant(owner: Owner) -> Option<TenantId> {
 impl Entity for AuditEntry {
     const KIND: &'static str = "audit_entry";
 
+    /// Its place in the chain: no two entries have one, and what is listed is in the order of the chain.
     fn id(&self) -> [u8; 16] {
-        self.id.to_bytes()
+        place_id(self.place)
     }
 
     fn owner(&self) -> Owner {
         owner(self.tenant)
     }
 
-    /// No two entries have one place in a chain.
-    fn unique(&self) -> Vec<IndexKey> {
-        vec![IndexKey::new("place", place_key(self.owner(), self.place))]
+    fn listed(&self) -> Vec<IndexKey> {
+        vec![by_actor(&self.actor.name()), by_target(&self.target)]
     }
 }
 
@@ -195,9 +231,24 @@ impl Entity for AuditHead {
     }
 }
 
-/// Under what the entry at a place of an owner's chain is found.
-pub fn place_key(owner: Owner, place: u64) -> Vec<u8> {
-    [&owner.to_bytes()[..], &place.to_be_bytes()].concat()
+/// The id under which a store keeps the entry at a place of an owner's chain.
+pub fn place_id(place: u64) -> [u8; 16] {
+    u128::from(place).to_be_bytes()
+}
+
+/// Under what the entries of an actor are listed.
+pub fn by_actor(name: &str) -> IndexKey {
+    key("actor", name)
+}
+
+/// Under what the entries about a target are listed.
+pub fn by_target(target: &str) -> IndexKey {
+    key("target", target)
+}
+
+/// As much of a text as an index takes. Whoever looks compares the whole text.
+fn key(index: &'static str, text: &str) -> IndexKey {
+    IndexKey::new(index, &text.as_bytes()[..text.len().min(200)])
 }
 
 impl AuditEntry {
@@ -274,6 +325,12 @@ pub enum AuditFault {
         /// Its id.
         id: AuditId,
     },
+    /// What is stored is no entry.
+    #[error("entry {place}, or one that follows it, cannot be read")]
+    Unreadable {
+        /// The place of the first that it can be.
+        place: u64,
+    },
     /// The end of the chain is not there, or the head is not what was written.
     #[error("the chain has {found} entries, and its head does not say so")]
     End {
@@ -283,13 +340,29 @@ pub enum AuditFault {
 }
 
 /// Walks a chain, entry by entry.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AuditWalk {
+    tenant: Option<TenantId>,
     place: u64,
     digest: Digest,
 }
 
 impl AuditWalk {
+    /// At the beginning of an owner's chain.
+    pub fn of(owner: Owner) -> Self {
+        Self { tenant: tenant(owner), place: 0, digest: Digest::new() }
+    }
+
+    /// The place of the last entry that was taken; 0 before the first.
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// The digest of the last entry that was taken; empty before the first.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Takes the next entry.
     ///
     /// # Errors
@@ -302,7 +375,7 @@ impl AuditWalk {
         if entry.digest != entry.digest_by(vault) {
             return Err(AuditFault::Changed { place, id: entry.id });
         }
-        if entry.place != place || entry.previous != self.digest {
+        if entry.tenant != self.tenant || entry.place != place || entry.previous != self.digest {
             return Err(AuditFault::Moved { place, id: entry.id });
         }
         self.place = place;
@@ -314,11 +387,116 @@ impl AuditWalk {
     ///
     /// # Errors
     /// [`AuditFault::End`] when the head says otherwise.
-    pub fn end(self, head: Option<&AuditHead>, vault: &Vault) -> Result<u64, AuditFault> {
+    pub fn end(&self, head: Option<&AuditHead>, vault: &Vault) -> Result<u64, AuditFault> {
         let holds = match head {
             None => self.place == 0,
-            Some(head) => head.length == self.place && head.digest == self.digest && head.seal == head.seal_by(vault),
+            Some(head) => {
+                head.tenant == self.tenant
+                    && head.length == self.place
+                    && head.digest == self.digest
+                    && head.seal == head.seal_by(vault)
+            }
         };
         if holds { Ok(self.place) } else { Err(AuditFault::End { found: self.place }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::builders::{entropy, noon, vault};
+    use serde_json::json;
+
+    fn chain(length: u64) -> (Owner, Vec<AuditEntry>, AuditHead) {
+        let tenant = TenantId::new(noon(), entropy());
+        let mut head: Option<AuditHead> = None;
+        let mut entries = Vec::new();
+        for number in 0..length {
+            let deed = Deed::of(tenant, "service.change", format!("svc_{number}")).after(json!({ "name": number }));
+            let id = AuditId::new(noon(), entropy());
+            let (entry, next) = AuditEntry::next(head.as_ref(), deed, &By::command_line(), noon(), id, vault());
+            entries.push(entry);
+            head = Some(next);
+        }
+        (Owner::Tenant(tenant), entries, head.expect("a chain has an entry"))
+    }
+
+    fn walk(owner: Owner, entries: &[AuditEntry], head: Option<&AuditHead>) -> Result<u64, AuditFault> {
+        let mut walk = AuditWalk::of(owner);
+        for entry in entries {
+            walk.step(entry, vault())?;
+        }
+        walk.end(head, vault())
+    }
+
+    #[test]
+    fn a_chain_that_nobody_touched_holds() {
+        let (owner, entries, head) = chain(5);
+        assert_eq!(walk(owner, &entries, Some(&head)), Ok(5));
+        assert_eq!(walk(owner, &[], None), Ok(0));
+    }
+
+    #[test]
+    fn each_field_that_is_changed_is_found() {
+        let (owner, entries, head) = chain(3);
+        let changes: [fn(&mut AuditEntry); 9] = [
+            |entry| entry.at = Timestamp::UNIX_EPOCH,
+            |entry| entry.actor = Actor::Platform,
+            |entry| entry.action = "service.create".to_owned(),
+            |entry| entry.target = "svc_9".to_owned(),
+            |entry| entry.before = Some(json!(null)),
+            |entry| entry.after = None,
+            |entry| entry.ip = Some(IpAddr::from([127, 0, 0, 1])),
+            |entry| entry.request = Some(String::new()),
+            |entry| entry.previous = "0".repeat(64),
+        ];
+        for change in changes {
+            let mut entries = entries.clone();
+            change(&mut entries[1]);
+            let id = entries[1].id;
+            assert_eq!(walk(owner, &entries, Some(&head)), Err(AuditFault::Changed { place: 2, id }));
+        }
+    }
+
+    #[test]
+    fn what_is_removed_reordered_or_put_between_is_found() {
+        let (owner, entries, head) = chain(4);
+        let gone: Vec<_> = entries.iter().filter(|entry| entry.place != 2).cloned().collect();
+        assert_eq!(walk(owner, &gone, Some(&head)), Err(AuditFault::Missing { place: 2 }));
+        let mut swapped = entries.clone();
+        swapped.swap(1, 2);
+        assert_eq!(walk(owner, &swapped, Some(&head)), Err(AuditFault::Missing { place: 2 }));
+        let mut twice = entries.clone();
+        twice.insert(2, entries[1].clone());
+        let id = entries[1].id;
+        assert_eq!(walk(owner, &twice, Some(&head)), Err(AuditFault::Moved { place: 3, id }));
+        assert_eq!(walk(owner, &entries[..3], Some(&head)), Err(AuditFault::End { found: 3 }));
+        assert_eq!(walk(owner, &entries, None), Err(AuditFault::End { found: 4 }));
+    }
+
+    #[test]
+    fn another_owners_chain_is_not_taken_for_ones_own() {
+        let (owner, _, _) = chain(2);
+        let (_, theirs, head) = chain(2);
+        let id = theirs[0].id;
+        assert_eq!(walk(owner, &theirs, Some(&head)), Err(AuditFault::Moved { place: 1, id }));
+        assert_eq!(walk(owner, &[], Some(&head)), Err(AuditFault::End { found: 0 }));
+    }
+
+    #[test]
+    fn a_head_that_is_wound_back_by_hand_is_found() {
+        let (owner, entries, head) = chain(3);
+        let wound = AuditHead { length: 2, digest: entries[1].digest.clone(), ..head };
+        assert_eq!(walk(owner, &entries[..2], Some(&wound)), Err(AuditFault::End { found: 2 }));
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let tenant = TenantId::from_bytes([1; 16]);
+        let before = json!({ "name": "Shop", "code": { "length": 6, "checks": 5 }, "gone": 1, "same": [1] });
+        let after = json!({ "name": "Shop", "code": { "length": 8, "checks": 5 }, "new": 2, "same": [1] });
+        let deed = Deed::of(tenant, "service.change", "svc_1").between(before, after);
+        assert_eq!(deed.before, Some(json!({ "code": { "length": 6 }, "gone": 1 })));
+        assert_eq!(deed.after, Some(json!({ "code": { "length": 8 }, "new": 2 })));
     }
 }

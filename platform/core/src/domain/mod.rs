@@ -9,6 +9,7 @@ pub mod code;
 pub mod cursor;
 pub mod dispatch;
 pub mod id;
+pub mod key_use;
 pub mod known_fields;
 pub mod lease;
 pub mod locale;

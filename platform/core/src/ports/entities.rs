@@ -190,7 +190,7 @@ pub enum Change {
     ReplaceService(Box<Service>),
     /// A new key.
     InsertKey(Box<ApiKey>, KeyHash),
-    /// A key that is there becomes this.
+    /// A key that still has this version becomes this, with the next version.
     ReplaceKey(Box<ApiKey>),
 }
 

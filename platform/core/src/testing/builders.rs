@@ -103,6 +103,9 @@ pub fn a_key(tenant: TenantId, mode: Mode) -> (ApiKey, Secret) {
         allowed_ips: Vec::new(),
         created_at: noon(),
         revoked_at: None,
+        replaces: None,
+        replaced_by: None,
+        version: 0,
     };
     (key, secret)
 }

@@ -4,9 +4,10 @@ use clap::{Subcommand, ValueEnum};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use wotp_core::app::NewKeySettings;
+use wotp_core::app::{KeyInfo, NewKey, NewKeySettings, Rotation};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyRefusal, Scope};
+use wotp_core::domain::audit::By;
 use wotp_core::domain::id::{ApiKeyId, ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::tenant;
@@ -26,6 +27,16 @@ pub(super) enum Command {
     List {
         /// The tenant's id
         tenant: TenantId,
+    },
+    /// Replace a key by a new one that may do the same; it is shown this once
+    Rotate {
+        /// The tenant's id
+        tenant: TenantId,
+        /// The old key's id
+        key: ApiKeyId,
+        /// How long the old key still works
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(i64).range(0..=168))]
+        overlap_hours: i64,
     },
     /// Stop a key: within a second, everywhere
     Revoke {
@@ -84,23 +95,14 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             let standard = NewKeySettings::named(&name, mode);
             let scopes = if scopes.is_empty() { standard.scopes } else { scopes.into_iter().collect() };
             let settings = NewKeySettings { name, mode, scopes, service, expires_at, allowed_ips };
-            let new = app.issue_key(tenant, settings).await?;
-            let mut machines = shown(&new.key, now);
-            machines["secret"] = Value::from(new.secret.reveal());
-            global.output().print(&machines, || {
-                format!(
-                    "key     {}  {}\nsecret  {}\n\nThe secret is shown this once.",
-                    new.key.id,
-                    new.key.name,
-                    new.secret.reveal()
-                )
-            })?;
+            made(global, app.issue_key(&By::command_line(), tenant, settings).await?, now)?;
         }
         Command::List { tenant } => {
             let keys = app.list_keys(tenant).await?;
-            let machines = json!({ "keys": keys.iter().map(|key| shown(key, now)).collect::<Vec<_>>() });
+            let machines = json!({ "keys": keys.iter().map(|key| listed(key, now)).collect::<Vec<_>>() });
             global.output().print(&machines, || {
-                let row = |key: &ApiKey| {
+                let row = |info: &KeyInfo| {
+                    let key = &info.key;
                     let scopes = if key.scopes == Scope::standard() {
                         "standard".to_owned()
                     } else {
@@ -111,14 +113,22 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
                         format!("{}…", key.shown),
                         status(key, now).to_owned(),
                         scopes,
+                        info.last_used_at.map_or_else(|| "never".to_owned(), |at| at.to_string()),
                         key.name.clone(),
                     ]
                 };
-                output::table(&["id", "key", "status", "scopes", "name"], &keys.iter().map(row).collect::<Vec<_>>())
+                output::table(
+                    &["id", "key", "status", "scopes", "last used", "name"],
+                    &keys.iter().map(row).collect::<Vec<_>>(),
+                )
             })?;
         }
+        Command::Rotate { tenant, key, overlap_hours } => {
+            let rotation = Rotation { overlap: SignedDuration::from_hours(overlap_hours), expires_at: None };
+            made(global, app.rotate_key_of(&By::command_line(), tenant, key, rotation).await?, now)?;
+        }
         Command::Revoke { tenant, key } => {
-            let key = app.revoke_key(tenant, key).await?;
+            let key = app.revoke_key(&By::command_line(), tenant, key).await?;
             // Asked again: it was revoked after `now`.
             global.output().print(&shown(&key, app.ports().clock.now()), || {
                 format!("{} ({}…, {}) does not work any more", key.id, key.shown, key.name)
@@ -126,6 +136,26 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn made(global: &Global, new: NewKey, now: Timestamp) -> Result<(), Failure> {
+    let mut machines = shown(&new.key, now);
+    machines["secret"] = Value::from(new.secret.reveal());
+    global.output().print(&machines, || {
+        format!(
+            "key     {}  {}\nsecret  {}\n\nThe secret is shown this once.",
+            new.key.id,
+            new.key.name,
+            new.secret.reveal()
+        )
+    })
+}
+
+/// As [`shown`], and when it was last used.
+fn listed(info: &KeyInfo, now: Timestamp) -> Value {
+    let mut machines = shown(&info.key, now);
+    machines["last_used_at"] = json!(info.last_used_at);
+    machines
 }
 
 fn status(key: &ApiKey, now: Timestamp) -> &'static str {
@@ -152,5 +182,7 @@ fn shown(key: &ApiKey, now: Timestamp) -> Value {
         "allowed_ips": key.allowed_ips,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
+        "replaces": key.replaces,
+        "replaced_by": key.replaced_by,
     })
 }

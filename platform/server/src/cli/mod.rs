@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each a thin face over the use cases.
 
+mod audit;
 mod backup;
 mod config;
 mod demo;
@@ -72,6 +73,9 @@ enum Command {
     /// API keys of a tenant
     #[command(subcommand)]
     Key(key::Command),
+    /// The audit log: see whether it is what was written, and export it
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Nodes: the servers that share a MongoDB
     #[command(subcommand)]
     Node(node::Command),
@@ -166,6 +170,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => demo::run(&global, arguments).await,
         Command::Tenant(command) => tenant::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::Audit(command) => audit::run(&global, command).await,
         Command::Node(command) => node::run(&global, command).await,
         Command::Openapi => openapi::run(&global),
         Command::Config(command) => config::run(&global, command),

@@ -1,5 +1,6 @@
 //! The HTTP API: handlers parse, call a use case, render.
 
+pub(crate) mod audit;
 mod auth;
 mod body;
 mod client_ip;
@@ -8,6 +9,7 @@ mod docs;
 mod finish;
 mod health;
 mod idempotency;
+mod keys;
 mod layers;
 mod limits;
 mod messages;
@@ -101,6 +103,11 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(services::find_service, services::change_service))
         .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
         .routes(routes!(templates::preview_template))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::find_key, keys::change_key, keys::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
         .routes(routes!(people::sign_up::sign_up))

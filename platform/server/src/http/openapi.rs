@@ -22,6 +22,8 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Verifications", description = "Send a one-time code and check it."),
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
+        (name = "Keys", description = "For people: the API keys of a tenant. A session takes the place of the key; with more than one tenant, `WOTP-Tenant` says which.\n\nA key is shown once, when it is made. A change, a rotation or a revocation holds on all nodes within a second. Nobody gives a key a scope that they do not have themselves. When a key was last used is known to the minute, and a minute later."),
+        (name = "Audit log", description = "For admins: who changed what in the tenant, in the order in which it was done. Entries hold no secrets and no addresses of people who are verified. Nobody can change or remove one; `wotp audit verify` finds an entry that was changed in the database."),
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "Sign-in", description = "Accounts of people, and their sessions.\n\nAn access token is a JWT of 15 minutes that goes into `Authorization: Bearer …` wherever an API key does; `GET /.well-known/jwks.json` has the keys to check it with. With more than one tenant, `WOTP-Tenant: ten_…` names the one that a call is about; `WOTP-Mode: test` makes it a call with test data.\n\nA refresh token lasts 7 days, works once, and is another each time. The one before leads to the same next token for 10 seconds, so that two tabs may refresh at once; later it is taken for a stolen copy, and ends the session. In a browser it travels in a cookie that no script can read; then `X-CSRF-Token` has to carry the session's `csrf_token`.\n\nWrong passwords are counted for the account at one IP address (5, then waits of 30 seconds to an hour) and from everywhere (50). A login with the `device_token` of an earlier one is counted by itself, so nobody can lock out an owner from where they signed in before."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
@@ -186,6 +188,27 @@ pub(super) enum PersonProblems {
     /// `key_not_allowed`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+}
+
+/// Somebody who is no member of the tenant, or may not do this in it.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum MemberOnlyProblems {
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(ProblemBody),
+    /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(ProblemBody),
+}
+
+/// A key that is over, or that somebody else changed at the same moment.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum KeyConflict {
+    /// `api_key_over`, `conflict`
+    #[response(status = 409, content_type = "application/problem+json")]
+    Over(ProblemBody),
 }
 
 /// A code that is wrong.

@@ -69,6 +69,8 @@ problems! {
     ApiKeyRevoked = "api_key_revoked", UNAUTHORIZED, false, "The API key was revoked";
     /// The API key has expired.
     ApiKeyExpired = "api_key_expired", UNAUTHORIZED, false, "The API key has expired";
+    /// The API key was revoked, has expired or was replaced.
+    ApiKeyOver = "api_key_over", CONFLICT, false, "The API key is not changed any more";
     /// The API key may not be used from this address.
     IpNotAllowed = "ip_not_allowed", FORBIDDEN, false, "The API key may not be used from here";
     /// The API key lacks a scope.
@@ -381,6 +383,10 @@ impl Problem {
             Refusal::Taken { kind, index } => {
                 Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
             }
+            Refusal::KeyOver => Self::new(
+                ProblemCode::ApiKeyOver,
+                "the key was revoked, has expired or was replaced; it is not changed or replaced any more",
+            ),
             Refusal::OtherService => {
                 Self::new(ProblemCode::ServiceNotAllowed, "this key works only for the service it is bound to")
             }

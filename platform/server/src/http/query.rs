@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 use wotp_core::app::ApiCaller;
 use wotp_core::domain::cursor::Cursor;
@@ -37,6 +39,35 @@ impl<T> ListPage<T> {
     pub(super) fn new(data: Vec<T>, last: Option<[u8; 16]>) -> Self {
         Self { data, next_cursor: last.map(|id| Cursor(id).to_string()) }
     }
+}
+
+/// A query whose names are all known; a wrong one is refused by name.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let read = Query::<T>::try_from_uri(&parts.uri);
+        // The rejection's own words are about deserializing; its source's are about the parameter.
+        let words = |rejection: QueryRejection| {
+            std::error::Error::source(&rejection).map_or_else(|| rejection.body_text(), ToString::to_string)
+        };
+        read.map(|Query(params)| Self(params)).map_err(|rejection| Problem::field("query", words(rejection)))
+    }
+}
+
+/// How many are on a page, and after what it begins: of a listing that has no other parameters of its own here.
+///
+/// # Errors
+/// A [`Problem`] that names the parameter.
+pub(super) fn page(limit: Option<usize>, cursor: Option<&str>) -> Result<(usize, Option<[u8; 16]>), Problem> {
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::field("limit", "is 1 to 100"));
+    }
+    let after = cursor.map(Cursor::parse).transpose().map_err(|error| Problem::field("cursor", error.to_string()))?;
+    Ok((limit, after.map(|cursor| cursor.0)))
 }
 
 /// What a listing is asked for.

@@ -1,5 +1,6 @@
 //! What goes on behind the requests: workers that deliver, the sweep, and the node's life among others.
 
+mod key_uses;
 mod presence;
 mod sweep;
 mod turn;
@@ -38,6 +39,7 @@ impl Jobs {
         let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
+        tasks.push(("the uses of keys", tokio::spawn(key_uses::keep(Arc::clone(&app), stop.clone()))));
         let (rings, shared) = match others {
             Others::None(rings) => (Some(rings), false),
             Others::Nodes(fellows) => {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use wotp_core::app::{App, Delivered, NewKeySettings, PeopleSettings, Ports, Swept};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::audit::By;
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
@@ -174,6 +175,40 @@ impl TestApp {
         self.tenant_on(name, plan).await
     }
 
+    /// Another node on the same store, which hears nothing from this one and does no jobs.
+    pub fn fellow(&self) -> Self {
+        let ports = self.app.ports();
+        let master = MasterKey { id: 1, bytes: [42; 32].into() };
+        let app = Arc::new(App::new(Ports {
+            store: Arc::clone(&ports.store),
+            queue: Arc::clone(&ports.queue),
+            bulletin: Arc::clone(&ports.bulletin),
+            limiter: Arc::clone(&ports.limiter),
+            channels: ports.channels.clone(),
+            vault: Vault::new(&[master]).expect("there is a master key"),
+            plans: ports.plans.clone(),
+            clock: Arc::clone(&ports.clock),
+            entropy: Arc::clone(&ports.entropy),
+            timer: Arc::clone(&ports.timer),
+            passwords: Arc::clone(&ports.passwords),
+            tokens: Arc::clone(&ports.tokens),
+            people: ports.people.clone(),
+        }));
+        let http = Self::with().http;
+        let ready = Arc::clone(&http.ready);
+        Self {
+            router: router(Arc::clone(&app), http),
+            app,
+            clock: Arc::clone(&self.clock),
+            outbox: Arc::clone(&self.outbox),
+            spare: Arc::clone(&self.spare),
+            passwords: Arc::clone(&self.passwords),
+            ready,
+            bell: tokio::sync::Mutex::new(None),
+            kept: Kept::Folder(tempfile::TempDir::new().expect("a folder of its own, which stays empty")),
+        }
+    }
+
     pub async fn tenant_on(&self, name: &str, plan: &str) -> TestTenant {
         let new = self.app.create_tenant(name, plan).await.expect("a new tenant");
         TestTenant {
@@ -189,7 +224,7 @@ impl TestApp {
         let mut settings = NewKeySettings::named("another key", Mode::Live);
         settings.scopes = Scope::ALL.iter().copied().collect();
         change(&mut settings);
-        let key = self.app.issue_key(tenant.id, settings).await.expect("a new key");
+        let key = self.app.issue_key(&By::command_line(), tenant.id, settings).await.expect("a new key");
         key.secret.reveal().to_owned()
     }
 

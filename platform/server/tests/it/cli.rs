@@ -8,6 +8,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use wotp_core::domain::audit::AuditEntry;
+use wotp_core::ports::{Change, Entities as _, Entity as _, EntityList, Owner};
+use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
 use crate::process::{Place, Server};
 
@@ -446,4 +449,73 @@ fn the_demo_sends_and_checks_a_code() {
     assert!(!said.out.contains('\u{1b}'), "no colours in a pipe");
     let machine = Place::new().run(&["demo", "--once", "--json"]).json();
     assert!(machine["first_verified_seconds"].as_f64().unwrap() < 60.0);
+}
+
+#[test]
+fn the_command_line_says_where_a_chain_is_not_what_was_written() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let tenant = tenant["tenant"].as_str().expect("an id").to_owned();
+    let verified = place.run(&["audit", "verify", "--json"]).json();
+    assert_eq!(verified["sound"], true);
+    let chain = verified["chains"].as_array().expect("chains").iter().find(|chain| chain["tenant"] == tenant.as_str());
+    assert_eq!(chain.expect("the tenant's chain")["sound_entries"], 4);
+    let exported = place.run(&["audit", "export", "--tenant", &tenant]);
+    let exported: Vec<Value> = exported.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        exported.iter().map(|entry| entry["action"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["tenant.create", "service.create", "api_key.create", "api_key.create"]
+    );
+    let database = SqliteStore::open(place.data().join("wotp.db"), OpenOptions::default()).expect("the database");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let list = EntityList::of(Owner::Tenant(tenant.parse().expect("an id")));
+        let mut row = database.list_entities(AuditEntry::KIND, &list).await.expect("entries")[1].clone();
+        row.doc.insert("action".to_owned(), json!("service.delete"));
+        database.commit(vec![Change::Put(row)]).await.expect("it is changed");
+    });
+    drop(database);
+    let said = place.run(&["audit", "verify", "--tenant", &tenant]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("NOT SOUND: entry 2 (aud_"), "{}", said.out);
+    let said = place.run(&["audit", "verify", "--json"]);
+    assert_eq!(said.code, 1);
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(report["sound"], false);
+    place
+        .run(&["audit", "verify", "--tenant", "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M"])
+        .failed_saying(&["there is no such tenant"]);
+}
+
+#[test]
+fn a_key_is_replaced_from_the_command_line() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let tenant = tenant["tenant"].as_str().expect("an id").to_owned();
+    let keys = place.run(&["key", "list", &tenant, "--json"]).json();
+    let old = keys["keys"].as_array().unwrap().iter().find(|key| key["mode"] == "live").expect("a live key");
+    assert_eq!(old["last_used_at"], Value::Null);
+    let old = text(&old["id"]);
+    let new = place.run(&["key", "rotate", &tenant, old, "--overlap-hours", "0", "--json"]).json();
+    assert!(new["secret"].as_str().expect("a key").starts_with("wk_live_"));
+    assert_eq!(new["replaces"], old);
+    let keys = place.run(&["key", "list", &tenant, "--json"]).json();
+    let replaced = keys["keys"].as_array().unwrap().iter().find(|key| key["id"] == old).expect("the old key");
+    assert_eq!((&replaced["status"], &replaced["replaced_by"]), (&json!("expired"), &new["id"]));
+    place.run(&["key", "rotate", &tenant, old]).failed_saying(&["was replaced"]);
+}
+
+#[test]
+fn the_last_use_of_a_key_is_written_down_when_the_server_stops() {
+    let place = Place::new();
+    let tenant = place.tenant("Acme");
+    let used = || {
+        let keys = place.run(&["key", "list", text(&tenant["tenant"]), "--json"]).json();
+        let used = keys["keys"].as_array().unwrap().iter().filter(|key| key["last_used_at"].is_string());
+        used.map(|key| text(&key["mode"]).to_owned()).collect::<Vec<_>>()
+    };
+    let server = Server::start(&place);
+    server.start_verification(text(&tenant["live_key"]), ADA);
+    assert!(server.stop().success());
+    assert_eq!(used(), ["live"]);
 }

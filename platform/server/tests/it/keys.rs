@@ -1,6 +1,7 @@
 //! API keys: what they may do, from where, and for how long.
 
 use serde_json::json;
+use wotp_core::domain::audit::By;
 use wotp_core::domain::id::ApiKeyId;
 
 use crate::app::{NUMBER, TestApp, id, seconds};
@@ -83,8 +84,8 @@ async fn a_revoked_key_stops_at_once_and_its_neighbours_go_on() {
     let (app, acme) = TestApp::start_with_tenant().await;
     app.get("/v1/usage").key(&acme.live).await.expect(200);
     let keys = app.app.list_keys(acme.id).await.expect("keys");
-    let live: ApiKeyId = keys.iter().find(|key| acme.live.starts_with(&key.shown)).expect("the live key").id;
-    app.app.revoke_key(acme.id, live).await.expect("a key is revoked");
+    let live: ApiKeyId = keys.iter().find(|info| acme.live.starts_with(&info.key.shown)).expect("the live key").key.id;
+    app.app.revoke_key(&By::command_line(), acme.id, live).await.expect("a key is revoked");
     app.get("/v1/usage").key(&acme.live).await.problem(401, "api_key_revoked");
     app.get("/v1/usage").key(&acme.test).await.expect(200);
 }

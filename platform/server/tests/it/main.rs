@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod app;
+mod audit;
 mod backend;
 mod client;
 #[allow(clippy::disallowed_methods, reason = "callers of real processes wait and measure by the machine's time")]
@@ -27,6 +28,7 @@ mod faults;
 mod health;
 mod idempotency;
 mod isolation;
+mod key_life;
 mod keys;
 mod listing;
 mod messages;

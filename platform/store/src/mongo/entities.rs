@@ -14,6 +14,7 @@ use mongodb::ClientSession;
 use mongodb::bson::RawBsonRef;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::api_key::ApiKey;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError};
@@ -345,6 +346,15 @@ async fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
     Ok(if changed(&reply) > 0 { Outcome::Made } else { Outcome::Changed })
 }
 
+/// A version as a filter.
+fn version(version: u64) -> Bson {
+    match version {
+        // From before there were versions, or never changed since.
+        0 => doc! { "$in": [0_i64, Bson::Null] }.into(),
+        version => number(version).into(),
+    }
+}
+
 /// Makes a change of what is no entity.
 async fn apply(server: &Server, session: &mut ClientSession, change: &Change) -> Result<Outcome, Setback> {
     match change {
@@ -353,12 +363,7 @@ async fn apply(server: &Server, session: &mut ClientSession, change: &Change) ->
         Change::InsertTenant(tenant) => insert(server, session, schema::TENANTS, tenant_row(tenant), "tenant").await,
         Change::ReplaceTenant(tenant) => {
             let next = Tenant { version: tenant.version.saturating_add(1), ..(**tenant).clone() };
-            let mut wanted = doc! { "_id": binary(&tenant.id.to_bytes()) };
-            match tenant.version {
-                // From before tenants had versions, or never changed since.
-                0 => wanted.insert("doc.version", doc! { "$in": [0_i64, Bson::Null] }),
-                version => wanted.insert("doc.version", number(version)),
-            };
+            let wanted = doc! { "_id": binary(&tenant.id.to_bytes()), "doc.version": version(tenant.version) };
             update(server, session, schema::TENANTS, wanted, &next, Document::new()).await
         }
         Change::InsertService(service) => {
@@ -377,8 +382,13 @@ async fn apply(server: &Server, session: &mut ClientSession, change: &Change) ->
         }
         Change::InsertKey(key, hash) => insert(server, session, schema::API_KEYS, key_row(key, hash), "API key").await,
         Change::ReplaceKey(key) => {
-            let wanted = doc! { "t": binary(&key.tenant.to_bytes()), "id": binary(&key.id.to_bytes()) };
-            update(server, session, schema::API_KEYS, wanted, &**key, Document::new()).await
+            let next = ApiKey { version: key.version.saturating_add(1), ..(**key).clone() };
+            let wanted = doc! {
+                "t": binary(&key.tenant.to_bytes()),
+                "id": binary(&key.id.to_bytes()),
+                "doc.version": version(key.version),
+            };
+            update(server, session, schema::API_KEYS, wanted, &next, Document::new()).await
         }
     }
 }

@@ -221,11 +221,14 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
             taken("API key", insert_key(connection, key, hash, &serde_json::to_string(key)?))
         }
         Change::ReplaceKey(key) => {
-            let sql = "UPDATE api_key SET doc = ? WHERE tenant = ? AND id = ?";
+            let mut next = key.clone();
+            next.version = key.version.saturating_add(1);
+            let sql = "UPDATE api_key SET doc = ? WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
             changed(connection.prepare_cached(sql)?.execute(params![
-                serde_json::to_string(key)?,
+                serde_json::to_string(&next)?,
                 key.tenant.to_bytes(),
-                key.id.to_bytes()
+                key.id.to_bytes(),
+                key.version
             ])?)
         }
     }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{ANSWERS, Subject, new_tenant};
 use crate::domain::Timestamp;
+use crate::domain::api_key::ApiKey;
 use crate::domain::id::{ApiKeyId, ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::tenant::Tenant;
@@ -555,7 +556,7 @@ pub async fn a_commit_changes_tenants_services_and_keys_too(store: Subject) {
     let door = store.tenant(tenant.id);
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
     assert_eq!((holder.tenant, holder.key), (tenant.clone(), key.clone()));
-    assert_eq!(door.services().await.expect(ANSWERS), [service.clone()]);
+    assert_eq!(door.services().await.expect(ANSWERS), std::slice::from_ref(&service));
     let renamed = Tenant { name: "Other".to_owned(), ..tenant.clone() };
     let mut other = service.clone();
     other.name = "Other Login".to_owned();
@@ -575,19 +576,25 @@ pub async fn a_commit_changes_tenants_services_and_keys_too(store: Subject) {
     assert_eq!(door.find_tenant().await.expect(ANSWERS), Some(next.clone()));
     assert_eq!(door.find_service(service.id).await.expect(ANSWERS), Some(other));
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
+    key.version += 1;
     assert_eq!((holder.tenant, holder.key), (next, key));
     assert_eq!(found(&store, &thing).await, None);
 }
 
 /// And neither does what came with it.
-pub async fn a_tenant_or_service_that_changed_meanwhile_is_not_replaced(store: Subject) {
-    // A tenant from before tenants had versions, too.
+pub async fn a_tenant_service_or_key_that_changed_meanwhile_is_not_replaced(store: Subject) {
+    // From before tenants and keys had versions, too.
     for version in [0, 1] {
         let tenant = Tenant { version, ..a_tenant() };
         let service = a_service(&tenant);
-        store.create_tenant(&tenant, &service, &[]).await.expect(ANSWERS);
-        let changes =
-            [Change::ReplaceTenant(Box::new(tenant.clone())), Change::ReplaceService(Box::new(service.clone()))];
+        let (key, hash) = a_stored_key(tenant.id, Mode::Live);
+        let key = ApiKey { version, ..key };
+        store.create_tenant(&tenant, &service, &[(key.clone(), hash)]).await.expect(ANSWERS);
+        let changes = [
+            Change::ReplaceTenant(Box::new(tenant.clone())),
+            Change::ReplaceService(Box::new(service.clone())),
+            Change::ReplaceKey(Box::new(key)),
+        ];
         made(&store, changes.to_vec()).await;
         let unknown = a_tenant();
         let stale = changes.into_iter().chain([
@@ -605,6 +612,8 @@ pub async fn a_tenant_or_service_that_changed_meanwhile_is_not_replaced(store: S
         }
         let kept = store.tenant(tenant.id).find_tenant().await.expect(ANSWERS);
         assert_eq!(kept.map(|tenant| tenant.version), Some(version + 1));
+        let kept = store.tenant(tenant.id).keys().await.expect(ANSWERS);
+        assert_eq!(kept.iter().map(|key| key.version).collect::<Vec<_>>(), [version + 1]);
     }
 }
 
@@ -614,7 +623,7 @@ pub async fn an_id_of_a_tenant_service_or_key_that_is_there_is_taken(store: Subj
     let service = a_service(&tenant);
     let (key, hash) = a_stored_key(tenant.id, Mode::Live);
     store.create_tenant(&tenant, &service, &[(key.clone(), hash)]).await.expect(ANSWERS);
-    let other = Box::new(crate::domain::api_key::ApiKey { id: ApiKeyId::new(seconds(1), entropy()), ..key.clone() });
+    let other = Box::new(ApiKey { id: ApiKeyId::new(seconds(1), entropy()), ..key.clone() });
     for (change, taken) in [
         (Change::InsertTenant(Box::new(tenant.clone())), "tenant"),
         (Change::InsertService(Box::new(service)), "service"),

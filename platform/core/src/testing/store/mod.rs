@@ -121,7 +121,7 @@ macro_rules! store_contract {
             another_owners_thing_does_not_exist
             erasing_goes_in_steps_and_leaves_what_is_others
             a_commit_changes_tenants_services_and_keys_too
-            a_tenant_or_service_that_changed_meanwhile_is_not_replaced
+            a_tenant_service_or_key_that_changed_meanwhile_is_not_replaced
             an_id_of_a_tenant_service_or_key_that_is_there_is_taken
             what_a_newer_program_added_survives_a_replace
             of_commits_beside_each_other_only_the_refused_leave_nothing

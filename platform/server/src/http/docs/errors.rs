@@ -28,6 +28,7 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::ApiKeyExpired => "Issue a new key and replace it.",
         ProblemCode::IpNotAllowed => "Call from a network on the key's allowlist, or change the list.",
         ProblemCode::ScopeMissing => "Use a key with the scope that `detail` names.",
+        ProblemCode::ApiKeyOver => "Make another key, or change the one that took its place.",
         ProblemCode::KeyNotAllowed => "Sign in, and send the access token of the session instead of a key.",
         ProblemCode::RoleMissing => "Ask an owner or admin of the tenant for the role that `detail` names.",
         ProblemCode::TokenMissing => "Sign in with `POST /v1/auth/login`, and send the access token.",
