@@ -37,11 +37,13 @@ pub enum Kind {
     Verifications,
     /// Direct messages, and what their idempotency keys repeat.
     Messages,
+    /// People, memberships, endpoints, events and all else that is kept as entities.
+    Entities,
 }
 
 impl Kind {
     /// Every kind, in the order in which they move: settings first, then what is many.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KeyChecks,
         Self::Tenants,
         Self::Services,
@@ -50,6 +52,7 @@ impl Kind {
         Self::Leases,
         Self::Verifications,
         Self::Messages,
+        Self::Entities,
     ];
 
     /// Its name, as in `api_keys`.
@@ -63,6 +66,7 @@ impl Kind {
             Self::Leases => "leases",
             Self::Verifications => "verifications",
             Self::Messages => "messages",
+            Self::Entities => "entities",
         }
     }
 
@@ -74,6 +78,7 @@ impl Kind {
             Self::ApiKeys => ApiKeyId::from_bytes(id).to_string(),
             Self::Verifications => VerificationId::from_bytes(id).to_string(),
             Self::Messages => MessageId::from_bytes(id).to_string(),
+            Self::Entities => format!("the entity {}", hex(id)),
             Self::KeyChecks | Self::Usage | Self::Leases => format!("one of {}", self.name()),
         }
     }
@@ -113,6 +118,45 @@ pub(crate) struct WindowUsage {
     pub(crate) usage: Usage,
 }
 
+/// An entity with what it is found by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StoredEntity {
+    pub(crate) kind: String,
+    pub(crate) owner: [u8; 16],
+    pub(crate) id: [u8; 16],
+    pub(crate) version: u64,
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Index and value, in their order.
+    pub(crate) unique: Vec<(String, Vec<u8>)>,
+    pub(crate) listed: Vec<(String, Vec<u8>)>,
+    pub(crate) doc: serde_json::Map<String, serde_json::Value>,
+}
+
+impl StoredEntity {
+    /// What one is known by: in an order that MongoDB shares, which looks at how long a name is first.
+    pub(crate) fn key_of(kind: &str, owner: [u8; 16], id: [u8; 16]) -> Vec<u8> {
+        let length = u8::try_from(kind.len()).unwrap_or(u8::MAX);
+        [&[length], kind.as_bytes(), &[0], &owner, &id].concat()
+    }
+
+    /// Kind, owner and id that a key was made of.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn of_key(key: &[u8]) -> Option<(&str, [u8; 16], [u8; 16])> {
+        let (kind, rest) = key.get(1..)?.split_at_checked(usize::from(*key.first()?))?;
+        let (owner, id) = rest.get(1..)?.split_at_checked(16)?;
+        Some((std::str::from_utf8(kind).ok()?, owner.try_into().ok()?, id.try_into().ok()?))
+    }
+
+    /// What one is called to people.
+    pub(crate) fn name_of(kind: &str, id: [u8; 16]) -> String {
+        format!("{kind} {}", hex(id))
+    }
+}
+
+fn hex(id: [u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// One thing that a store holds.
 pub(crate) enum Holding {
     KeyCheck(u8, [u8; 32]),
@@ -123,6 +167,7 @@ pub(crate) enum Holding {
     Lease(Lease),
     Verification(Box<Stored<Verification>>),
     Message(Box<Stored<Message>>),
+    Entity(Box<StoredEntity>),
 }
 
 impl Holding {
@@ -142,6 +187,7 @@ impl Holding {
             Self::Lease(lease) => lease.name.as_bytes().to_vec(),
             Self::Verification(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Message(stored) => stored.record.id.to_bytes().to_vec(),
+            Self::Entity(entity) => StoredEntity::key_of(&entity.kind, entity.owner, entity.id),
         }
     }
 
@@ -158,6 +204,7 @@ impl Holding {
             Self::Lease(lease) => lease.name.clone(),
             Self::Verification(stored) => stored.record.id.to_string(),
             Self::Message(stored) => stored.record.id.to_string(),
+            Self::Entity(entity) => StoredEntity::name_of(&entity.kind, entity.id),
         }
     }
 
@@ -183,6 +230,7 @@ impl Holding {
             Self::Lease(Lease { name, holder, fence, until }) => serde_json::to_vec(&(name, holder, fence, until)),
             Self::Verification(stored) => serde_json::to_vec(stored),
             Self::Message(stored) => serde_json::to_vec(stored),
+            Self::Entity(entity) => serde_json::to_vec(entity),
         };
         Sha256::digest(form.expect("what was read from JSON or BSON can be written as JSON")).into()
     }

@@ -58,7 +58,7 @@ impl IndexKey {
 
 /// A kind of thing that is kept as an entity.
 ///
-/// Its fields follow the rules of every document: a new one has a default, none is renamed, and one that a
+/// It is a struct with named fields, none of them flattened. Its fields follow the rules of every document: a new one has a default, none is renamed, and one that a
 /// newer program added is left as it is by an older one.
 pub trait Entity: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// What it is called in the store, as in `user`. NEVER change one that was released.
@@ -97,9 +97,9 @@ pub struct EntityRow {
     pub id: [u8; 16],
     /// How often it was written, from 1. In a change: as it was read; not looked at where it is new.
     pub version: u64,
-    /// Where nothing else may be.
+    /// Where nothing else may be. Empty in what was read.
     pub unique: Vec<IndexKey>,
-    /// Under what it is listed.
+    /// Under what it is listed. Empty in what was read.
     pub listed: Vec<IndexKey>,
     /// When time asks something of it.
     pub wake_at: Option<Timestamp>,
@@ -139,6 +139,7 @@ impl<E: Entity> Stored<E> {
     pub fn read(row: EntityRow) -> Result<Self, StoreError> {
         let EntityRow { version, doc, .. } = row;
         let known = known_fields::of::<E>();
+        debug_assert!(!known.is_empty(), "an entity is a struct with named fields, none of them flattened");
         let unknown = doc.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let unknown = unknown.map(|(name, value)| (name.clone(), value.clone())).collect();
         let entity = serde_json::from_value(Value::Object(doc)).map_err(|error| StoreError::Damaged(error.into()))?;
@@ -151,13 +152,18 @@ fn row<E: Entity>(entity: &E, version: u64, unknown: &Map<String, Value>) -> Ent
         unreachable!("an entity is a struct whose fields JSON can hold")
     };
     doc.extend(unknown.clone());
+    let once = |mut keys: Vec<IndexKey>| {
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    };
     EntityRow {
         kind: E::KIND,
         owner: entity.owner(),
         id: entity.id(),
         version,
-        unique: entity.unique(),
-        listed: entity.listed(),
+        unique: once(entity.unique()),
+        listed: once(entity.listed()),
         wake_at: entity.wake_at(),
         doc,
     }

@@ -1,21 +1,34 @@
-//! Entities: one collection for all kinds. Every commit is a transaction that reads what it rests on.
+//! Entities: one collection for all kinds. Every commit is a transaction that reads what it rests on, all
+//! of it at once, decides, and writes.
+//!
+//! `_id` kind, owner and id; `k` kind, `o` owner, `i` id, `v` version, `w` when time asks something of it,
+//! `u` what no other may have and `l` under what it is listed, `doc` its fields as JSON. JSON, since what
+//! tenants hand in is within, and BSON takes names as `$numberLong` for something else.
+
+mod decide;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
-use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
+#[cfg(feature = "sqlite")]
+use mongodb::bson::RawBsonRef;
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError};
 
+use self::decide::{Found, Statements};
 use super::fault::Fault;
 use super::row::{binary, id_of, number};
 use super::store::{held, key_row, service_row, tenant_row};
 use super::transaction::{self, Attempts, Setback, begin, changed, end, leave, run};
 use super::{MongoStore, Server, fields, forms, schema};
+#[cfg(feature = "sqlite")]
+use crate::holding::StoredEntity;
 
 /// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Made,
     Changed,
@@ -41,32 +54,15 @@ impl Entities for MongoStore {
         owner: Owner,
         id: [u8; 16],
     ) -> Result<Option<EntityRow>, StoreError> {
-        self.one(kind, doc! { "_id": name(kind, owner, id) }).await
+        self.one(kind, doc! { "_id": binary(&name(kind, owner, id)) }).await
     }
 
     async fn find_unique(&self, kind: &'static str, key: &IndexKey) -> Result<Option<EntityRow>, StoreError> {
-        self.one(kind, doc! { "u": key_of(kind, key) }).await
+        self.one(kind, doc! { "u": binary(&key_of(kind, key)) }).await
     }
 
     async fn list_entities(&self, kind: &'static str, list: &EntityList) -> Result<Vec<EntityRow>, StoreError> {
-        let mut wanted = match &list.by {
-            Some(by) => doc! { "l": key_of(kind, by) },
-            None => doc! { "k": kind },
-        };
-        if let Some(owner) = list.owner {
-            wanted.insert("o", binary(&owner.to_bytes()));
-        }
-        let mut range = Document::new();
-        if let Some(from) = list.from {
-            range.insert("$gte", binary(&from));
-        }
-        if let Some(before) = list.before {
-            range.insert("$lt", binary(&before));
-        }
-        if !range.is_empty() {
-            wanted.insert("i", range);
-        }
-        let sort = doc! { "i": if list.newest_first { -1 } else { 1 } };
+        let (wanted, sort) = listing(kind, list);
         self.many(kind, wanted, sort, list.limit).await
     }
 
@@ -76,11 +72,13 @@ impl Entities for MongoStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError> {
-        let wanted = doc! { "k": kind, "w": { "$lte": now.as_microsecond() } };
-        self.many(kind, wanted, doc! { "w": 1 }, limit).await
+        self.many(kind, due(kind, now), doc! { "w": 1 }, limit).await
     }
 
     async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
+        if limit == 0 {
+            return Ok(0);
+        }
         let entities = self.server.collection(schema::ENTITIES);
         let wanted = doc! { "o": binary(&tenant.to_bytes()) };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -97,8 +95,9 @@ impl Entities for MongoStore {
 
 impl MongoStore {
     async fn one(&self, kind: &'static str, wanted: Document) -> Result<Option<EntityRow>, StoreError> {
-        let row = self.server.collection(schema::ENTITIES).find_one(wanted).await.map_err(Fault::from)?;
-        Ok(row.map(|row| read(kind, row)).transpose()?)
+        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
+        let row = entities.find_one(wanted).await.map_err(Fault::from)?;
+        Ok(row.map(|row| read(kind, &row)).transpose()?)
     }
 
     async fn many(
@@ -111,29 +110,17 @@ impl MongoStore {
         if limit == 0 {
             return Ok(Vec::new());
         }
+        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = self.server.collection(schema::ENTITIES).find(wanted).sort(sort).limit(limit).await;
-        let rows: Vec<Document> = found.map_err(Fault::from)?.try_collect().await.map_err(Fault::from)?;
-        Ok(rows.into_iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
+        let found = entities.find(wanted).sort(sort).limit(limit).await.map_err(Fault::from)?;
+        let rows: Vec<RawDocumentBuf> = found.try_collect().await.map_err(Fault::from)?;
+        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
     }
 
     async fn commit_whole(&self, changes: &[Change]) -> Result<Outcome, Fault> {
         let mut attempts = Attempts::new(&self.server);
         loop {
-            let attempt = async {
-                let mut session = begin(&self.server).await?;
-                for change in changes {
-                    match apply(&self.server, &mut session, change).await? {
-                        Outcome::Made => {}
-                        refused => {
-                            leave(session).await;
-                            return Ok(refused);
-                        }
-                    }
-                }
-                end(session, attempts.end()).await.map(|()| Outcome::Made)
-            };
-            match attempt.await {
+            match self.attempt(changes, &attempts).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(Setback::Failed(fault)) => return Err(fault),
                 // It may have been made: the caller reads again, and finds its own change or another's.
@@ -142,95 +129,176 @@ impl MongoStore {
             }
         }
     }
+
+    async fn attempt(&self, changes: &[Change], attempts: &Attempts<'_>) -> Result<Outcome, Setback> {
+        let mut session = begin(&self.server).await?;
+        match make(&self.server, &mut session, changes).await? {
+            Outcome::Made => end(session, attempts.end()).await.map(|()| Outcome::Made),
+            refused => {
+                leave(session).await;
+                Ok(refused)
+            }
+        }
+    }
+}
+
+/// Makes all changes up to the first that is refused.
+async fn make(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<Outcome, Setback> {
+    // Decided before anything is written, so that what is refused cost a single read.
+    let found = found(server, session, changes).await?;
+    let statements = match decide::decide(found, changes).map_err(Setback::Failed)? {
+        Ok(statements) => statements,
+        Err(refused) => return Ok(refused),
+    };
+    for change in changes {
+        match apply(server, session, change).await? {
+            Outcome::Made => {}
+            refused => return Ok(refused),
+        }
+    }
+    for statements in statements {
+        let command = match statements {
+            Statements::Updates(updates) => doc! { "update": schema::ENTITIES, "updates": updates },
+            Statements::Deletes(deletes) => doc! { "delete": schema::ENTITIES, "deletes": deletes },
+        };
+        // A unique value that another transaction took meanwhile ends this one, and is found the next time.
+        run(server, session, command).await?;
+    }
+    Ok(Outcome::Made)
+}
+
+/// What there is of the entities that are changed, and of those that have what is to be unique.
+async fn found(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<Found, Setback> {
+    let Some(wanted) = decide::wanted(changes) else { return Ok(Found::default()) };
+    let entities = server.collection(schema::ENTITIES);
+    let looked_at = doc! { "v": 1, "u": 1 };
+    let cursor = entities.find(wanted).projection(looked_at).session(&mut *session).await;
+    let mut cursor = cursor.map_err(transaction::setback)?;
+    let rows: Vec<Document> = cursor.stream(session).try_collect().await.map_err(transaction::setback)?;
+    Found::of(&rows).map_err(Setback::Failed)
 }
 
 /// Kind, owner and id in one: what an entity is named by.
-fn name(kind: &str, owner: Owner, id: [u8; 16]) -> Bson {
-    binary(&[kind.as_bytes(), &[0], &owner.to_bytes(), &id].concat())
+pub(super) fn name(kind: &str, owner: Owner, id: [u8; 16]) -> Vec<u8> {
+    [kind.as_bytes(), &[0], &owner.to_bytes(), &id].concat()
 }
 
 /// A value in an index of a kind.
-fn key_of(kind: &str, key: &IndexKey) -> Bson {
-    binary(&[kind.as_bytes(), &[0], key.index.as_bytes(), &[0], &key.value].concat())
+fn key_of(kind: &str, key: &IndexKey) -> Vec<u8> {
+    key_in(kind, key.index, &key.value)
+}
+
+fn key_in(kind: &str, index: &str, value: &[u8]) -> Vec<u8> {
+    [kind.as_bytes(), &[0], index.as_bytes(), &[0], value].concat()
+}
+
+/// The fields of an entity as they are stored.
+fn json(doc: &serde_json::Map<String, serde_json::Value>) -> Result<String, Fault> {
+    serde_json::to_string(doc).map_err(|_| Fault::Shape("an entity cannot be written as JSON"))
 }
 
 fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
-    keys.iter().map(|key| key_of(kind, key)).collect()
+    keys.iter().map(|key| binary(&key_of(kind, key))).collect()
 }
 
-fn read(kind: &'static str, mut row: Document) -> Result<EntityRow, Fault> {
-    let whole = mongodb::bson::RawDocumentBuf::try_from(&row)?;
-    let (owner, id) = (Owner::from_bytes(id_of(&whole, "o")?), id_of(&whole, "i")?);
+/// What is listed, and in which order.
+fn listing(kind: &str, list: &EntityList) -> (Document, Document) {
+    let direction = if list.newest_first { -1 } else { 1 };
+    let mut range = Document::new();
+    if let (None, Some(owner)) = (&list.by, list.owner) {
+        // All names of a kind are of one length, by which MongoDB orders first.
+        range.insert("$gte", binary(&name(kind, owner, list.from.unwrap_or_default())));
+        match list.before {
+            Some(before) => range.insert("$lt", binary(&name(kind, owner, before))),
+            None => range.insert("$lte", binary(&name(kind, owner, [u8::MAX; 16]))),
+        };
+        return (doc! { "_id": range }, doc! { "_id": direction });
+    }
+    let mut wanted = match &list.by {
+        Some(by) => doc! { "l": binary(&key_of(kind, by)) },
+        None => doc! { "k": kind },
+    };
+    if let Some(owner) = list.owner {
+        wanted.insert("o", binary(&owner.to_bytes()));
+    }
+    if let Some(from) = list.from {
+        range.insert("$gte", binary(&from));
+    }
+    if let Some(before) = list.before {
+        range.insert("$lt", binary(&before));
+    }
+    if !range.is_empty() {
+        wanted.insert("i", range);
+    }
+    (wanted, doc! { "i": direction })
+}
+
+/// What is due of a kind.
+fn due(kind: &str, now: Timestamp) -> Document {
+    doc! { "k": kind, "w": { "$lte": now.as_microsecond() } }
+}
+
+fn read(kind: &'static str, row: &RawDocument) -> Result<EntityRow, Fault> {
     let version = row.get_i64("v").ok().and_then(|version| u64::try_from(version).ok());
     let wake_at = row.get_i64("w").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
-    let doc = row.remove("doc").ok_or(Fault::Shape("an entity holds nothing"))?;
+    let doc = row.get_str("doc").ok().and_then(|doc| serde_json::from_str(doc).ok());
     Ok(EntityRow {
         kind,
-        owner,
-        id,
+        owner: Owner::from_bytes(id_of(row, "o")?),
+        id: id_of(row, "i")?,
         version: version.ok_or(Fault::Shape("an entity has no version"))?,
         unique: Vec::new(),
         listed: Vec::new(),
         wake_at,
-        doc: deserialize_from_bson(doc)?,
+        doc: doc.ok_or(Fault::Shape("an entity is not what this program writes"))?,
     })
 }
 
-fn stored(row: &EntityRow, version: u64) -> Result<Document, Fault> {
-    let mut stored = doc! {
-        "_id": name(row.kind, row.owner, row.id),
-        "k": row.kind,
-        "o": binary(&row.owner.to_bytes()),
-        "i": binary(&row.id),
-        "v": number(version),
-        "schema": forms::FORM,
-        "doc": serialize_to_bson(&row.doc)?,
+/// The document of an entity that comes from another store.
+#[cfg(feature = "sqlite")]
+pub(super) fn whole(entity: &StoredEntity) -> Result<Document, Fault> {
+    let StoredEntity { kind, owner, id, version, wake_at, unique, listed, doc } = entity;
+    let keys = |keys: &[(String, Vec<u8>)]| -> Vec<Bson> {
+        keys.iter().map(|(index, value)| binary(&key_in(kind, index, value))).collect()
     };
-    // Absent, not empty: the indexes hold only those that have some.
-    if !row.unique.is_empty() {
-        stored.insert("u", keys_of(row.kind, &row.unique));
+    let mut whole = doc! {
+        "_id": binary(&name(kind, Owner::from_bytes(*owner), *id)),
+        "k": kind,
+        "o": binary(owner),
+        "i": binary(id),
+        "v": number(*version),
+        "schema": forms::FORM,
+        "doc": json(doc)?,
+    };
+    if let Some(wake_at) = wake_at {
+        whole.insert("w", wake_at.as_microsecond());
     }
-    if !row.listed.is_empty() {
-        stored.insert("l", keys_of(row.kind, &row.listed));
+    if !unique.is_empty() {
+        whole.insert("u", keys(unique));
     }
-    if let Some(wake_at) = row.wake_at {
-        stored.insert("w", wake_at.as_microsecond());
+    if !listed.is_empty() {
+        whole.insert("l", keys(listed));
     }
-    Ok(stored)
+    Ok(whole)
 }
 
-async fn find(
-    server: &Server,
-    session: &mut ClientSession,
-    collection: &str,
-    wanted: Document,
-) -> Result<Option<Document>, Setback> {
-    server.collection(collection).find_one(wanted).session(session).await.map_err(transaction::setback)
-}
-
-async fn version(server: &Server, session: &mut ClientSession, row: &EntityRow) -> Result<Option<u64>, Setback> {
-    let found = find(server, session, schema::ENTITIES, doc! { "_id": name(row.kind, row.owner, row.id) }).await?;
-    Ok(found.and_then(|row| row.get_i64("v").ok()).and_then(|version| u64::try_from(version).ok()))
-}
-
-async fn write(
-    server: &Server,
-    session: &mut ClientSession,
-    row: &EntityRow,
-    version: u64,
-) -> Result<Outcome, Setback> {
-    for key in &row.unique {
-        // Looked at first, since a unique index would end the transaction and not say which it was. One that
-        // another transaction takes meanwhile does end it, and is seen here the next time.
-        let other = doc! { "u": key_of(row.kind, key), "_id": { "$ne": name(row.kind, row.owner, row.id) } };
-        if find(server, session, schema::ENTITIES, other).await?.is_some() {
-            return Ok(Outcome::Taken(row.kind, key.index));
-        }
-    }
-    let stored = stored(row, version).map_err(Setback::Failed)?;
-    let update = doc! { "q": { "_id": name(row.kind, row.owner, row.id) }, "u": stored, "upsert": true };
-    run(server, session, doc! { "update": schema::ENTITIES, "updates": [update] }).await?;
-    Ok(Outcome::Made)
+/// The entity in a document, with all that it is found by.
+#[cfg(feature = "sqlite")]
+pub(super) fn read_whole(row: &RawDocument) -> Result<StoredEntity, Fault> {
+    let kind = row.get_str("k").map_err(|_| Fault::Shape("an entity is of no kind"))?.to_owned();
+    let keys = |field: &str| -> Result<Vec<(String, Vec<u8>)>, Fault> {
+        let Ok(values) = row.get_array(field) else { return Ok(Vec::new()) };
+        let key = |value: RawBsonRef<'_>| {
+            let within = value.as_binary()?.bytes.strip_prefix(kind.as_bytes())?.strip_prefix(&[0])?;
+            let (index, value) = within.split_at_checked(within.iter().position(|byte| *byte == 0)?)?;
+            Some((std::str::from_utf8(index).ok()?.to_owned(), value.get(1..)?.to_vec()))
+        };
+        values.into_iter().map(|value| key(value?).ok_or(Fault::Shape("an entity has a key of another kind"))).collect()
+    };
+    let (unique, listed) = (keys("u")?, keys("l")?);
+    // Its kind is not one that this program need know.
+    let EntityRow { owner, id, version, wake_at, doc, .. } = read("", row)?;
+    Ok(StoredEntity { kind, owner: owner.to_bytes(), id, version, wake_at, unique, listed, doc })
 }
 
 async fn insert(
@@ -241,8 +309,13 @@ async fn insert(
     kind: &'static str,
 ) -> Result<Outcome, Setback> {
     let row = row.map_err(Setback::Failed)?;
-    let id = row.get("_id").cloned().unwrap_or(Bson::Null);
-    if find(server, session, collection, doc! { "_id": id }).await?.is_some() {
+    // Looked at first, since a unique index would end the transaction, and not say for whom it was taken.
+    let mut same = vec![doc! { "_id": row.get("_id") }];
+    if let (Some(tenant), Some(id)) = (row.get("t"), row.get("id")) {
+        same.push(doc! { "t": tenant, "id": id });
+    }
+    let there = server.collection(collection).find_one(doc! { "$or": same }).session(&mut *session).await;
+    if there.map_err(transaction::setback)?.is_some() {
         return Ok(Outcome::Taken(kind, "id"));
     }
     run(server, session, doc! { "insert": collection, "documents": [row] }).await?;
@@ -272,28 +345,11 @@ async fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
     Ok(if changed(&reply) > 0 { Outcome::Made } else { Outcome::Changed })
 }
 
+/// Makes a change of what is no entity.
 async fn apply(server: &Server, session: &mut ClientSession, change: &Change) -> Result<Outcome, Setback> {
     match change {
-        Change::Insert(row) => match version(server, session, row).await? {
-            Some(_) => Ok(Outcome::Taken(row.kind, "id")),
-            None => write(server, session, row, 1).await,
-        },
-        Change::Replace(row) => match version(server, session, row).await? {
-            Some(version) if version == row.version => write(server, session, row, version.saturating_add(1)).await,
-            _ => Ok(Outcome::Changed),
-        },
-        Change::Put(row) => {
-            let version = version(server, session, row).await?.unwrap_or(0);
-            write(server, session, row, version.saturating_add(1)).await
-        }
-        Change::Delete(row) => match version(server, session, row).await? {
-            Some(version) if version == row.version => {
-                let gone = doc! { "q": { "_id": name(row.kind, row.owner, row.id) }, "limit": 1 };
-                run(server, session, doc! { "delete": schema::ENTITIES, "deletes": [gone] }).await?;
-                Ok(Outcome::Made)
-            }
-            _ => Ok(Outcome::Changed),
-        },
+        // Decided on together.
+        Change::Insert(_) | Change::Replace(_) | Change::Put(_) | Change::Delete(_) => Ok(Outcome::Made),
         Change::InsertTenant(tenant) => insert(server, session, schema::TENANTS, tenant_row(tenant), "tenant").await,
         Change::ReplaceTenant(tenant) => {
             let next = Tenant { version: tenant.version.saturating_add(1), ..(**tenant).clone() };
@@ -326,3 +382,6 @@ async fn apply(server: &Server, session: &mut ClientSession, change: &Change) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use wotp_core::ports::Usage;
 
 use super::fault::Fault;
 use super::row::{self, Row, binary, number};
-use super::{nodes, schema, store, usage};
+use super::{entities, nodes, schema, store, usage};
 use crate::holding::{Holding, Kind, Repeat, Stored, WindowUsage};
 
 /// Where a kind is kept.
@@ -29,6 +29,7 @@ pub(super) fn collection(kind: Kind) -> &'static str {
         Kind::Leases => schema::LEASES,
         Kind::Verifications => schema::VERIFICATIONS,
         Kind::Messages => schema::MESSAGES,
+        Kind::Entities => schema::ENTITIES,
     }
 }
 
@@ -60,6 +61,7 @@ fn document(holding: &Holding) -> Result<Document, Fault> {
         }),
         Holding::Verification(stored) => record_row(stored),
         Holding::Message(stored) => record_row(stored),
+        Holding::Entity(entity) => entities::whole(entity),
     }
 }
 
@@ -86,6 +88,7 @@ pub(super) fn read(kind: Kind, row: &RawDocument) -> Result<Holding, Fault> {
         }
         Kind::Verifications => Holding::Verification(Box::new(read_record::<Verification>(row)?)),
         Kind::Messages => Holding::Message(Box::new(read_record::<Message>(row)?)),
+        Kind::Entities => Holding::Entity(Box::new(entities::read_whole(row)?)),
     })
 }
 
@@ -134,6 +137,10 @@ fn read_record<R: Row>(row: &RawDocument) -> Result<Stored<R>, Fault> {
 
 /// A document's name, for people.
 pub(super) fn name(kind: Kind, row: &RawDocument) -> String {
-    let id = if kind == Kind::ApiKeys { "id" } else { "_id" };
+    let id = match kind {
+        Kind::ApiKeys => "id",
+        Kind::Entities => "i",
+        _ => "_id",
+    };
     row::id_of(row, id).map_or_else(|_| "a document without an id".to_owned(), |id| kind.name_of(id))
 }

@@ -101,10 +101,11 @@ fn indexes() -> Vec<Index> {
         // Those of days that ended.
         Index::new(TALLIES, "ended", doc! { "d": 1 }),
         Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
-        // What no two may have; under what things are listed; all of a kind; what is due; all of a tenant.
+        // What no two may have; under what things are listed; all of a kind, whoever owns them (those of an
+        // owner are found by `_id`); what is due; all of a tenant.
         Index::new(ENTITIES, "unique", doc! { "u": 1 }).unique().only_with("u"),
         Index::new(ENTITIES, "listed", doc! { "l": 1, "i": 1 }).only_with("l"),
-        Index::new(ENTITIES, "kind", doc! { "k": 1, "o": 1, "i": 1 }),
+        Index::new(ENTITIES, "kind", doc! { "k": 1, "i": 1 }),
         Index::new(ENTITIES, "wake", doc! { "k": 1, "w": 1 }).only_with("w"),
         Index::new(ENTITIES, "owner", doc! { "o": 1 }),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),

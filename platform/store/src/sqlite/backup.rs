@@ -64,6 +64,8 @@ pub struct Stats {
     pub messages: u64,
     /// Idempotency keys.
     pub idempotency_keys: u64,
+    /// People, memberships, events and all else that is kept as entities.
+    pub entities: u64,
 }
 
 /// Copies a store to `to` while it may be served, by this process or another. The copy is as the
@@ -194,6 +196,7 @@ impl SqliteStore {
                     verifications: read::count(connection, Verification::SQL.count)?,
                     messages: read::count(connection, Message::SQL.count)?,
                     idempotency_keys: read::count(connection, "SELECT count(*) FROM idempotency")?,
+                    entities: read::count(connection, "SELECT count(*) FROM entity")?,
                 })
             })
             .await

@@ -22,7 +22,7 @@ use super::record;
 use super::record::Table;
 use super::schema;
 use super::usage::{kind_number, resource_number};
-use crate::holding::{Held, Holding, Kind, Repeat, Stored, WindowUsage};
+use crate::holding::{Held, Holding, Kind, Repeat, Stored, StoredEntity, WindowUsage};
 use crate::record::USAGE_KEPT;
 
 /// What a file holds at a moment. Nobody may write to it meanwhile: each reading is one of its own.
@@ -75,12 +75,19 @@ impl Contents {
         Ok(read::count(&connection, &format!("SELECT count(*) FROM {}", table(kind)))?)
     }
 
-    /// How many there are up to a key, that one included. Only of records.
+    /// How many there are up to a key, that one included. Only of what is many.
     pub(crate) fn count_up_to(&self, kind: Kind, key: Option<&[u8]>) -> Result<u64, StoreError> {
         let connection = self.connect()?;
         let sql = match kind {
             Kind::Verifications => "SELECT count(*) FROM verification WHERE id <= ?",
             Kind::Messages => "SELECT count(*) FROM message WHERE id <= ?",
+            Kind::Entities => {
+                let Some((kind, owner, id)) = StoredEntity::of_key(key.unwrap_or_default()) else { return Ok(0) };
+                let sql =
+                    "SELECT count(*) FROM entity WHERE (length(kind), kind, owner, id) <= (length(?1), ?1, ?2, ?3)";
+                let count = connection.query_row(sql, params![kind, owner, id], |row| row.get(0));
+                return Ok(count.map_err(Fault::from)?);
+            }
             _ => return Ok(0),
         };
         let count = connection.query_row(sql, [key.unwrap_or_default()], |row| row.get(0));
@@ -112,6 +119,8 @@ impl Contents {
             "SELECT sum(version), sum(wake_at % 1000000007) FROM verification_state",
             "SELECT count(*), max(number), min(id), max(id) FROM message",
             "SELECT sum(version), sum(wake_at % 1000000007) FROM message_state",
+            "SELECT kind, count(*), sum(version), min(id), max(id), sum(wake_at % 1000000007) FROM entity
+             GROUP BY kind ORDER BY kind",
         ] {
             digest(&connection, sql, &mut hash).map_err(Fault::from)?;
         }
@@ -146,6 +155,7 @@ impl Contents {
             }
             Kind::Verifications => self.records::<Verification>(&connection, after, each)?,
             Kind::Messages => self.records::<Message>(&connection, after, each)?,
+            Kind::Entities => entities(&connection, after, each)?,
         }
         Ok(())
     }
@@ -213,6 +223,7 @@ fn table(kind: Kind) -> &'static str {
         Kind::Leases => "lease",
         Kind::Verifications => "verification",
         Kind::Messages => "message",
+        Kind::Entities => "entity",
     }
 }
 
@@ -252,6 +263,52 @@ fn settings<T: DeserializeOwned, const N: usize>(
         let found = match serde_json::from_str(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?) {
             Ok(doc) => Found::Whole(holding(doc, key)),
             Err(_) => Found::Unreadable { key: key.to_vec(), name: kind.name_of(row.get(1)?) },
+        };
+        if !each(found) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Entities in the order of their keys, after the one that is given.
+fn entities(connection: &Connection, after: Option<&[u8]>, each: Each<'_>) -> Result<(), Fault> {
+    let (kind, owner, id) = after.and_then(StoredEntity::of_key).unwrap_or_default();
+    let mut statement = connection.prepare(
+        "SELECT kind, owner, id, version, wake_at, doc FROM entity
+         WHERE (length(kind), kind, owner, id) > (length(?1), ?1, ?2, ?3) ORDER BY length(kind), kind, owner, id",
+    )?;
+    let keys = |table| {
+        let sql =
+            format!("SELECT name, value FROM {table} WHERE kind = ? AND owner = ? AND id = ? ORDER BY name, value");
+        connection.prepare(&sql)
+    };
+    let (mut unique_of, mut listed_of) = (keys("entity_unique")?, keys("entity_key")?);
+    let mut rows = statement.query(params![kind, owner, id])?;
+    while let Some(row) = rows.next()? {
+        let (kind, owner, id): (String, [u8; 16], [u8; 16]) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let keys = |of: &mut rusqlite::Statement<'_>| -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+            of.query_map(params![kind, owner, id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let (unique, listed) = (keys(&mut unique_of)?, keys(&mut listed_of)?);
+        let wake_at: Option<i64> = row.get(4)?;
+        let wake_at = wake_at.map(Timestamp::from_microsecond).transpose();
+        let doc = serde_json::from_str(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?);
+        let found = match (wake_at, doc) {
+            (Ok(wake_at), Ok(doc)) => Found::Whole(Holding::Entity(Box::new(StoredEntity {
+                version: row.get(3)?,
+                kind,
+                owner,
+                id,
+                wake_at,
+                unique,
+                listed,
+                doc,
+            }))),
+            _ => Found::Unreadable {
+                key: StoredEntity::key_of(&kind, owner, id),
+                name: StoredEntity::name_of(&kind, id),
+            },
         };
         if !each(found) {
             break;

@@ -2,16 +2,22 @@
 
 use async_trait::async_trait;
 use rusqlite::types::{ToSql, Value};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, ffi, params};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError};
 
 use super::SqliteStore;
 use super::fault::Fault;
-use super::store::{insert_key, insert_service};
+use super::store::{insert_key, insert_service, insert_tenant};
 
-/// Why a commit is given up, found out before anything is written.
+/// What is due of a kind.
+const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
+                   WHERE kind = ? AND wake_at <= ? ORDER BY wake_at LIMIT ?";
+/// Some of what an owner has.
+const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
+
+/// Why a commit is given up.
 enum Setback {
     Changed,
     Taken(&'static str, &'static str),
@@ -20,20 +26,25 @@ enum Setback {
 #[async_trait]
 impl Entities for SqliteStore {
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let outcome = self
             .writer
             .submit(move |work| {
-                // A command that is refused leaves nothing behind, and others share its transaction.
+                // What was made before the change that is refused goes again, and nothing of others': they
+                // share the transaction. Of a fault all of them hear.
                 work.connection.prepare_cached("SAVEPOINT changes")?.execute([])?;
-                let made = changes.iter().try_fold(None, |setback: Option<Setback>, change| match setback {
-                    Some(setback) => Ok::<_, Fault>(Some(setback)),
-                    None => apply(work.connection, change),
-                })?;
-                if made.is_some() {
-                    work.connection.prepare_cached("ROLLBACK TO changes")?.execute([])?;
+                let mut setback = None;
+                for change in &changes {
+                    setback = apply(work.connection, change)?;
+                    if setback.is_some() {
+                        work.connection.prepare_cached("ROLLBACK TO changes")?.execute([])?;
+                        break;
+                    }
                 }
                 work.connection.prepare_cached("RELEASE changes")?.execute([])?;
-                Ok(made)
+                Ok(setback)
             })
             .await?;
         match outcome {
@@ -69,32 +80,7 @@ impl Entities for SqliteStore {
         let list = list.clone();
         self.readers
             .read_many(move |connection| {
-                let mut values: Vec<Value> = vec![kind.to_owned().into()];
-                let mut sql = String::from("SELECT entity.owner, entity.id, version, wake_at, doc FROM ");
-                match &list.by {
-                    Some(by) => {
-                        sql.push_str(
-                            "entity_key JOIN entity USING (kind, owner, id)
-                             WHERE kind = ? AND name = ? AND value = ?",
-                        );
-                        values.push(by.index.to_owned().into());
-                        values.push(by.value.clone().into());
-                    }
-                    None => sql.push_str("entity WHERE kind = ?"),
-                }
-                let mut bound = |condition: &str, value: Option<[u8; 16]>| {
-                    if let Some(value) = value {
-                        sql.push_str(condition);
-                        values.push(value.to_vec().into());
-                    }
-                };
-                let by_key = list.by.is_some();
-                bound(" AND entity.owner = ?", list.owner.map(Owner::to_bytes));
-                bound(if by_key { " AND entity_key.id >= ?" } else { " AND id >= ?" }, list.from);
-                bound(if by_key { " AND entity_key.id < ?" } else { " AND id < ?" }, list.before);
-                sql.push_str(if by_key { " ORDER BY entity_key.id" } else { " ORDER BY id" });
-                sql.push_str(if list.newest_first { " DESC LIMIT ?" } else { " LIMIT ?" });
-                values.push(i64::try_from(list.limit).unwrap_or(i64::MAX).into());
+                let (sql, values) = listing(kind, &list);
                 let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
                 let mut statement = connection.prepare_cached(&sql)?;
                 statement.query_and_then(&*values, |row| read(kind, row))?.collect()
@@ -110,10 +96,8 @@ impl Entities for SqliteStore {
     ) -> Result<Vec<EntityRow>, StoreError> {
         self.readers
             .read_many(move |connection| {
-                let sql = "SELECT owner, id, version, wake_at, doc FROM entity
-                           WHERE kind = ? AND wake_at <= ? ORDER BY wake_at LIMIT ?";
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let mut due = connection.prepare_cached(sql)?;
+                let mut due = connection.prepare_cached(DUE)?;
                 due.query_and_then(params![kind, now.as_microsecond(), limit], |row| read(kind, row))?.collect()
             })
             .await
@@ -124,7 +108,7 @@ impl Entities for SqliteStore {
             .submit(move |work| {
                 let connection = work.connection;
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let mut find = connection.prepare_cached("SELECT kind, id FROM entity WHERE owner = ? LIMIT ?")?;
+                let mut find = connection.prepare_cached(OWNED)?;
                 let found = find.query_map(params![tenant.to_bytes(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let found: Vec<(String, [u8; 16])> = found.collect::<rusqlite::Result<_>>()?;
                 for (kind, id) in &found {
@@ -134,6 +118,38 @@ impl Entities for SqliteStore {
             })
             .await
     }
+}
+
+/// The statement that lists, and what it is given.
+fn listing(kind: &str, list: &EntityList) -> (String, Vec<Value>) {
+    let mut values: Vec<Value> = vec![kind.to_owned().into()];
+    let mut sql = String::from("SELECT entity.owner, entity.id, version, wake_at, doc FROM ");
+    // Where ids and owners are looked at: in the index that is walked.
+    let walked = match &list.by {
+        Some(by) => {
+            // A cross join is walked in the order in which it is written.
+            sql.push_str("entity_key CROSS JOIN entity USING (kind, owner, id)");
+            sql.push_str(" WHERE entity_key.kind = ? AND name = ? AND value = ?");
+            values.push(by.index.to_owned().into());
+            values.push(by.value.clone().into());
+            "entity_key"
+        }
+        None => {
+            sql.push_str("entity WHERE kind = ?");
+            "entity"
+        }
+    };
+    for (condition, value) in
+        [("owner = ?", list.owner.map(Owner::to_bytes)), ("id >= ?", list.from), ("id < ?", list.before)]
+    {
+        if let Some(value) = value {
+            sql.push_str(&format!(" AND {walked}.{condition}"));
+            values.push(value.to_vec().into());
+        }
+    }
+    sql.push_str(&format!(" ORDER BY {walked}.id {} LIMIT ?", if list.newest_first { "DESC" } else { "ASC" }));
+    values.push(i64::try_from(list.limit).unwrap_or(i64::MAX).into());
+    (sql, values)
 }
 
 /// What is read carries no keys: what is there is read to be looked at, and its kind knows them.
@@ -147,7 +163,7 @@ fn read(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
         unique: Vec::new(),
         listed: Vec::new(),
         wake_at: wake_at.and_then(|moment| Timestamp::from_microsecond(moment).ok()),
-        doc: serde_json::from_str(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+        doc: serde_json::from_str(row.get_ref(4)?.as_str().map_err(Error::from)?)?,
     })
 }
 
@@ -174,10 +190,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
             _ => Ok(Some(Setback::Changed)),
         },
         Change::InsertTenant(tenant) => {
-            let found = connection
-                .prepare_cached("INSERT OR IGNORE INTO tenant (id, doc) VALUES (?, ?)")?
-                .execute(params![tenant.id.to_bytes(), serde_json::to_string(tenant)?])?;
-            Ok(if found > 0 { None } else { Some(Setback::Taken("tenant", "id")) })
+            taken("tenant", insert_tenant(connection, tenant.id, &serde_json::to_string(tenant)?))
         }
         Change::ReplaceTenant(tenant) => {
             let mut next = tenant.clone();
@@ -190,8 +203,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
             ])?)
         }
         Change::InsertService(service) => {
-            insert_service(connection, service, &serde_json::to_string(service)?)?;
-            Ok(None)
+            taken("service", insert_service(connection, service, &serde_json::to_string(service)?))
         }
         Change::ReplaceService(service) => {
             let mut next = service.clone();
@@ -206,8 +218,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
             ])?)
         }
         Change::InsertKey(key, hash) => {
-            insert_key(connection, key, hash, &serde_json::to_string(key)?)?;
-            Ok(None)
+            taken("API key", insert_key(connection, key, hash, &serde_json::to_string(key)?))
         }
         Change::ReplaceKey(key) => {
             let sql = "UPDATE api_key SET doc = ? WHERE tenant = ? AND id = ?";
@@ -217,6 +228,18 @@ fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fa
                 key.id.to_bytes()
             ])?)
         }
+    }
+}
+
+/// Nothing, or that its id is taken.
+fn taken(kind: &'static str, inserted: Result<(), Fault>) -> Result<Option<Setback>, Fault> {
+    match inserted {
+        Ok(()) => Ok(None),
+        Err(Fault::Sql(Error::SqliteFailure(
+            ffi::Error { extended_code: ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_UNIQUE, .. },
+            _,
+        ))) => Ok(Some(Setback::Taken(kind, "id"))),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -269,4 +292,53 @@ fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) -> Re
         id
     ])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::OpenOptions;
+    use super::super::schema;
+    use super::*;
+
+    fn plan(connection: &Connection, sql: &str, values: usize) -> String {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows =
+            explain.query_map(rusqlite::params_from_iter(vec![1; values]), |row| row.get::<_, String>(3)).unwrap();
+        rows.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn every_listing_walks_an_index_in_its_order() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let _store = SqliteStore::open(path.clone(), OpenOptions::default()).unwrap();
+        let connection = schema::connect_to_read(&path).unwrap();
+        let owner = Some(Owner::Platform);
+        for (owner, by, index) in [
+            (owner, None, "PRIMARY KEY (owner=? AND kind=?"),
+            (None, None, "INDEX entity_kind (kind=?"),
+            (None, Some(IndexKey::new("tag", "a")), "PRIMARY KEY (kind=? AND name=? AND value=?"),
+            (owner, Some(IndexKey::new("tag", "a")), "PRIMARY KEY (kind=? AND name=? AND value=?"),
+        ] {
+            for (from, before) in
+                [(None, None), (Some([1; 16]), None), (None, Some([1; 16])), (Some([1; 16]), Some([1; 16]))]
+            {
+                for newest_first in [false, true] {
+                    let list = EntityList { owner, by: by.clone(), from, before, newest_first, limit: 9 };
+                    let (sql, values) = listing("thing", &list);
+                    let plan = plan(&connection, &sql, values.len());
+                    assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}: {sql}");
+                    // As far as the range goes, and no further.
+                    let ranged = from.is_some() || before.is_some();
+                    assert!(!ranged || plan.contains("id>?") || plan.contains("id<?"), "{plan}: {sql}");
+                }
+            }
+        }
+        let due = plan(&connection, DUE, 3);
+        assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
+        let erased = plan(&connection, OWNED, 2);
+        assert!(erased.contains("PRIMARY KEY (owner=?)"), "{erased}");
+    }
 }

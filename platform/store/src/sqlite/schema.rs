@@ -28,7 +28,7 @@ const PAGE_SIZE: u32 = 4096;
 /// How long to wait for another process's write: the command line's are milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: more than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 /// Memory for pages of each connection that reads: the upper levels of the indexes. There are
 /// several, every write of the writer empties them, and the system's own page cache is behind them.
 const READER_CACHE_SIZE_BYTES: u32 = 2 << 20;

@@ -38,6 +38,12 @@ pub(super) fn json(document: &impl Serialize) -> Result<String, StoreError> {
     Ok(serde_json::to_string(document).map_err(Fault::from)?)
 }
 
+pub(super) fn insert_tenant(connection: &Connection, id: TenantId, doc: &str) -> Result<(), Fault> {
+    let sql = "INSERT INTO tenant (id, doc) VALUES (?, ?)";
+    connection.prepare_cached(sql)?.execute(params![id.to_bytes(), doc])?;
+    Ok(())
+}
+
 pub(super) fn insert_service(connection: &Connection, service: &Service, doc: &str) -> Result<(), Fault> {
     connection
         .prepare_cached("INSERT INTO service (tenant, id, version, doc) VALUES (?, ?, ?, ?)")?
@@ -76,9 +82,7 @@ impl Store for SqliteStore {
         let (id, service) = (tenant.id, service.clone());
         self.writer
             .submit(move |work| {
-                work.connection
-                    .prepare_cached("INSERT INTO tenant (id, doc) VALUES (?, ?)")?
-                    .execute(params![id.to_bytes(), docs.0])?;
+                insert_tenant(work.connection, id, &docs.0)?;
                 insert_service(work.connection, &service, &docs.1)?;
                 keys.iter().try_for_each(|(key, hash, doc)| insert_key(work.connection, key, hash, doc))
             })

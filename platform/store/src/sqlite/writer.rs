@@ -2,9 +2,9 @@
 //!
 //! A commit costs a flush of the disk whatever is in it, so the writer takes all that waits into one
 //! transaction: the busier it is, the cheaper a command gets. A command reads and checks first and
-//! writes only then, so a refused one leaves nothing behind. When one fails in SQLite itself, the
-//! group is rolled back and each of its commands runs again alone: none is half applied, and none
-//! fails because of its neighbour.
+//! writes only then, or goes back to a savepoint, so a refused one leaves nothing behind. When one
+//! fails in SQLite itself, the group is rolled back and each of its commands runs again alone: none is
+//! half applied, and none fails because of its neighbour.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;

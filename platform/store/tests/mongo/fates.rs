@@ -3,9 +3,13 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wotp_core::domain::quota::Resource;
 use wotp_core::domain::verification::{Status, Verification};
-use wotp_core::ports::{Admission, AdmitError, NewVerification, ReplaceError, TenantStore};
+use wotp_core::ports::{
+    Admission, AdmitError, Change, CommitError, Entities as _, Entity, IndexKey, NewVerification, Owner, ReplaceError,
+    TenantStore,
+};
 use wotp_core::testing::builders::{a_quota, a_verification, admission, an_idempotency, noon};
 use wotp_test_servers::{ReplicaSet, Wire};
 
@@ -293,4 +297,103 @@ async fn admitted(scene: &Scene, number: u8) -> Verification {
 
 async fn found(scene: &Scene, verification: &Verification) -> Verification {
     scene.door().find_verification(verification.id).await.unwrap().unwrap()
+}
+
+/// An entry of an audit log, as it might be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    number: u8,
+    part: u8,
+}
+
+impl Entity for Entry {
+    const KIND: &'static str = "test_entry";
+
+    fn id(&self) -> [u8; 16] {
+        let mut id = [0; 16];
+        id[0] = self.part;
+        id[15] = self.number;
+        id
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
+
+    fn unique(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new("number", [self.number, self.part])]
+    }
+}
+
+/// What is committed together under a number: two entities, and a change of the tenant.
+async fn changes(scene: &Scene, number: u8) -> Vec<Change> {
+    let tenant = scene.door().find_tenant().await.unwrap().unwrap();
+    vec![
+        Change::insert(&Entry { number, part: 0 }),
+        Change::ReplaceTenant(Box::new(Tenant { name: format!("number {number}"), ..tenant })),
+        Change::insert(&Entry { number, part: 1 }),
+    ]
+}
+
+/// That so much was made of the commit with a number: all of it, or none.
+async fn made(scene: &Scene, number: u8, after: &str) -> bool {
+    let mut parts = Vec::new();
+    for part in [0, 1] {
+        let entry = Entry { number, part };
+        parts.push(scene.store.find_entity(Entry::KIND, entry.owner(), entry.id()).await.unwrap().is_some());
+    }
+    let tenant = scene.door().find_tenant().await.unwrap().unwrap();
+    parts.push(tenant.name == format!("number {number}"));
+    assert!(parts.iter().all(|part| *part == parts[0]), "{parts:?}, after {after}");
+    parts[0]
+}
+
+#[tokio::test]
+async fn entities_are_committed_once_whatever_becomes_of_the_commands() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let fates = [
+        Fate::NotDone(COMMIT, 1),
+        Fate::NotDone(COMMIT, 5),
+        Fate::AnswerLost(COMMIT, 1),
+        Fate::AnswerLost(COMMIT, 5),
+        Fate::NotSafeYet(COMMIT, 5),
+        Fate::Refused(COMMIT, 50, "UnknownTransactionCommitResult"),
+        Fate::Refused("update", 112, "TransientTransactionError"),
+        Fate::Refused("find", 251, "TransientTransactionError"),
+        Fate::NotDone("update", 1),
+        Fate::AnswerLost("update", 1),
+    ];
+    for (number, fate) in (1..).zip(fates) {
+        let changes = changes(&scene, number).await;
+        scene.let_come(&fate);
+        scene.store.commit(changes.clone()).await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
+        scene.has_come(&fate);
+        assert!(made(&scene, number, &format!("{fate:?}")).await);
+        let again = scene.store.commit(changes).await;
+        assert!(matches!(again, Err(CommitError::Taken { .. })), "{fate:?}: {again:?}");
+        assert_eq!(scene.rows("entities").len(), 2 * usize::from(number));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_of_entities_whose_fate_stays_unknown_is_an_error_and_whole_or_not_there() {
+    let scene = Scene::new(Duration::from_secs(4)).await;
+    let far_more = 10_000;
+    for (number, fate) in (1..).zip([Fate::AnswerLost(COMMIT, far_more), Fate::NotDone(COMMIT, far_more)]) {
+        let changes = changes(&scene, number).await;
+        scene.let_come(&fate);
+        let unknown = scene.store.commit(changes.clone()).await;
+        assert!(matches!(unknown, Err(CommitError::Store(_))), "{fate:?}: {unknown:?}");
+        scene.end(&fate);
+        let settled = loop {
+            // Until the transaction that was left open is found and ended.
+            match scene.store.commit(changes.clone()).await {
+                Err(CommitError::Store(_)) => {}
+                other => break other,
+            }
+        };
+        // It was made then, or now.
+        assert!(matches!(settled, Ok(()) | Err(CommitError::Taken { .. })), "{fate:?}: {settled:?}");
+        assert!(made(&scene, number, &format!("{fate:?}")).await);
+    }
 }

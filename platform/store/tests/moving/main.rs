@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use mongodb::bson::{Document, doc};
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::{DeliveryStatus, Verdict};
@@ -18,7 +19,10 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Period, Resource, Window};
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::{Status, Verification};
-use wotp_core::ports::{Admission, AdmitError, Filter, NewMessage, NewVerification, Store};
+use wotp_core::ports::{
+    Admission, AdmitError, Change, CommitError, Entities as _, Entity, EntityList, Filter, IndexKey, NewMessage,
+    NewVerification, Owner, Store, Stored,
+};
 use wotp_core::testing::builders::{
     a_message, a_node, a_quota, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, entropy,
     message_admission, noon, seconds, vault,
@@ -145,6 +149,7 @@ struct Filled {
     tenant: Tenant,
     verifications: Vec<Verification>,
     messages: Vec<Message>,
+    entities: Vec<Seat>,
 }
 
 fn sent() -> Verdict {
@@ -212,7 +217,78 @@ async fn fill(store: &SqliteStore) -> Filled {
     done.settle(sent(), seconds(2), || DeliveryId::new(noon(), entropy()));
     door.replace_message(&mut done, false).await.unwrap();
     messages.push(done);
-    Filled { tenant, verifications, messages }
+
+    let mut entities: Vec<Seat> = ["zoe", "ada"].map(|name| Seat::new(Some(tenant.id), name)).into();
+    entities.push(Seat::new(Some(other.id), "bob"));
+    entities.push(Seat { number: 0, ..Seat::new(None, "dan") });
+    entities[0].due_at = Some(seconds(9));
+    store.commit(entities.iter().map(Change::insert).collect()).await.unwrap();
+    store.commit(vec![Change::insert(&Desk { number: 7 })]).await.unwrap();
+    let row = store.find_entity(Seat::KIND, entities[1].owner(), entities[1].id()).await.unwrap().unwrap();
+    let mut changed = Stored::<Seat>::read(row).unwrap();
+    changed.entity.name = "eve".to_owned();
+    store.commit(vec![Change::replace(&changed)]).await.unwrap();
+    entities[1] = changed.entity;
+    Filled { tenant, verifications, messages, entities }
+}
+
+/// A kind of entity that is found by all that there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Seat {
+    number: u8,
+    tenant: Option<TenantId>,
+    name: String,
+    due_at: Option<Timestamp>,
+    metadata: serde_json::Value,
+}
+
+impl Seat {
+    fn new(tenant: Option<TenantId>, name: &str) -> Self {
+        let metadata = serde_json::json!({ "$numberLong": "5", "nul\u{0}": [null, 0.5, u64::MAX] });
+        Self { number: name.as_bytes()[0], tenant, name: name.to_owned(), due_at: None, metadata }
+    }
+}
+
+impl Entity for Seat {
+    const KIND: &'static str = "seat";
+
+    fn id(&self) -> [u8; 16] {
+        [self.number; 16]
+    }
+
+    fn owner(&self) -> Owner {
+        self.tenant.map_or(Owner::Platform, Owner::Tenant)
+    }
+
+    fn unique(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new("name", &self.name), IndexKey::new("initial", [0, self.number])]
+    }
+
+    fn listed(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new("row", "a"), IndexKey::new("row", "")]
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.due_at
+    }
+}
+
+/// One with as long a name, that nothing but its id finds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Desk {
+    number: u8,
+}
+
+impl Entity for Desk {
+    const KIND: &'static str = "desk";
+
+    fn id(&self) -> [u8; 16] {
+        [self.number; 16]
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
 }
 
 #[tokio::test]
@@ -231,7 +307,8 @@ async fn everything_arrives_as_it_was() {
             ("usage", 8),
             ("leases", 2),
             ("verifications", 6),
-            ("messages", 2)
+            ("messages", 2),
+            ("entities", 5)
         ]
     );
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (3, 0));
@@ -266,6 +343,27 @@ async fn everything_arrives_as_it_was() {
     for message in &filled.messages {
         assert_eq!(door.find_message(message.id).await.unwrap().as_ref(), Some(message));
     }
+    for seat in &filled.entities {
+        for store in [&old as &dyn Store, &new] {
+            let row = store.find_entity(Seat::KIND, seat.owner(), seat.id()).await.unwrap().unwrap();
+            for key in seat.unique() {
+                assert_eq!(store.find_unique(Seat::KIND, &key).await.unwrap().as_ref(), Some(&row));
+            }
+            assert_eq!(&Stored::<Seat>::read(row).unwrap().entity, seat);
+        }
+    }
+    for list in [EntityList::by("row", "a"), EntityList::by("row", ""), EntityList::of(filled.entities[0].owner())] {
+        let rows = new.list_entities(Seat::KIND, &list).await.unwrap();
+        assert!(!rows.is_empty());
+        assert_eq!(rows, old.list_entities(Seat::KIND, &list).await.unwrap());
+    }
+    assert_eq!(new.due_entities(Seat::KIND, seconds(9), 9).await.unwrap().len(), 1);
+    // What was unique there is so here, and what was read before is replaced here.
+    let taken = new.commit(vec![Change::insert(&Seat::new(None, "eve"))]).await;
+    assert!(matches!(taken, Err(CommitError::Taken { index: "initial" | "name", .. })), "{taken:?}");
+    let seat = &filled.entities[1];
+    let row = old.find_entity(Seat::KIND, seat.owner(), seat.id()).await.unwrap().unwrap();
+    new.commit(vec![Change::replace(&Stored::<Seat>::read(row).unwrap())]).await.unwrap();
 }
 
 #[tokio::test]
@@ -385,4 +483,58 @@ async fn a_move_that_was_cut_off_goes_on_where_it_was_and_ends_the_same() {
     assert_eq!(whole.run().await.unwrap().totals, report.totals);
     assert!(whole.dump() == resumed, "what is there does not depend on cuts");
     drop(home.target);
+}
+
+#[tokio::test]
+async fn entities_go_on_where_they_were_cut_off_too() {
+    let home = Home::new();
+    let store = home.store();
+    // Of two kinds, and of names of two lengths.
+    let desks = (0..=255).map(|number| Change::insert(&Desk { number })).collect();
+    store.commit(desks).await.unwrap();
+    let mut seats = Vec::new();
+    for owner in 0..8 {
+        let tenant = TenantId::from_bytes([owner + 1; 16]);
+        seats.extend((0..=255).map(|number| Place { number, tenant }));
+    }
+    store.commit(seats.iter().map(Change::insert).collect()).await.unwrap();
+    drop(store);
+    let heard = std::sync::Mutex::new(Vec::new());
+    for cut in [1_000, 2_000] {
+        let moving = home.begin().await;
+        let mut watch = |progress: Progress| {
+            if progress.kind == Kind::Entities {
+                heard.lock().unwrap().push(progress.done);
+            }
+        };
+        let mut copying = std::pin::pin!(moving.copy(&mut watch));
+        std::future::poll_fn(|context| {
+            let polled = copying.as_mut().poll(context).is_ready();
+            let done = polled || heard.lock().unwrap().last().is_some_and(|done| *done >= cut);
+            if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+    assert_eq!(*heard.lock().unwrap(), [0, 1_000, 1_000, 2_000]);
+    let report = home.run().await.unwrap();
+    assert_eq!(report.totals.iter().find(|total| total.kind == Kind::Entities).unwrap().count, 256 * 9);
+}
+
+/// One of very many.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Place {
+    number: u8,
+    tenant: TenantId,
+}
+
+impl Entity for Place {
+    const KIND: &'static str = "place";
+
+    fn id(&self) -> [u8; 16] {
+        [self.number; 16]
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
 }

@@ -40,6 +40,25 @@ async fn a_difference_is_found_and_named_and_keeps_nodes_away() {
     back("state.version", "one".into());
     assert!(matches!(compare().await, MoveError::Broken { name, .. } if name == first.id.to_string()));
     back("state.version", 0_i64.into());
+    // What entities are found by, and their fields.
+    let seats = doc! { "k": "seat", "i": id(filled.entities[0].id()) };
+    for (field, other, differs) in [
+        ("l", mongodb::bson::Bson::Array(Vec::new()), false),
+        ("doc", "{}".into(), true),
+        ("w", mongodb::bson::Bson::Int64(5), true),
+    ] {
+        let find = doc! { "find": "entities", "filter": seats.clone() };
+        let reply = home.target.run(find).unwrap();
+        let own =
+            reply.get_document("cursor").unwrap().get_array("firstBatch").unwrap()[0].as_document().unwrap().clone();
+        home.change("entities", seats.clone(), doc! { "$set": { field: other } });
+        match compare().await {
+            MoveError::Differs { kind: Kind::Entities, difference: Difference::Other, .. } if differs => {}
+            MoveError::Broken { kind: Kind::Entities, .. } if !differs => {}
+            error => panic!("{field}: {error}"),
+        }
+        home.change("entities", seats.clone(), own);
+    }
     drop(moving.compare(&mut |_| {}).await.unwrap());
 
     let gone = doc! { "delete": "verifications", "deletes": [{ "q": { "_id": id(last.id.to_bytes()) }, "limit": 1 }] };
@@ -139,6 +158,7 @@ async fn odd_things_are_moved_or_named() {
     let home = Home { folder: home.folder, target: MongoDatabase::fresh() };
     let hex: String = broken.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     home.meddle(&format!("UPDATE verification SET doc = 'no JSON' WHERE id = x'{hex}'"));
+    home.meddle("UPDATE entity SET doc = 'no JSON' WHERE kind = 'desk'");
     let error = failure(home.run().await);
     assert!(matches!(&error, MoveError::Unreadable { name, .. } if *name == broken.to_string()), "{error}");
     assert!(error.help().unwrap().contains("--leave-unreadable"));
@@ -146,7 +166,7 @@ async fn odd_things_are_moved_or_named() {
     let report = home.run_with(true).await.unwrap();
     let mut left: Vec<_> = report.left.iter().map(|left| left.name.clone()).collect();
     left.sort();
-    let mut expected = [broken.to_string(), unfit.id.to_string()];
+    let mut expected = [broken.to_string(), unfit.id.to_string(), format!("desk {}", "07".repeat(16))];
     expected.sort();
     assert_eq!(left, expected);
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (1, 1));

@@ -1,6 +1,7 @@
 //! What every [`Store`] promises, races included.
 
 mod admitting;
+mod entities;
 mod isolation;
 mod listing;
 mod messages;
@@ -10,6 +11,7 @@ mod tenants;
 mod upkeep;
 
 pub use admitting::*;
+pub use entities::*;
 pub use isolation::*;
 pub use listing::*;
 pub use messages::*;
@@ -100,6 +102,29 @@ macro_rules! store_contract {
             a_released_lease_is_free
             of_32_nodes_that_race_for_a_lease_one_gets_it
             the_first_check_value_of_a_master_key_is_kept
+            // Entities.
+            what_is_committed_is_found_as_it_was
+            any_json_is_kept_as_it_is
+            changes_are_made_all_or_none
+            an_id_that_is_there_is_taken
+            a_unique_value_is_one_things_of_its_kind
+            a_unique_value_is_free_once_nothing_has_it
+            of_50_racing_inserts_of_one_unique_value_one_wins
+            of_50_racing_replaces_of_one_thing_one_wins
+            racing_changes_that_read_again_are_all_made
+            a_thing_is_replaced_only_as_it_was_read
+            a_thing_is_deleted_only_as_it_was_read
+            what_is_put_is_there_whatever_was
+            things_are_listed_in_the_order_of_their_ids
+            a_listing_by_key_follows_changes
+            due_things_come_longest_due_first
+            another_owners_thing_does_not_exist
+            erasing_goes_in_steps_and_leaves_what_is_others
+            a_commit_changes_tenants_services_and_keys_too
+            a_tenant_or_service_that_changed_meanwhile_is_not_replaced
+            an_id_of_a_tenant_service_or_key_that_is_there_is_taken
+            what_a_newer_program_added_survives_a_replace
+            of_commits_beside_each_other_only_the_refused_leave_nothing
             // Isolation.
             another_tenants_verification_does_not_exist
             another_tenants_message_does_not_exist

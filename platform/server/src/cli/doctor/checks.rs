@@ -158,10 +158,11 @@ pub(super) async fn contents(store: &SqliteStore) -> Finding {
         Ok(stats) => Finding::ok(
             "contents",
             format!(
-                "{} tenants, {} verifications, {} messages in {} MiB",
+                "{} tenants, {} verifications, {} messages, {} entities in {} MiB",
                 stats.tenants,
                 stats.verifications,
                 stats.messages,
+                stats.entities,
                 stats.size_bytes.div_ceil(1 << 20)
             ),
         ),

@@ -1,5 +1,5 @@
 -- What changes rarely and is found by a few keys: people, memberships, endpoints, events. One table for all
--- kinds; `entity_key` finds them, and says what no two may have.
+-- kinds; `entity_key` finds them, and `entity_unique` says what no two may have.
 
 CREATE TABLE entity (
     kind    TEXT NOT NULL,
@@ -8,10 +8,10 @@ CREATE TABLE entity (
     version INTEGER NOT NULL,
     wake_at INTEGER,
     doc     TEXT NOT NULL,
-    PRIMARY KEY (kind, owner, id)
+    PRIMARY KEY (owner, kind, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entity_wake ON entity (kind, wake_at) WHERE wake_at IS NOT NULL;
-CREATE INDEX entity_owner ON entity (owner);
+CREATE INDEX entity_kind ON entity (kind, id);
 
 CREATE TABLE entity_key (
     kind  TEXT NOT NULL,
