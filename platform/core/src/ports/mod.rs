@@ -22,7 +22,7 @@ pub use limiter::{Bucket, Limiter, LimiterError};
 pub use passwords::{Compared, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
-    Admission, AdmitError, DueItem, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page, ReplaceError,
-    ResendError, Store, StoreError, TenantStore, Usage,
+    Admission, AdmitError, DueItem, ErasureNote, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page,
+    ReplaceError, ResendError, Store, StoreError, TenantStore, Usage,
 };
 pub use timer::Timer;

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::entities::Entities;
+use super::entities::{Change, CommitError, Entities};
 use super::queue::Item;
 use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimited, AddressLimits};
 use crate::domain::api_key::{ApiKey, KeyHash};
+use crate::domain::erasure::ErasureStep;
 use crate::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use crate::domain::lease::Lease;
 use crate::domain::message::Message;
@@ -173,6 +175,9 @@ pub struct Usage {
     pub overage: u64,
 }
 
+/// What is written down of a step of an erasure, together with it.
+pub type ErasureNote = Arc<dyn Fn(&ErasureStep) -> Change + Send + Sync>;
+
 /// Everything that must outlive the process.
 ///
 /// Two atomic promises carry the product: [`TenantStore::admit`] counts and inserts together, and
@@ -192,6 +197,19 @@ pub trait Store: Entities + Send + Sync {
         service: &Service,
         keys: &[(ApiKey, KeyHash)],
     ) -> Result<(), StoreError>;
+
+    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together.
+    /// The tenant itself goes last, with the step that finds nothing else; without it, too, such a step says
+    /// that nothing is left.
+    ///
+    /// # Errors
+    /// [`CommitError`], when the change is not made: then nothing was erased.
+    async fn erase_tenant_step(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+        note: ErasureNote,
+    ) -> Result<ErasureStep, CommitError>;
 
     /// All tenants, oldest first.
     ///

@@ -12,15 +12,18 @@ use crate::domain::address_limits::AddressLimits;
 use crate::domain::api_key::{ApiKey, KeyHash, Scope, Secret};
 use crate::domain::code::{Code, CodeKind};
 use crate::domain::dispatch::Dispatch;
-use crate::domain::id::{ApiKeyId, DeliveryId, MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use crate::domain::id::{ApiKeyId, DeliveryId, MessageId, NodeId, ServiceId, TenantId, UserId, VerificationId};
+use crate::domain::invitation::Invitation;
 use crate::domain::locale::Locale;
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::node::{Node, Role};
+use crate::domain::permission;
 use crate::domain::quota::{Allowance, Charge, Counted, Period, Quota, Resource, Window};
 use crate::domain::service::{Retention, Service, Settings};
 use crate::domain::template::TemplateSet;
 use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::user::AccountEmail;
 use crate::domain::vault::{MasterKey, Purpose, Vault};
 use crate::domain::verification::{Policy, Status, StoredAddress, StoredCode, Verification};
 use crate::ports::{Idempotency, NewMessage, NewVerification};
@@ -111,6 +114,16 @@ pub fn a_key(tenant: TenantId, mode: Mode) -> (ApiKey, Secret) {
 pub fn a_stored_key(tenant: TenantId, mode: Mode) -> (ApiKey, KeyHash) {
     let (key, secret) = a_key(tenant, mode);
     (key, secret.hash())
+}
+
+/// A new invitation of somebody whom no other invites.
+///
+/// # Panics
+/// Never: the address is one.
+pub fn an_invitation(tenant: TenantId, role: permission::Role) -> Invitation {
+    let somebody = UserId::new(noon(), entropy());
+    let email = AccountEmail::parse(&format!("{somebody}@example.com")).expect("it is an address");
+    Invitation::new(tenant, &email, role, somebody, noon(), vault(), entropy()).0
 }
 
 /// An address as a tenant's store keeps it.

@@ -29,10 +29,20 @@ use crate::holding::StoredEntity;
 
 /// What came of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Made,
     Changed,
     Taken(&'static str, &'static str),
+}
+
+impl Outcome {
+    pub(super) fn made(self) -> Result<(), CommitError> {
+        match self {
+            Self::Made => Ok(()),
+            Self::Changed => Err(CommitError::Changed),
+            Self::Taken(kind, index) => Err(CommitError::Taken { kind, index }),
+        }
+    }
 }
 
 #[async_trait]
@@ -41,11 +51,7 @@ impl Entities for MongoStore {
         if changes.is_empty() {
             return Ok(());
         }
-        match self.commit_whole(&changes).await.map_err(StoreError::from)? {
-            Outcome::Made => Ok(()),
-            Outcome::Changed => Err(CommitError::Changed),
-            Outcome::Taken(kind, index) => Err(CommitError::Taken { kind, index }),
-        }
+        self.commit_whole(&changes).await.map_err(StoreError::from)?.made()
     }
 
     async fn find_entity(
@@ -143,7 +149,7 @@ impl MongoStore {
 }
 
 /// Makes all changes up to the first that is refused.
-async fn make(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<Outcome, Setback> {
+pub(super) async fn make(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<Outcome, Setback> {
     // Decided before anything is written, so that what is refused cost a single read.
     let found = found(server, session, changes).await?;
     let statements = match decide::decide(found, changes).map_err(Setback::Failed)? {

@@ -9,6 +9,7 @@ mod admit;
 mod connect;
 mod dead;
 mod entities;
+mod erase;
 mod fault;
 mod fields;
 #[cfg(feature = "sqlite")]

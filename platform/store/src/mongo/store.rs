@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
+use wotp_core::domain::erasure::ErasureStep;
 use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
@@ -20,11 +21,12 @@ use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
-    Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
-    Store, StoreError, TenantStore, Usage,
+    Admission, AdmitError, CommitError, DueItem, ErasureNote, Filter, KeyHolder, NewMessage, NewVerification, Page,
+    ReplaceError, ResendError, Store, StoreError, TenantStore, Usage,
 };
 
 use super::admit::{Candidate, Decision};
+use super::erase;
 use super::fault::Fault;
 use super::row::{self, Row, binary, id_of, number};
 use super::{MongoStore, Records, Server, fields, forms, nodes, read, replace, schema, upkeep, usage};
@@ -116,6 +118,15 @@ impl Store for MongoStore {
             session.commit_transaction().await
         };
         made.await.map_err(fault)
+    }
+
+    async fn erase_tenant_step(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+        note: ErasureNote,
+    ) -> Result<ErasureStep, CommitError> {
+        erase::step(&self.server, tenant, limit, note).await
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {

@@ -18,9 +18,18 @@ const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
 const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
 
 /// Why a commit is given up.
-enum Setback {
+pub(super) enum Setback {
     Changed,
     Taken(&'static str, &'static str),
+}
+
+impl From<Setback> for CommitError {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Changed => Self::Changed,
+            Setback::Taken(kind, index) => Self::Taken { kind, index },
+        }
+    }
 }
 
 #[async_trait]
@@ -47,11 +56,7 @@ impl Entities for SqliteStore {
                 Ok(setback)
             })
             .await?;
-        match outcome {
-            None => Ok(()),
-            Some(Setback::Changed) => Err(CommitError::Changed),
-            Some(Setback::Taken(kind, index)) => Err(CommitError::Taken { kind, index }),
-        }
+        outcome.map_or(Ok(()), |setback| Err(setback.into()))
     }
 
     async fn find_entity(
@@ -167,7 +172,7 @@ fn read(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
     })
 }
 
-fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fault> {
+pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<Setback>, Fault> {
     let changed = |rows: usize| Ok(if rows > 0 { None } else { Some(Setback::Changed) });
     match change {
         Change::Insert(row) => match version(connection, row)? {
@@ -284,7 +289,7 @@ fn forget_keys(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) 
     Ok(())
 }
 
-fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) -> Result<(), Fault> {
+pub(super) fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8; 16]) -> Result<(), Fault> {
     forget_keys(connection, kind, owner, id)?;
     connection.prepare_cached("DELETE FROM entity WHERE kind = ? AND owner = ? AND id = ?")?.execute(params![
         kind,

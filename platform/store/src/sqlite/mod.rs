@@ -11,6 +11,7 @@ mod checkpoint;
 #[cfg(feature = "mongodb")]
 mod contents;
 mod entities;
+mod erase;
 mod fault;
 mod hot;
 mod nodes;

@@ -29,6 +29,7 @@ pub(super) struct Statements {
     pub(super) doc_holds: &'static str,
     pub(super) state_holds: &'static str,
     pub(super) count: &'static str,
+    pub(super) some: &'static str,
     pub(super) contents: &'static str,
     pub(super) addresses: AddressStatements,
     /// Path of what the document holds secret, and only until the record's end.
@@ -114,6 +115,7 @@ macro_rules! statements {
             doc_holds: concat!(" AND instr(", $table, ".doc, :metadata) > 0"),
             state_holds: concat!(" AND instr(", $table, "_state.doc, :channel) > 0"),
             count: concat!("SELECT count(*) FROM ", $table),
+            some: concat!("SELECT id FROM ", $table, " WHERE tenant = ? LIMIT ?"),
             // By id over all tenants, for which there is no index: ids are sorted first, and the rest of a
             // row is fetched when it is its turn. LIMIT keeps SQLite from doing without that order.
             contents: concat!(
@@ -375,6 +377,7 @@ mod tests {
             (R::SQL.address.to_owned(), &by_id),
             (R::SQL.find.to_owned(), &by_id),
             (R::SQL.delete.to_owned(), &by_id),
+            (R::SQL.some.to_owned(), &by_id_alone),
             (R::SQL.due.to_owned(), &by_wake_alone),
             (R::SQL.leased.to_owned(), &by_wake),
             (format!("{} AND id >= :from AND id < :before ORDER BY id DESC", R::SQL.list), &by_id),

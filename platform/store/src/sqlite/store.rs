@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
+use wotp_core::domain::erasure::ErasureStep;
 use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
@@ -18,13 +19,14 @@ use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
-    Admission, AdmitError, DueItem, Filter, KeyHolder, NewMessage, NewVerification, Page, ReplaceError, ResendError,
-    Store, StoreError, TenantStore, Usage,
+    Admission, AdmitError, CommitError, DueItem, ErasureNote, Filter, KeyHolder, NewMessage, NewVerification, Page,
+    ReplaceError, ResendError, Store, StoreError, TenantStore, Usage,
 };
 
 use super::SqliteStore;
 use super::addresses::{self, Recent};
 use super::admit;
+use super::erase;
 use super::fault::Fault;
 use super::hot::Hot;
 use super::nodes;
@@ -87,6 +89,15 @@ impl Store for SqliteStore {
                 keys.iter().try_for_each(|(key, hash, doc)| insert_key(work.connection, key, hash, doc))
             })
             .await
+    }
+
+    async fn erase_tenant_step(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+        note: ErasureNote,
+    ) -> Result<ErasureStep, CommitError> {
+        erase::step(self, tenant, limit, note).await
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {

@@ -2,6 +2,7 @@
 
 mod admitting;
 mod entities;
+mod erasing;
 mod isolation;
 mod listing;
 mod messages;
@@ -12,6 +13,7 @@ mod upkeep;
 
 pub use admitting::*;
 pub use entities::*;
+pub use erasing::*;
 pub use isolation::*;
 pub use listing::*;
 pub use messages::*;
@@ -95,6 +97,11 @@ macro_rules! store_contract {
             due_takes_no_more_than_asked
             what_is_replaced_is_due_at_its_new_time
             forgetting_drops_expired_keys_and_old_counts_only
+            // Erasing.
+            a_tenant_is_erased_in_bounded_steps_and_nothing_of_another
+            a_step_whose_note_is_refused_erases_nothing
+            of_racing_steps_what_each_erased_is_noted_once
+            what_was_erased_is_not_read_changed_or_repeated
             // Nodes.
             nodes_are_listed_oldest_first_as_they_were_last_noted
             a_lease_is_one_nodes_until_it_ends

@@ -1,0 +1,146 @@
+//! Erasing a tenant, a bounded step at a time.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+use wotp_core::domain::erasure::{Erased, ErasureStep};
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::message::Message;
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::{CommitError, ErasureNote, Owner};
+
+use super::SqliteStore;
+use super::entities::{self, Setback};
+use super::fault::Fault;
+use super::record::{self, Table};
+use super::writer::Work;
+
+type Id = [u8; 16];
+
+/// What a step found to erase.
+struct Found {
+    verifications: Vec<Id>,
+    messages: Vec<Id>,
+    /// By their rows.
+    idempotency: Vec<i64>,
+    keys: Vec<[u8; 32]>,
+    services: Vec<Id>,
+    /// Resource, kind of window, its start.
+    usage: Vec<(i64, i64, i64)>,
+    /// Kind and id.
+    entities: Vec<(String, Id)>,
+    /// Whether that was all.
+    whole: bool,
+}
+
+pub(super) async fn step(
+    store: &SqliteStore,
+    tenant: TenantId,
+    limit: usize,
+    note: ErasureNote,
+) -> Result<ErasureStep, CommitError> {
+    let (verifications, messages) = (Arc::clone(&store.verifications), Arc::clone(&store.messages));
+    let forget = move |outcome: &Result<Found, Setback>| {
+        let Ok(found) = outcome else { return };
+        found.verifications.iter().for_each(|id| verifications.remove(tenant, *id));
+        found.messages.iter().for_each(|id| messages.remove(tenant, *id));
+    };
+    let outcome = store.writer.submit_then(move |work| erase(work, tenant, limit, &note), forget).await?;
+    Ok(outcome?.step())
+}
+
+/// Reads and checks first: a step whose note is refused leaves nothing behind.
+fn erase(
+    work: &mut Work<'_>,
+    tenant: TenantId,
+    limit: usize,
+    note: &ErasureNote,
+) -> Result<Result<Found, Setback>, Fault> {
+    let connection = work.connection;
+    // What is remembered of counts would be written again.
+    work.usage.flush(connection)?;
+    work.usage.forget();
+    let found = find(connection, tenant.to_bytes(), limit)?;
+    if let Some(setback) = entities::apply(connection, &note(&found.step()))? {
+        return Ok(Err(setback));
+    }
+    remove(work, tenant, &found)?;
+    Ok(Ok(found))
+}
+
+fn find(connection: &Connection, tenant: Id, limit: usize) -> Result<Found, Fault> {
+    let mut room = limit;
+    let verifications = some(connection, &mut room, tenant, Verification::SQL.some, |row| row.get(0))?;
+    let messages = some(connection, &mut room, tenant, Message::SQL.some, |row| row.get(0))?;
+    let sql = "SELECT rowid FROM idempotency WHERE tenant = ? LIMIT ?";
+    let idempotency = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let sql = "SELECT hash FROM api_key WHERE tenant = ? LIMIT ?";
+    let keys = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let sql = "SELECT id FROM service WHERE tenant = ? LIMIT ?";
+    let services = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let sql = "SELECT resource, kind, starts FROM usage WHERE tenant = ? LIMIT ?";
+    let usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let sql = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
+    let entities = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let whole = room > 0;
+    Ok(Found { verifications, messages, idempotency, keys, services, usage, entities, whole })
+}
+
+/// At most as many as there is room for.
+fn some<T>(
+    connection: &Connection,
+    room: &mut usize,
+    tenant: Id,
+    sql: &str,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, Fault> {
+    let limit = i64::try_from(*room).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![tenant, limit], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    *room = room.saturating_sub(found.len());
+    Ok(found)
+}
+
+fn remove(work: &mut Work<'_>, tenant: TenantId, found: &Found) -> Result<(), Fault> {
+    found.verifications.iter().try_for_each(|id| record::delete::<Verification>(work, tenant, *id))?;
+    found.messages.iter().try_for_each(|id| record::delete::<Message>(work, tenant, *id))?;
+    let connection = work.connection;
+    let owner = tenant.to_bytes();
+    for row in &found.idempotency {
+        connection.prepare_cached("DELETE FROM idempotency WHERE rowid = ?")?.execute([row])?;
+    }
+    for hash in &found.keys {
+        connection.prepare_cached("DELETE FROM api_key WHERE hash = ?")?.execute([hash])?;
+    }
+    for id in &found.services {
+        connection.prepare_cached("DELETE FROM service WHERE tenant = ? AND id = ?")?.execute(params![owner, id])?;
+    }
+    for (resource, kind, starts) in &found.usage {
+        let sql = "DELETE FROM usage WHERE tenant = ? AND resource = ? AND kind = ? AND starts = ?";
+        connection.prepare_cached(sql)?.execute(params![owner, resource, kind, starts])?;
+    }
+    for (kind, id) in &found.entities {
+        entities::remove(connection, kind, Owner::Tenant(tenant), *id)?;
+    }
+    if found.whole {
+        connection.prepare_cached("DELETE FROM tenant WHERE id = ?")?.execute([owner])?;
+    }
+    Ok(())
+}
+
+impl Found {
+    fn step(&self) -> ErasureStep {
+        let count = |found: usize| u64::try_from(found).unwrap_or(u64::MAX);
+        ErasureStep {
+            erased: Erased {
+                verifications: count(self.verifications.len()),
+                messages: count(self.messages.len()),
+                keys: count(self.keys.len()),
+                services: count(self.services.len()),
+                usage: count(self.usage.len()),
+                others: count(self.entities.len()),
+            },
+            whole: self.whole,
+        }
+    }
+}
