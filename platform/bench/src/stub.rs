@@ -67,6 +67,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         channels: ports.channels.clone(),
         vault: Vault::new(&keys).expect("a master key file without keys is refused"),
         plans: ports.plans.clone(),
+        tenant_rules: ports.tenant_rules,
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),

@@ -1,11 +1,15 @@
+use serde_json::json;
+
 use super::keys::draw_key;
 use super::{App, NewKeySettings, Refusal};
 use crate::domain::api_key::Secret;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::{BRAND_LENGTH_MAX, Service, Settings};
 use crate::domain::template::{self, TemplateSet};
 use crate::domain::tenant::{self, Standing, Tenant};
+use crate::ports::Change;
 
 /// A tenant as it was just created. The keys are shown this once.
 #[derive(Debug, Clone)]
@@ -91,8 +95,11 @@ impl App {
         self.known_plan(plan)?;
         let door = self.ports.store.tenant(tenant);
         let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        plan.clone_into(&mut tenant.plan);
-        door.replace_tenant(&tenant).await.map_err(super::keys::replaced)?;
+        let before = std::mem::replace(&mut tenant.plan, plan.to_owned());
+        let deed = Deed::of(tenant.id, "tenant.change_plan", tenant.id);
+        let deed = deed.before(json!({ "plan": before })).after(json!({ "plan": plan }));
+        let change = Change::ReplaceTenant(Box::new(tenant.clone()));
+        self.commit(&By::command_line(), vec![deed], vec![change]).await?;
         self.changed(tenant.id).await;
         Ok(tenant)
     }

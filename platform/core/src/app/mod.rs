@@ -10,9 +10,12 @@ mod check_verification;
 mod commit;
 mod create_tenant;
 mod deliver;
+mod erase_tenants;
 mod find_messages;
 mod find_verifications;
+mod invitations;
 mod keys;
+mod members;
 mod people;
 mod record_receipt;
 mod refusal;
@@ -22,6 +25,8 @@ mod send_message;
 mod services;
 mod start_verification;
 mod sweep;
+mod team;
+mod tenants;
 mod usage;
 
 use std::sync::Arc;
@@ -32,7 +37,9 @@ pub use authenticate::{ApiCaller, Holder, Membership};
 pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
+pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{NewKey, NewKeySettings};
+pub use members::TeamMember;
 pub use people::{
     Confirmed, LogIn, Opened, PeopleSettings, PublicKey, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
@@ -42,6 +49,7 @@ pub use send_message::SendMessage;
 pub use services::{NewTemplate, ServiceChange};
 pub use start_verification::{IdempotencyKey, StartVerification};
 pub use sweep::Swept;
+pub use tenants::OwnTenant;
 pub use usage::{ResourceUsage, WindowUsage};
 
 use crate::domain::Timestamp;
@@ -53,6 +61,7 @@ use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::tenant::Tenant;
+use crate::domain::tenant_rules::TenantRules;
 use crate::domain::vault::Vault;
 use crate::ports::{
     AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, Job, Limiter, Passwords, Queue, Store, Timer,
@@ -85,6 +94,8 @@ pub struct Ports {
     pub vault: Vault,
     /// What plans allow.
     pub plans: Catalogue,
+    /// What bounds tenants and their teams.
+    pub tenant_rules: TenantRules,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -90,6 +90,32 @@ pub enum Refusal {
         /// Which value.
         index: &'static str,
     },
+    /// The tenant would be without an owner.
+    #[error("the tenant would be without an owner")]
+    LastOwner,
+    /// The person is a member of the tenant already.
+    #[error("the person is a member already")]
+    AlreadyMember,
+    /// The invitation went to another address than the person's, or theirs is not confirmed.
+    #[error("the invitation went to another address")]
+    OtherEmail,
+    /// There are as many of these as there may be.
+    #[error("there are {1} {0}, and no more are allowed")]
+    LimitReached(&'static str, usize),
+    /// The invitation was sent moments ago.
+    #[error("the invitation was sent moments ago")]
+    InvitationCoolDown {
+        /// From when on another send would be allowed.
+        next_at: Timestamp,
+    },
+    /// The tenant's invitations of the day are used.
+    #[error("the invitations of the day are used")]
+    InvitationsUsed {
+        /// So many.
+        max: u32,
+        /// When the next day begins.
+        next_at: Timestamp,
+    },
     /// The key is bound to another service.
     #[error("the API key is bound to another service")]
     OtherService,

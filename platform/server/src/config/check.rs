@@ -19,6 +19,10 @@ const DRAIN_MAX_SECONDS: u64 = 300;
 const PER_IP_MAX: u32 = 1_000_000;
 /// Most deliveries in hand at once.
 const CONCURRENCY_MAX: usize = 4096;
+/// Longest that what was deleted is kept.
+const DELETION_GRACE_MAX_DAYS: u32 = 365;
+/// Most invitations a day: those of a week are listed on one page.
+const INVITATIONS_PER_DAY_MAX: u32 = 100;
 
 /// Least that one hash costs in production, KiB times passes. Source: OWASP, 19 MiB and 2 passes or its like.
 const ARGON2_COST_MIN: u64 = 2 * 17_408;
@@ -55,6 +59,14 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
     if server.drain_seconds > DRAIN_MAX_SECONDS {
         let problem = format!("{} seconds is out of bounds", server.drain_seconds);
         complain("server.drain_seconds", problem, "write 0 to 300");
+    }
+    if config.tenants.deletion_grace_days > DELETION_GRACE_MAX_DAYS {
+        let problem = format!("{} days is out of bounds", config.tenants.deletion_grace_days);
+        complain("tenants.deletion_grace_days", problem, "write 0 to 365");
+    }
+    if config.tenants.invitations_per_day > INVITATIONS_PER_DAY_MAX {
+        let problem = format!("{} invitations a day is out of bounds", config.tenants.invitations_per_day);
+        complain("tenants.invitations_per_day", problem, "write 0 to 100");
     }
     let [store_key, queue_key] = [("store", &config.store.url_file), ("queue", &config.queue.url_file)]
         .map(|(part, file)| format!("{part}.{}", if file.is_empty() { "url" } else { "url_file" }));

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use wotp_core::app::PeopleSettings;
+use wotp_core::domain::tenant_rules::TenantRules;
 
 use crate::people::HashSettings;
 
@@ -56,6 +57,39 @@ pub struct Config {
     pub channels: Channels,
     /// What tenants may use.
     pub plans: Plans,
+    /// What bounds tenants and their teams.
+    pub tenants: Tenants,
+}
+
+/// What bounds tenants and their teams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenants {
+    /// How long a deleted tenant can be had back.
+    pub deletion_grace_days: u32,
+    /// Tenants that one person may own and still create another.
+    pub owned_max: usize,
+    /// Invitations that one tenant may send in a day.
+    pub invitations_per_day: u32,
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        let TenantRules { deletion_grace, owned_max, invitations_per_day } = TenantRules::default();
+        let days = deletion_grace.as_hours() / 24;
+        Self { deletion_grace_days: u32::try_from(days).unwrap_or(u32::MAX), owned_max, invitations_per_day }
+    }
+}
+
+impl Tenants {
+    /// As the use cases take them.
+    pub fn rules(&self) -> TenantRules {
+        TenantRules {
+            deletion_grace: SignedDuration::from_hours(24 * i64::from(self.deletion_grace_days)),
+            owned_max: self.owned_max,
+            invitations_per_day: self.invitations_per_day,
+        }
+    }
 }
 
 /// Who an installation is for.

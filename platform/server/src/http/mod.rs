@@ -19,6 +19,7 @@ mod rate_limit;
 mod request_metrics;
 mod services;
 mod templates;
+mod tenants;
 mod to_the_end;
 mod usage;
 mod verifications;
@@ -101,6 +102,19 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(services::find_service, services::change_service))
         .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
         .routes(routes!(templates::preview_template))
+        .routes(routes!(tenants::list_tenants, tenants::create_tenant))
+        .routes(routes!(tenants::restore_tenant))
+        .routes(routes!(tenants::find_erasure))
+        .routes(routes!(tenants::find_tenant, tenants::rename_tenant, tenants::delete_tenant))
+        .routes(routes!(tenants::members::leave_tenant))
+        .routes(routes!(tenants::members::transfer_ownership))
+        .routes(routes!(tenants::members::list_members))
+        .routes(routes!(tenants::members::change_role, tenants::members::remove_member))
+        .routes(routes!(tenants::invitations::list_invitations, tenants::invitations::invite_member))
+        .routes(routes!(tenants::invitations::resend_invitation))
+        .routes(routes!(tenants::invitations::revoke_invitation))
+        .routes(routes!(tenants::invitations::preview_invitation))
+        .routes(routes!(tenants::invitations::accept_invitation))
         .routes(routes!(usage::usage))
         .routes(routes!(limits::limits))
         .routes(routes!(people::sign_up::sign_up))

@@ -101,6 +101,16 @@ problems! {
     TenantDeleted = "tenant_deleted", FORBIDDEN, false, "The tenant was deleted";
     /// Something else has this value already.
     Taken = "taken", CONFLICT, false, "Something else has this value already";
+    /// The tenant would be without an owner.
+    LastOwner = "last_owner", CONFLICT, false, "The tenant would be without an owner";
+    /// The person is a member of the tenant already.
+    AlreadyMember = "already_member", CONFLICT, false, "The person is a member already";
+    /// The invitation went to another address than the person's.
+    OtherEmail = "other_email", FORBIDDEN, false, "The invitation went to another address";
+    /// There are as many as there may be.
+    LimitReached = "limit_reached", CONFLICT, false, "There are as many as there may be";
+    /// The tenant's invitations of the day are used.
+    InvitationsUsed = "invitations_used", TOO_MANY_REQUESTS, true, "The invitations of the day are used";
     /// The API key is bound to another service.
     ServiceNotAllowed = "service_not_allowed", FORBIDDEN, false, "The API key is bound to another service";
     /// There is no such thing, or it is somebody else's.
@@ -380,6 +390,33 @@ impl Problem {
             ),
             Refusal::Taken { kind, index } => {
                 Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
+            }
+            Refusal::LastOwner => Self::new(
+                ProblemCode::LastOwner,
+                "a tenant has at least one owner: make another member an owner first, or transfer the ownership",
+            ),
+            Refusal::AlreadyMember => Self::new(
+                ProblemCode::AlreadyMember,
+                "to be something else in the tenant, they need another role, not an invitation",
+            ),
+            Refusal::OtherEmail => Self::new(
+                ProblemCode::OtherEmail,
+                "sign in to the account with the address that the invitation went to, and confirm that address",
+            ),
+            Refusal::LimitReached(what, limit) => {
+                Self::new(ProblemCode::LimitReached, format!("there may be {limit} {what}, and there are"))
+            }
+            Refusal::InvitationCoolDown { next_at } => {
+                let detail = "this invitation went out moments ago; let the person wait for it";
+                let mut problem = Self::new(ProblemCode::CoolDown, detail).retry(next_at, now);
+                problem.0.violated = vec!["cool_down"];
+                problem
+            }
+            Refusal::InvitationsUsed { max, next_at } => {
+                let detail = format!("a tenant sends at most {max} invitations a day (UTC), resends included");
+                let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
+                problem.0.violated = vec!["invitations"];
+                problem
             }
             Refusal::OtherService => {
                 Self::new(ProblemCode::ServiceNotAllowed, "this key works only for the service it is bound to")

@@ -42,6 +42,7 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                         ("cut", swept.cut),
                         ("redact", swept.redacted),
                         ("delete", swept.deleted),
+                        ("erase", swept.erased),
                     ] {
                         metrics::counter!("wotp_swept_total", "action" => action)
                             .increment(u64::try_from(count).unwrap_or(0));

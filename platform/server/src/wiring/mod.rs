@@ -209,6 +209,7 @@ pub async fn wire(
         channels,
         vault,
         plans: config.catalogue(folder.path()).map_err(|problem| WiringError::Plans(problem.into()))?,
+        tenant_rules: config.tenants.rules(),
         clock,
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),

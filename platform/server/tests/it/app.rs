@@ -15,6 +15,7 @@ use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
+use wotp_core::domain::tenant_rules::TenantRules;
 use wotp_core::domain::vault::{MasterKey, Vault};
 use wotp_core::ports::{Channel, Job, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
@@ -55,6 +56,7 @@ pub fn wrong(code: &str) -> String {
 /// What a test wants to be different.
 pub struct Setup {
     plans: Catalogue,
+    tenant_rules: TenantRules,
     starts_at: &'static str,
     http: HttpSettings,
     queue_size: usize,
@@ -65,6 +67,12 @@ impl Setup {
     pub fn plan(mut self, limits: &str) -> Self {
         let catalogue = format!("[plans.custom]\nname = 'Custom'\n{limits}\n");
         self.plans = Catalogue::parse(&catalogue).expect("a test writes a plan that holds");
+        self
+    }
+
+    /// What bounds tenants and their teams.
+    pub fn tenant_rules(mut self, change: impl FnOnce(&mut TenantRules)) -> Self {
+        change(&mut self.tenant_rules);
         self
     }
 
@@ -101,6 +109,7 @@ impl Setup {
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
             vault: Vault::new(&[master]).expect("there is a master key"),
             plans: self.plans.clone(),
+            tenant_rules: self.tenant_rules,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::new(SeededEntropy::new(7)),
             timer: Arc::clone(&timer) as Arc<_>,
@@ -153,7 +162,8 @@ impl TestApp {
             cookie_secure: true,
             public_url: None,
         };
-        Setup { plans: Catalogue::built_in(), starts_at: NOON, http, queue_size: 4096 }
+        let tenant_rules = TenantRules::default();
+        Setup { plans: Catalogue::built_in(), tenant_rules, starts_at: NOON, http, queue_size: 4096 }
     }
 
     /// The usual: the built-in plans, no limit per IP address.

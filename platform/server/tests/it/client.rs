@@ -116,6 +116,12 @@ impl Reply {
         self.json()
     }
 
+    /// That it is done, and there is nothing more to say.
+    #[track_caller]
+    pub fn done(&self) {
+        assert_eq!((self.status, self.text.as_str()), (204, ""), "{} answered {}", self.asked, self.text);
+    }
+
     /// The problem, when it is this one.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {

@@ -42,6 +42,7 @@ mod restore;
 mod retention;
 mod secrets;
 mod services;
+mod tenants;
 mod texts;
 mod upgrade;
 mod verifications;

@@ -49,7 +49,7 @@ impl HousePlan {
 
 impl App {
     /// The platform as a caller of its own tenant, which is made when it is first needed.
-    pub(super) async fn house(&self, whence: &Whence) -> Result<ApiCaller, Refusal> {
+    pub(in super::super) async fn house(&self, whence: &Whence) -> Result<ApiCaller, Refusal> {
         let tenant = match self.house.tenant.get() {
             Some(tenant) => Arc::clone(tenant),
             None => {

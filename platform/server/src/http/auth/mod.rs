@@ -39,6 +39,7 @@ macro_rules! privileges {
 
 privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
+    TenantRead, TenantWrite, TenantDelete, MembersRead, MembersWrite, OwnershipTransfer,
 }
 
 /// Somebody who has the permission `P`: a program with a key, or a member with a session.
@@ -66,7 +67,6 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
 }
 
 /// A member with a session who has the permission `P`. A program with a key is told that this is for people.
-#[expect(dead_code, reason = "team, keys and audit take it")]
 pub(super) struct Member<P>(ApiCaller, PhantomData<P>);
 
 impl<P> Deref for Member<P> {

@@ -49,6 +49,13 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::TenantSuspended => "The tenant's owner may ask whoever runs the platform; `detail` says why.",
         ProblemCode::TenantDeleted => "An owner can have the tenant back until the moment that `detail` names.",
         ProblemCode::Taken => "Choose another value for what `detail` names.",
+        ProblemCode::LastOwner => "Make another member an owner, or transfer the ownership; or delete the tenant.",
+        ProblemCode::AlreadyMember => "Change the member's role instead.",
+        ProblemCode::OtherEmail => {
+            "Sign in to the account that has the invited address. For another address, ask for another invitation."
+        }
+        ProblemCode::LimitReached => "Remove one that is not needed any more; `detail` says how many there may be.",
+        ProblemCode::InvitationsUsed => "Wait until `retry_at`, when the next day begins.",
         ProblemCode::ServiceNotAllowed => "Leave `service` out, or use a key that is not bound to another service.",
         ProblemCode::NotFound => {
             "Look at the id. What belongs to somebody else is answered the same way, and so is what retention has deleted."

@@ -1,0 +1,276 @@
+use serde_json::json;
+
+use super::authenticate::served;
+use super::team::{Team, may_handle, membership};
+use super::{ApiCaller, App, OwnTenant, Refusal, SendMessage, SignedIn, Whence};
+use crate::domain::Timestamp;
+use crate::domain::address::AddressKind;
+use crate::domain::audit::Deed;
+use crate::domain::id::{InvitationId, TenantId, UserId};
+use crate::domain::invitation::{
+    BY_ADDRESS, BY_TOKEN, Invitation, InvitationTally, InvitationToken, LIFE, address_key,
+};
+use crate::domain::member::{self, Member};
+use crate::domain::permission::{Permission, Role};
+use crate::domain::routing;
+use crate::domain::template;
+use crate::domain::tenant::Tenant;
+use crate::domain::user::{AccountEmail, User};
+use crate::ports::{Change, EntityList, Owner, Stored};
+
+/// An invitation, as the team sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentInvitation {
+    /// It.
+    pub invitation: Invitation,
+    /// The address: whole for whoever may change members, else masked.
+    pub email: String,
+}
+
+/// What an invitation says to whoever holds its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationPreview {
+    /// To which tenant.
+    pub tenant: TenantId,
+    /// What the tenant is called.
+    pub tenant_name: String,
+    /// As what.
+    pub role: Role,
+    /// Whose account may accept it, masked.
+    pub email_masked: String,
+    /// From when on it cannot be accepted.
+    pub expires_at: Timestamp,
+}
+
+impl App {
+    /// Invites somebody by email. The token goes to the address and is shown to nobody else.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Role`], [`Refusal::AlreadyMember`], [`Refusal::Taken`] when the
+    /// address is invited already, [`Refusal::LimitReached`], [`Refusal::InvitationsUsed`],
+    /// [`Refusal::Routing`] when no channel reaches email, [`Refusal::Store`].
+    pub async fn invite_member(&self, caller: &ApiCaller, email: &str, role: Role) -> Result<SentInvitation, Refusal> {
+        let email = AccountEmail::parse(email).map_err(|error| Refusal::field("email", error.to_string()))?;
+        self.reaches_email()?;
+        let to = &email;
+        let (tenant, invitation, token) = self.in_turn(move || self.try_invite_member(caller, to, role)).await?;
+        self.mail(caller, &email, text(&tenant, &invitation, &token)).await?;
+        Ok(SentInvitation { invitation, email: email.as_str().to_owned() })
+    }
+
+    async fn try_invite_member(
+        &self,
+        caller: &ApiCaller,
+        email: &AccountEmail,
+        role: Role,
+    ) -> Result<(Tenant, Invitation, InvitationToken), Refusal> {
+        let (now, vault) = (self.now(), &self.ports.vault);
+        let team = self.team(caller.tenant.id).await?;
+        let tenant = team.tenant.id;
+        let who = membership(caller)?;
+        may_handle(team.role(who, Permission::MembersWrite)?, role)?;
+        team.has_room()?;
+        let email_key = email.key(vault);
+        if let Some(user) = self.find_by::<User>("email", email_key.as_bytes()).await?
+            && team.find(user.id).is_some()
+        {
+            return Err(Refusal::AlreadyMember);
+        }
+        let mut changes = Vec::new();
+        match self.find_by::<Invitation>(BY_ADDRESS, address_key(tenant, &email_key)).await? {
+            Some(open) if open.is_open(now) => {
+                return Err(Refusal::Taken { kind: "invitation", index: "address" });
+            }
+            // The sweep has not come by yet.
+            Some(over) => changes.push(Change::delete(&over)),
+            None => {}
+        }
+        let (invitation, token) = Invitation::new(tenant, email, role, who.user, now, vault, &*self.ports.entropy);
+        changes.push(Change::insert(&invitation));
+        changes.push(self.counted_send(tenant, now).await?);
+        let deed = Deed::of(tenant, "invitation.create", invitation.id).after(shown(&invitation));
+        self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
+        Ok((team.tenant, invitation, token))
+    }
+
+    /// Sends an invitation again, with another token; the one before is worthless then.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Role`], [`Refusal::InvitationCoolDown`], [`Refusal::InvitationsUsed`],
+    /// [`Refusal::Routing`], [`Refusal::Store`].
+    pub async fn resend_invitation(&self, caller: &ApiCaller, id: InvitationId) -> Result<SentInvitation, Refusal> {
+        let resent = self.in_turn(move || async move {
+            let now = self.now();
+            let (team, mut invitation) = self.invitation_to_handle(caller, id).await?;
+            let address = invitation.address(&self.ports.vault)?;
+            let to = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
+            self.reaches_email()?;
+            let token = invitation.resend(now, &*self.ports.entropy);
+            let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
+            let changes = vec![Change::replace(&invitation), self.counted_send(team.tenant.id, now).await?];
+            let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
+            self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
+            Ok((to, text(&team.tenant, &invitation, &token), invitation.entity, address))
+        });
+        let (to, text, invitation, email) = resent.await?;
+        self.mail(caller, &to, text).await?;
+        Ok(SentInvitation { invitation, email })
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Role`], [`Refusal::Store`].
+    pub async fn revoke_invitation(&self, caller: &ApiCaller, id: InvitationId) -> Result<(), Refusal> {
+        self.in_turn(move || async move {
+            let (team, invitation) = self.invitation_to_handle(caller, id).await?;
+            let deed = Deed::of(team.tenant.id, "invitation.revoke", id).before(shown(&invitation));
+            self.commit_to_team(&team, &caller.by(), vec![deed], vec![Change::delete(&invitation)]).await
+        })
+        .await
+    }
+
+    async fn invitation_to_handle(
+        &self,
+        caller: &ApiCaller,
+        id: InvitationId,
+    ) -> Result<(Team, Stored<Invitation>), Refusal> {
+        let team = self.team(caller.tenant.id).await?;
+        let own = team.role(membership(caller)?, Permission::MembersWrite)?;
+        let found = self.find::<Invitation>(Owner::Tenant(team.tenant.id), id.to_bytes()).await?;
+        let open = found.filter(|invitation| invitation.is_open(self.now()));
+        let invitation = open.ok_or(Refusal::NotFound("invitation"))?;
+        may_handle(own, invitation.role)?;
+        Ok((team, invitation))
+    }
+
+    /// Every open invitation of the tenant, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`], [`Refusal::Vault`].
+    pub async fn list_invitations(&self, caller: &ApiCaller) -> Result<Vec<SentInvitation>, Refusal> {
+        let now = self.now();
+        let found = self.list::<Invitation>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
+        let open = found.into_iter().filter(|invitation| invitation.is_open(now));
+        open.map(|invitation| {
+            let email = match caller.may(Permission::MembersWrite) {
+                true => invitation.address(&self.ports.vault)?,
+                false => invitation.email_masked.clone(),
+            };
+            Ok(SentInvitation { invitation: invitation.entity, email })
+        })
+        .collect()
+    }
+
+    /// What an invitation says, for whoever holds its token.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], whatever it is that is not there; [`Refusal::Store`].
+    pub async fn preview_invitation(&self, token: &str) -> Result<InvitationPreview, Refusal> {
+        let (invitation, tenant) = self.invitation_with(token).await?;
+        Ok(InvitationPreview {
+            tenant: tenant.id,
+            tenant_name: tenant.name,
+            role: invitation.role,
+            email_masked: invitation.email_masked.clone(),
+            expires_at: invitation.expires_at,
+        })
+    }
+
+    async fn invitation_with(&self, token: &str) -> Result<(Stored<Invitation>, Tenant), Refusal> {
+        let none = || Refusal::NotFound("invitation");
+        let token = InvitationToken::parse(token).ok_or_else(none)?;
+        let found = self.find_by::<Invitation>(BY_TOKEN, token.hash()).await?;
+        let invitation = found.filter(|invitation| invitation.is_open(self.now())).ok_or_else(none)?;
+        let tenant = self.ports.store.tenant(invitation.tenant).find_tenant().await?;
+        // Whoever is not in the tenant yet need not know what became of it.
+        let tenant = tenant.filter(|tenant| served(tenant).is_ok()).ok_or_else(none)?;
+        Ok((invitation, tenant))
+    }
+
+    /// Makes a person, whose confirmed address was invited, a member.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::OtherEmail`], [`Refusal::AlreadyMember`],
+    /// [`Refusal::LimitReached`], [`Refusal::Store`].
+    pub async fn accept_invitation(&self, person: &SignedIn, token: &str) -> Result<OwnTenant, Refusal> {
+        let (user, by) = (person.user.id, &person.by());
+        self.in_turn(move || async move {
+            let (invitation, tenant) = self.invitation_with(token).await?;
+            let user = self.find::<User>(Owner::Platform, user.to_bytes()).await?;
+            let user = user.ok_or(Refusal::NotFound("person"))?;
+            if user.email_key != invitation.email_key || user.email_confirmed_at.is_none() {
+                return Err(Refusal::OtherEmail);
+            }
+            let team = self.team(tenant.id).await?;
+            if team.find(user.id).is_some() {
+                return Err(Refusal::AlreadyMember);
+            }
+            team.has_room()?;
+            let member = Member { tenant: tenant.id, user: user.id, role: invitation.role, joined_at: self.now() };
+            let deed = Deed::of(tenant.id, "invitation.accept", invitation.id);
+            let deed = deed.after(json!({ "user": user.id, "role": member.role }));
+            let changes = vec![Change::insert(&member), Change::delete(&invitation)];
+            self.commit_to_team(&team, by, vec![deed], changes).await?;
+            self.changed_person(user.id).await;
+            Ok(OwnTenant { tenant: team.tenant, role: member.role, joined_at: member.joined_at })
+        })
+        .await
+    }
+
+    /// Known before anything is changed.
+    fn reaches_email(&self) -> Result<(), Refusal> {
+        let found = routing::route(&[], &[], &self.channel_infos, AddressKind::Email);
+        found.map(|_| ()).map_err(Refusal::Routing)
+    }
+
+    /// The platform writes it: a tenant's own messages are the tenant's to read.
+    async fn mail(&self, caller: &ApiCaller, to: &AccountEmail, content: String) -> Result<(), Refusal> {
+        let whence = Whence { ip: caller.ip, request: caller.request.clone(), agent: None };
+        let house = self.house(&whence).await?;
+        let message = SendMessage { to: to.as_str().to_owned(), content, ..SendMessage::default() };
+        self.send_message(&house, message).await.map(|_| ())
+    }
+
+    /// Counts a send against the tenant's day.
+    async fn counted_send(&self, tenant: TenantId, now: Timestamp) -> Result<Change, Refusal> {
+        let max = self.ports.tenant_rules.invitations_per_day;
+        let refused = |next_at| Refusal::InvitationsUsed { max, next_at };
+        let found = self.find::<InvitationTally>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
+        match found {
+            Some(mut tally) => {
+                tally.take(max, now).map_err(refused)?;
+                Ok(Change::replace(&tally))
+            }
+            None => {
+                let mut tally = InvitationTally::new(tenant, now);
+                tally.take(max, now).map_err(refused)?;
+                Ok(Change::insert(&tally))
+            }
+        }
+    }
+
+    /// Every tenant that a person is in, and what they are there.
+    pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<Stored<Member>>, Refusal> {
+        self.list::<Member>(&EntityList::by(member::BY_USER, user.to_bytes())).await
+    }
+}
+
+/// What the log tells of an invitation.
+fn shown(invitation: &Invitation) -> serde_json::Value {
+    json!({ "email": invitation.email_masked, "role": invitation.role, "expires_at": invitation.expires_at })
+}
+
+/// What the invited person reads. The tenant's name is somebody's words: what could be a link is left out.
+fn text(tenant: &Tenant, invitation: &Invitation, token: &InvitationToken) -> String {
+    let name = if template::holds_link(&tenant.name) { "a team" } else { &tenant.name };
+    format!(
+        "You are invited to join {name} on WOTP, as {role}.\n\n\
+         Sign in, or sign up, with this email address, and accept the invitation with this token:\n\n\
+         {token}\n\n\
+         It is good for {days} days. If you do not know who invites you, ignore this message.",
+        role = invitation.role.name(),
+        token = token.reveal(),
+        days = LIFE.as_hours() / 24,
+    )
+}

@@ -1,0 +1,168 @@
+use serde_json::json;
+
+use super::team::membership;
+use super::{ApiCaller, App, Refusal, SignedIn};
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::erasure::Erasure;
+use crate::domain::id::TenantId;
+use crate::domain::member::Member;
+use crate::domain::permission::{Permission, Role};
+use crate::domain::tenant::{self, Standing, Tenant};
+use crate::domain::user::User;
+use crate::ports::{Change, Owner};
+
+/// A tenant, to one of its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnTenant {
+    /// It.
+    pub tenant: Tenant,
+    /// What the person is there.
+    pub role: Role,
+    /// Since when.
+    pub joined_at: Timestamp,
+}
+
+impl App {
+    /// Creates a tenant that a person owns, with a first service, named and branded like it. Keys are made
+    /// separately.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for the name, [`Refusal::LimitReached`], [`Refusal::Store`].
+    pub async fn create_tenant_of(&self, person: &SignedIn, name: &str) -> Result<OwnTenant, Refusal> {
+        let (owner, by) = (person.user.id, &person.by());
+        self.in_turn(move || async move {
+            let user = self.find::<User>(Owner::Platform, owner.to_bytes()).await?;
+            let user = user.ok_or(Refusal::NotFound("person"))?;
+            let rules = &self.ports.tenant_rules;
+            let owned = self.memberships(owner).await?.iter().filter(|member| member.role == Role::Owner).count();
+            if owned >= rules.owned_max {
+                return Err(Refusal::LimitReached("tenants of one owner", rules.owned_max));
+            }
+            let (tenant, service) = self.draw_tenant(name, &self.ports.people.plan)?;
+            let member = Member { tenant: tenant.id, user: owner, role: Role::Owner, joined_at: tenant.created_at };
+            let deed = Deed::of(tenant.id, "tenant.create", tenant.id);
+            let deed = deed.after(json!({ "name": tenant.name, "plan": tenant.plan, "owner": owner }));
+            let changes = vec![
+                Change::InsertTenant(Box::new(tenant.clone())),
+                Change::InsertService(Box::new(service)),
+                Change::insert(&member),
+                // As it is: of two tenants that are created at once, the second counts the first.
+                Change::replace(&user),
+            ];
+            self.commit(by, vec![deed], changes).await?;
+            self.changed_person(owner).await;
+            Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
+        })
+        .await
+    }
+
+    /// Every tenant that a person is in, deleted ones too as long as they can be had back.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn list_tenants_of(&self, person: &SignedIn) -> Result<Vec<OwnTenant>, Refusal> {
+        let mut own = Vec::new();
+        for member in self.memberships(person.user.id).await? {
+            // One that is being erased may be gone already.
+            if let Some(tenant) = self.ports.store.tenant(member.tenant).find_tenant().await? {
+                own.push(OwnTenant { tenant, role: member.role, joined_at: member.joined_at });
+            }
+        }
+        own.sort_by_key(|own| own.tenant.id);
+        Ok(own)
+    }
+
+    /// The caller's tenant as it is now.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn find_tenant(&self, caller: &ApiCaller) -> Result<Tenant, Refusal> {
+        self.store_of(caller).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))
+    }
+
+    /// Renames the tenant. Its services keep their names and brands.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Role`], [`Refusal::Store`].
+    pub async fn rename_tenant(&self, caller: &ApiCaller, name: &str) -> Result<Tenant, Refusal> {
+        let name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        let name = &name;
+        self.in_turn(move || async move {
+            let mut team = self.team(caller.tenant.id).await?;
+            team.role(membership(caller)?, Permission::TenantWrite)?;
+            let before = std::mem::replace(&mut team.tenant.name, name.clone());
+            let deed = Deed::of(team.tenant.id, "tenant.rename", team.tenant.id);
+            let deed = deed.before(json!({ "name": before })).after(json!({ "name": name }));
+            self.commit_to_team(&team, &caller.by(), vec![deed], Vec::new()).await?;
+            Ok(team.tenant)
+        })
+        .await
+    }
+
+    /// Deletes the tenant: its keys and members are refused at once, on other nodes within a second. It can be
+    /// had back for a while, and is erased then.
+    ///
+    /// # Errors
+    /// [`Refusal::Role`], [`Refusal::Store`].
+    pub async fn delete_tenant(&self, caller: &ApiCaller) -> Result<Tenant, Refusal> {
+        self.in_turn(move || async move {
+            let mut team = self.team(caller.tenant.id).await?;
+            let who = membership(caller)?;
+            team.role(who, Permission::TenantDelete)?;
+            let now = self.now();
+            let erased_at = now.saturating_add(self.ports.tenant_rules.deletion_grace).unwrap_or(Timestamp::MAX);
+            team.tenant.standing = Standing::Deleted { since: now, erased_at };
+            let id = team.tenant.id;
+            let after = json!({ "erased_at": erased_at });
+            // The tenant's own log goes with it.
+            let deeds = [Deed::of(id, "tenant.delete", id), Deed::of_platform("tenant.delete", id)];
+            let deeds = deeds.map(|deed| deed.after(after.clone())).to_vec();
+            let erasure = Erasure::new(id, who.user, now, erased_at);
+            self.commit_to_team(&team, &caller.by(), deeds, vec![Change::insert(&erasure)]).await?;
+            Ok(team.tenant)
+        })
+        .await
+    }
+
+    /// Has a deleted tenant back, as it was.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for whoever is no member, [`Refusal::Role`] for whoever is no owner,
+    /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Store`].
+    pub async fn restore_tenant(&self, person: &SignedIn, id: TenantId) -> Result<OwnTenant, Refusal> {
+        let (user, by) = (person.user.id, &person.by());
+        self.in_turn(move || async move {
+            let tenant = self.ports.store.tenant(id).find_tenant().await?;
+            let member = self.find::<Member>(Owner::Tenant(id), user.to_bytes()).await?;
+            let (Some(mut tenant), Some(member)) = (tenant, member) else { return Err(Refusal::NotFound("tenant")) };
+            if !member.role.may(Permission::TenantDelete) {
+                return Err(Refusal::Role(Permission::TenantDelete.role()));
+            }
+            if let Standing::Deleted { erased_at, .. } = tenant.standing {
+                let erasure = self.find::<Erasure>(Owner::Platform, id.to_bytes()).await?;
+                let revocable = erasure.filter(|erasure| erasure.is_revocable(self.now()));
+                let erasure = revocable.ok_or(Refusal::TenantDeleted { erased_at })?;
+                tenant.standing = Standing::Active;
+                let before = json!({ "erased_at": erased_at });
+                let deeds = [Deed::of(id, "tenant.restore", id), Deed::of_platform("tenant.restore", id)];
+                let deeds = deeds.map(|deed| deed.before(before.clone())).to_vec();
+                let back = Change::ReplaceTenant(Box::new(tenant.clone()));
+                self.commit(by, deeds, vec![back, Change::delete(&erasure)]).await?;
+                self.changed(id).await;
+            }
+            Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
+        })
+        .await
+    }
+
+    /// How far the erasure of a tenant is, for whoever deleted it: the report, once it is finished.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn find_erasure(&self, person: &SignedIn, tenant: TenantId) -> Result<Erasure, Refusal> {
+        let found = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
+        let own = found.filter(|erasure| erasure.deleted_by == person.user.id).ok_or(Refusal::NotFound("erasure"))?;
+        Ok(own.entity)
+    }
+}
