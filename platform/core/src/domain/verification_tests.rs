@@ -290,9 +290,12 @@ fn each_end_is_noted_as_what_it_is() {
         act(&mut verification);
         verification.news.last().map(|happening| happening.what)
     };
-    assert_eq!(end(|one| drop(one.cancel(at(1)))), Some(What::Canceled));
-    assert_eq!(end(|one| drop(one.settle(refused(), at(1), || delivery(2)))), Some(What::Failed));
-    assert_eq!(end(|one| (0..5).for_each(|_| drop(one.check(|_| false, at(1))))), Some(What::Failed));
+    assert_eq!(end(|one| assert!(one.cancel(at(1)))), Some(What::Canceled));
+    assert_eq!(
+        end(|one| assert_eq!(one.settle(refused(), at(1), || delivery(2)), Outcome::Exhausted)),
+        Some(What::Failed)
+    );
+    assert_eq!(end(|one| (0..5).for_each(|_| assert!(!one.check(|_| false, at(1))))), Some(What::Failed));
     let sent_and_expired = end(|one| {
         one.settle(sent(), at(1), || delivery(2));
         one.expire(at(300));
