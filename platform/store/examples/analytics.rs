@@ -6,9 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement by hand")]
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::SignedDuration;
+use tokio::time::Instant;
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::rollup::{Counts, Histogram, Interval, Rollup, RollupKey, first_id};
 use wotp_core::ports::{Change, Entity as _, EntityList, Owner, Store, Stored};

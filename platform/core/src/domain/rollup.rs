@@ -419,7 +419,7 @@ mod tests {
         let starts = |places: std::ops::Range<usize>| BUCKETS.get(places).unwrap().to_vec();
         assert_eq!(starts(0..4), [0, 1, 2, 3]);
         assert_eq!(starts(18..26), [18, 19, 20, 22, 24, 26, 28, 30]);
-        assert_eq!(BUCKETS.len(), 227);
+        assert_eq!(BUCKETS.len(), 246);
     }
 
     fn of(milliseconds: &[i64]) -> Histogram {

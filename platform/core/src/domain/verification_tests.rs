@@ -252,6 +252,68 @@ fn an_address_that_is_not_kept_is_erased_while_a_call_is_under_way() {
     assert_eq!((verification.wake_at(), verification.wake(at(30))), (at(30), Wake::Cut));
 }
 
+fn whats(verification: &Verification) -> Vec<(What, &str)> {
+    let channel = |happening: &'_ Happening| happening.channel.clone().unwrap();
+    let channels = verification.news.iter().map(|happening| (happening.what, channel(happening)));
+    let name = |channel: String| if channel == "a" { "a" } else { "b" };
+    channels.map(|(what, channel)| (what, name(channel))).collect()
+}
+
+#[test]
+fn what_happens_is_noted_once_and_at_the_channel_that_did_it() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), || delivery(2));
+    verification.settle(sent(), at(9), || delivery(3));
+    verification.record(delivery(1), Receipt::Delivered, at(10));
+    verification.record(delivery(2), Receipt::Read, at(11));
+    verification.resend(at(60), delivery(3), at(90), 2).unwrap();
+    verification.settle(refused(), at(61), || delivery(4));
+    verification.check(|_| false, at(62));
+    verification.check(|_| true, at(63));
+    verification.check(|_| true, at(64));
+    verification.settle(sent(), at(65), || delivery(5));
+    assert!(!verification.expire(at(400)));
+    let noted = [
+        (What::Next, "b"),
+        (What::Sent, "b"),
+        (What::Delivered, "a"),
+        (What::Again, "a"),
+        (What::Again, "b"),
+        (What::Approved, "b"),
+    ];
+    assert_eq!(whats(&verification), noted);
+}
+
+#[test]
+fn each_end_is_noted_as_what_it_is() {
+    let end = |act: fn(&mut Verification)| {
+        let mut verification = verification(&["a"]);
+        act(&mut verification);
+        verification.news.last().map(|happening| happening.what)
+    };
+    assert_eq!(end(|one| assert!(one.cancel(at(1)))), Some(What::Canceled));
+    assert_eq!(
+        end(|one| assert_eq!(one.settle(refused(), at(1), || delivery(2)), Outcome::Exhausted)),
+        Some(What::Failed)
+    );
+    assert_eq!(end(|one| (0..5).for_each(|_| assert!(!one.check(|_| false, at(1))))), Some(What::Failed));
+    let sent_and_expired = end(|one| {
+        one.settle(sent(), at(1), || delivery(2));
+        one.expire(at(300));
+    });
+    assert_eq!(sent_and_expired, Some(What::Expired));
+}
+
+#[test]
+fn the_country_stays_when_the_address_goes() {
+    let mut verification = verification(&["a"]);
+    verification.address.as_mut().unwrap().region = Some("GB".to_owned());
+    assert_eq!(verification.country(), Some("GB"));
+    verification.redact();
+    verification.redact();
+    assert_eq!((verification.country(), verification.address.is_none()), (Some("GB"), true));
+}
+
 #[test]
 fn a_short_code_and_a_long_expiry_are_marked() {
     let mut verification = verification(&["a"]);
