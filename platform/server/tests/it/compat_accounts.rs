@@ -1,5 +1,6 @@
 //! WOTP's paths for people and their keys.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::permission::Role;
 
@@ -76,7 +77,7 @@ async fn keys_are_made_listed_and_deleted_as_wotp_clients_do() {
     let globex = app.tenant("Globex").await;
     let stranger = app.member(&globex, Role::Owner).await;
     let path = format!("/api/apikey/{}", made["_id"].as_str().expect("an id"));
-    let delete = |token: &str| app.request(axum::http::Method::DELETE, &*path).key(token);
+    let delete = |token: &str| app.request(Method::DELETE, &*path).key(token);
     refused(&delete(&viewer.access_token).await, 403);
     refused(&delete(&stranger.access_token).await, 404);
     refused(&make(&viewer.access_token, json!({ "name": "mine" })).await, 403);
