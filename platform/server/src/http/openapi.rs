@@ -448,7 +448,7 @@ pub(super) enum AnyProblems {
     /// `internal`
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(ProblemBody),
-    /// `unavailable`
+    /// `unavailable`, `maintenance`
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemBody),
 }
@@ -533,11 +533,11 @@ mod tests {
                 assert_eq!(security, &[serde_json::json!({})], "{method} {path}");
                 continue;
             }
+            assert_eq!(security.len(), 2, "{method} {path}");
             for (requirement, scheme) in security.iter().zip(["api_key", "api_key_header"]) {
                 let [scope] = requirement[scheme].as_array().unwrap().as_slice() else { panic!("{method} {path}") };
                 assert!(scope.as_str().unwrap().parse::<Scope>().is_ok(), "{method} {path}: {scope}");
             }
-            assert_eq!(security.len(), 2, "{method} {path}");
             for status in ["401", "403", "429", "500"] {
                 assert!(operation["responses"].get(status).is_some(), "{method} {path}: {status}");
             }

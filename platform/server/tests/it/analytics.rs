@@ -157,6 +157,9 @@ impl Flow {
         let acme = app.tenant("Acme").await;
         let other = json!({ "name": "Other", "brand": "Other" });
         let other = app.post("/v1/services").key(&acme.live).json(other).await;
+        // Events are kept for whoever listens.
+        let endpoint = json!({ "url": "https://example.com/events" });
+        app.post("/v1/webhooks/endpoints").key(&acme.live).json(endpoint).await.expect(201);
         let services = vec![acme.service.to_string(), other.expect(201)["id"].as_str().unwrap().to_owned()];
         Self { app, acme, services, open: Vec::new(), numbers: 0, dice: Dice(seed) }
     }
@@ -380,6 +383,7 @@ async fn a_verification_that_is_deleted_before_it_is_folded_counts_all_the_same(
 #[tokio::test]
 async fn test_verifications_are_told_of_and_not_counted() {
     let (app, acme) = TestApp::start_with_tenant().await;
+    app.app.heard(acme.id).await.unwrap();
     app.started(&acme.test, NUMBER).await;
     fold_all(&app).await;
     let events = all::<Event>(&app, acme.id).await;

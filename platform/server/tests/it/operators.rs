@@ -53,6 +53,26 @@ async fn only_operators_are_let_in() {
 }
 
 #[tokio::test]
+async fn every_operation_for_operators_refuses_everybody_else() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let document: Value = serde_json::from_str(&wotp_server::http::openapi_json()).unwrap();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/operator/"))
+    {
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let request = || app.request(method.clone(), path.replace("{id}", &acme.id.to_string()));
+            request().await.problem(401, "token_missing");
+            request().key(&acme.live).await.problem(403, "key_not_allowed");
+            request().by(&owner).await.problem(403, "operator_needed");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 17, "{seen}");
+}
+
+#[tokio::test]
 async fn tenants_are_searched_page_by_page() {
     let (app, acme) = TestApp::start_with_tenant().await;
     app.clock.advance(seconds(1));

@@ -48,7 +48,7 @@ impl Scene {
         let fact = Fact::VerificationApproved(VerificationData {
             id: VerificationId::new(at, &*self.app.app.ports().entropy),
             service: tenant.service,
-            status: Status::Approved,
+            status: Status::Pending,
             reason: None,
             channel: None,
             country: None,
@@ -57,7 +57,7 @@ impl Scene {
             sends_used: 1,
             created_at: at,
             expires_at: at,
-            ended_at: Some(at),
+            ended_at: None,
         });
         Event::new(tenant.id, Some(tenant.service), &fact, at, &*self.app.app.ports().entropy)
     }

@@ -14,7 +14,7 @@ use wotp_core::domain::verification::Verification;
 use super::gather::{Gather, Shape};
 use super::row::{self, Row};
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, Small, admit, forms, moves, read, replace};
+use super::{MongoStore, Records, Server, Small, admit, entities, forms, moves, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -288,6 +288,11 @@ impl Small {
             keys: reads(server, options, schema::API_KEYS, read::held, Duration::ZERO),
             tenants: reads(server, options, schema::TENANTS, read::held, Duration::ZERO),
             services: reads(server, options, schema::SERVICES, read::held, Duration::ZERO),
+            entities: {
+                let server = server.clone();
+                let read = move |batch| entities::by_names(server.clone(), batch);
+                Gather::start(shape(options, Duration::ZERO), read)
+            },
         }
     }
 }

@@ -7,6 +7,8 @@
 
 mod decide;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
@@ -61,7 +63,8 @@ impl Entities for MongoStore {
         owner: Owner,
         id: [u8; 16],
     ) -> Result<Option<EntityRow>, StoreError> {
-        self.one(kind, doc! { "_id": binary(&name(kind, owner, id)) }).await
+        let row = self.small.entities.ask(name(kind, owner, id)).await?;
+        Ok(row.map(|row| read(kind, &row)).transpose()?)
     }
 
     async fn find_unique(&self, kind: &'static str, key: &IndexKey) -> Result<Option<EntityRow>, StoreError> {
@@ -191,6 +194,26 @@ async fn found(server: &Server, session: &mut ClientSession, changes: &[Change])
 /// Kind, owner and id in one: what an entity is named by.
 pub(super) fn name(kind: &str, owner: Owner, id: [u8; 16]) -> Vec<u8> {
     [kind.as_bytes(), &[0], &owner.to_bytes(), &id].concat()
+}
+
+/// The entities of these names. The same one may be asked for many times.
+pub(super) async fn by_names(
+    server: Server,
+    names: Vec<Vec<u8>>,
+) -> Result<Vec<Result<Option<RawDocumentBuf>, Fault>>, Fault> {
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let wanted: Vec<Bson> = distinct.iter().map(|name| binary(name)).collect();
+    let entities = server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
+    let found = entities.find(doc! { "_id": { "$in": wanted } }).await?;
+    let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
+    let mut by_name = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let name = row.get_binary("_id").map_err(|_| Fault::Shape("an entity has no name"))?.bytes.to_vec();
+        by_name.insert(name, row);
+    }
+    Ok(names.iter().map(|name| Ok(by_name.get(name).cloned())).collect())
 }
 
 /// A value in an index of a kind.

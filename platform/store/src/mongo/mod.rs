@@ -92,6 +92,8 @@ struct Small {
     keys: Gather<[u8; 32], Option<RawDocumentBuf>>,
     tenants: Gather<[u8; 16], Option<RawDocumentBuf>>,
     services: Gather<[u8; 16], Option<RawDocumentBuf>>,
+    /// Those that are looked for by their name. Many calls want the same few at one moment.
+    entities: Gather<Vec<u8>, Option<RawDocumentBuf>>,
 }
 
 impl MongoStore {

@@ -85,7 +85,7 @@ impl App {
         Ok(access.entity)
     }
 
-    /// How an operator may act as a tenant now, if at all: by the latest of what was granted.
+    /// How an operator may act as a tenant now, if at all: by the most of what was granted.
     pub(in crate::app) async fn find_access(
         &self,
         operator: UserId,
@@ -95,7 +95,8 @@ impl App {
         list.owner = Some(Owner::Tenant(tenant));
         let now = self.now();
         let all: Vec<Stored<OperatorAccess>> = self.list(&list).await?;
-        Ok(all.into_iter().map(|stored| stored.entity).find(|access| access.holds(now)))
+        let holding = all.into_iter().map(|stored| stored.entity).filter(|access| access.holds(now));
+        Ok(holding.max_by_key(|access| access.role))
     }
 
     /// How operators acted as a tenant, newest first, at most `limit`: for the tenant to see.

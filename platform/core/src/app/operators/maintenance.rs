@@ -61,6 +61,11 @@ impl App {
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn maintenance(&self) -> Result<Option<Arc<Maintenance>>, Refusal> {
+        if let Some(known) = self.maintenance.find(&(), self.now()) {
+            return Ok(known);
+        }
+        // One looks, and all others wait for what it finds: every call asks this.
+        let _looks = self.maintenance_looks.lock().await;
         let now = self.now();
         if let Some(known) = self.maintenance.find(&(), now) {
             return Ok(known);

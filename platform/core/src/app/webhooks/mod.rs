@@ -91,7 +91,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Store`].
-    pub(super) async fn heard(&self, tenant: TenantId) -> Result<(), Refusal> {
+    pub async fn heard(&self, tenant: TenantId) -> Result<(), Refusal> {
         let now = self.now();
         let known = self.find::<Audience>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
         if known.is_some_and(|known| now.duration_since(known.seen_at) < Audience::FRESH) {

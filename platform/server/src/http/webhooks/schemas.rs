@@ -148,6 +148,8 @@ data! {
         service: Option<String>,
         /// Why, as in `conversion`, or by whom it was released.
         reason: String,
+        /// Whether the guard only reports, and lets all go there.
+        shadow: bool,
         /// Until when it stays so, if nobody changes it.
         #[schema(value_type = Option<String>, format = DateTime)]
         until: Option<String>,

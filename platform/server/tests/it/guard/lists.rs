@@ -82,7 +82,8 @@ async fn an_entry_is_there_until_it_is_removed_and_keeps_no_number() {
     app.request(Method::DELETE, &gone).key(&acme.live).await.problem(404, "not_found");
     assert_eq!(blocked_by(&start(&app, &acme, &london(77)).await), None);
     let audit = stored(&app, &acme, "audit_entry").await;
-    let actions: Vec<_> = audit.iter().filter_map(|entry| entry["action"].as_str()).collect();
+    let actions = audit.iter().filter_map(|entry| entry["action"].as_str());
+    let actions: Vec<_> = actions.filter(|action| action.starts_with("guard")).collect();
     assert_eq!(actions, ["guard.set", "guard_entry.add", "guard_entry.remove"]);
 }
 
@@ -122,5 +123,7 @@ async fn of_racing_changes_none_is_lost() {
     assert!(added > 0 && set > 0);
     let list = app.get(&entries).key(&acme.live).await.expect(200);
     assert_eq!(list["data"].as_array().unwrap().len(), added, "each that was told to be on the list is");
-    assert_eq!(stored(&app, &acme, "audit_entry").await.len(), added + set);
+    let audit = stored(&app, &acme, "audit_entry").await;
+    let of_guard = audit.iter().filter(|entry| entry["action"].as_str().unwrap().starts_with("guard")).count();
+    assert_eq!(of_guard, added + set);
 }

@@ -178,6 +178,7 @@ async fn countries_are_allowed_blocked_and_watched() {
 async fn what_is_blocked_reaches_no_channel_and_costs_nothing() {
     let app = TestApp::with().plan("limits = { verifications_day = 1 }").start().await;
     let acme = app.tenant("Acme").await;
+    app.app.heard(acme.id).await.unwrap();
     set(&app, &acme, json!({ "mode": "on", "countries": { "blocked": ["GB"] } })).await;
     let request = app.starting(&acme.live, json!({ "to": london(1) })).header("idempotency-key", "once");
     let reply: Reply = request.clone().await;

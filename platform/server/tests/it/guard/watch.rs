@@ -93,7 +93,8 @@ async fn an_attack_on_one_prefix_is_slowed_then_blocked_and_its_neighbour_is_not
     let kinds = names(&app, &acme, "event", "kind").await;
     let of_guard: Vec<_> = kinds.iter().filter(|kind| kind.starts_with("guard.")).collect();
     assert_eq!(of_guard, ["guard.destination_slowed", "guard.destination_blocked"]);
-    let audit = names(&app, &acme, "audit_entry", "action").await;
+    let mut audit = names(&app, &acme, "audit_entry", "action").await;
+    audit.retain(|action| action.starts_with("guard"));
     assert_eq!(audit, ["guard.set", "guard_destination.slow", "guard_destination.block"]);
 }
 
