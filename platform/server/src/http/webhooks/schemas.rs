@@ -139,7 +139,7 @@ data! {
         #[schema(value_type = String, format = DateTime)]
         resets_at: String,
     }
-    /// Of `guard.destination_blocked` and `.destination_released`.
+    /// Of `guard.destination_slowed`, `.destination_blocked` and `.destination_released`.
     DestinationEventData {
         /// A country, or a phone prefix without its last four digits.
         #[schema(example = "+3361234")]
