@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::audit::By;
 use wotp_core::domain::guard::{Destination, State, Watch};
+use wotp_core::domain::permission::{Permission, Role};
 use wotp_core::ports::{Change, Clock as _};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, number, seconds};
@@ -425,5 +427,50 @@ async fn a_test_key_neither_sees_nor_changes_what_live_keys_made() {
         }
         assert_refused(&stage.request(operation).key(&stage.acme.test).await, operation, 404, "not_found");
     }
+    assert_eq!(stage.everything().await, before);
+}
+
+#[tokio::test]
+async fn an_expired_key_is_refused_everywhere() {
+    let stage = Stage::set().await;
+    let expires_at = stage.app.app.ports().clock.now().saturating_add(seconds(1)).expect("within the calendar");
+    let key = stage.app.key(&stage.acme, |settings| settings.expires_at = Some(expires_at)).await;
+    stage.app.clock.advance(seconds(1));
+    let before = stage.everything().await;
+    for operation in OPERATIONS.iter().filter(|operation| operation.scope.is_some()) {
+        assert_refused(&stage.request(operation).key(&key).await, operation, 401, "api_key_expired");
+    }
+    assert_eq!(stage.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_suspended_tenants_key_and_members_are_refused_everywhere() {
+    let stage = Stage::set().await;
+    let owner = stage.app.member(&stage.acme, Role::Owner).await;
+    let before = stage.everything().await;
+    stage.app.app.suspend_tenant(&By::command_line(), stage.acme.id, "unpaid").await.expect("suspended");
+    for operation in OPERATIONS.iter().filter(|operation| operation.scope.is_some()) {
+        assert_refused(&stage.request(operation).key(&stage.acme.live).await, operation, 403, "tenant_suspended");
+        assert_refused(&stage.request(operation).by(&owner).await, operation, 403, "tenant_suspended");
+    }
+    stage.app.app.resume_tenant(&By::command_line(), stage.acme.id).await.expect("resumed");
+    assert_eq!(stage.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_viewer_is_refused_whatever_takes_a_higher_role() {
+    let stage = Stage::set().await;
+    let viewer = stage.app.member(&stage.acme, Role::Viewer).await;
+    let before = stage.everything().await;
+    let permission = |scope: Scope| Permission::ALL.iter().find(|permission| permission.scope() == Some(scope));
+    let mut refused = 0;
+    for operation in OPERATIONS {
+        let Some(permission) = operation.scope.and_then(permission) else { continue };
+        if !Role::Viewer.may(*permission) {
+            assert_refused(&stage.request(operation).by(&viewer).await, operation, 403, "role_missing");
+            refused += 1;
+        }
+    }
+    assert!(refused > 10, "{refused}");
     assert_eq!(stage.everything().await, before);
 }
