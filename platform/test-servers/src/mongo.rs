@@ -120,8 +120,14 @@ pub struct Mongod {
 /// What a server is told besides where it is.
 type Options = &'static [&'static str];
 
-/// A small cache is enough for tests.
-const FOR_TESTS: Options = &["--wiredTigerCacheSizeGB", "0.25"];
+/// A small cache is enough for tests. Files of databases that were dropped are closed soon: by default they
+/// stay open for a day, and a thousand tests open more of them than a process may have.
+const FOR_TESTS: Options = &[
+    "--wiredTigerCacheSizeGB",
+    "0.25",
+    "--wiredTigerEngineConfigString",
+    "file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=0)",
+];
 /// So that commands can be made to fail.
 const FAILING: Options = &["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "enableTestCommands=1"];
 /// With what a small machine of production would give it.
