@@ -5,6 +5,7 @@
 //! median of the rounds is the figure.
 
 mod nodes;
+mod values;
 
 use std::fs;
 use std::io;
@@ -18,14 +19,16 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{ApiError, Tenant};
-use crate::load::{Bound, LoadError, Run, Summary};
+use crate::load::{Bound, LoadError, Summary};
 use crate::number::Numbers;
 use crate::preload::{PreloadError, preload};
 use crate::process::{self, ProcessError};
 use crate::queue;
-use crate::report::{Figure, Goal, Measured, Section, Spread};
+use crate::report::{Figure, Goal, Measured, Section};
 use crate::scenario::{self, Callers, Mode};
 use crate::stand::{Pair, Side, Stand, StandError, folder_bytes, progress, target, wait_until_ready};
+use values::{check_latency, clean, early, measured, megabytes, ratios, whole};
+pub use values::{failures, handover_latency, micros, middle, note_failures, spread, start_latency};
 
 /// The level at which the issue asks for its figures.
 const REFERENCE_CALLERS: usize = 64;
@@ -631,87 +634,4 @@ impl Suite {
             delivers: side.delivers,
         }
     }
-}
-
-fn measured(
-    subject: &str,
-    callers: usize,
-    round: usize,
-    outcome: Result<Run, LoadError>,
-) -> Result<Measured, SuiteError> {
-    let run = outcome.map_err(|source| SuiteError::Load { subject: subject.to_owned(), source })?;
-    let measured = Measured::new(subject, callers, round, &run);
-    progress(&format!(
-        "{subject}, {callers} callers, round {round}: {:.0}/s at {:.0} µs of server CPU, {} failed",
-        measured.per_second, measured.server_cpu_micros, measured.failed
-    ));
-    Ok(measured)
-}
-
-/// Says why the first call failed, if one did.
-pub fn note_failures(section: &mut Section) {
-    if let Some(first) = section.runs.iter().find_map(|run| run.first_failure.clone()) {
-        section.notes.push(format!("calls failed; the first: {first}"));
-    }
-}
-
-/// Failed calls of all runs.
-pub fn failures(runs: &[Measured]) -> u64 {
-    runs.iter().map(|run| run.failed).sum()
-}
-
-/// Checks of all runs that came before their delivery.
-fn early(runs: &[Measured]) -> u64 {
-    runs.iter().map(|run| run.early).sum()
-}
-
-/// Whether all runs did what they stand for.
-fn clean(runs: &[Measured]) -> bool {
-    failures(runs) == 0 && !runs.iter().any(Measured::is_mostly_early)
-}
-
-/// Of `values`; not a number where there are none.
-pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
-    Spread::of(values).unwrap_or(Spread::NOTHING)
-}
-
-/// Within each round, so that both halves of a ratio come from neighbouring moments.
-fn ratios(ours: &[Measured], bare: &[Measured], value: impl Fn(&Measured) -> f64) -> Spread {
-    spread(ours.iter().zip(bare).map(|(ours, bare)| value(ours) / value(bare)))
-}
-
-/// The middle of a number of each run.
-pub fn middle(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
-    spread(runs.iter().map(value)).median
-}
-
-/// A percentile of starts.
-pub fn start_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
-    run.start.map_or(f64::NAN, |summary| value(summary) as f64)
-}
-
-fn check_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
-    run.check.map_or(f64::NAN, |summary| value(summary) as f64)
-}
-
-/// A percentile from accepted to handed over.
-pub fn handover_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
-    run.handover.map_or(f64::NAN, |summary| value(summary) as f64)
-}
-
-fn whole(runs: &[Measured], value: impl Fn(&Measured) -> f64) -> String {
-    format!("{:.0}", middle(runs, value))
-}
-
-/// As it is printed.
-pub fn micros(value: f64) -> String {
-    match value {
-        value if value.is_nan() => "–".to_owned(),
-        value if value < 10_000.0 => format!("{value:.0} µs"),
-        value => format!("{:.1} ms", value / 1e3),
-    }
-}
-
-fn megabytes(bytes: f64) -> String {
-    format!("{:.1} MB", bytes / 1e6)
 }

@@ -132,8 +132,8 @@ async fn what_was_done_while_the_server_was_away_is_told_later() {
     for ring in rings {
         ring.done();
     }
-    // How long it is away, not a wait for something.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The node finds it away, so what was done waits to be told.
+    until(async || near.ping().await.is_err()).await;
     wire.open();
     let far = queue_of(&server);
     until(async || far.depth().await.unwrap() == 0).await;
