@@ -5,8 +5,13 @@
 //! default. So whoever finds others in the way for long looks whether one of them is silent, and ends
 //! it. A node that was merely slow hears that its transaction is gone, and decides again.
 
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, doc};
+use tokio::time::timeout;
 
 use super::Server;
 use super::connect::APP_NAME;
@@ -15,6 +20,31 @@ use super::fault::Fault;
 /// How long a transaction may be silent. Between two of our commands there are milliseconds, or what
 /// a slow way to the server takes.
 const SILENT_MICROSECONDS: i64 = 2_000_000;
+
+/// How long a command takes before it is looked whether a dead transaction is in its way.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+
+/// Waits for a command outside of any transaction. The server lets it wait for whatever transaction wrote to
+/// the same record, a dead one too; so when it takes long, those are ended.
+pub(super) async fn clearing<T>(server: &Server, command: impl Future<Output = T>) -> T {
+    let mut command = pin!(command);
+    loop {
+        if let Ok(done) = timeout(SUSPICIOUS, &mut command).await {
+            return done;
+        }
+        // One look at a time is enough for all who wait. A task, since a command of the driver that is dropped
+        // half way keeps its place in line.
+        if !server.clearing.swap(true, Ordering::AcqRel) {
+            let server = server.clone();
+            tokio::spawn(async move {
+                if let Err(error) = clear(&server).await {
+                    tracing::debug!(%error, "it could not be looked for transactions that nobody will end");
+                }
+                server.clearing.store(false, Ordering::Release);
+            });
+        }
+    }
+}
 
 /// Ends the transactions of our nodes that have been silent for too long.
 pub(super) async fn clear(server: &Server) -> Result<(), Fault> {

@@ -34,6 +34,7 @@ mod upkeep;
 mod usage;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectOptions};
@@ -66,13 +67,22 @@ struct Server {
     database: Database,
     sessions: Arc<replace::Sessions>,
     tallies: Arc<Tallies>,
+    /// Whether it is being looked for transactions that nobody will end.
+    clearing: Arc<AtomicBool>,
     /// How long something is tried again.
     patience: Duration,
 }
 
 impl Server {
     fn new(client: Client, database: Database, patience: Duration) -> Self {
-        Self { client, database, sessions: Arc::default(), tallies: Arc::new(Tallies::new()), patience }
+        Self {
+            client,
+            database,
+            sessions: Arc::default(),
+            tallies: Arc::new(Tallies::new()),
+            clearing: Arc::default(),
+            patience,
+        }
     }
 
     fn collection(&self, name: &str) -> Collection<Document> {

@@ -11,6 +11,7 @@ use wotp_core::domain::id::TenantId;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{ReplaceError, ResendError};
 
+use super::dead;
 use super::fault::{self, Fault};
 use super::row::{self, Row};
 use super::tally::Place;
@@ -83,7 +84,8 @@ pub(super) async fn change(
     let began = Instant::now();
     let reply = loop {
         let session = lent.session.as_mut().ok_or(Fault::Closed)?;
-        match server.database.run_command(command.clone()).session(session).await {
+        let run = async { server.database.run_command(command.clone()).session(&mut *session).await };
+        match dead::clearing(&server, run).await {
             Ok(reply) if !reply.contains_key("writeConcernError") => break reply,
             Ok(_) if began.elapsed() >= server.patience => return Err(Fault::Late),
             Ok(_) => {}

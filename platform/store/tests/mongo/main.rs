@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
+mod dead;
 mod fates;
 mod histories;
 mod newer;
