@@ -3,6 +3,8 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use futures_util::lock::Mutex;
+
 use jiff::SignedDuration;
 
 use crate::domain::Timestamp;
@@ -67,6 +69,33 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         self.forgotten.fetch_add(1, Ordering::AcqRel);
         entries.retain(|_, (_, value)| !stale(value));
+    }
+}
+
+/// A read that many want at one moment, made once for all of them: whoever asks gets what was read after it
+/// asked, and waits for two reads at most.
+pub(super) struct Shared<V> {
+    begun: AtomicU64,
+    last: Mutex<Option<(u64, V)>>,
+}
+
+impl<V> Default for Shared<V> {
+    fn default() -> Self {
+        Self { begun: AtomicU64::new(0), last: Mutex::new(None) }
+    }
+}
+
+impl<V: Clone> Shared<V> {
+    pub(super) async fn read<E>(&self, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        let asked = self.begun.load(Ordering::Acquire);
+        let mut last = self.last.lock().await;
+        if let Some((_, value)) = last.as_ref().filter(|(number, _)| *number > asked) {
+            return Ok(value.clone());
+        }
+        let number = self.begun.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        let value = read.await?;
+        *last = Some((number, value.clone()));
+        Ok(value)
     }
 }
 

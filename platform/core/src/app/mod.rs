@@ -90,7 +90,7 @@ use crate::ports::{
     AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Passwords, Queue, Store,
     Timer, WebhookSender,
 };
-use cache::Cache;
+use cache::{Cache, Shared};
 use people::HousePlan;
 
 /// How long a worker holds a delivery, unless it prolongs that, as it does while it waits for a
@@ -145,7 +145,7 @@ pub struct App {
     holders: Cache<crate::domain::api_key::KeyHash, (Arc<ApiKey>, Arc<Tenant>)>,
     services: Cache<ServiceId, Arc<Service>>,
     maintenance: Cache<(), Option<Arc<Maintenance>>>,
-    maintenance_looks: futures_util::lock::Mutex<()>,
+    maintenance_read: Shared<Option<Arc<Maintenance>>>,
     signed: Cache<SessionId, Signed>,
     tenants: Cache<TenantId, Arc<Tenant>>,
     signing_keys: Cache<(), Arc<Vec<SigningKey>>>,
@@ -173,7 +173,7 @@ impl App {
             holders: Cache::default(),
             services: Cache::default(),
             maintenance: Cache::default(),
-            maintenance_looks: futures_util::lock::Mutex::default(),
+            maintenance_read: Shared::default(),
             signed: Cache::default(),
             tenants: Cache::default(),
             signing_keys: Cache::default(),

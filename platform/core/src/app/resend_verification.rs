@@ -22,7 +22,8 @@ impl App {
                 ResendRefusal::TooMany => Refusal::NoSendsLeft,
                 ResendRefusal::CoolDown { next_at } => Refusal::CoolDown { next_at },
             })?;
-            let mut judgement = self.judge(&verification, None, Step::Resend).await?;
+            let guard = self.guard_of(verification.tenant, verification.service).await?;
+            let mut judgement = self.judge(&guard, &verification, None, Step::Resend).await?;
             let against = judgement.blocked().cloned();
             for note in std::mem::take(&mut judgement.notes) {
                 verification.note(note);

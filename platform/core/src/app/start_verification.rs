@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
-use super::guard::Happened;
 use super::{ApiCaller, App, FieldError, Refusal, token};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
@@ -86,11 +86,17 @@ impl App {
         caller: &ApiCaller,
         request: StartVerification,
     ) -> Result<Verification, Refusal> {
-        let service = self.service_for(caller, request.service.as_deref()).await?;
+        // Both at once: a store that is far is waited for once. What is wrong with the service is said first.
+        let (service, guard) = join(
+            self.service_for(caller, request.service.as_deref()),
+            self.guard_ahead(caller, request.service.as_deref()),
+        )
+        .await;
+        let (service, guard) = (service?, guard?);
         let ip = request.ip.as_deref().and_then(|ip| ip.trim().parse().ok());
         let (mut new, token) = self.new_verification(caller, &service, request)?;
         let id = new.verification.id;
-        let mut judgement = self.judge(&new.verification, ip, Step::Start).await?;
+        let mut judgement = self.judge(&guard, &new.verification, ip, Step::Start).await?;
         let blocked = judgement.blocked().is_some();
         new.verification.guard = std::mem::take(&mut judgement.notes);
         if blocked {
@@ -101,7 +107,7 @@ impl App {
         match admitted {
             Ok(Admission::Admitted(verification)) if verification.status == Status::Pending => {
                 self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
-                self.note_for_watch(&verification, Happened::Started).await;
+                self.note_started(&verification, &judgement);
                 Ok(verification)
             }
             Ok(Admission::Admitted(blocked)) => Ok(blocked),

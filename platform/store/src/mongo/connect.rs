@@ -264,10 +264,18 @@ fn detail(error: &mongodb::error::Error) -> String {
 /// Questions of one kind that go to the server together, at most.
 const TOGETHER: usize = 256;
 
+/// Point reads that go together, at most: of many calls at one moment most want the same few records, and a
+/// record that many want is read once.
+const READ_TOGETHER: usize = 2048;
+
 /// How what is asked for goes together: one batch of a kind at a time, since two of half the size cost the
 /// server nearly twice as much.
 fn shape(options: &ConnectOptions, linger: Duration) -> Shape {
     Shape { queue_max: options.queue_max, batch_max: TOGETHER, in_flight: 1, linger, patience: options.call_timeout }
+}
+
+fn reading(options: &ConnectOptions, linger: Duration) -> Shape {
+    Shape { batch_max: READ_TOGETHER, ..shape(options, linger) }
 }
 
 /// Point reads of one collection.
@@ -279,7 +287,9 @@ fn reads<const N: usize>(
     linger: Duration,
 ) -> Gather<[u8; N], Option<RawDocumentBuf>> {
     let server = server.clone();
-    Gather::start(shape(options, linger), move |batch| read::by_ids(server.clone(), (collection, projection()), batch))
+    Gather::start(reading(options, linger), move |batch| {
+        read::by_ids(server.clone(), (collection, projection()), batch)
+    })
 }
 
 impl Small {
@@ -291,7 +301,7 @@ impl Small {
             entities: {
                 let server = server.clone();
                 let read = move |batch| entities::by_names(server.clone(), batch);
-                Gather::start(shape(options, Duration::ZERO), read)
+                Gather::start(reading(options, Duration::ZERO), read)
             },
         }
     }

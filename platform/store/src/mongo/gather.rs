@@ -5,12 +5,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::fault::Fault;
+
+/// A batch that takes longer says that the server is slow, or far.
+const SLOW: Duration = Duration::from_millis(50);
+/// What part of the time that the last batch took is waited for more, where that was slow: without it, whoever is
+/// a moment ahead of all others goes alone, and all others wait for it at each step.
+const SLOW_LINGER_PART: u32 = 6;
+/// Longest that is waited for more.
+const SLOW_LINGER_MAX: Duration = Duration::from_millis(200);
 
 /// One question and where its answer goes.
 struct Waiting<Q, A> {
@@ -76,6 +86,7 @@ where
 {
     let flights = Arc::new(Semaphore::new(shape.in_flight));
     let mut last = 0;
+    let took = Arc::new(AtomicU64::new(0));
     loop {
         // First a place, then what waits: the longer it takes, the more goes together.
         let Ok(flight) = Arc::clone(&flights).acquire_owned().await else { return };
@@ -83,10 +94,16 @@ where
         if receiver.recv_many(&mut batch, shape.batch_max).await == 0 {
             return;
         }
-        if !shape.linger.is_zero() && last > 1 && batch.len() < shape.batch_max {
+        let slow = Duration::from_micros(took.load(Ordering::Relaxed));
+        let linger = match slow > SLOW {
+            true => (slow / SLOW_LINGER_PART).min(SLOW_LINGER_MAX),
             // As many as come: a batch of twice the size costs the server little more, and under load those
             // who wait a moment longer are served sooner for it.
-            tokio::time::sleep(shape.linger).await;
+            false if last > 1 => shape.linger,
+            false => Duration::ZERO,
+        };
+        if !linger.is_zero() && batch.len() < shape.batch_max {
+            tokio::time::sleep(linger).await;
             while batch.len() < shape.batch_max
                 && let Ok(more) = receiver.try_recv()
             {
@@ -101,11 +118,14 @@ where
             continue;
         }
         let work = run(questions);
+        let took = Arc::clone(&took);
+        let began = Instant::now();
         tokio::spawn(async move {
             // To its end. The driver keeps its place in line for a command that is given up while it
             // waits for a connection, and serves one place for each that comes or goes: what is given
             // up would keep all others waiting, for good.
             let result = work.await;
+            took.store(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             drop(flight);
             match result {
                 Ok(results) => {

@@ -20,6 +20,8 @@ use crate::domain::verification::Verification;
 pub(in crate::app) struct Judgement {
     /// What each rule did.
     pub(in crate::app) notes: Vec<GuardNote>,
+    /// Whether the watch looks at what becomes of it.
+    pub(super) watches: bool,
     /// What was counted against caps, to be given back if nothing goes out after all.
     taken: Taken,
 }
@@ -183,19 +185,20 @@ impl App {
     /// In shadow mode every rule that would have stopped it is noted, and it goes on.
     pub(in crate::app) async fn judge(
         &self,
+        guard: &Guard,
         verification: &Verification,
         ip: Option<IpAddr>,
         step: Step,
     ) -> Result<Judgement, Refusal> {
-        let guard = self.guard_of(verification.tenant, verification.service).await?;
         if guard.settings.mode == GuardMode::Off {
             return Ok(Judgement::default());
         }
+        let watches = guard.settings.watches();
         let (Some(address), Some(stored)) = (self.address_of(verification)?, &verification.address) else {
             return Ok(Judgement::default());
         };
         let mut case = Case {
-            guard: &guard,
+            guard,
             address: &address,
             index: stored.index,
             ip: ip.map(|ip| ip.to_canonical()),
@@ -205,15 +208,15 @@ impl App {
             notes: Vec::new(),
         };
         if case.asks_lists() || case.asks_countries() || !case.counts {
-            return Ok(Judgement { notes: case.notes, taken: Taken::default() });
+            return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         let mut uses = Vec::new();
         if case.asks_watch(self, &mut uses) || self.asks_tenant_cap(&mut case).await? {
-            return Ok(Judgement { notes: case.notes, taken: Taken::default() });
+            return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         case.capped(self, &mut uses);
         let taken = self.asks_caps(&mut case, uses).await?;
-        Ok(Judgement { notes: case.notes, taken })
+        Ok(Judgement { notes: case.notes, watches, taken })
     }
 
     /// Asks the cap of the tenant, by what the quota has counted.

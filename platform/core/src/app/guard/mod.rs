@@ -18,7 +18,7 @@ pub(super) use seen::Happened;
 pub use settings::{NewEntry, NewListed};
 pub use watching::GuardWatched;
 
-use super::{App, Refusal};
+use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::guard::{Destination, GuardList, GuardMode, GuardSettings, State, Watch};
 use crate::domain::id::{ServiceId, TenantId};
@@ -51,8 +51,15 @@ struct Restriction {
 }
 
 impl App {
+    /// The guard of the service that a call is about, whether or not there is such a service.
+    pub(super) async fn guard_ahead(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Arc<Guard>, Refusal> {
+        let named = named.and_then(|named| named.parse().ok());
+        let service = named.or(caller.service()).unwrap_or(caller.tenant.default_service);
+        self.guard_of(caller.tenant.id, service).await
+    }
+
     /// The guard of a service.
-    async fn guard_of(&self, tenant: TenantId, service: ServiceId) -> Result<Arc<Guard>, Refusal> {
+    pub(super) async fn guard_of(&self, tenant: TenantId, service: ServiceId) -> Result<Arc<Guard>, Refusal> {
         let now = self.now();
         if let Some(guard) = self.guards.find(&service, now).filter(|guard| guard.tenant == tenant) {
             return Ok(guard);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::judge::Judgement;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
@@ -77,6 +78,17 @@ impl App {
         if let Err(error) = noted.await {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(verification = %verification.id, error, "the watch did not see a verification");
+        }
+    }
+
+    /// Notes that a verification was started, by what its judgement said of the watch: whoever started it waits,
+    /// so nothing is read once more.
+    pub(in crate::app) fn note_started(&self, verification: &Verification, judgement: &Judgement) {
+        if judgement.watches
+            && verification.mode == Mode::Live
+            && let Ok(Some(address)) = self.address_of(verification)
+        {
+            self.see(verification, &address, Happened::Started);
         }
     }
 

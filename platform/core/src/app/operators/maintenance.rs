@@ -64,16 +64,15 @@ impl App {
         if let Some(known) = self.maintenance.find(&(), self.now()) {
             return Ok(known);
         }
-        // One looks, and all others wait for what it finds: every call asks this.
-        let _looks = self.maintenance_looks.lock().await;
-        let now = self.now();
-        if let Some(known) = self.maintenance.find(&(), now) {
-            return Ok(known);
-        }
-        let found = self.find::<Maintenance>(Owner::Platform, Maintenance::ID).await?;
-        let found = found.map(|stored| Arc::new(stored.entity));
-        self.maintenance.keep((), found.clone(), now);
-        Ok(found)
+        self.maintenance_read
+            .read(async {
+                let now = self.now();
+                let found = self.find::<Maintenance>(Owner::Platform, Maintenance::ID).await?;
+                let found = found.map(|stored| Arc::new(stored.entity));
+                self.maintenance.keep((), found.clone(), now);
+                Ok(found)
+            })
+            .await
     }
 
     /// Insists that things may be changed now.

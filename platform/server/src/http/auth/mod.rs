@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::request::Parts;
+use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Whence};
 use wotp_core::domain::api_key::Secret;
 use wotp_core::domain::permission::Permission;
@@ -61,11 +62,17 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let caller = match Credential::of(parts) {
-            Credential::AccessToken(_) => person::member(parts, api).await?,
-            Credential::Key(_) | Credential::None => program(parts, api).await?,
+        let calls = async {
+            match Credential::of(parts) {
+                Credential::AccessToken(_) => person::member(parts, api).await,
+                Credential::Key(_) | Credential::None => program(parts, api).await,
+            }
         };
-        allow::<P>(&caller, api).await?;
+        // Both at once: a store that is far is waited for once. Who calls is answered first.
+        let (caller, changes) = join(calls, may_change::<P>(api)).await;
+        let caller = caller?;
+        allow::<P>(&caller, api)?;
+        changes?;
         Ok(Self(caller, PhantomData))
     }
 }
@@ -85,21 +92,27 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Member<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let caller = person::member(parts, api).await?;
-        allow::<P>(&caller, api).await?;
+        let (caller, changes) = join(person::member(parts, api), may_change::<P>(api)).await;
+        let caller = caller?;
+        allow::<P>(&caller, api)?;
+        changes?;
         Ok(Self(caller, PhantomData))
     }
 }
 
-async fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
+fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
     caller.require(P::PERMISSION).map_err(|refusal| {
         tracing::info!(by = ?caller.by().actor, ip = caller.ip.map(tracing::field::display), reason = %refusal, "a call was not allowed");
         refused(api, refusal)
-    })?;
-    if P::PERMISSION.changes() {
-        api.app.may_change().await.map_err(|refusal| refused(api, refusal))?;
+    })
+}
+
+/// Insists that no maintenance goes on, where something is to be changed.
+async fn may_change<P: Privilege>(api: &Api) -> Result<(), Problem> {
+    if !P::PERMISSION.changes() {
+        return Ok(());
     }
-    Ok(())
+    api.app.may_change().await.map_err(|refusal| refused(api, refusal))
 }
 
 /// The program whose key comes with a call.
