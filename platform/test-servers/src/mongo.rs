@@ -1,9 +1,10 @@
 //! MongoDB, as a replica set of one member or of three.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
@@ -34,8 +35,8 @@ pub struct MongoDatabase {
 impl MongoDatabase {
     /// A database that is not there yet.
     pub fn fresh() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Not the process's number: those come again within a run, and Redis keeps what a test of that number left.
+        let name = format!("test_{:016x}", RandomState::new().build_hasher().finish());
         let (server, options) =
             mongo_url().split_once("/?").expect("the URL has options, as in mongodb://HOST/?OPTIONS");
         Self { url: format!("{server}/{name}?{options}"), name }
@@ -83,8 +84,26 @@ impl MongoDatabase {
     }
 }
 
+impl MongoDatabase {
+    /// Ends what killed nodes left open: the database would be dropped only when the server does so, after a
+    /// minute.
+    fn end_dead_transactions(&self) {
+        let silent = doc! { "type": "idleSession", "transaction.timeInactiveMicros": { "$gt": 2_000_000_i64 } };
+        let pipeline = [doc! { "$currentOp": { "allUsers": true, "idleSessions": true } }, doc! { "$match": silent }];
+        let found = run(&self.url, "admin", doc! { "aggregate": 1, "pipeline": pipeline.to_vec(), "cursor": {} });
+        let Ok(found) = found else { return };
+        let rows = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let ids = rows.into_iter().flatten().filter_map(|row| row.as_document()?.get_document("lsid").ok()?.get("id"));
+        let sessions: Vec<Document> = ids.map(|id| doc! { "id": id.clone() }).collect();
+        if !sessions.is_empty() {
+            let _ = run(&self.url, "admin", doc! { "killSessions": sessions });
+        }
+    }
+}
+
 impl Drop for MongoDatabase {
     fn drop(&mut self) {
+        self.end_dead_transactions();
         // A server that a test killed has nothing to drop.
         let _ = self.run(doc! { "dropDatabase": 1 });
     }
