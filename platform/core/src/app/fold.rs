@@ -1,4 +1,4 @@
-//! Folding: what happened to verifications becomes events and is counted in rollups, each once.
+//! Folding: what happened to verifications and messages becomes events and is counted in rollups, each once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 
+use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Fact};
 use crate::domain::id::EventId;
 use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
 use crate::ports::{Change, CommitError, Entity as _, Owner};
@@ -19,7 +20,7 @@ const AT_ONCE: usize = 32;
 /// What a fold did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Folded {
-    /// News that were taken: each is one change of a verification.
+    /// News that were taken: each is one change of a verification or a message.
     pub taken: usize,
     /// Events that they became.
     pub events: usize,
@@ -28,8 +29,8 @@ pub struct Folded {
 }
 
 impl App {
-    /// Takes at most `limit` news, tells their tenants of them by events where anybody listens, and counts
-    /// them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
+    /// Takes at most `limit` news, tells their tenants of them, and of quotas that are used up, by events where
+    /// anybody listens, and counts them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
     /// once, each is counted once and told of by one event.
     ///
     /// # Errors
@@ -42,19 +43,24 @@ impl App {
         let now = self.now();
         let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
-        let mut counted = BTreeMap::new();
+        let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
         let mut events = Vec::new();
         let moment = self.folds.next(now);
+        let event = |tenant, service, at, fact: &Fact| {
+            let event = Event::new(tenant, service, fact, moment, &*self.ports.entropy);
+            Event { at, ..event }
+        };
         for (_, news) in &news {
             rollup::count(news, &mut counted);
-            if !self.listens(news.tenant).await? {
+            if !self.listens(news.tenant()).await? {
                 continue;
             }
-            events.extend(news.facts().map(|(at, fact)| {
-                let event = Event::new(news.tenant, Some(news.service), &fact, moment, &*self.ports.entropy);
-                Event { at, ..event }
-            }));
+            events.extend(news.facts().map(|(at, fact)| event(news.tenant(), Some(news.service()), at, &fact)));
+            uses.note(news);
         }
+        let reached = self.thresholds(uses).await?;
+        events.extend(reached.facts.iter().map(|(tenant, fact)| event(*tenant, None, now, fact)));
+        changes.extend(reached.marks);
         // They are read in the order of their ids, which is to be that in which they happened.
         let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         ids.sort_unstable_by_key(|id| id.to_bytes());

@@ -322,7 +322,7 @@ async fn everything_arrives_as_it_was() {
     assert_eq!(new.due(Timestamp::MAX, 99).await.unwrap().len(), 8);
     let news = |all: Vec<(NewsKey, News)>| {
         let mut all: Vec<News> = all.into_iter().map(|(_, news)| news).collect();
-        all.sort_by_key(|news| (news.verification.to_bytes(), news.version));
+        all.sort_by_key(|news| (news.item().to_bytes(), news.version()));
         all
     };
     assert_eq!(news(new.news(99).await.unwrap()), news(old.news(99).await.unwrap()));

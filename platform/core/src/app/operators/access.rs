@@ -3,6 +3,7 @@ use serde_json::json;
 
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
+use crate::domain::event::{AccessData, Event, Fact};
 use crate::domain::id::{AccessId, TenantId, UserId};
 use crate::domain::operator_access::{MINUTES_MAX, OperatorAccess, REASON_LENGTH_MAX};
 use crate::domain::permission::Role;
@@ -12,8 +13,8 @@ use crate::ports::{Change, EntityList, Owner, Stored};
 const RECENT: usize = 100;
 
 impl App {
-    /// Lets an operator act as a tenant for some minutes. The tenant sees it in its audit log, with the
-    /// reason, and so is all that is done meanwhile.
+    /// Lets an operator act as a tenant for some minutes. The tenant is told of it by an event and sees it in
+    /// its audit log, with the reason, as it sees all that is done meanwhile.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the tenant, [`Refusal::Invalid`], [`Refusal::Store`].
@@ -53,7 +54,9 @@ impl App {
             Deed::of(tenant, "operator_access.start", access.id).after(&told),
             Deed::of_platform("operator_access.start", access.id).after(json!({ "tenant": tenant, "access": told })),
         ];
-        self.commit(by, deeds, vec![Change::insert(&access)]).await?;
+        let fact = Fact::TenantAccessedByOperator(AccessData { operator, reason: access.reason.clone(), until: ends_at });
+        let event = Event::new(tenant, None, &fact, now, &*self.ports.entropy);
+        self.commit(by, deeds, vec![Change::insert(&access), Change::insert(&event)]).await?;
         self.changed(tenant).await;
         Ok(access)
     }

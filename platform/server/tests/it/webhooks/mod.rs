@@ -9,8 +9,9 @@ mod signatures;
 
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, Taken};
-use wotp_core::domain::event::{ConnectionData, Event, Fact, VerificationData};
+use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Status;
 use wotp_core::ports::Change;
 
@@ -51,14 +52,12 @@ impl TestApp {
         event.id.to_string()
     }
 
-    /// A connection of a tenant is lost.
-    pub async fn disconnects(&self, tenant: &TestTenant) -> String {
-        let data = ConnectionData {
-            connection: "con_1".to_owned(),
-            channel: "outbox".to_owned(),
-            reason: "logged_out".to_owned(),
-        };
-        self.happens(tenant.id, None, &Fact::ConnectionDisconnected(data)).await
+    /// Most of a tenant's quota is used up, as far as events go.
+    pub async fn uses_up(&self, tenant: &TestTenant) -> String {
+        let (resource, window) = (Resource::Verifications, WindowKind::Month);
+        let resets_at = self.app.ports().clock.now();
+        let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at };
+        self.happens(tenant.id, None, &Fact::QuotaThreshold(data)).await
     }
 
     /// What is to be done for webhooks now.

@@ -66,7 +66,7 @@ async fn records_of_older_nodes_have_news_from_the_next_change_on() {
     verifications.update_one(whose, change).await.unwrap();
     let told = store.news(9).await.unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].1.version, told[0].1.happenings[0].what), (1, What::Approved));
+    assert_eq!((told[0].1.version(), told[0].1.happenings()[0].what), (1, What::Approved));
     store.commit(vec![Change::TakeNews(Box::new(told[0].0))]).await.unwrap();
     assert_eq!(store.news(9).await.unwrap(), []);
 }
