@@ -26,6 +26,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::{Event, Fact, QuotaData};
 use wotp_core::domain::id::{NodeId, TenantId};
 use wotp_core::domain::node::{Node, Role};
+use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::ports::{Change, Clock as _};
 use wotp_server::config::Config;
 use wotp_server::data_folder::DataFolder;

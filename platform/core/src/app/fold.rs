@@ -10,12 +10,22 @@ use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Fact};
-use crate::domain::id::EventId;
+use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
 use crate::ports::{Change, CommitError, Entity as _, Owner};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
+
+/// What a tenant is told, before it is an event.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) tenant: TenantId,
+    /// At which service; none where it is about the tenant.
+    pub(super) service: Option<ServiceId>,
+    pub(super) at: Timestamp,
+    pub(super) fact: Fact,
+}
 
 /// What a fold did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,27 +54,20 @@ impl App {
         let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
         let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
-        let mut events = Vec::new();
-        let moment = self.folds.next(now);
-        let event = |tenant, service, at, fact: &Fact| {
-            let event = Event::new(tenant, service, fact, moment, &*self.ports.entropy);
-            Event { at, ..event }
-        };
+        let mut told = Vec::new();
         for (_, news) in &news {
             rollup::count(news, &mut counted);
             if !self.listens(news.tenant()).await? {
                 continue;
             }
-            events.extend(news.facts().map(|(at, fact)| event(news.tenant(), Some(news.service()), at, &fact)));
+            let (tenant, service) = (news.tenant(), Some(news.service()));
+            told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let reached = self.thresholds(uses).await?;
-        events.extend(reached.facts.iter().map(|(tenant, fact)| event(*tenant, None, now, fact)));
+        let reached = self.thresholds(uses, now).await?;
+        told.extend(reached.told);
         changes.extend(reached.marks);
-        // They are read in the order of their ids, which is to be that in which they happened.
-        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-        ids.sort_unstable_by_key(|id| id.to_bytes());
-        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        let events = self.events(told, now);
         folded.events = events.len();
         changes.extend(events.iter().map(Change::insert));
         let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
@@ -81,6 +84,21 @@ impl App {
             Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded::default()),
             Err(CommitError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// The events of what tenants are told, in this order.
+    pub(super) fn events(&self, told: Vec<Told>, now: Timestamp) -> Vec<Event> {
+        let moment = self.folds.next(now);
+        let events = told.into_iter().map(|Told { tenant, service, at, fact }| {
+            let event = Event::new(tenant, service, &fact, moment, &*self.ports.entropy);
+            Event { at, ..event }
+        });
+        let mut events: Vec<Event> = events.collect();
+        // They are read in the order of their ids, which is to be that in which they happened.
+        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        ids.sort_unstable_by_key(|id| id.to_bytes());
+        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        events
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::fold::Told;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::event::{Fact, QuotaData};
@@ -17,7 +18,7 @@ use crate::domain::mode::Mode;
 use crate::domain::news::{News, What};
 use crate::domain::quota::{Quota, Resource, Window};
 use crate::domain::quota_marks::QuotaMarks;
-use crate::ports::{Change, Owner};
+use crate::ports::{Change, CommitError, Owner};
 
 /// Tenants that are looked at at once.
 const AT_ONCE: usize = 16;
@@ -40,17 +41,20 @@ impl Uses {
             News::Message(_) => true,
         };
         if tells {
-            let (at, of_tenant) = (news.created_at(), self.0.entry(news.tenant()).or_default());
-            of_tenant.insert((resource, Window::day(at).starts), at);
+            self.add(news.tenant(), resource, news.created_at());
         }
+    }
+
+    fn add(&mut self, tenant: TenantId, resource: Resource, at: Timestamp) {
+        self.0.entry(tenant).or_default().insert((resource, Window::day(at).starts), at);
     }
 }
 
 /// What tenants are to be told.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
-    /// Of which tenant which part of a quota was used up, the lower parts first.
-    pub(super) facts: Vec<(TenantId, Fact)>,
+    /// Which part of a quota was used up, of each the lower part first.
+    pub(super) told: Vec<Told>,
     /// The changes that note it, to be made together with the events.
     pub(super) marks: Vec<Change>,
 }
@@ -58,7 +62,7 @@ pub(super) struct Reached {
 impl App {
     /// Which parts of quotas these uses used up that nobody was told of. Of a tenant that is gone, or whose
     /// plan is, nobody is.
-    pub(super) async fn thresholds(&self, uses: Uses) -> Result<Reached, Refusal> {
+    pub(super) async fn thresholds(&self, uses: Uses, now: Timestamp) -> Result<Reached, Refusal> {
         let looks = uses.0.into_iter().map(|(tenant, uses)| async move {
             let reached = self.thresholds_of(tenant, uses).await?;
             Ok::<_, Refusal>(reached.map(|(data, mark)| (tenant, data, mark)))
@@ -66,10 +70,40 @@ impl App {
         let all: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         let mut reached = Reached::default();
         for (tenant, data, mark) in all.into_iter().flatten() {
-            reached.facts.extend(data.into_iter().map(|data| (tenant, Fact::QuotaThreshold(data))));
+            let told = |data| Told { tenant, service: None, at: now, fact: Fact::QuotaThreshold(data) };
+            reached.told.extend(data.into_iter().map(told));
             reached.marks.push(mark);
         }
         Ok(reached)
+    }
+
+    /// Tells a tenant which parts of its quotas are used up now, by another plan or other limits: with those
+    /// perhaps nothing more is admitted, of which there would be news.
+    pub(super) async fn look_at_quotas(&self, tenant: TenantId) -> Result<(), Refusal> {
+        if !self.listens(tenant).await? {
+            return Ok(());
+        }
+        self.in_turn(move || async move {
+            let now = self.now();
+            let mut uses = Uses::default();
+            Resource::ALL.into_iter().for_each(|resource| uses.add(tenant, resource, now));
+            let reached = self.thresholds(uses, now).await?;
+            let mut changes = reached.marks;
+            changes.extend(self.events(reached.told, now).iter().map(Change::insert));
+            if changes.is_empty() {
+                return Ok(());
+            }
+            match self.ports.store.commit(changes).await {
+                Ok(()) => {
+                    self.webhooks.bell().ring();
+                    Ok(())
+                }
+                // A fold told something meanwhile.
+                Err(CommitError::Changed | CommitError::Taken { .. }) => Err(Refusal::Conflict),
+                Err(CommitError::Store(error)) => Err(error.into()),
+            }
+        })
+        .await
     }
 
     async fn thresholds_of(

@@ -99,9 +99,9 @@ impl Message {
         let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
         let failed = self.best().filter(|_| !had_failed && self.has_failed());
         let happened = [(What::Sent, out), (What::Delivered, there), (What::Failed, failed)];
-        let happened = happened.into_iter().filter_map(|(what, delivery)| {
-            Some(Happening { what, at: now, channel: Some(delivery?.channel.clone()) })
-        });
+        let happened = happened
+            .into_iter()
+            .filter_map(|(what, delivery)| Some(Happening { what, at: now, channel: Some(delivery?.channel.clone()) }));
         let happened: Vec<Happening> = happened.collect();
         self.news.extend(happened);
         outcome
@@ -257,7 +257,10 @@ mod tests {
     fn what_never_went_out_fails_when_its_time_is_over_or_somebody_gives_it_up() {
         let mut message = to(&["console"]);
         assert!(message.expire(seconds(600)));
-        assert_eq!((told(&message), message.reason()), (vec![(What::Failed, "console")], Some(DeliveryFailure::Expired)));
+        assert_eq!(
+            (told(&message), message.reason()),
+            (vec![(What::Failed, "console")], Some(DeliveryFailure::Expired))
+        );
         let mut message = to(&["console"]);
         assert!(message.discard(seconds(40)));
         assert_eq!(message.reason(), Some(DeliveryFailure::Canceled));

@@ -45,7 +45,10 @@ impl QuotaMarks {
 
     /// Whether there is a part of this quota that the tenant was not told of.
     pub fn is_open(&self, quota: &Quota) -> bool {
-        quota.allowances.iter().any(|allowance| self.told(quota.resource, allowance).is_some_and(|(_, told)| told < 100))
+        quota
+            .allowances
+            .iter()
+            .any(|allowance| self.told(quota.resource, allowance).is_some_and(|(_, told)| told < 100))
     }
 
     /// Notes what was used in each window; returns what the tenant is to be told, the lower part first.
@@ -57,9 +60,8 @@ impl QuotaMarks {
         for (allowance, used) in quota.allowances.iter().zip(used) {
             let Some((limit, told)) = self.told(quota.resource, allowance) else { continue };
             let window = allowance.window;
-            let is_reached = |percent: &u8| {
-                *percent > told && u128::from(used) * 100 >= u128::from(limit) * u128::from(*percent)
-            };
+            let is_reached =
+                |percent: &u8| *percent > told && u128::from(used) * 100 >= u128::from(limit) * u128::from(*percent);
             for percent in THRESHOLDS.into_iter().filter(is_reached) {
                 let resource = quota.resource;
                 self.put(Mark { resource, window: window.kind, starts: window.starts, limit, percent });

@@ -48,10 +48,8 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
     if !alone.is_empty() {
         return Ok(alone);
     }
-    let (verifications, messages) = tokio::try_join!(
-        within::<Verification>(server, limit),
-        within::<Message>(server, limit)
-    )?;
+    let (verifications, messages) =
+        tokio::try_join!(within::<Verification>(server, limit), within::<Message>(server, limit))?;
     let mut found: Vec<(i64, NewsKey, News)> = verifications.into_iter().chain(messages).collect();
     found.sort_by_key(|(first, ..)| *first);
     Ok(found.into_iter().map(|(_, key, news)| (key, news)).collect())

@@ -310,7 +310,7 @@ async fn everything_arrives_as_it_was() {
             ("verifications", 6),
             ("messages", 2),
             ("entities", 5),
-            ("news", 8)
+            ("news", 9)
         ]
     );
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (3, 0));

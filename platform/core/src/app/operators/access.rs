@@ -54,7 +54,8 @@ impl App {
             Deed::of(tenant, "operator_access.start", access.id).after(&told),
             Deed::of_platform("operator_access.start", access.id).after(json!({ "tenant": tenant, "access": told })),
         ];
-        let fact = Fact::TenantAccessedByOperator(AccessData { operator, reason: access.reason.clone(), until: ends_at });
+        let fact =
+            Fact::TenantAccessedByOperator(AccessData { operator, reason: access.reason.clone(), until: ends_at });
         let event = Event::new(tenant, None, &fact, now, &*self.ports.entropy);
         self.commit(by, deeds, vec![Change::insert(&access), Change::insert(&event)]).await?;
         self.changed(tenant).await;

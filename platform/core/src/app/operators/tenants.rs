@@ -41,7 +41,7 @@ impl App {
         found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant"))
     }
 
-    /// Changes a tenant's plan or limits, from now on.
+    /// Changes a tenant's plan or limits, from now on. What is used up by those the tenant is told at once.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
@@ -66,7 +66,12 @@ impl App {
         }
         let shown = |tenant: &Tenant| json!({ "plan": tenant.plan, "limits": tenant.limits });
         let deed = Deed::of(id, "tenant.change", id).before(shown(&before)).after(shown(&tenant));
-        self.replace_tenant(by, deed, tenant).await
+        let changed = self.replace_tenant(by, deed, tenant).await?;
+        if let Err(error) = self.look_at_quotas(id).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(tenant = %id, error, "whether quotas are used up is looked at when the tenant next uses one");
+        }
+        Ok(changed)
     }
 
     /// Stops a tenant: its callers are refused and told why, until it is resumed. Codes that are under way

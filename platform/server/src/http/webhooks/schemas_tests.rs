@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::event::{
-    AccessData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData,
-    PAYLOAD_SIZE_MAX, QuotaData, TestData, VerificationData,
+    AccessData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData, PAYLOAD_SIZE_MAX,
+    QuotaData, TestData, VerificationData,
 };
 use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
 use wotp_core::domain::quota::{Resource, WindowKind};

@@ -1,5 +1,12 @@
 //! From what happened to what was taken, with all that goes wrong in between.
 
+use std::sync::Arc;
+
+use axum::http::Method;
+use tokio::task::JoinSet;
+use wotp_core::domain::dispatch::DeliveryFailure;
+use wotp_core::domain::permission::Role;
+
 use super::*;
 use crate::app::{days, seconds};
 
@@ -91,7 +98,7 @@ async fn a_range_is_replayed_whole_or_only_what_failed() {
     let since = json!({ "since": "2026-01-01T00:00:00Z", "failed_only": true });
     app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since.clone()).await.problem(422, "invalid_request");
     let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
-    let enable = app.request(http::Method::PATCH, path).key(&acme.live).json(json!({ "enabled": true }));
+    let enable = app.request(Method::PATCH, path).key(&acme.live).json(json!({ "enabled": true }));
     assert_eq!(enable.await.expect(200)["enabled"], true);
     app.clock.advance(seconds(1));
     app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since).await.expect(202);
@@ -134,6 +141,48 @@ async fn an_endpoint_that_says_it_is_gone_is_disabled_and_the_others_are_told() 
     app.run_webhooks().await;
     assert_eq!(receiver.received().len(), 1, "it is told nothing any more");
     app.of_endpoint(&endpoint, "test").key(&acme.live).await.problem(422, "invalid_request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn owners_and_admins_are_written_to_once_when_an_endpoint_is_disabled() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let mut told = Vec::new();
+    for role in Role::ALL {
+        let member = app.member(&acme, *role).await;
+        told.extend((*role >= Role::Admin).then_some(member.email));
+    }
+    let globex = app.tenant("Globex").await;
+    app.member(&globex, Role::Owner).await;
+    receiver.say([Say::Status(410)]);
+    app.uses_up(&acme).await;
+    app.run_webhooks().await;
+    app.run_jobs().await;
+    let before = app.outbox.letters().len();
+    // Whatever comes of the mail, the endpoint stays as it is.
+    app.outbox.refuses_next(DeliveryFailure::Rejected);
+    let fellow = app.fellow();
+    let sweeps = [&app.app, &fellow.app, &app.app, &fellow.app].map(Arc::clone);
+    let racing: JoinSet<_> =
+        sweeps.into_iter().map(|app| async move { app.sweep(500).await.unwrap().noticed }).collect();
+    assert!(racing.join_all().await.into_iter().sum::<usize>() >= 1);
+    app.run_jobs().await;
+    assert_eq!(app.sweep().await.noticed, 0);
+    let letters = app.outbox.letters().split_off(before);
+    let mut to: Vec<String> = letters.iter().map(|letter| letter.to.clone()).collect();
+    to.sort();
+    told.sort();
+    assert_eq!(to, told);
+    let named = id(&endpoint["endpoint"]);
+    assert!(letters.iter().all(|letter| letter.text.contains(named) && letter.text.contains("of Acme")), "{letters:?}");
+    assert!(letters.iter().all(|letter| !letter.text.contains("http")), "{letters:?}");
+    let path = format!("/v1/webhooks/endpoints/{named}");
+    assert_eq!(app.get(path.clone()).key(&acme.live).await.expect(200)["enabled"], false);
+    // What a member does is no news to the others.
+    let change =
+        |enabled: bool| app.request(Method::PATCH, path.clone()).key(&acme.live).json(json!({ "enabled": enabled }));
+    change(true).await.expect(200);
+    change(false).await.expect(200);
+    assert_eq!(app.sweep().await.noticed, 0);
 }
 
 #[tokio::test]
@@ -207,13 +256,13 @@ async fn endpoints_that_hang_keep_no_other_waiting() {
         app.endpoint(&acme.live, json!({ "url": slow.url() })).await;
     }
     app.endpoint(&acme.live, json!({ "url": quick.url() })).await;
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = JoinSet::new();
     for n in 1..=40 {
         app.uses_up(&acme).await;
         // As the loop does it: what is held is called, and nobody waits for it.
         let taken = app.take_webhooks().await;
         for held in taken.held {
-            let app = std::sync::Arc::clone(&app.app);
+            let app = Arc::clone(&app.app);
             calls.spawn(async move { app.attempt_webhook(held).await });
         }
         quick.wait_for(n).await;

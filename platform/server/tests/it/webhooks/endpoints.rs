@@ -60,13 +60,8 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
         .collect();
     told.sort();
     let (approved, used) = ("verification.approved", "quota.threshold");
-    let expected = [
-        ("/all", used),
-        ("/all", approved),
-        ("/quotas", used),
-        ("/service", approved),
-        ("/verifications", approved),
-    ];
+    let expected =
+        [("/all", used), ("/all", approved), ("/quotas", used), ("/service", approved), ("/verifications", approved)];
     assert_eq!(told, expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
 }
 

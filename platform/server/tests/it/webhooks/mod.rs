@@ -16,7 +16,8 @@ use wotp_core::domain::verification::Status;
 use wotp_core::ports::Change;
 
 use crate::app::{TestApp, TestTenant, id};
-use receiver::{Received, Receiver, Say};
+use receiver::Received;
+pub use receiver::{Receiver, Say};
 
 impl TestApp {
     /// An endpoint of a tenant, as it was created.
@@ -92,7 +93,7 @@ impl TestApp {
 }
 
 /// A tenant with one endpoint that is told of everything.
-async fn stage() -> (TestApp, TestTenant, Receiver, Value) {
+pub async fn stage() -> (TestApp, TestTenant, Receiver, Value) {
     let (app, acme) = TestApp::start_with_tenant().await;
     let receiver = Receiver::start().await;
     let endpoint = app.endpoint(&acme.live, json!({ "url": receiver.url() })).await;
