@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 
@@ -40,8 +41,8 @@ pub struct Folded {
 
 impl App {
     /// Takes at most `limit` news, tells their tenants of them, and of quotas that are used up, by events where
-    /// anybody listens, and counts them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
-    /// once, each is counted once and told of by one event.
+    /// anybody listens, and counts them in rollups: all of it in one step, or nothing. So whatever crashes, and
+    /// however many nodes fold at once, each is counted once and told of by one event.
     ///
     /// # Errors
     /// [`Refusal::Store`]. Nothing was folded then, or it is not known: the next fold takes what is left.
@@ -64,14 +65,15 @@ impl App {
             told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let reached = self.thresholds(uses, now).await?;
+        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
+        // Beside each other: a fold is not to take longer for what it looks at besides.
+        let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
         told.extend(reached.told);
         changes.extend(reached.marks);
         let events = self.events(told, now);
         folded.events = events.len();
         changes.extend(events.iter().map(Change::insert));
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
-        let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
         changes.extend(rollups.into_iter().flatten());
         match self.ports.store.commit(changes).await {
             Ok(()) => {

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::try_join;
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 
 use super::fold::Told;
 use super::{App, Refusal};
@@ -16,7 +17,7 @@ use crate::domain::event::{Fact, QuotaData};
 use crate::domain::id::TenantId;
 use crate::domain::mode::Mode;
 use crate::domain::news::{News, What};
-use crate::domain::quota::{Quota, Resource, Window};
+use crate::domain::quota::{Resource, Window};
 use crate::domain::quota_marks::QuotaMarks;
 use crate::ports::{Change, CommitError, Owner};
 
@@ -112,18 +113,16 @@ impl App {
         uses: BTreeMap<(Resource, Timestamp), Timestamp>,
     ) -> Result<Option<(Vec<QuotaData>, Change)>, Refusal> {
         let door = self.ports.store.tenant(tenant);
-        let Some(found) = door.find_tenant().await? else { return Ok(None) };
+        let marks = self.find::<QuotaMarks>(Owner::Tenant(tenant), tenant.to_bytes());
+        let (found, mut known) = try_join(door.find_tenant().map_err(Refusal::from), marks).await?;
+        let Some(found) = found else { return Ok(None) };
         let Ok(plan) = self.plan_of(&found) else { return Ok(None) };
         let quotas = uses.into_iter().map(|((resource, _), at)| plan.quota(resource, at, found.period_anchor));
         let mut new = QuotaMarks::new(tenant);
-        let quotas: Vec<Quota> = quotas.filter(|quota| new.is_open(quota)).collect();
-        if quotas.is_empty() {
-            return Ok(None);
-        }
-        let mut known = self.find::<QuotaMarks>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
         let marks = known.as_mut().map_or(&mut new, |known| &mut known.entity);
         let mut reached = Vec::new();
         for quota in quotas {
+            // Most tenants have no limit, or were told all there is to tell: nothing is read for those.
             if !marks.is_open(&quota) {
                 continue;
             }
