@@ -1,7 +1,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::app::{App, Refusal};
+use crate::app::{ApiCaller, App, Holder, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::event::{AccessData, Event, Fact};
 use crate::domain::id::{AccessId, TenantId, UserId};
@@ -87,6 +87,19 @@ impl App {
         self.commit(by, deeds, vec![Change::replace(&access)]).await?;
         self.changed(tenant).await;
         Ok(access.entity)
+    }
+
+    /// Writes into the tenant's audit log what an operator asks for who acts for it: also what only reads, and
+    /// before it is answered. Nothing for other callers.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`]; then the call must not go on.
+    pub async fn note_acting(&self, caller: &ApiCaller, method: &str, path: &str) -> Result<(), Refusal> {
+        let Holder::Member(membership) = &caller.holder else { return Ok(()) };
+        let Some(access) = membership.acting else { return Ok(()) };
+        let asked = json!({ "method": method, "path": path });
+        let deed = Deed::of(caller.tenant.id, "operator_access.call", access).after(asked);
+        self.commit(&caller.by(), vec![deed], Vec::new()).await
     }
 
     /// How an operator may act as a tenant now, if at all: by the most of what was granted.

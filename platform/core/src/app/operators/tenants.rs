@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::app::{App, FieldError, Refusal};
+use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
@@ -49,9 +49,8 @@ impl App {
         if let Some(plan) = &change.plan {
             self.known_plan(plan)?;
         }
-        if change.limits.as_ref().is_some_and(|limits| limits.rate_per_second == Some(0)) {
-            let message = "is at least 1: suspend the tenant to stop its calls".to_owned();
-            return Err(Refusal::Invalid(vec![FieldError { field: "limits.rate_per_second".to_owned(), message }]));
+        if let Some(limits) = &change.limits {
+            limits.check().map_err(|(name, right)| Refusal::field(format!("limits.{name}"), right))?;
         }
         let before = self.tenant(id).await?;
         let mut tenant = before.clone();
