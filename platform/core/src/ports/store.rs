@@ -213,7 +213,9 @@ pub trait Store: Entities + Outbox + Send + Sync {
         keys: &[(ApiKey, KeyHash)],
     ) -> Result<(), StoreError>;
 
-    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together.
+    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together. News
+    /// that nobody took yet go with it, so that none are left to be taken when the tenant is gone.
+    ///
     /// The tenant itself goes last, with the step that finds nothing else; without it, too, such a step says
     /// that nothing is left.
     ///

@@ -104,6 +104,8 @@ macro_rules! store_contract {
             // Erasing.
             a_tenant_is_erased_in_bounded_steps_and_nothing_of_another
             a_step_whose_note_is_refused_erases_nothing
+            news_of_an_erased_tenant_go_with_it
+            of_folds_and_an_erasure_that_race_nothing_is_left
             of_racing_steps_what_each_erased_is_noted_once
             what_was_erased_is_not_read_changed_or_repeated
             // Nodes.
