@@ -347,12 +347,6 @@ pub trait TenantStore: Send + Sync {
     /// [`StoreError`].
     async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError>;
 
-    /// Moves the tenant to another plan.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`ReplaceError::Conflict`] when there is no such tenant.
-    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError>;
-
     /// All services, oldest first.
     ///
     /// # Errors
@@ -442,12 +436,6 @@ pub trait TenantStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError>;
-
-    /// How many verifications were started since `since` for addresses with the same prefix.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError>;
 
     /// Admits one message: counts it and stores it, together.
     ///

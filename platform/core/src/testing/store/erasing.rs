@@ -17,8 +17,8 @@ use crate::domain::quota::Resource;
 use crate::domain::rollup::Rollup;
 use crate::domain::tenant::Tenant;
 use crate::ports::{
-    Admission, Change, CommitError, Entity as _, EntityList, ErasureNote, Filter, NewVerification, NewsKey, Owner, ReplaceError,
-    Stored, Usage,
+    Admission, Change, CommitError, Entity as _, EntityList, ErasureNote, Filter, NewVerification, NewsKey, Owner,
+    ReplaceError, Stored, Usage,
 };
 use crate::testing::builders::{
     a_message, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, an_invitation, entropy,
@@ -186,7 +186,8 @@ pub async fn of_folds_and_an_erasure_that_race_nothing_is_left(store: Subject) {
         });
         let folds: Vec<_> = folds.collect();
         while !store.erase_tenant_step(tenant.id, 1, note(&erasure(&store, &tenant).await)).await.expect(ANSWERS).whole
-        {}
+        {
+        }
         for fold in folds {
             fold.await.expect("no fold panicked");
         }

@@ -8,7 +8,7 @@ use super::{Fellow, blocked_by, guard_of, london, names, set, sheffield, start};
 use crate::app::{TestApp, TestTenant, days, id, seconds};
 
 /// Every node tells, and the watch looks.
-async fn watch(app: &TestApp) -> usize {
+pub(super) async fn watch(app: &TestApp) -> usize {
     app.app.tell_guard_counts().await.unwrap();
     let turned = app.app.watch_guards().await.unwrap().turned;
     // What is restricted is known within a second.
@@ -99,7 +99,7 @@ async fn an_attack_on_one_prefix_is_slowed_then_blocked_and_its_neighbour_is_not
 }
 
 /// Attacks until the London exchange is blocked.
-async fn blocked(mode: &str) -> (TestApp, TestTenant, usize) {
+pub(super) async fn blocked(mode: &str) -> (TestApp, TestTenant, usize) {
     let (app, acme) = with_history(mode).await;
     let mut next = 100;
     while !restricted(&app, &acme).await.iter().any(|(_, state)| state == "blocked") {
