@@ -1,5 +1,7 @@
 //! What verifications and messages have in common for a store.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,7 +43,11 @@ pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send 
     fn counted(&self) -> &Counted;
     fn counted_mut(&mut self) -> &mut Counted;
     fn created_at(&self) -> Timestamp;
-    fn metadata_holds(&self, key: &str, value: &str) -> bool;
+    /// The caller's own notes; none of what has none.
+    fn metadata(&self) -> Option<&BTreeMap<String, String>>;
+    fn metadata_holds(&self, key: &str, value: &str) -> bool {
+        self.metadata().and_then(|metadata| metadata.get(key)).is_some_and(|held| held == value)
+    }
     fn went_through(&self, channel: &str) -> bool;
     /// Whether it is still under way, and so will be read again soon.
     fn is_under_way(&self) -> bool;
@@ -126,8 +132,8 @@ impl Record for Verification {
     fn news_of_change(&self, version: u64) -> Option<News> {
         VerificationNews::of_change(self, version).map(News::Verification)
     }
-    fn metadata_holds(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.metadata)
     }
 }
 
@@ -151,7 +157,7 @@ impl Record for Message {
     fn news_of_change(&self, version: u64) -> Option<News> {
         MessageNews::of_change(self, version).map(News::Message)
     }
-    fn metadata_holds(&self, _: &str, _: &str) -> bool {
-        false
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        None
     }
 }

@@ -1,6 +1,6 @@
 //! Folding: what happened to verifications and messages becomes events and is counted in rollups, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::try_join;
@@ -10,10 +10,12 @@ use jiff::SignedDuration;
 use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
+use crate::domain::erasure::Erasure;
 use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
+use crate::domain::news::News;
 use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
-use crate::ports::{Change, CommitError, Entity as _, Owner};
+use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
@@ -56,7 +58,8 @@ impl App {
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
         let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
         let mut told = Vec::new();
-        for (_, news) in &news {
+        let erased = self.erased_of(&news).await?;
+        for (_, news) in news.iter().filter(|(_, news)| !erased.contains(&news.tenant())) {
             rollup::count(news, &mut counted);
             if !self.listens(news.tenant()).await? {
                 continue;
@@ -101,6 +104,21 @@ impl App {
         ids.sort_unstable_by_key(|id| id.to_bytes());
         events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
         events
+    }
+
+    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
+    ///
+    /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
+    /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
+    /// erasure that race for them one is made after the other.
+    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
+        let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
+        let erased = |tenant: TenantId| async move {
+            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
+            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
+        };
+        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
+        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.

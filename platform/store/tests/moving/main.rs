@@ -195,6 +195,7 @@ async fn fill(store: &SqliteStore) -> Filled {
     // Ended, under a key that repeats it without its code.
     let mut new = admission(a_verification(tenant.id, TO, seconds(1)));
     new.idempotency = Some(an_idempotency(2, 2, noon()));
+    new.verification.metadata = [("$numberLong".to_owned(), "5".to_owned())].into();
     let mut approved = admit(store, new).await;
     approved.dispatch.settle(sent(), seconds(2), approved.expires_at, || DeliveryId::new(noon(), entropy()));
     assert!(approved.check(|_| true, seconds(3)));

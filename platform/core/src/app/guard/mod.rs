@@ -1,4 +1,4 @@
-//! The guard at work: what it decides on a start and a resend, what it counts, and what the watch does about it.
+//! The guard at work: what it decides on a start, a resend and a message, what it counts, and what the watch does about it.
 //!
 //! It decides by what this node knows: settings, lists and restricted destinations are read at most once a
 //! second, and counts of other nodes every two. So of starts at the same moment on several nodes a few more than a
@@ -14,6 +14,7 @@ mod watching;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 pub(super) use seen::Happened;
 pub use settings::{NewEntry, NewListed};
 pub use watching::GuardWatched;
@@ -22,6 +23,7 @@ use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::guard::{Destination, GuardList, GuardMode, GuardSettings, State, Watch};
 use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::service::Service;
 use crate::ports::{EntityList, IndexKey, Owner, Stored};
 
 /// Most restricted destinations of a service that are looked at. Beyond them the countries are restricted.
@@ -51,8 +53,19 @@ struct Restriction {
 }
 
 impl App {
+    /// The service that a call is about, and its guard.
+    pub(super) async fn service_with_guard(
+        &self,
+        caller: &ApiCaller,
+        named: Option<&str>,
+    ) -> Result<(Arc<Service>, Arc<Guard>), Refusal> {
+        // Both at once: a store that is far is waited for once. What is wrong with the service is said first.
+        let (service, guard) = join(self.service_for(caller, named), self.guard_ahead(caller, named)).await;
+        Ok((service?, guard?))
+    }
+
     /// The guard of the service that a call is about, whether or not there is such a service.
-    pub(super) async fn guard_ahead(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Arc<Guard>, Refusal> {
+    async fn guard_ahead(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Arc<Guard>, Refusal> {
         let named = named.and_then(|named| named.parse().ok());
         let service = named.or(caller.service()).unwrap_or(caller.tenant.default_service);
         self.guard_of(caller.tenant.id, service).await

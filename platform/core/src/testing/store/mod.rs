@@ -52,6 +52,7 @@ macro_rules! store_contract {
             a_store_that_is_there_answers
             // Admitting.
             an_admitted_verification_is_found_as_it_was
+            metadata_of_any_name_are_kept_filtered_and_repeated
             what_was_blocked_is_stored_and_counted_nowhere
             an_admission_counts_in_its_day_and_its_month
             the_quota_refuses_the_first_beyond_it_and_keeps_nothing_of_it
@@ -88,9 +89,9 @@ macro_rules! store_contract {
             a_cursor_whose_verification_was_deleted_goes_on
             filters_show_what_holds_all_of_them
             a_redacted_address_is_not_found_again
-            neighbours_are_counted_by_prefix_and_time
             // Messages.
             a_message_is_admitted_found_and_counted
+            a_blocked_message_is_stored_and_counted_nowhere
             a_message_is_replaced_only_as_it_was_read
             a_message_over_quota_is_refused
             a_message_key_is_repeated_and_told_apart
@@ -104,6 +105,8 @@ macro_rules! store_contract {
             // Erasing.
             a_tenant_is_erased_in_bounded_steps_and_nothing_of_another
             a_step_whose_note_is_refused_erases_nothing
+            news_of_an_erased_tenant_go_with_it
+            of_folds_and_an_erasure_that_race_nothing_is_left
             of_racing_steps_what_each_erased_is_noted_once
             what_was_erased_is_not_read_changed_or_repeated
             // Nodes.

@@ -45,7 +45,7 @@ fn take(keys: &[(NewsKey, News)]) -> Vec<Change> {
     keys.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect()
 }
 
-fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
+pub(super) fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
     let key = RollupKey {
         tenant,
         interval: Interval::Hour,
