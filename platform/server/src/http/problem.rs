@@ -97,6 +97,8 @@ problems! {
     SignInOver = "sign_in_over", UNAUTHORIZED, false, "The sign-in is over";
     /// Too many codes of the app were wrong; only a recovery code is taken.
     RecoveryCodeNeeded = "recovery_code_needed", FORBIDDEN, false, "It takes a recovery code";
+    /// The account has a second factor, and this way to sign in does not ask for it.
+    SecondFactorNeeded = "second_factor_needed", FORBIDDEN, false, "The account has a second factor";
     /// A second factor is on already.
     SecondFactorActive = "second_factor_active", CONFLICT, false, "A second factor is on already";
     /// The identity provider does not vouch for the email address.
@@ -399,6 +401,10 @@ impl Problem {
             Refusal::RecoveryCodeNeeded => Self::new(
                 ProblemCode::RecoveryCodeNeeded,
                 "too many codes of the app were wrong in a row; write one of your recovery codes",
+            ),
+            Refusal::SecondFactorNeeded => Self::new(
+                ProblemCode::SecondFactorNeeded,
+                "this way to sign in does not ask for it; begin with `POST /v1/auth/oidc/{name}/start`, which does",
             ),
             Refusal::SecondFactorActive => Self::new(
                 ProblemCode::SecondFactorActive,
