@@ -125,6 +125,7 @@ impl Record for Verification {
     }
     fn clear_news(&mut self) {
         self.news.clear();
+        self.charged.clear();
     }
     fn metadata_holds(&self, key: &str, value: &str) -> bool {
         self.metadata.get(key).is_some_and(|held| held == value)

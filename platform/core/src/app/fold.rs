@@ -10,7 +10,7 @@ use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::EventId;
-use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
+use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
 use crate::ports::{Change, CommitError, Entity as _, Owner};
 
 /// Rollups that are read at once.
@@ -61,7 +61,7 @@ impl App {
         events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
         folded.events = events.len();
         changes.extend(events.iter().map(Change::insert));
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
         let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
         changes.extend(rollups.into_iter().flatten());
         match self.ports.store.commit(changes).await {
@@ -78,15 +78,15 @@ impl App {
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, counts: Counts, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, counts);
+    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
+        let new = Rollup::new(key, figures.clone());
         if new.kept_until() <= now {
             return Ok(None);
         }
         let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
         Ok(Some(match known {
             Some(mut known) => {
-                known.counts.add(&new.counts);
+                known.add(&figures);
                 Change::replace(&known)
             }
             None => Change::insert(&new),

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::cost::Cost;
 use super::event::{Fact, VerificationData};
-use super::id::{ServiceId, TenantId, VerificationId};
+use super::id::{DeliveryId, ServiceId, TenantId, VerificationId};
 use super::mode::Mode;
 use super::verification::{FailureReason, Status, Verification};
 
@@ -49,6 +50,17 @@ pub struct Happening {
     pub channel: Option<String>,
 }
 
+/// What a channel charged for one delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// For which.
+    pub delivery: DeliveryId,
+    /// Which channel.
+    pub channel: String,
+    /// How much.
+    pub cost: Cost,
+}
+
 /// What one change of a verification came to, and the verification as it was then. It names no person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct News {
@@ -83,6 +95,10 @@ pub struct News {
     pub ended_at: Option<Timestamp>,
     /// What happened, in this order.
     pub happenings: Vec<Happening>,
+    /// What was charged. Beside what happened, and no kind of it: a program that does not know of costs reads
+    /// over them, where a kind that it does not know would keep it from folding.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
 }
 
 impl News {
@@ -103,8 +119,8 @@ impl News {
     /// Of a verification that changed and is to have this version; none when nothing happened that anybody
     /// is told of.
     pub fn of_change(verification: &Verification, version: u64) -> Option<Self> {
-        let happenings = &verification.news;
-        (!happenings.is_empty()).then(|| Self::of(verification, version, happenings.clone()))
+        let Verification { news, charged, .. } = verification;
+        (!news.is_empty() || !charged.is_empty()).then(|| Self::of(verification, version, news.clone()))
     }
 
     fn of(verification: &Verification, version: u64, happenings: Vec<Happening>) -> Self {
@@ -123,6 +139,7 @@ impl News {
             expires_at: verification.expires_at,
             ended_at: verification.ended_at,
             happenings,
+            charges: verification.charged.clone(),
         }
     }
 

@@ -138,6 +138,7 @@ macro_rules! store_contract {
             of_commits_beside_each_other_only_the_refused_leave_nothing
             // News.
             what_happens_to_a_verification_is_news
+            what_a_channel_charged_is_news_once
             what_a_guard_stopped_at_its_start_is_news
             test_verifications_have_news_and_messages_have_none
             what_was_not_made_has_no_news
