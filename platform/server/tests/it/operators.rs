@@ -350,7 +350,7 @@ async fn erasures_are_listed_with_their_reports() {
     let second = list(&operator, &format!("limit=1&cursor={}", first["next_cursor"].as_str().unwrap())).await;
     assert_eq!([tenants(&first), tenants(&second)].concat(), tenants(&waiting));
     assert_eq!(second["next_cursor"], Value::Null);
-    app.clock.advance(days(8));
+    app.clock.advance(days(15));
     for _ in 0..20 {
         app.sweep().await;
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
+use wotp_core::domain::audit::{Actor, By};
 use wotp_core::domain::mode::Mode;
 
 use super::super::verifications::refused;
@@ -55,6 +56,13 @@ impl Deref for Operator {
 
     fn deref(&self) -> &SignedIn {
         &self.0
+    }
+}
+
+impl Operator {
+    /// Who acts, for the audit log: somebody who runs the platform, whom a tenant need not know.
+    pub(in super::super) fn by(&self) -> By {
+        By { actor: Actor::Operator { user: self.user.id }, ..self.0.by() }
     }
 }
 
