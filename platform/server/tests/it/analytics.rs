@@ -410,7 +410,8 @@ async fn what_channels_charge_is_summed_by_currency_at_the_channel_that_charged(
         let group = groups.iter().find(|group| group["country"] == country && group["channel"] == "outbox");
         group.unwrap()["figures"]["costs"].clone()
     };
-    assert_eq!(told("US"), json!([{ "currency": "USD", "micros": 7 }]));
+    let (euro, dollar) = (json!({ "currency": "EUR", "micros": 50_000 }), json!({ "currency": "USD", "micros": 7 }));
+    assert_eq!(told("US"), json!([euro, dollar]));
     assert_eq!(analytics(&app, &acme, "country=DE").await["totals"]["costs"], json!([]));
 }
 
