@@ -88,6 +88,9 @@ pub enum Refusal {
     /// A second factor is on already.
     #[error("a second factor is on already")]
     SecondFactorActive,
+    /// The account has a second factor, which this way to sign in does not ask for.
+    #[error("it takes a way to sign in that asks for the second factor")]
+    SecondFactorNeeded,
     /// Too many codes of the app were wrong: only a recovery code is taken.
     #[error("it takes a recovery code")]
     RecoveryCodeNeeded,

@@ -82,6 +82,10 @@ impl Problem {
                 ProblemCode::RecoveryCodeNeeded,
                 "too many codes of the app were wrong in a row; write one of your recovery codes",
             ),
+            Refusal::SecondFactorNeeded => Self::new(
+                ProblemCode::SecondFactorNeeded,
+                "this way to sign in does not ask for it; begin with `POST /v1/auth/oidc/{name}/start`, which does",
+            ),
             Refusal::SecondFactorActive => Self::new(
                 ProblemCode::SecondFactorActive,
                 "switch it off with `POST /v1/me/second-factor/disable` before you begin another",

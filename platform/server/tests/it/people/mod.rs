@@ -3,7 +3,7 @@
 mod cookies;
 mod login;
 mod membership;
-mod oidc;
+pub mod oidc;
 mod passwords;
 mod second_factor;
 mod sessions;

@@ -1,10 +1,11 @@
 //! Invitations: for one address, once, for a week.
 
 use serde_json::json;
+use wotp_core::domain::id::TenantId;
 
-use super::{Somebody, Team, somebody};
+use super::{Somebody, Team, member_path, somebody};
 use crate::app::{TestApp, days, id, seconds};
-use crate::client::race;
+use crate::client::{Reply, race};
 
 #[tokio::test]
 async fn an_invitation_is_for_the_address_that_it_went_to_and_works_once() {
