@@ -6,7 +6,6 @@ use crate::domain::access_token::SigningKey;
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::SignInAttempt;
-use crate::domain::login_brake::LoginBrake;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
@@ -114,7 +113,7 @@ impl App {
     /// [`Refusal::Store`].
     pub(in super::super) async fn forget_people(&self, limit: usize) -> Result<usize, Refusal> {
         Ok(self.forget_due::<Session>(limit).await?
-            + self.forget_due::<LoginBrake>(limit).await?
+            + self.tend_brakes(limit).await?
             + self.forget_due::<Pending>(limit).await?
             + self.forget_due::<SigningKey>(limit).await?
             + self.forget_due::<SignInChallenge>(limit).await?
