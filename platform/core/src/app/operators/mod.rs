@@ -6,6 +6,7 @@ mod appoint;
 mod audit;
 mod erasures;
 mod maintenance;
+mod second_factor;
 mod tenants;
 mod work;
 
