@@ -51,7 +51,7 @@ pub use check_verification::Checked;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
-pub use follow_events::{Following, WantedEvents};
+pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
