@@ -136,6 +136,8 @@ pub struct Ports {
     pub people: PeopleSettings,
     /// Calls webhook endpoints.
     pub webhooks: Arc<dyn WebhookSender>,
+    /// Whether no other node uses the store while this process runs. What it counted itself it need not read again.
+    pub alone: bool,
 }
 
 /// The use cases.

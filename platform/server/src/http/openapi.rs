@@ -402,6 +402,15 @@ pub(super) enum EndedConflict {
     Ended(ProblemBody),
 }
 
+/// A start that the guard stopped, of which so many are stored today that this one is not.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum StartConflict {
+    /// `guard_blocked`: beyond the blocked verifications that are stored of a day
+    #[response(status = 409, content_type = "application/problem+json")]
+    NotKept(ProblemBody),
+}
+
 /// A code that cannot be sent again.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

@@ -94,6 +94,7 @@ impl Fellow {
             people: ports.people.clone(),
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
+            alone: false,
         }));
         Self { router: router(Arc::clone(&fellow), TestApp::with().settings()), app: fellow }
     }
