@@ -125,7 +125,8 @@ impl Sum {
         self.analytics.totals.add(&rollup.counts);
         self.analytics.groups.entry(group).or_default().add(&rollup.counts);
         if self.analytics.groups.len() > GROUPS_MAX {
-            let message = format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
+            let message =
+                format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
             self.ended = Some(Refusal::field("group_by", message));
             return ControlFlow::Break(());
         }

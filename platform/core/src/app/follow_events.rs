@@ -120,7 +120,8 @@ impl App {
         let now = self.now();
         let from_now = EventId::first_at(now).to_bytes();
         let next = last.map_or(from_now, |last| first_at(moment_of(last), REPLAYED).min(from_now));
-        let mut following = Following { caller: caller.clone(), wanted, next, known: BTreeSet::new(), far_at: now, under_way: None };
+        let mut following =
+            Following { caller: caller.clone(), wanted, next, known: BTreeSet::new(), far_at: now, under_way: None };
         // What is there and is not to be told.
         let mut from = first_at(now, FAR);
         loop {

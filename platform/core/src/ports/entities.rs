@@ -276,7 +276,10 @@ impl EntityList {
 
     /// The texts that a document must hold somewhere, as it is stored.
     pub fn texts(&self) -> Vec<String> {
-        self.holds.iter().map(|(field, text)| format!("{}:{}", Value::from(*field), Value::from(text.as_str()))).collect()
+        self.holds
+            .iter()
+            .map(|(field, text)| format!("{}:{}", Value::from(*field), Value::from(text.as_str())))
+            .collect()
     }
 
     /// The newest first, and so many.

@@ -238,7 +238,10 @@ impl FiguresView {
             },
             expired: counts.expired,
             canceled: counts.canceled,
-            conversion: share(counts.approved, if by_channel { counts.tried } else { counts.started.saturating_sub(counts.blocked()) }),
+            conversion: share(
+                counts.approved,
+                if by_channel { counts.tried } else { counts.started.saturating_sub(counts.blocked()) },
+            ),
             sent_after: LatencyView::of(&counts.sent_after),
             delivered_after: LatencyView::of(&counts.delivered_after),
             approved_after: LatencyView::of(&counts.approved_after),

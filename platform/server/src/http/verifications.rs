@@ -93,7 +93,7 @@ pub(super) struct StartBody {
     /// Your own notes: at most 20 pairs, names up to 40 and values up to 500 characters.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    /// The IP address of your user, for the guard's rules. It is not kept.
+    /// The IP address of your user, for the guard's rules at the start. It is not kept.
     #[schema(example = "192.0.2.7")]
     ip: Option<String>,
 }

@@ -108,9 +108,8 @@ impl Entities for SqliteStore {
             let mut find = connection.prepare_cached(LISTED)?;
             let mut found = Vec::new();
             for key in &keys {
-                let rows = find.query_and_then(params![kind, key.index, key.value, owner.to_bytes()], |row| {
-                    read(kind, row)
-                })?;
+                let rows =
+                    find.query_and_then(params![kind, key.index, key.value, owner.to_bytes()], |row| read(kind, row))?;
                 for row in rows {
                     found.push(row?);
                 }

@@ -1,4 +1,5 @@
-//! How much of each cap is used: counted here at once, told to the others every few seconds.
+//! How much of each cap is used: counted here at once, told to the others every two seconds, and read from them as
+//! often. Exact on one node; of a burst on several, up to as many times a cap as there are nodes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -171,7 +171,9 @@ impl GuardList {
     /// The entry that decides on an IP address: the smallest network that it is in.
     pub fn of_ip(&self, ip: IpAddr) -> Option<&ListEntry> {
         let length = |entry: &&ListEntry| match &entry.what {
-            Listed::Network { network } => Some(plain(*network)).filter(|net| net.contains(&ip)).map(|net| net.prefix_len()),
+            Listed::Network { network } => {
+                Some(plain(*network)).filter(|net| net.contains(&ip)).map(|net| net.prefix_len())
+            }
             _ => None,
         };
         self.entries.iter().filter(|entry| length(entry).is_some()).max_by_key(length)
