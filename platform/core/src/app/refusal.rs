@@ -196,6 +196,9 @@ pub enum Refusal {
     /// The guard of the service stopped it.
     #[error("the guard stopped it")]
     Blocked(GuardNote),
+    /// The guard stopped it, as so many others today that it is not kept.
+    #[error("the guard stopped it, and so many others today that it is not kept")]
+    NotKept(GuardNote),
     /// It has ended already.
     #[error("it has ended already")]
     Ended,

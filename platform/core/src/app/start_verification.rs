@@ -76,7 +76,8 @@ impl App {
     /// Starts a verification: admits it against quota and limits, draws the code, rings a worker.
     ///
     /// When it returns, the verification is stored and will be attempted, whatever crashes. One that the guard of
-    /// the service blocks is stored as failed, reaches no channel and is not counted.
+    /// the service blocks is stored as failed, reaches no channel and is not counted; beyond a ceiling for each day
+    /// it is [`Refusal::NotKept`].
     ///
     /// # Errors
     /// [`Refusal`]; nothing was counted then.
@@ -89,11 +90,12 @@ impl App {
         let (mut new, ip, token) = self.new_verification(caller, &service, request)?;
         let id = new.verification.id;
         let mut judgement = self.judge(&guard, &new.verification, ip, Step::Start).await?;
-        let blocked = judgement.blocked().is_some();
+        let against = judgement.blocked().cloned();
         new.verification.guard = std::mem::take(&mut judgement.notes);
-        if blocked {
+        if let Some(note) = against {
             new.verification.block(new.verification.created_at);
-            new.address_limits = None;
+            let kept = self.keeps_blocked(&guard, &note, &mut judgement).await?;
+            new.unkept = (!kept).then_some(note);
         }
         let admitted = self.store_of(caller).admit(new).await.map_err(admit_refusal);
         match admitted {
@@ -180,7 +182,7 @@ impl App {
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());
-        Ok((NewVerification { verification, quota, address_limits, idempotency }, ip, token))
+        Ok((NewVerification { verification, quota, address_limits, idempotency, unkept: None }, ip, token))
     }
 
     fn policy(
@@ -357,6 +359,7 @@ pub(super) fn admit_refusal(error: AdmitError) -> Refusal {
         AdmitError::Quota(exceeded) => Refusal::Quota(exceeded),
         AdmitError::Address(limited) => Refusal::Address(limited),
         AdmitError::KeyReused => Refusal::KeyReused,
+        AdmitError::NotKept(note) => Refusal::NotKept(note),
         AdmitError::Store(error) => Refusal::Store(error),
     }
 }

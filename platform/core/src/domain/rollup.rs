@@ -137,7 +137,7 @@ fn is_zero(count: &u64) -> bool {
 /// What came of verifications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Started, at the channel that was first in line.
+    /// Started, at the channel that was first in line; one that a guard stopped at none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub started: u64,
     /// That came to the channel at all, first or after another one.
@@ -176,6 +176,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Stopped by a guard before anything was sent.
+    pub fn blocked(&self) -> u64 {
+        self.failed.get(FailureReason::Blocked.name()).copied().unwrap_or(0)
+    }
+
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
         let Self {
@@ -210,6 +215,8 @@ impl Counts {
 
     fn note(&mut self, what: What, reason: Option<FailureReason>, after: SignedDuration) {
         match what {
+            // Stopped by a guard before it came to any channel.
+            What::Started if reason == Some(FailureReason::Blocked) => self.started += 1,
             What::Started => {
                 self.started += 1;
                 self.tried += 1;
@@ -270,7 +277,7 @@ pub struct RollupKey {
     pub starts: Timestamp,
     /// For which service.
     pub service: ServiceId,
-    /// Through which channel.
+    /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
     /// To which country; none for email.
     pub country: Option<String>,
@@ -312,7 +319,7 @@ pub struct Rollup {
     pub starts: Timestamp,
     /// For which service.
     pub service: ServiceId,
-    /// Through which channel.
+    /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
     /// To which country; none for email.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimited, AddressLimits};
 use crate::domain::api_key::{ApiKey, KeyHash};
 use crate::domain::erasure::ErasureStep;
+use crate::domain::guard::GuardNote;
 use crate::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use crate::domain::lease::Lease;
 use crate::domain::message::Message;
@@ -85,6 +86,9 @@ pub struct NewVerification {
     pub address_limits: Option<AddressLimits>,
     /// The caller's key, if there is one.
     pub idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it, where that is so. It is decided on all the same: a key that was used before
+    /// returns what it made, and an address that was written to too often is refused as such.
+    pub unkept: Option<GuardNote>,
 }
 
 /// A message to be admitted.
@@ -120,6 +124,9 @@ pub enum AdmitError {
     /// The idempotency key was used before, for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// It would be admitted, and nothing was to be kept of it.
+    #[error("nothing is kept of it")]
+    NotKept(GuardNote),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -270,7 +270,7 @@ pub fn no_quota(resource: Resource, at: Timestamp) -> Quota {
 /// An admission without quota, limits or idempotency key.
 pub fn admission(verification: Verification) -> NewVerification {
     let quota = no_quota(verification.counted.resource, verification.created_at);
-    NewVerification { verification, quota, address_limits: None, idempotency: None }
+    NewVerification { verification, quota, address_limits: None, idempotency: None, unkept: None }
 }
 
 /// An admission of a message without quota or idempotency key.

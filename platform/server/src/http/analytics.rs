@@ -128,7 +128,7 @@ struct GroupView {
     /// For which service; null where that is not told apart.
     #[schema(required)]
     service: Option<String>,
-    /// Through which channel; null where that is not told apart.
+    /// Through which channel; null where that is not told apart, and for what a guard stopped before it came to any.
     #[schema(required, example = "sms")]
     channel: Option<String>,
     /// To which country; null where that is not told apart, and for email.
@@ -143,7 +143,7 @@ struct GroupView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AnalyticsFigures)]
 struct FiguresView {
-    /// Started, at the channel that was first in line.
+    /// Started, at the channel that was first in line; those that a guard stopped, at none.
     #[schema(example = 100)]
     started: u64,
     /// That came to the channel at all, first or after another channel. In a sum of channels, one verification
@@ -170,7 +170,7 @@ struct FiguresView {
     /// Called off.
     #[schema(example = 1)]
     canceled: u64,
-    /// Approved of those that were started, 0 to 1; where channels are told apart, of those that came to the
+    /// Approved of those that were started and not stopped by a guard, 0 to 1; where channels are told apart, of those that came to the
     /// channel. Null where there were none.
     #[schema(required, example = 0.9)]
     conversion: Option<f64>,
@@ -253,7 +253,10 @@ impl FiguresView {
             },
             expired: counts.expired,
             canceled: counts.canceled,
-            conversion: share(counts.approved, if by_channel { counts.tried } else { counts.started }),
+            conversion: share(
+                counts.approved,
+                if by_channel { counts.tried } else { counts.started.saturating_sub(counts.blocked()) },
+            ),
             sent_after: LatencyView::of(&counts.sent_after),
             delivered_after: LatencyView::of(&counts.delivered_after),
             approved_after: LatencyView::of(&counts.approved_after),
@@ -294,7 +297,7 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
 /// Read what came of verifications.
 ///
 /// Live verifications only, whatever key asks. What happened shows within a second. At most 5000 groups in
-/// one answer.
+/// one answer. Hours are kept for 35 days and days for 13 months: what is older is refused, not shown as nothing.
 #[utoipa::path(get, path = "/v1/analytics", tag = "Usage", security(("api_key" = ["analytics:read"])), params(AnalyticsParams),
     responses((status = 200, description = "What was counted", body = AnalyticsView), super::openapi::QueryProblems, super::openapi::AuthProblems))]
 pub(super) async fn analytics(

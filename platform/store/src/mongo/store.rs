@@ -259,6 +259,7 @@ impl Door<'_> {
                 Decision::KeyReused => Err(AdmitError::KeyReused),
                 Decision::Address(limited) => Err(AdmitError::Address(limited)),
                 Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+                Decision::NotKept(note) => Err(AdmitError::NotKept(note)),
                 Decision::Later(mut called_back) => {
                     // An error says that it is done; nothing else is ever said.
                     match timeout_at(until, called_back.changed()).await {
@@ -353,8 +354,8 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
-        let NewVerification { verification: record, quota, address_limits: limits, idempotency } = new;
-        let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency };
+        let NewVerification { verification: record, quota, address_limits: limits, idempotency, unkept } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency, unkept };
         self.admit(&self.store.verifications, candidate).await
     }
 
@@ -385,7 +386,7 @@ impl TenantStore for Door<'_> {
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
         let NewMessage { message: record, quota, idempotency } = new;
-        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency };
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency, unkept: None };
         self.admit(&self.store.messages, candidate).await
     }
 

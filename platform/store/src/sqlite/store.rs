@@ -336,7 +336,7 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
-        let NewVerification { verification, quota, address_limits, idempotency } = new;
+        let NewVerification { verification, quota, address_limits, idempotency, unkept } = new;
         admit::admit(
             (&self.store.writer, &self.store.verifications),
             self.tenant,
@@ -344,6 +344,7 @@ impl TenantStore for Door<'_> {
             quota,
             address_limits,
             idempotency,
+            unkept,
         )
         .await
     }
@@ -376,7 +377,8 @@ impl TenantStore for Door<'_> {
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
         let NewMessage { message, quota, idempotency } = new;
-        admit::admit((&self.store.writer, &self.store.messages), self.tenant, message, quota, None, idempotency).await
+        let place = (&self.store.writer, &self.store.messages);
+        admit::admit(place, self.tenant, message, quota, None, idempotency, None).await
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {

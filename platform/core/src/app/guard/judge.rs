@@ -1,11 +1,12 @@
 //! What the guard decides on one code or message that is about to go out.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use futures_util::future::try_join;
 
 use super::uses::{Taken, Use};
-use super::{App, Guard, Refusal};
+use super::{App, Guard, Refusal, Restriction};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::guard::note::{Effect, GuardNote, Rule, Step};
@@ -17,6 +18,10 @@ use crate::domain::quota::{Resource, Window};
 use crate::domain::sandbox;
 use crate::domain::vault::AddressIndex;
 use crate::domain::verification::{StoredAddress, Verification};
+
+/// Verifications that were stopped and are kept, of one tenant and day. They are not counted by the quota, so
+/// without an end somebody who is stopped all day would fill the store that all share.
+const BLOCKED_KEPT_PER_DAY: u64 = 1_000;
 
 /// What the guard says.
 #[derive(Debug, Default)]
@@ -142,13 +147,15 @@ impl Case<'_> {
         [Destination::Prefix(phone.prefix().to_owned())].into_iter().chain(country).collect()
     }
 
-    /// Asks the watch. What still goes out to a destination that is slowed or probed is counted like a cap.
-    fn asks_watch(&mut self, app: &App, uses: &mut Vec<Use>) -> bool {
+    /// Asks the watch. What still goes out to a destination that is slowed or probed is counted like a cap. `more` are
+    /// restrictions of its destinations that the guard did not hold.
+    fn asks_watch(&mut self, app: &App, more: &HashMap<Destination, Restriction>, uses: &mut Vec<Use>) -> bool {
         if !self.guard.settings.watches() {
             return false;
         }
         for destination in self.destinations() {
-            let Some(restriction) = self.guard.restricted.get(&destination) else { continue };
+            let restriction = self.guard.restricted.get(&destination).or_else(|| more.get(&destination));
+            let Some(restriction) = restriction else { continue };
             let prefix = matches!(destination, Destination::Prefix(_));
             let either = |of_prefix, of_country| if prefix { of_prefix } else { of_country };
             let rule = match restriction.state {
@@ -249,7 +256,8 @@ impl App {
             return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         let mut uses = Vec::new();
-        if case.asks_watch(self, &mut uses) || self.asks_tenant_cap(&mut case).await? {
+        let more = self.restricted_besides(guard, case.destinations()).await?;
+        if case.asks_watch(self, &more, &mut uses) || self.asks_tenant_cap(&mut case).await? {
             return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         case.capped(self, &mut uses);
@@ -292,6 +300,21 @@ impl App {
             case.against(one.rule, Some(one.span.ends));
         }
         Ok(taken)
+    }
+
+    /// Whether one more verification that was stopped is kept today: so many of a tenant are, whatever comes.
+    pub(in crate::app) async fn keeps_blocked(
+        &self,
+        guard: &Guard,
+        note: &GuardNote,
+        judgement: &mut Judgement,
+    ) -> Result<bool, Refusal> {
+        let mark = CountId::from_bytes(self.ports.vault.mark(guard.tenant, "guard", b"blocked"));
+        let span = Span::day(self.now());
+        let one = Use { rule: note.rule, mark, span, limit: BLOCKED_KEPT_PER_DAY, weight: 1 };
+        let (taken, beyond) = self.take_uses((guard.tenant, guard.settings.service), vec![one], false).await?;
+        judgement.taken.and(taken);
+        Ok(beyond.is_empty())
     }
 
     /// Takes back what was counted against caps for something that did not go out after all.

@@ -60,7 +60,7 @@ pub struct Caps {
     pub address: Cap,
     /// To numbers that are the same but for their last four digits.
     pub prefix: Cap,
-    /// For one IP address of end users; IPv6: one /64.
+    /// For one IP address of end users; IPv6: one /64. Starts only: the address is not kept for a resend.
     pub ip: Cap,
     /// Of the service.
     pub service: Cap,

@@ -54,6 +54,7 @@ macro_rules! store_contract {
             an_admitted_verification_is_found_as_it_was
             metadata_of_any_name_are_kept_filtered_and_repeated
             what_was_blocked_is_stored_and_counted_nowhere
+            what_is_not_to_be_kept_is_decided_on_and_leaves_nothing
             an_admission_counts_in_its_day_and_its_month
             the_quota_refuses_the_first_beyond_it_and_keeps_nothing_of_it
             beyond_the_included_uses_overage_is_charged_up_to_its_cap
@@ -132,6 +133,8 @@ macro_rules! store_contract {
             things_are_listed_in_the_order_of_their_ids
             a_listing_by_key_follows_changes
             due_things_come_longest_due_first
+            what_is_listed_under_a_few_values_is_found_at_once
+            things_are_shown_one_by_one_until_somebody_has_seen_enough
             another_owners_thing_does_not_exist
             erasing_goes_in_steps_and_leaves_what_is_others
             a_commit_changes_tenants_services_and_keys_too

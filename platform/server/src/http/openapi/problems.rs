@@ -218,6 +218,12 @@ problem_sets! {
         Ended = 409,
     }
 
+    /// A start that the guard stopped, of which so many are stored today that this one is not.
+    StartConflict {
+        /// `guard_blocked`: beyond the blocked verifications that are stored of a day
+        NotKept = 409,
+    }
+
     /// A code that cannot be sent again.
     ResendConflict {
         /// `verification_ended`, `no_sends_left`, `guard_blocked`

@@ -259,6 +259,17 @@ impl Problem {
                     None => problem,
                 }
             }
+            Refusal::NotKept(note) => {
+                let detail = format!(
+                    "the guard's rule `{}` stopped it; so many were stopped today that this one is not stored: it has no id",
+                    note.rule.name()
+                );
+                let problem = Self::new(ProblemCode::GuardBlocked, detail);
+                match note.retry_at {
+                    Some(at) => problem.retry(at, now),
+                    None => problem,
+                }
+            }
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
             }

@@ -1,7 +1,10 @@
 //! What is found: by owner, in order, by key and by time.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use super::{Gadget, Thing, a_thing, due, found, holder, is_changed, listed, made, read, with_email};
-use crate::ports::{Change, Entity as _, EntityList, Owner};
+use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
 use crate::testing::builders::seconds;
 use crate::testing::store::{ANSWERS, Subject, new_tenant};
 
@@ -65,6 +68,78 @@ pub async fn a_listing_by_key_follows_changes(store: Subject) {
     made(&store, vec![Change::replace(&bare)]).await;
     for tag in ["old", "both", "new"] {
         assert_eq!(listed(&store, &EntityList::by("tag", tag)).await, []);
+    }
+}
+
+/// Of one owner, and one kind.
+pub async fn what_is_listed_under_a_few_values_is_found_at_once(store: Subject) {
+    let (tenant, other) = (new_tenant(), new_tenant());
+    let tagged = |tenant, second, tags: &[&str]| Thing {
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..a_thing(tenant, second)
+    };
+    let things = [tagged(tenant, 0, &["a"]), tagged(tenant, 1, &["b", "c"]), tagged(tenant, 2, &["d"])];
+    let (theirs, beside) = (tagged(other, 0, &["a", "d"]), Gadget { thing: tagged(tenant, 3, &["a"]) });
+    let mut all: Vec<Change> = things.iter().map(Change::insert).collect();
+    all.extend([Change::insert(&theirs), Change::insert(&beside)]);
+    made(&store, all).await;
+    let found = async |tenant, tags: &[&str]| {
+        let keys = tags.iter().map(|tag| IndexKey::new("tag", tag)).collect();
+        let rows = store.find_listed(Thing::KIND, Owner::Tenant(tenant), keys).await.expect(ANSWERS);
+        let things = rows.into_iter().map(|row| Stored::<Thing>::read(row).expect("it is a thing").entity);
+        let mut things: Vec<Thing> = things.collect();
+        things.sort_by_key(|thing| thing.id);
+        things
+    };
+    let [first, second, _] = &things;
+    assert_eq!(found(tenant, &["a", "b", "nothing"]).await, [first.clone(), second.clone()]);
+    assert_eq!(found(other, &["a"]).await, std::slice::from_ref(&theirs));
+    assert_eq!(found(tenant, &[]).await, []);
+    // Many who ask at one moment get each its own.
+    let (mine, others) = tokio::join!(found(tenant, &["a"]), found(other, &["d"]));
+    assert_eq!((mine, others), (vec![first.clone()], vec![theirs]));
+}
+
+/// And those that have not what is asked for are not shown at all.
+pub async fn things_are_shown_one_by_one_until_somebody_has_seen_enough(store: Subject) {
+    let tenant = new_tenant();
+    let names = ["one", "it's \"odd\" $ ✓ \\", "one", "two", "one"];
+    let thing = |(second, name): (usize, &&str)| Thing {
+        name: (*name).to_owned(),
+        ..a_thing(tenant, i64::try_from(second).unwrap_or(0))
+    };
+    let things: Vec<Thing> = names.iter().enumerate().map(thing).collect();
+    made(&store, things.iter().map(Change::insert).collect()).await;
+    for (list, enough, shown) in [
+        (EntityList::of(Owner::Tenant(tenant)), 9, vec![0, 1, 2, 3, 4]),
+        (EntityList::of(Owner::Tenant(tenant)), 2, vec![0, 1]),
+        (EntityList::of(Owner::Tenant(tenant)).newest(3), 9, vec![4, 3, 2]),
+        (
+            EntityList { holds: vec![("name", "one".to_owned())], ..EntityList::of(Owner::Tenant(tenant)) },
+            9,
+            vec![0, 2, 4],
+        ),
+        (
+            EntityList { holds: vec![("name", names[1].to_owned())], ..EntityList::of(Owner::Tenant(tenant)) },
+            9,
+            vec![1],
+        ),
+        (
+            EntityList { holds: vec![("name", "one".to_owned())], ..EntityList::of(Owner::Tenant(tenant)) }.newest(2),
+            9,
+            vec![4, 2],
+        ),
+    ] {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seeing = Arc::clone(&seen);
+        let visit = move |row| {
+            let mut seen = seeing.lock().expect("nobody panicked");
+            seen.push(Stored::<Thing>::read(row).expect("it is a thing").entity);
+            if seen.len() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        store.visit_entities(Thing::KIND, &list, Box::new(visit)).await.expect(ANSWERS);
+        let expected: Vec<Thing> = shown.into_iter().filter_map(|place: usize| things.get(place).cloned()).collect();
+        assert_eq!(*seen.lock().expect("nobody panicked"), expected, "{list:?}");
     }
 }
 
