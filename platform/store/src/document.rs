@@ -246,6 +246,7 @@ impl Document for Message {
             counted: state.counted,
             guard: state.guard.into_owned(),
             created_at: fixed.created_at,
+            news: Vec::new(),
         }
     }
 }

@@ -112,6 +112,7 @@ impl App {
             counted: counted(&quota),
             guard: Vec::new(),
             created_at: now,
+            news: Vec::new(),
         };
         Ok((NewMessage { message, quota, idempotency }, ip, token))
     }

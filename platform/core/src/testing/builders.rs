@@ -245,6 +245,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         counted: counted(Resource::Messages, at),
         guard: Vec::new(),
         created_at: at,
+        news: Vec::new(),
     }
 }
 

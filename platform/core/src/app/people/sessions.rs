@@ -6,6 +6,7 @@ use crate::domain::access_token::SigningKey;
 use crate::domain::audit::Deed;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::SignInAttempt;
+use crate::domain::invitation::InvitedTally;
 use crate::domain::login_brake::LoginBrake;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
@@ -118,6 +119,7 @@ impl App {
         Ok(self.forget_due::<Session>(limit).await?
             + self.forget_due::<LoginBrake>(limit).await?
             + self.forget_due::<Pending>(limit).await?
+            + self.forget_due::<InvitedTally>(limit).await?
             + self.forget_due::<SigningKey>(limit).await?
             + self.forget_due::<SignInChallenge>(limit).await?
             + self.forget_due::<SignInAttempt>(limit).await?)

@@ -1,6 +1,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
+use super::super::services::shown;
 use super::super::{App, FieldError, Refusal};
 use super::Whence;
 use crate::domain::Timestamp;
@@ -57,6 +58,7 @@ pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Times
     let deeds = vec![
         Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
         Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+        Deed::of(tenant.id, "service.create", service.id).after(shown(&service)),
         Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
     ];
     let changes = vec![

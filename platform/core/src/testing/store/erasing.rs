@@ -80,14 +80,14 @@ async fn left(store: &Subject, tenant: &Tenant) -> (usize, usize, usize, usize, 
 
 async fn news_of(store: &Subject, tenant: &Tenant) -> Vec<(NewsKey, News)> {
     let mut news = store.news(1000).await.expect(ANSWERS);
-    news.retain(|(_, news)| news.tenant == tenant.id);
+    news.retain(|(_, news)| news.tenant() == tenant.id);
     news
 }
 
 /// A commit that takes news and counts them, in a rollup of their own.
 fn folded(tenant: &Tenant, news: &[(NewsKey, News)]) -> Vec<Change> {
     let take = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key)));
-    let channel = news.iter().map(|(key, _)| key.verification.to_string()).collect();
+    let channel = news.iter().map(|(key, _)| format!("{:?}", key.item)).collect();
     take.chain([Change::insert(&Rollup { channel, ..a_rollup(tenant.id, 1) })]).collect()
 }
 
