@@ -18,6 +18,7 @@ use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, Verificati
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::news::Charge;
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::service::Retention;
 use wotp_core::domain::vault::Sealed;
@@ -74,6 +75,8 @@ pub(crate) struct VerificationState<'a> {
     ended_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "no_notes")]
     guard: Cow<'a, [GuardNote]>,
+    #[serde(default, skip_serializing_if = "no_charges")]
+    charges: Cow<'a, [Charge]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,6 +109,10 @@ pub(crate) struct MessageState<'a> {
 
 fn no_notes(guard: &[GuardNote]) -> bool {
     guard.is_empty()
+}
+
+fn no_charges(charges: &[Charge]) -> bool {
+    charges.is_empty()
 }
 
 fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
@@ -167,6 +174,7 @@ impl Document for Verification {
             created_at: self.created_at,
             ended_at: self.ended_at,
             guard: Cow::Borrowed(&self.guard),
+            charges: Cow::Borrowed(&self.charges),
         }
     }
 
@@ -193,7 +201,9 @@ impl Document for Verification {
             metadata: fixed.metadata.into_owned(),
             guard: state.guard.into_owned(),
             country: fixed.country.map(Cow::into_owned),
+            charges: state.charges.into_owned(),
             news: Vec::new(),
+            charged: Vec::new(),
         }
     }
 }

@@ -106,9 +106,6 @@ macro_rules! shared {
         fn went_through(&self, channel: &str) -> bool {
             self.dispatch.deliveries.iter().any(|delivery| delivery.channel == channel)
         }
-        fn clear_news(&mut self) {
-            self.news.clear();
-        }
     };
 }
 
@@ -131,6 +128,10 @@ impl Record for Verification {
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
         VerificationNews::of_change(self, version).map(News::Verification)
+    }
+    fn clear_news(&mut self) {
+        self.news.clear();
+        self.charged.clear();
     }
     fn metadata(&self) -> Option<&BTreeMap<String, String>> {
         Some(&self.metadata)
@@ -156,6 +157,9 @@ impl Record for Message {
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
         MessageNews::of_change(self, version).map(News::Message)
+    }
+    fn clear_news(&mut self) {
+        self.news.clear();
     }
     fn metadata(&self) -> Option<&BTreeMap<String, String>> {
         None

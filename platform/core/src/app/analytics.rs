@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Counts, DAYS_KEPT, HOURS_KEPT, Interval, Rollup, first_id};
+use crate::domain::rollup::{DAYS_KEPT, Figures, HOURS_KEPT, Interval, Rollup, first_id};
 use crate::ports::{EntityList, Owner};
 
 /// Groups in one answer at most.
@@ -82,9 +82,9 @@ pub struct Analytics {
     /// By hour or by day.
     pub interval: Interval,
     /// All of them.
-    pub totals: Counts,
+    pub totals: Figures,
     /// In the order of time; what nothing was counted of is not there.
-    pub groups: BTreeMap<Group, Counts>,
+    pub groups: BTreeMap<Group, Figures>,
 }
 
 impl App {
@@ -106,7 +106,7 @@ impl App {
                 && query.country.as_ref().is_none_or(|country| rollup.country.as_ref() == Some(country))
         };
         let by = |dimension| query.group_by.contains(&dimension);
-        let mut analytics = Analytics { from, to, interval, totals: Counts::default(), groups: BTreeMap::new() };
+        let mut analytics = Analytics { from, to, interval, totals: Figures::default(), groups: BTreeMap::new() };
         let mut list = EntityList {
             from: Some(first_id(interval, from)),
             before: Some(first_id(interval, to)),
@@ -120,14 +120,14 @@ impl App {
             let last = page.last().map(|rollup| rollup.key().id());
             let full = page.len() == PAGE;
             for rollup in page.into_iter().map(|stored| stored.entity).filter(wanted) {
-                analytics.totals.add(&rollup.counts);
+                analytics.totals.add(&rollup.counts, &rollup.costs);
                 let group = Group {
                     starts: rollup.starts,
                     service: by(Dimension::Service).then_some(rollup.service),
                     channel: by(Dimension::Channel).then_some(rollup.channel),
                     country: rollup.country.filter(|_| by(Dimension::Country)),
                 };
-                analytics.groups.entry(group).or_default().add(&rollup.counts);
+                analytics.groups.entry(group).or_default().add(&rollup.counts, &rollup.costs);
             }
             if analytics.groups.len() > GROUPS_MAX || (full && read >= READ_MAX) {
                 return Err(Refusal::field(

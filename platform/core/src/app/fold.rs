@@ -14,7 +14,7 @@ use crate::domain::erasure::Erasure;
 use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::news::News;
-use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
+use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
 use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
 
 /// Rollups that are read at once.
@@ -68,7 +68,7 @@ impl App {
             told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
         let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
         // Beside each other: a fold is not to take longer for what it looks at besides.
         let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
@@ -91,21 +91,6 @@ impl App {
         }
     }
 
-    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
-    ///
-    /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
-    /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
-    /// erasure that race for them one is made after the other.
-    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
-        let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
-        let erased = |tenant: TenantId| async move {
-            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
-            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
-        };
-        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
-        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
-    }
-
     /// The events of what tenants are told, in this order.
     pub(super) fn events(&self, told: Vec<Told>, now: Timestamp) -> Vec<Event> {
         let moment = self.folds.next(now);
@@ -121,16 +106,31 @@ impl App {
         events
     }
 
+    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
+    ///
+    /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
+    /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
+    /// erasure that race for them one is made after the other.
+    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
+        let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
+        let erased = |tenant: TenantId| async move {
+            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
+            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
+        };
+        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
+        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
+    }
+
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, counts: Counts, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, counts);
+    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
+        let new = Rollup::new(key, figures.clone());
         if new.kept_until() <= now {
             return Ok(None);
         }
         let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
         Ok(Some(match known {
             Some(mut known) => {
-                known.counts.add(&new.counts);
+                known.add(&figures);
                 Change::replace(&known)
             }
             None => Change::insert(&new),

@@ -174,7 +174,9 @@ impl App {
             metadata: request.metadata,
             guard: Vec::new(),
             country: None,
+            charges: Vec::new(),
             news: Vec::new(),
+            charged: Vec::new(),
             policy,
         };
         let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());

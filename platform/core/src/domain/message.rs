@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::testing::builders::{a_message, entropy, noon, seconds};
 
-    const SENT: Verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    const SENT: Verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
 
     fn to(channels: &[&str]) -> Message {
         let mut message = a_message(TenantId::from_bytes([1; 16]), "+12025550123", noon());

@@ -216,7 +216,9 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         metadata: std::collections::BTreeMap::new(),
         guard: Vec::new(),
         country: None,
+        charges: Vec::new(),
         news: Vec::new(),
+        charged: Vec::new(),
     }
 }
 

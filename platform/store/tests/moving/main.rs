@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryStatus, Verdict};
 use wotp_core::domain::id::{DeliveryId, NodeId, TenantId};
 use wotp_core::domain::message::Message;
@@ -154,7 +155,8 @@ struct Filled {
 }
 
 fn sent() -> Verdict {
-    Verdict::Sent { provider_id: Some("id-1".to_owned()), reached: DeliveryStatus::Delivered }
+    let cost = Cost::new(45_000, "EUR".parse().unwrap());
+    Verdict::Sent { provider_id: Some("id-1".to_owned()), reached: DeliveryStatus::Delivered, cost }
 }
 
 /// Fills a store with something of every kind, in every state.

@@ -1,7 +1,6 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::super::services::shown;
 use super::super::{App, FieldError, Refusal};
 use super::Whence;
 use crate::domain::Timestamp;
@@ -58,7 +57,7 @@ pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Times
     let deeds = vec![
         Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
         Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
-        Deed::of(tenant.id, "service.create", service.id).after(shown(&service)),
+        Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
         Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
     ];
     let changes = vec![
@@ -122,6 +121,18 @@ impl App {
 
     /// Sends a code, and keeps what is to happen when it comes back.
     pub(super) async fn pend(&self, email: &AccountEmail, then: Then, whence: &Whence) -> Result<Started, Refusal> {
+        let (pending, started) = self.send_pending(email, then, whence).await?;
+        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
+        Ok(started)
+    }
+
+    /// Sends a code; what is to happen when it comes back is the caller's to keep.
+    pub(super) async fn send_pending(
+        &self,
+        email: &AccountEmail,
+        then: Then,
+        whence: &Whence,
+    ) -> Result<(Pending, Started), Refusal> {
         let verification = self.send_code(email, whence).await?;
         let owner = verification.id.to_bytes();
         let pending = Pending {
@@ -130,8 +141,7 @@ impl App {
             then,
             expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
         };
-        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
-        Ok(Started { verification: verification.id, expires_at: verification.expires_at })
+        Ok((pending, Started { verification: verification.id, expires_at: verification.expires_at }))
     }
 
     /// What waited for this code, and the address that it proves.

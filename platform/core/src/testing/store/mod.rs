@@ -141,6 +141,7 @@ macro_rules! store_contract {
             of_commits_beside_each_other_only_the_refused_leave_nothing
             // News.
             what_happens_to_a_verification_is_news
+            what_a_channel_charged_is_news_once
             what_a_guard_stopped_at_its_start_is_news
             what_happens_to_a_message_is_news
             news_of_both_kinds_come_in_order_and_are_taken_together

@@ -124,6 +124,14 @@ problem_sets! {
         Limited = 429,
     }
 
+    /// Codes that are too many, or somebody who has to wait until they may show that it is still they.
+    EmailChangeProblems {
+        /// `invalid_request`, `code_wrong`, `unknown_channel`, `no_channel`
+        Invalid = 422,
+        /// `login_delayed`, `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
+        Limited = 429,
+    }
+
     /// A password that is wrong.
     LoginProblems {
         /// `credentials_wrong`

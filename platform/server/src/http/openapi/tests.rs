@@ -107,6 +107,8 @@ fn problems_are_documented_with_the_status_they_have() {
     }
     // These belong to no operation.
     documented.extend([ProblemCode::RouteNotFound, ProblemCode::MethodNotAllowed, ProblemCode::OperatorNeeded]);
+    // On WOTP's paths alone, whose errors have no code.
+    documented.push(ProblemCode::SecondFactorNeeded);
     for code in ProblemCode::ALL {
         assert!(documented.contains(code), "{}", code.id());
     }

@@ -86,6 +86,8 @@ problems! {
     SignInOver = "sign_in_over", UNAUTHORIZED, false, "The sign-in is over";
     /// Too many codes of the app were wrong; only a recovery code is taken.
     RecoveryCodeNeeded = "recovery_code_needed", FORBIDDEN, false, "It takes a recovery code";
+    /// The account has a second factor, and this way to sign in does not ask for it.
+    SecondFactorNeeded = "second_factor_needed", FORBIDDEN, false, "The account has a second factor";
     /// A second factor is on already.
     SecondFactorActive = "second_factor_active", CONFLICT, false, "A second factor is on already";
     /// The identity provider does not vouch for the email address.

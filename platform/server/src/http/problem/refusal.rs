@@ -82,6 +82,10 @@ impl Problem {
                 ProblemCode::RecoveryCodeNeeded,
                 "too many codes of the app were wrong in a row; write one of your recovery codes",
             ),
+            Refusal::SecondFactorNeeded => Self::new(
+                ProblemCode::SecondFactorNeeded,
+                "this way to sign in does not ask for it; begin with `POST /v1/auth/oidc/{name}/start`, which does",
+            ),
             Refusal::SecondFactorActive => Self::new(
                 ProblemCode::SecondFactorActive,
                 "switch it off with `POST /v1/me/second-factor/disable` before you begin another",
@@ -131,6 +135,15 @@ impl Problem {
                 ProblemCode::LastOwner,
                 "a tenant has at least one owner: make another member an owner first, or transfer the ownership",
             ),
+            Refusal::OnlyOwnerOf(tenants) => {
+                let tenants = tenants.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Self::new(
+                    ProblemCode::LastOwner,
+                    format!(
+                        "you are the only owner of {tenants}: make another member an owner there first, or delete it"
+                    ),
+                )
+            }
             Refusal::AlreadyMember => Self::new(
                 ProblemCode::AlreadyMember,
                 "to be something else in the tenant, they need another role, not an invitation",

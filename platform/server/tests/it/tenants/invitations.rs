@@ -1,10 +1,11 @@
 //! Invitations: for one address, once, for a week.
 
 use serde_json::json;
+use wotp_core::domain::id::TenantId;
 
-use super::{Somebody, Team, somebody};
+use super::{Somebody, Team, member_path, somebody};
 use crate::app::{TestApp, days, id, seconds};
-use crate::client::race;
+use crate::client::{Reply, race};
 
 #[tokio::test]
 async fn an_invitation_is_for_the_address_that_it_went_to_and_works_once() {
@@ -95,4 +96,71 @@ async fn a_tenant_sends_as_many_invitations_a_day_as_it_may() {
     }
     app.run_jobs().await;
     assert_eq!(app.outbox.letters().len(), 3);
+}
+
+#[tokio::test]
+async fn an_invitation_goes_when_whoever_sent_it_may_not_send_it_any_more() {
+    let team = Team::set().await;
+    let open = async || {
+        let list = team.ask(&team.owner, "get", "/v1/tenant/invitations").await.expect(200);
+        list["data"].as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    team.invite(&team.admin, "grace@example.com", "developer").await.expect(201);
+    let token = team.token().await;
+    team.invite(&team.owner, "heidi@example.com", "developer").await.expect(201);
+    team.change_role(&team.owner, &team.admin, "developer").await.expect(200);
+    assert_eq!(open().await, ["heidi@example.com"], "only what the former admin sent is gone");
+    let grace = somebody(&team.app, "grace").await;
+    let accept = json!({ "token": token });
+    grace.call(&team.app, "post", "/v1/invitations/accept").json(accept).await.problem(404, "not_found");
+    let revoked = team.log().await.into_iter().filter(|entry| entry.action == "invitation.revoke").count();
+    assert_eq!(revoked, 1);
+
+    // Who leaves takes theirs along, and an owner who becomes an admin those that make owners.
+    team.change_role(&team.owner, &team.admin, "owner").await.expect(200);
+    team.invite(&team.admin, "ivan@example.com", "owner").await.expect(201);
+    team.invite(&team.admin, "judy@example.com", "viewer").await.expect(201);
+    team.change_role(&team.owner, &team.admin, "admin").await.expect(200);
+    assert_eq!(open().await, ["heidi@example.com", "judy@example.com"]);
+    team.ask(&team.admin, "post", "/v1/tenant/leave").await.done();
+    assert_eq!(open().await, ["heidi@example.com"]);
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_accepted_while_its_sender_is_removed_makes_no_member_of_theirs() {
+    let team = Team::set().await;
+    team.invite(&team.admin, "grace@example.com", "admin").await.expect(201);
+    let token = team.token().await;
+    let grace = somebody(&team.app, "grace").await;
+    let accept = grace.call(&team.app, "post", "/v1/invitations/accept").json(json!({ "token": token }));
+    let remove = team.ask(&team.owner, "delete", member_path(&team.admin));
+    let replies = race([accept, remove]).await;
+    // Whichever was first: who is in was let in by somebody who was in.
+    let is_in = team.roles().await.iter().any(|(user, _)| *user == grace.id);
+    assert_eq!(is_in, replies[0].status == 200, "{replies:?}");
+    assert_eq!(replies[1].status, 204, "{replies:?}");
+    let log = team.log().await;
+    let position = |action: &str| log.iter().position(|entry| entry.action == action);
+    assert!(!is_in || position("invitation.accept") < position("member.remove"));
+}
+
+#[tokio::test]
+async fn nobodys_mailbox_is_filled_with_invitations_by_however_many_tenants() {
+    let app = TestApp::start().await;
+    let ada = somebody(&app, "ada").await;
+    let mut tenants = Vec::new();
+    for n in 0..8 {
+        tenants.push(ada.creates(&app, &format!("Acme {n}")).await);
+    }
+    let invite = |tenant: &TenantId, email: &str| {
+        ada.asks(&app, *tenant, "post", "/v1/tenant/invitations").json(json!({ "email": email, "role": "viewer" }))
+    };
+    let replies = race(tenants.iter().map(|tenant| invite(tenant, "grace@example.com"))).await;
+    let refused: Vec<&Reply> = replies.iter().filter(|reply| reply.status != 201).collect();
+    assert_eq!(refused.len(), 3, "{replies:?}");
+    for reply in refused {
+        reply.problem(429, "invitations_used");
+        assert!(!reply.header("retry-after").is_empty());
+    }
+    invite(&tenants[0], "heidi@example.com").await.expect(201);
 }

@@ -252,6 +252,7 @@ async fn the_log_tells_all_of_it_and_no_address() {
         actions,
         [
             "tenant.create",
+            "service.create",
             "tenant.rename",
             "member.change_role",
             "invitation.create",
