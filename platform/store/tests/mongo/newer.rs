@@ -2,6 +2,7 @@
 
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Status;
+use wotp_core::ports::{Change, Entities as _};
 use wotp_core::testing::builders::{
     a_message, a_stored_key, a_verification, admission, an_idempotency, message_admission, noon, seconds,
 };
