@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Counts, Interval, Rollup, first_id};
+use crate::domain::rollup::{Figures, Interval, Rollup, first_id};
 use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
@@ -82,9 +82,9 @@ pub struct Analytics {
     /// By hour or by day.
     pub interval: Interval,
     /// All of them.
-    pub totals: Counts,
+    pub totals: Figures,
     /// In the order of time; what nothing was counted of is not there.
-    pub groups: BTreeMap<Group, Counts>,
+    pub groups: BTreeMap<Group, Figures>,
 }
 
 /// What is summed up while rollups are read.
@@ -122,8 +122,8 @@ impl Sum {
             channel: Some(rollup.channel).filter(|channel| by(Dimension::Channel) && !channel.is_empty()),
             country: rollup.country.filter(|_| by(Dimension::Country)),
         };
-        self.analytics.totals.add(&rollup.counts);
-        self.analytics.groups.entry(group).or_default().add(&rollup.counts);
+        self.analytics.totals.add(&rollup.counts, &rollup.costs);
+        self.analytics.groups.entry(group).or_default().add(&rollup.counts, &rollup.costs);
         if self.analytics.groups.len() > GROUPS_MAX {
             let message =
                 format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
@@ -165,7 +165,7 @@ impl App {
             limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))
         };
-        let analytics = Analytics { from, to, interval, totals: Counts::default(), groups: BTreeMap::new() };
+        let analytics = Analytics { from, to, interval, totals: Figures::default(), groups: BTreeMap::new() };
         let sum = Sum { query: AnalyticsQuery { service, ..query.clone() }, analytics, read: 0, ended: None };
         let summed = Arc::new(Mutex::new(sum));
         let sum = Arc::clone(&summed);

@@ -100,6 +100,8 @@ pub struct NewMessage {
     pub quota: Quota,
     /// The caller's key, if there is one.
     pub idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it, where that is so. It is decided on all the same.
+    pub unkept: Option<GuardNote>,
 }
 
 /// What came of an admission.
@@ -220,7 +222,9 @@ pub trait Store: Entities + Outbox + Send + Sync {
         keys: &[(ApiKey, KeyHash)],
     ) -> Result<(), StoreError>;
 
-    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together.
+    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together. News
+    /// that nobody took yet go with it, so that none are left to be taken when the tenant is gone.
+    ///
     /// The tenant itself goes last, with the step that finds nothing else; without it, too, such a step says
     /// that nothing is left.
     ///
@@ -352,12 +356,6 @@ pub trait TenantStore: Send + Sync {
     /// [`StoreError`].
     async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError>;
 
-    /// Moves the tenant to another plan.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`ReplaceError::Conflict`] when there is no such tenant.
-    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError>;
-
     /// All services, oldest first.
     ///
     /// # Errors
@@ -447,12 +445,6 @@ pub trait TenantStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError>;
-
-    /// How many verifications were started since `since` for addresses with the same prefix.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError>;
 
     /// Admits one message: counts it and stores it, together.
     ///

@@ -216,7 +216,9 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         metadata: std::collections::BTreeMap::new(),
         guard: Vec::new(),
         country: None,
+        charges: Vec::new(),
         news: Vec::new(),
+        charged: Vec::new(),
     }
 }
 
@@ -243,6 +245,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         retention: Retention::default(),
         dispatch: Dispatch::born_leased(vec!["console".to_owned()], DeliveryId::new(at, entropy()), at, until, 1),
         counted: counted(Resource::Messages, at),
+        guard: Vec::new(),
         created_at: at,
         news: Vec::new(),
     }
@@ -273,7 +276,7 @@ pub fn admission(verification: Verification) -> NewVerification {
 /// An admission of a message without quota or idempotency key.
 pub fn message_admission(message: Message) -> NewMessage {
     let quota = no_quota(message.counted.resource, message.created_at);
-    NewMessage { message, quota, idempotency: None }
+    NewMessage { message, quota, idempotency: None, unkept: None }
 }
 
 /// An idempotency key and a fingerprint, each of one repeated byte, good for a day.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use wotp_core::app::{Analytics, AnalyticsQuery, Dimension, Group};
 use wotp_core::domain::id::IdError;
-use wotp_core::domain::rollup::{Counts, Histogram, Interval};
+use wotp_core::domain::rollup::{Figures, Histogram, Interval};
 
 use super::auth::{AnalyticsRead, Caller};
 use super::problem::ProblemField;
@@ -183,6 +183,21 @@ struct FiguresView {
     /// From the start until the right code was typed; null where there was none.
     #[schema(required)]
     approved_after: Option<LatencyView>,
+    /// What channels charged for them, as far as they say: one sum for each currency, by its name. Empty where
+    /// none says. It counts at the channel that charged, each delivery once.
+    costs: Vec<CostView>,
+}
+
+/// A sum of money.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AnalyticsCost)]
+struct CostView {
+    /// Its currency: ISO 4217.
+    #[schema(example = "EUR", min_length = 3, max_length = 3)]
+    currency: String,
+    /// Millionths of it: 4,950,000 are 4.95.
+    #[schema(example = 4_950_000)]
+    micros: u64,
 }
 
 /// Failed, by reason.
@@ -222,7 +237,7 @@ impl LatencyView {
 }
 
 impl FiguresView {
-    fn of(counts: &Counts, by_channel: bool) -> Self {
+    fn of(Figures { counts, costs }: &Figures, by_channel: bool) -> Self {
         let failed = |reason| counts.failed.get(reason).copied().unwrap_or(0);
         Self {
             started: counts.started,
@@ -245,6 +260,7 @@ impl FiguresView {
             sent_after: LatencyView::of(&counts.sent_after),
             delivered_after: LatencyView::of(&counts.delivered_after),
             approved_after: LatencyView::of(&counts.approved_after),
+            costs: costs.iter().map(|(currency, micros)| CostView { currency: currency.to_string(), micros }).collect(),
         }
     }
 }
@@ -261,13 +277,13 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
     let by_channel = query.group_by.contains(&Dimension::Channel);
     let one_channel = query.channel.is_some();
     let Analytics { from, to, interval, totals, groups } = analytics;
-    let groups: BTreeMap<Group, Counts> = groups;
-    let group = |(group, counts): (Group, Counts)| GroupView {
+    let groups: BTreeMap<Group, Figures> = groups;
+    let group = |(group, figures): (Group, Figures)| GroupView {
         starts_at: group.starts,
         service: group.service.map(|service| service.to_string()),
         channel: group.channel,
         country: group.country,
-        figures: FiguresView::of(&counts, by_channel || one_channel),
+        figures: FiguresView::of(&figures, by_channel || one_channel),
     };
     AnalyticsView {
         from,

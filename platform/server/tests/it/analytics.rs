@@ -7,11 +7,12 @@ use std::task::Poll;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::domain::event::Event;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::rollup::{Counts, Interval, Rollup, RollupKey};
+use wotp_core::domain::rollup::{Counts, Figures, Interval, Rollup, RollupKey};
 use wotp_core::domain::verification::{FailureReason, Status, Verification};
 use wotp_core::ports::{Change, Entity, EntityList, Filter, Item, Owner, Stored};
 
@@ -47,19 +48,23 @@ async fn fold_all(app: &TestApp) {
     while app.app.fold(50).await.expect("the store answers").taken > 0 {}
 }
 
+fn cost(micros: u64, currency: &str) -> Cost {
+    Cost::new(micros, currency.parse().expect("a currency")).expect("an amount")
+}
+
 fn first(deliveries: &[Delivery], at: fn(&Delivery) -> Option<Timestamp>) -> Option<(&Delivery, Timestamp)> {
     deliveries.iter().filter_map(|delivery| Some((delivery, at(delivery)?))).min_by_key(|(_, at)| *at)
 }
 
 /// What rollups should say, counted from the records themselves.
-fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
-    let mut all: BTreeMap<RollupKey, Counts> = BTreeMap::new();
+fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Figures> {
+    let mut all: BTreeMap<RollupKey, Figures> = BTreeMap::new();
     for record in records.iter().filter(|record| record.mode == Mode::Live) {
         let after = |at: Timestamp| at.duration_since(record.created_at);
         let deliveries = &record.dispatch.deliveries;
         for (interval, seconds) in [(Interval::Hour, 3600), (Interval::Day, 86_400)] {
             let starts = Timestamp::from_second(record.created_at.as_second() / seconds * seconds).unwrap();
-            let mut at = |channel: &str, count: &dyn Fn(&mut Counts)| {
+            let mut figures = |channel: &str, add: &dyn Fn(&mut Figures)| {
                 let key = RollupKey {
                     tenant: record.tenant,
                     interval,
@@ -68,7 +73,14 @@ fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
                     channel: channel.to_owned(),
                     country: record.address.as_ref().and_then(|address| address.region.clone()),
                 };
-                count(all.entry(key).or_default());
+                add(all.entry(key).or_default());
+            };
+            for charge in &record.charges {
+                let delivery = deliveries.iter().find(|delivery| delivery.id == charge.delivery).unwrap();
+                figures(&delivery.channel, &|figures| figures.costs.add(charge.cost));
+            }
+            let mut at = |channel: &str, count: &dyn Fn(&mut Counts)| {
+                figures(channel, &|figures| count(&mut figures.counts));
             };
             // What the guard stopped came to no channel.
             at(deliveries.first().map_or("", |first| &first.channel), &|counts| counts.started += 1);
@@ -187,11 +199,13 @@ impl Flow {
         let key = if self.dice.below(8) == 0 { self.acme.test.clone() } else { self.acme.live.clone() };
         let service = self.services[usize::try_from(self.dice.below(2)).unwrap()].clone();
         for _ in 0..self.dice.below(3) {
-            self.app.outbox.next(match self.dice.below(6) {
+            self.app.outbox.next(match self.dice.below(8) {
                 0 => Answer::Refuses(DeliveryFailure::Rejected),
                 1 => Answer::AsksToWait(SignedDuration::from_secs(20)),
                 2 => Answer::Breaks,
                 3 => Answer::Reaches(DeliveryStatus::Delivered),
+                4 => Answer::Charges(DeliveryStatus::Delivered, cost(self.dice.below(90_000), "EUR")),
+                5 => Answer::Charges(DeliveryStatus::Sent, cost(self.dice.below(90_000), "USD")),
                 _ => Answer::Reaches(DeliveryStatus::Sent),
             });
         }
@@ -293,7 +307,8 @@ async fn exact(seed: u64) {
     let blocked = live().filter(|record| record.reason == Some(FailureReason::Blocked)).count();
     assert!(blocked > 0, "the guard stops some");
     let rollups = all::<Rollup>(&app, acme.id).await;
-    let found: BTreeMap<RollupKey, Counts> = rollups.into_iter().map(|one| (one.key(), one.counts)).collect();
+    let figures = |rollup: Rollup| Figures { counts: rollup.counts, costs: rollup.costs };
+    let found: BTreeMap<RollupKey, Figures> = rollups.into_iter().map(|one| (one.key(), figures(one))).collect();
     assert_eq!(found, expected, "seed {seed}");
     let events = all::<Event>(&app, acme.id).await;
     let mut told: Vec<(String, String)> =
@@ -320,6 +335,14 @@ async fn exact(seed: u64) {
     let nowhere = by_day["data"].as_array().unwrap().iter().filter(|group| group["channel"].is_null());
     let nowhere: Vec<u64> = nowhere.map(|group| group["figures"]["started"].as_u64().unwrap()).collect();
     assert_eq!(nowhere.iter().sum::<u64>(), u64::try_from(blocked).unwrap());
+    let charged = |currency: &str| -> u64 {
+        let live = records.iter().filter(|record| record.mode == Mode::Live);
+        let costs = live.flat_map(|record| record.charges.iter().map(|charge| charge.cost));
+        costs.filter(|cost| cost.currency().to_string() == currency).map(Cost::micros).sum()
+    };
+    let costs = ["EUR", "USD"].map(|currency| json!({ "currency": currency, "micros": charged(currency) }));
+    assert!(charged("EUR") > 0 && charged("USD") > 0);
+    assert_eq!(by_day["totals"]["costs"], json!(costs));
     let days = expected.keys().filter(|key| key.interval == Interval::Day).count();
     assert_eq!(by_day["data"].as_array().unwrap().len(), days);
 }
@@ -366,6 +389,50 @@ async fn what_was_started_before_an_hour_ends_counts_in_it_whenever_it_is_approv
     assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-24T00:00:00Z")));
     let told = analytics(&app, &acme, "from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z").await;
     assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-23T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn what_channels_charge_is_summed_by_currency_at_the_channel_that_charged() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let charges = |micros, currency| Answer::Charges(DeliveryStatus::Sent, cost(micros, currency));
+    app.outbox.next(charges(45_000, "EUR"));
+    let (first, _) = app.started(&acme.live, NUMBER).await;
+    // A resend is charged for like a send.
+    app.clock.advance(seconds(60));
+    app.outbox.next(charges(5_000, "EUR"));
+    app.post(format!("{}/resend", path(&first))).key(&acme.live).await.expect(200);
+    app.run_jobs().await;
+    app.outbox.next(charges(7, "USD"));
+    app.started(&acme.live, "+12122000001").await;
+    // A channel that says nothing costs nothing, and test keys reach no channel.
+    app.started(&acme.live, &number(1)).await;
+    app.started(&acme.test, &number(2)).await;
+    // The answer of a channel that nobody waited for any more.
+    let held = app.outbox.holds_next();
+    let slow = app.starting(&acme.live, json!({ "to": number(3) })).await.expect(201);
+    let (called, jobs) = (app.outbox.letters().len() + 1, app.run_jobs());
+    let answering = async {
+        app.outbox.called(called).await;
+        app.clock.advance(seconds(60));
+        app.post(format!("{}/resend", path(&slow))).key(&acme.live).await.expect(200);
+        held.answer(charges(1_000, "EUR"));
+    };
+    tokio::join!(jobs, answering);
+    app.run_jobs().await;
+    fold_all(&app).await;
+    let by_country = analytics(&app, &acme, "group_by=channel,country").await;
+    assert_eq!(
+        by_country["totals"]["costs"],
+        json!([{ "currency": "EUR", "micros": 51_000 }, { "currency": "USD", "micros": 7 }])
+    );
+    let told = |country: &str| {
+        let groups = by_country["data"].as_array().unwrap();
+        let group = groups.iter().find(|group| group["country"] == country && group["channel"] == "outbox");
+        group.unwrap()["figures"]["costs"].clone()
+    };
+    let (euro, dollar) = (json!({ "currency": "EUR", "micros": 50_000 }), json!({ "currency": "USD", "micros": 7 }));
+    assert_eq!(told("US"), json!([euro, dollar]));
+    assert_eq!(analytics(&app, &acme, "country=DE").await["totals"]["costs"], json!([]));
 }
 
 #[tokio::test]

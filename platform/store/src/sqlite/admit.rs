@@ -19,7 +19,7 @@ use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendE
 use super::addresses;
 use super::fault::Fault;
 use super::hot::Hot;
-use super::record::{Columns, Table, mode_number};
+use super::record::{Columns, Record as _, Table, mode_number};
 use super::writer::{Work, Writer};
 
 /// What the writer decided on an admission.
@@ -255,7 +255,7 @@ pub(super) async fn replace_for_resend(
     match resent {
         Ok(()) => {
             verification.version = expected.saturating_add(1);
-            verification.news.clear();
+            verification.clear_news();
             Ok(())
         }
         Err(None) => Err(ResendError::Conflict),

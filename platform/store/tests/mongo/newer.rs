@@ -93,7 +93,8 @@ async fn tenants_services_and_keys_of_a_newer_node_keep_what_is_new_in_them() {
         add(&database, collection, &["doc"]);
     }
     tenant.name = "Acme Limited".to_owned();
-    door.replace_tenant(&tenant).await.unwrap();
+    store.commit(vec![Change::ReplaceTenant(Box::new(tenant.clone()))]).await.unwrap();
+    tenant.version += 1;
     let mut service = door.find_service(tenant.default_service).await.unwrap().unwrap();
     service.name = "Login".to_owned();
     door.replace_service(&mut service).await.unwrap();

@@ -1,4 +1,4 @@
-//! The guard at work: what it decides on a start and a resend, what it counts, and what the watch does about it.
+//! The guard at work: what it decides on a start, a resend and a message, what it counts, and what the watch does about it.
 //!
 //! It decides by what this node knows: settings, lists and restricted destinations are read at most once a
 //! second, and counts of other nodes every two, which tell them every two. So in a burst each node may let pass what
@@ -16,7 +16,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::{join, try_join, try_join_all};
-
 pub(super) use seen::Happened;
 pub use settings::{NewEntry, NewListed};
 pub use watching::GuardWatched;
@@ -25,6 +24,7 @@ use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::guard::{Destination, GuardList, GuardMode, GuardSettings, State, Watch};
 use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::service::Service;
 use crate::ports::{Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 
 /// Restricted destinations of a service that are held in memory. Beyond them each start looks up its own.
@@ -74,8 +74,19 @@ struct Restriction {
 }
 
 impl App {
+    /// The service that a call is about, and its guard.
+    pub(super) async fn service_with_guard(
+        &self,
+        caller: &ApiCaller,
+        named: Option<&str>,
+    ) -> Result<(Arc<Service>, Arc<Guard>), Refusal> {
+        // Both at once: a store that is far is waited for once. What is wrong with the service is said first.
+        let (service, guard) = join(self.service_for(caller, named), self.guard_ahead(caller, named)).await;
+        Ok((service?, guard?))
+    }
+
     /// The guard of the service that a call is about, whether or not there is such a service.
-    pub(super) async fn guard_ahead(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Arc<Guard>, Refusal> {
+    async fn guard_ahead(&self, caller: &ApiCaller, named: Option<&str>) -> Result<Arc<Guard>, Refusal> {
         let named = named.and_then(|named| named.parse().ok());
         let service = named.or(caller.service()).unwrap_or(caller.tenant.default_service);
         let tenant = caller.tenant.id;

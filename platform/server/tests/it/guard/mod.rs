@@ -3,6 +3,7 @@
 mod binary;
 mod caps;
 mod lists;
+mod messages;
 mod watch;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::{Fellow, blocked_by, guard_of, london, names, set, sheffield, start};
 use crate::app::{TestApp, TestTenant, days, id, seconds};
 
 /// Every node tells, and the watch looks.
-async fn watch(app: &TestApp) -> usize {
+pub(super) async fn watch(app: &TestApp) -> usize {
     app.app.tell_guard_counts().await.unwrap();
     let turned = app.app.watch_guards().await.unwrap().turned;
     // What is restricted is known within a second.
