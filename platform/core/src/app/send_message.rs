@@ -34,7 +34,8 @@ pub struct SendMessage {
 impl App {
     /// Sends a direct message: admits it against its own quota and rings a worker.
     ///
-    /// One that the guard of the service blocks is stored as failed, reaches no channel and is not counted.
+    /// One that the guard of the service blocks is stored as failed, reaches no channel and is not counted; beyond a
+    /// ceiling for each day it is [`Refusal::NotKept`].
     ///
     /// # Errors
     /// [`Refusal`]; nothing was counted then.
@@ -43,10 +44,13 @@ impl App {
         let (mut new, ip, token) = self.new_message(caller, &service, request)?;
         let id = new.message.id;
         let mut judgement = self.judge(&guard, &new.message, ip, Step::Start).await?;
-        let blocked = judgement.blocked().is_some();
+        let against = judgement.blocked().cloned();
+        let blocked = against.is_some();
         let notes = std::mem::take(&mut judgement.notes);
-        if blocked {
+        if let Some(note) = against {
             new.message.block(notes);
+            let kept = self.keeps_blocked(&guard, &note, &mut judgement).await?;
+            new.unkept = (!kept).then_some(note);
         } else {
             new.message.guard = notes;
         }
@@ -114,6 +118,6 @@ impl App {
             created_at: now,
             news: Vec::new(),
         };
-        Ok((NewMessage { message, quota, idempotency }, ip, token))
+        Ok((NewMessage { message, quota, idempotency, unkept: None }, ip, token))
     }
 }

@@ -100,6 +100,8 @@ pub struct NewMessage {
     pub quota: Quota,
     /// The caller's key, if there is one.
     pub idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it, where that is so. It is decided on all the same.
+    pub unkept: Option<GuardNote>,
 }
 
 /// What came of an admission.

@@ -276,7 +276,7 @@ pub fn admission(verification: Verification) -> NewVerification {
 /// An admission of a message without quota or idempotency key.
 pub fn message_admission(message: Message) -> NewMessage {
     let quota = no_quota(message.counted.resource, message.created_at);
-    NewMessage { message, quota, idempotency: None }
+    NewMessage { message, quota, idempotency: None, unkept: None }
 }
 
 /// An idempotency key and a fingerprint, each of one repeated byte, good for a day.

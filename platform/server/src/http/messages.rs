@@ -96,12 +96,13 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
 /// Send a direct message.
 ///
 /// One that the guard of the service stops has `failed`, with the reason in `verdict`: nothing is sent, and nothing
-/// is counted.
+/// is counted. Of these and of verifications, 1,000 a day are stored; one more is `guard_blocked` (409), and has no id.
 #[utoipa::path(post, path = "/v1/messages", tag = "Messages", security(("api_key" = ["messages:write"])), request_body = SendBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
         (status = 201, description = "Accepted", body = MessageView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
-        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::NotFoundProblem,
+        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::UnkeptConflict,
+        super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn send_message(
     State(api): State<Arc<Api>>,

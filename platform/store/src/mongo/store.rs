@@ -385,8 +385,8 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
-        let NewMessage { message: record, quota, idempotency } = new;
-        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency, unkept: None };
+        let NewMessage { message: record, quota, idempotency, unkept } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency, unkept };
         self.admit(&self.store.messages, candidate).await
     }
 

@@ -376,9 +376,9 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
-        let NewMessage { message, quota, idempotency } = new;
+        let NewMessage { message, quota, idempotency, unkept } = new;
         let place = (&self.store.writer, &self.store.messages);
-        admit::admit(place, self.tenant, message, quota, None, idempotency, None).await
+        admit::admit(place, self.tenant, message, quota, None, idempotency, unkept).await
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {

@@ -19,7 +19,7 @@ use crate::domain::sandbox;
 use crate::domain::vault::AddressIndex;
 use crate::domain::verification::{StoredAddress, Verification};
 
-/// Verifications that were stopped and are kept, of one tenant and day. They are not counted by the quota, so
+/// Verifications and messages that were stopped and are kept, of one tenant and day. They are not counted by the quota, so
 /// without an end somebody who is stopped all day would fill the store that all share.
 const BLOCKED_KEPT_PER_DAY: u64 = 1_000;
 
@@ -302,7 +302,7 @@ impl App {
         Ok(taken)
     }
 
-    /// Whether one more verification that was stopped is kept today: so many of a tenant are, whatever comes.
+    /// Whether one more verification or message that was stopped is kept today: so many of a tenant are, whatever comes.
     pub(in crate::app) async fn keeps_blocked(
         &self,
         guard: &Guard,

@@ -70,6 +70,37 @@ pub async fn what_was_blocked_is_stored_and_counted_nowhere(store: Subject) {
     assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
 }
 
+/// A key that was used repeats what it made, and an address that was written to is refused as such.
+pub async fn what_is_not_to_be_kept_is_decided_on_and_leaves_nothing(store: Subject) {
+    let tenant = new_tenant();
+    let note = GuardNote {
+        at: noon(),
+        step: Step::Start,
+        rule: Rule::CountryBlocked,
+        effect: Effect::Blocked,
+        retry_at: Some(seconds(9)),
+    };
+    let unkept = |new: NewVerification| NewVerification { unkept: Some(note.clone()), ..new };
+    let first = admitted(&store, keyed(a_verification(tenant, TO, noon()), 1, 1)).await;
+    match try_admit(&store, unkept(keyed(a_verification(tenant, TO, noon()), 1, 1))).await {
+        Ok(Admission::Repeated(known)) => assert_eq!(known.id, first.id),
+        other => panic!("the key was used: {other:?}"),
+    }
+    let limited = try_admit(&store, unkept(limited(a_verification(tenant, TO, noon())))).await;
+    assert!(matches!(limited, Err(AdmitError::Address(_))), "{limited:?}");
+    let mut blocked = a_verification(tenant, TO, noon());
+    blocked.block(noon());
+    let id = blocked.id;
+    match try_admit(&store, unkept(keyed(blocked, 2, 1))).await {
+        Err(AdmitError::NotKept(said)) => assert_eq!(said, note),
+        other => panic!("nothing was to be kept: {other:?}"),
+    }
+    assert_eq!(store.tenant(tenant).find_verification(id).await.expect(ANSWERS), None);
+    assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
+    // Nor is its key used.
+    admitted(&store, keyed(a_verification(tenant, TO, noon()), 2, 7)).await;
+}
+
 /// Whatever a store or its library takes such a name for: alone, with another, and with one of ours.
 pub async fn metadata_of_any_name_are_kept_filtered_and_repeated(store: Subject) {
     let tenant = new_tenant();
@@ -127,37 +158,6 @@ pub async fn metadata_of_any_name_are_kept_filtered_and_repeated(store: Subject)
         let redacted = door.find_verification(kept.id).await.expect(ANSWERS).expect("it is there");
         assert!(redacted.metadata.is_empty());
     }
-}
-
-/// A key that was used repeats what it made, and an address that was written to is refused as such.
-pub async fn what_is_not_to_be_kept_is_decided_on_and_leaves_nothing(store: Subject) {
-    let tenant = new_tenant();
-    let note = GuardNote {
-        at: noon(),
-        step: Step::Start,
-        rule: Rule::CountryBlocked,
-        effect: Effect::Blocked,
-        retry_at: Some(seconds(9)),
-    };
-    let unkept = |new: NewVerification| NewVerification { unkept: Some(note.clone()), ..new };
-    let first = admitted(&store, keyed(a_verification(tenant, TO, noon()), 1, 1)).await;
-    match try_admit(&store, unkept(keyed(a_verification(tenant, TO, noon()), 1, 1))).await {
-        Ok(Admission::Repeated(known)) => assert_eq!(known.id, first.id),
-        other => panic!("the key was used: {other:?}"),
-    }
-    let limited = try_admit(&store, unkept(limited(a_verification(tenant, TO, noon())))).await;
-    assert!(matches!(limited, Err(AdmitError::Address(_))), "{limited:?}");
-    let mut blocked = a_verification(tenant, TO, noon());
-    blocked.block(noon());
-    let id = blocked.id;
-    match try_admit(&store, unkept(keyed(blocked, 2, 1))).await {
-        Err(AdmitError::NotKept(said)) => assert_eq!(said, note),
-        other => panic!("nothing was to be kept: {other:?}"),
-    }
-    assert_eq!(store.tenant(tenant).find_verification(id).await.expect(ANSWERS), None);
-    assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
-    // Nor is its key used.
-    admitted(&store, keyed(a_verification(tenant, TO, noon()), 2, 7)).await;
 }
 
 /// Every field of it.

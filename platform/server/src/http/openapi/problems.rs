@@ -218,9 +218,9 @@ problem_sets! {
         Ended = 409,
     }
 
-    /// A start that the guard stopped, of which so many are stored today that this one is not.
-    StartConflict {
-        /// `guard_blocked`: beyond the blocked verifications that are stored of a day
+    /// What the guard stopped, of which so many are stored today that this one is not.
+    UnkeptConflict {
+        /// `guard_blocked`: beyond those that are stored of a day
         NotKept = 409,
     }
 
