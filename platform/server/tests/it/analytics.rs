@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
+use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wotp_core::domain::address::AddressKind;
@@ -544,7 +545,10 @@ async fn a_large_tenant_is_answered_and_told_which_bound_it_meets() {
                 channel: channel.to_owned(),
                 country: Some([letter(country / 10), letter(country % 10)].iter().collect()),
             };
-            rollups.push(Rollup::new(key, Counts { started: 1, ..Counts::default() }));
+            rollups.push(Rollup::new(
+                key,
+                Figures { counts: Counts { started: 1, ..Counts::default() }, ..Figures::default() },
+            ));
         }
     }
     for part in rollups.chunks(2_000) {
