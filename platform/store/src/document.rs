@@ -217,6 +217,7 @@ impl Document for Message {
             dispatch: state.dispatch.into_owned(),
             counted: state.counted,
             created_at: fixed.created_at,
+            news: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use wotp_core::domain::dispatch::{Dispatch, Turn};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::news::News;
+use wotp_core::domain::news::{MessageNews, News, VerificationNews};
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::verification::{Status, StoredAddress, Verification};
 use wotp_core::ports::Item;
@@ -100,6 +100,9 @@ macro_rules! shared {
         fn went_through(&self, channel: &str) -> bool {
             self.dispatch.deliveries.iter().any(|delivery| delivery.channel == channel)
         }
+        fn clear_news(&mut self) {
+            self.news.clear();
+        }
     };
 }
 
@@ -118,13 +121,10 @@ impl Record for Verification {
         self.status == Status::Pending
     }
     fn news_of_start(&self) -> Option<News> {
-        Some(News::of_start(self))
+        Some(News::Verification(VerificationNews::of_start(self)))
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
-        News::of_change(self, version)
-    }
-    fn clear_news(&mut self) {
-        self.news.clear();
+        VerificationNews::of_change(self, version).map(News::Verification)
     }
     fn metadata_holds(&self, key: &str, value: &str) -> bool {
         self.metadata.get(key).is_some_and(|held| held == value)
@@ -148,10 +148,9 @@ impl Record for Message {
     fn news_of_start(&self) -> Option<News> {
         None
     }
-    fn news_of_change(&self, _: u64) -> Option<News> {
-        None
+    fn news_of_change(&self, version: u64) -> Option<News> {
+        MessageNews::of_change(self, version).map(News::Message)
     }
-    fn clear_news(&mut self) {}
     fn metadata_holds(&self, _: &str, _: &str) -> bool {
         false
     }

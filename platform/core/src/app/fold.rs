@@ -1,25 +1,37 @@
-//! Folding: what happened to verifications becomes events and is counted in rollups, each once.
+//! Folding: what happened to verifications and messages becomes events and is counted in rollups, each once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 
+use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::event::Event;
-use crate::domain::id::EventId;
+use crate::domain::event::{Event, Fact};
+use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
 use crate::ports::{Change, CommitError, Entity as _, Owner};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
 
+/// What a tenant is told, before it is an event.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) tenant: TenantId,
+    /// At which service; none where it is about the tenant.
+    pub(super) service: Option<ServiceId>,
+    pub(super) at: Timestamp,
+    pub(super) fact: Fact,
+}
+
 /// What a fold did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Folded {
-    /// News that were taken: each is one change of a verification.
+    /// News that were taken: each is one change of a verification or a message.
     pub taken: usize,
     /// Events that they became.
     pub events: usize,
@@ -28,9 +40,9 @@ pub struct Folded {
 }
 
 impl App {
-    /// Takes at most `limit` news, tells their tenants of them by events where anybody listens, and counts
-    /// them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
-    /// once, each is counted once and told of by one event.
+    /// Takes at most `limit` news, tells their tenants of them, and of quotas that are used up, by events where
+    /// anybody listens, and counts them in rollups: all of it in one step, or nothing. So whatever crashes, and
+    /// however many nodes fold at once, each is counted once and told of by one event.
     ///
     /// # Errors
     /// [`Refusal::Store`]. Nothing was folded then, or it is not known: the next fold takes what is left.
@@ -42,27 +54,26 @@ impl App {
         let now = self.now();
         let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
-        let mut counted = BTreeMap::new();
-        let mut events = Vec::new();
-        let moment = self.folds.next(now);
+        let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
+        let mut told = Vec::new();
         for (_, news) in &news {
             rollup::count(news, &mut counted);
-            if !self.listens(news.tenant).await? {
+            if !self.listens(news.tenant()).await? {
                 continue;
             }
-            events.extend(news.facts().map(|(at, fact)| {
-                let event = Event::new(news.tenant, Some(news.service), &fact, moment, &*self.ports.entropy);
-                Event { at, ..event }
-            }));
+            let (tenant, service) = (news.tenant(), Some(news.service()));
+            told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
+            uses.note(news);
         }
-        // They are read in the order of their ids, which is to be that in which they happened.
-        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-        ids.sort_unstable_by_key(|id| id.to_bytes());
-        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
+        // Beside each other: a fold is not to take longer for what it looks at besides.
+        let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
+        told.extend(reached.told);
+        changes.extend(reached.marks);
+        let events = self.events(told, now);
         folded.events = events.len();
         changes.extend(events.iter().map(Change::insert));
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
-        let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
         changes.extend(rollups.into_iter().flatten());
         match self.ports.store.commit(changes).await {
             Ok(()) => {
@@ -75,6 +86,21 @@ impl App {
             Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded::default()),
             Err(CommitError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// The events of what tenants are told, in this order.
+    pub(super) fn events(&self, told: Vec<Told>, now: Timestamp) -> Vec<Event> {
+        let moment = self.folds.next(now);
+        let events = told.into_iter().map(|Told { tenant, service, at, fact }| {
+            let event = Event::new(tenant, service, &fact, moment, &*self.ports.entropy);
+            Event { at, ..event }
+        });
+        let mut events: Vec<Event> = events.collect();
+        // They are read in the order of their ids, which is to be that in which they happened.
+        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        ids.sort_unstable_by_key(|id| id.to_bytes());
+        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        events
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.

@@ -35,6 +35,7 @@ mod start_verification;
 mod sweep;
 mod team;
 mod tenants;
+mod thresholds;
 mod usage;
 mod watch;
 mod webhooks;

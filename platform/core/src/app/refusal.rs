@@ -45,6 +45,9 @@ pub enum Refusal {
     /// The member may not do this: it takes at least this role.
     #[error("it takes another role")]
     Role(Role),
+    /// An operator who acts for the tenant may not do this.
+    #[error("it is left to the tenant's members")]
+    ForMembers,
     /// The tenant is suspended, for this reason.
     #[error("the tenant is suspended")]
     Suspended(String),
@@ -144,6 +147,12 @@ pub enum Refusal {
     InvitationsUsed {
         /// So many.
         max: u32,
+        /// When the next day begins.
+        next_at: Timestamp,
+    },
+    /// The address was invited often enough today, by whomever.
+    #[error("the address was invited often enough today")]
+    InvitedOften {
         /// When the next day begins.
         next_at: Timestamp,
     },

@@ -89,6 +89,7 @@ impl App {
             dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
             counted: counted(&quota),
             created_at: now,
+            news: Vec::new(),
         };
         Ok((NewMessage { message, quota, idempotency }, token))
     }

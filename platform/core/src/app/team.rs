@@ -37,7 +37,10 @@ impl Team {
     pub(super) fn role(&self, who: &Membership, permission: Permission) -> Result<Role, Refusal> {
         let role = match self.find(who.user) {
             // An operator who acts for the tenant is no member of it.
-            _ if who.operator => who.role,
+            _ if who.acting.is_some() => {
+                who.require(permission)?;
+                who.role
+            }
             Some(member) => member.role,
             None => return Err(Refusal::NotFound("tenant")),
         };

@@ -43,6 +43,7 @@ impl App {
             let member = Member { tenant: tenant.id, user: owner, role: Role::Owner, joined_at: tenant.created_at };
             let deed = Deed::of(tenant.id, "tenant.create", tenant.id);
             let deed = deed.after(json!({ "name": tenant.name, "plan": tenant.plan, "owner": owner }));
+            let first = Deed::of(tenant.id, "service.create", service.id).after(super::services::shown(&service));
             let changes = vec![
                 Change::InsertTenant(Box::new(tenant.clone())),
                 Change::InsertService(Box::new(service)),
@@ -50,7 +51,7 @@ impl App {
                 // As it is: of two tenants that are created at once, the second counts the first.
                 Change::replace(&user),
             ];
-            self.commit(by, vec![deed], changes).await?;
+            self.commit(by, vec![deed, first], changes).await?;
             self.changed_person(owner).await;
             Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
         })

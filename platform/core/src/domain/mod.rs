@@ -34,6 +34,7 @@ pub mod permission;
 pub mod phone;
 pub mod plan;
 pub mod quota;
+pub mod quota_marks;
 pub mod rate;
 pub mod recovery_code;
 pub mod rollup;

@@ -345,8 +345,10 @@ impl Entity for Rollup {
     }
 }
 
-/// Adds what the news tell to what is counted, in the hour and on the day of the start.
+/// Adds what the news tell to what is counted, in the hour and on the day of the start: of live
+/// verifications, and of nothing else.
 pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Counts>) {
+    let News::Verification(news) = news else { return };
     if news.mode != Mode::Live {
         return;
     }

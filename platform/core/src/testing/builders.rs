@@ -244,6 +244,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         dispatch: Dispatch::born_leased(vec!["console".to_owned()], DeliveryId::new(at, entropy()), at, until, 1),
         counted: counted(Resource::Messages, at),
         created_at: at,
+        news: Vec::new(),
     }
 }
 

@@ -369,6 +369,11 @@ impl Problem {
                 ProblemCode::RoleMissing,
                 format!("this takes the role `{}` or a higher one: ask an owner or admin of the tenant", role.name()),
             ),
+            Refusal::ForMembers => Self::new(
+                ProblemCode::RoleMissing,
+                "this is left to the tenant's members: an operator who acts for a tenant makes no keys, invitations \
+                 or webhook endpoints, and sees no whole addresses",
+            ),
             Refusal::NoToken => {
                 Self::new(ProblemCode::TokenMissing, "sign in, and send the access token as `Authorization: Bearer …`")
             }
@@ -479,6 +484,13 @@ impl Problem {
                 let detail = format!("a tenant sends at most {max} invitations a day (UTC), resends included");
                 let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
                 problem.0.violated = vec!["invitations"];
+                problem
+            }
+            Refusal::InvitedOften { next_at } => {
+                let detail = "this address was invited often enough today; try again tomorrow (UTC), or tell the \
+                              person to look for the mails that went out";
+                let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
+                problem.0.violated = vec!["invited"];
                 problem
             }
             Refusal::OtherService => {

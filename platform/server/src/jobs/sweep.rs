@@ -43,6 +43,7 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                         ("redact", swept.redacted),
                         ("delete", swept.deleted),
                         ("erase", swept.erased),
+                        ("notice", swept.noticed),
                     ] {
                         metrics::counter!("wotp_swept_total", "action" => action)
                             .increment(u64::try_from(count).unwrap_or(0));

@@ -276,6 +276,11 @@ impl TestApp {
         self.router.clone()
     }
 
+    /// The same API with other settings.
+    pub fn router_with(&self, change: impl FnOnce(&mut HttpSettings)) -> Router {
+        router(Arc::clone(&self.app), Self::with().http(change).settings())
+    }
+
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request {
         Request::new(self.router.clone(), method, path)
     }

@@ -17,13 +17,19 @@ fn refused(reply: &Reply, status: u16) {
 #[tokio::test]
 async fn a_login_without_a_password_is_there_for_development_only() {
     let app = TestApp::start().await;
-    app.post("/api/auth/dev-login").await.problem(404, "route_not_found");
+    app.post("/api/auth/dev-login").at_ip("127.0.0.1").await.problem(404, "route_not_found");
 
     let app = TestApp::with().http(|http| http.development = true).start().await;
-    let first = app.post("/api/auth/dev-login").await.expect(200);
+    let first = app.post("/api/auth/dev-login").at_ip("127.0.0.1").await.expect(200);
+    // Nor for anybody on another machine, however the call gets here.
+    app.post("/api/auth/dev-login").await.problem(404, "route_not_found");
+    for header in ["x-forwarded-for", "forwarded", "via"] {
+        let passed_on = app.post("/api/auth/dev-login").at_ip("127.0.0.1").header(header, "1.1 proxy").await;
+        passed_on.problem(404, "route_not_found");
+    }
     let user = &first["user"];
     assert_eq!((&user["email"], &user["usageCount"]), (&json!("dev@example.com"), &json!(0)));
-    let again = app.post("/api/auth/dev-login").await.expect(200);
+    let again = app.post("/api/auth/dev-login").at_ip("127.0.0.1").await.expect(200);
     assert_eq!(&again["user"], user, "it is the same person");
     let text = |reply: &Value, field: &str| reply[field].as_str().expect("a text").to_owned();
     let access = text(&again, "accessToken");
@@ -44,7 +50,7 @@ async fn a_login_without_a_password_is_there_for_development_only() {
 #[tokio::test]
 async fn racing_first_logins_make_one_account() {
     let app = TestApp::with().http(|http| http.development = true).start().await;
-    let logins = (0..8).map(|_| app.post("/api/auth/dev-login"));
+    let logins = (0..8).map(|_| app.post("/api/auth/dev-login").at_ip("127.0.0.1"));
     let replies = crate::client::race(logins).await;
     let users: std::collections::BTreeSet<_> =
         replies.iter().map(|reply| reply.expect(200)["user"]["id"].to_string()).collect();

@@ -19,6 +19,7 @@ mod relay;
 
 mod addresses;
 mod analytics;
+mod catalogue;
 mod checks;
 mod cli;
 mod codes;

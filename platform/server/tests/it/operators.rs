@@ -138,6 +138,10 @@ async fn limits_of_an_operator_stand_in_place_of_the_plans() {
     assert_eq!(changed["plan"], "pro");
     change(json!({ "plan": "golden" })).await.problem(422, "invalid_request");
     change(json!({ "limits": { "verifications": 1 } })).await.problem(422, "invalid_request");
+    for limit in ["rate_per_second", "rate_burst", "retention_days"] {
+        let reply = change(json!({ "limits": { limit: 0 } })).await;
+        assert_eq!(reply.wrong_fields(), [format!("limits.{limit}")]);
+    }
 }
 
 #[tokio::test]
@@ -155,12 +159,18 @@ async fn an_operator_acts_as_a_tenant_for_a_while_and_the_tenant_sees_it() {
     act(json!({ "reason": "you asked", "minutes": 5, "role": "owner" })).await.problem(422, "invalid_request");
     let access = act(json!({ "reason": "you asked", "minutes": 5 })).await.expect(201);
     assert_eq!(read().await.expect(200)["to"], "+1********23", "masked, as for a viewer");
+    // Also that it only read.
+    let call = audited(&app, &acme).await.pop().unwrap();
+    assert_eq!((&call["action"], &call["actor"]["type"]), (&json!("operator_access.call"), &json!("operator")));
+    assert_eq!(call["target"], access["id"]);
+    assert_eq!(call["after"], json!({ "method": "GET", "path": path(&verification) }));
     app.post(format!("{}/cancel", path(&verification))).by(&acting).await.problem(403, "role_missing");
     // Told: in its own list, and in its audit log, with the reason.
     let seen = app.get("/v1/tenant/operator-accesses").by(&owner).await.expect(200);
     assert_eq!((id(&seen["data"][0]), &seen["data"][0]["reason"]), (id(&access), &json!("you asked")));
-    let last = audited(&app, &acme).await.pop().unwrap();
-    assert_eq!((&last["action"], &last["after"]["reason"]), (&json!("operator_access.start"), &json!("you asked")));
+    let begun = audited(&app, &acme).await;
+    let begun = begun.iter().find(|entry| entry["action"] == "operator_access.start").unwrap();
+    assert_eq!(begun["after"]["reason"], "you asked");
     // What is done meanwhile is the operator's.
     act(json!({ "reason": "you asked", "minutes": 5, "role": "developer" })).await.expect(201);
     app.request(Method::PATCH, format!("/v1/services/{}", acme.service))
@@ -168,6 +178,16 @@ async fn an_operator_acts_as_a_tenant_for_a_while_and_the_tenant_sees_it() {
         .json(json!({ "brand": "Helped" }))
         .await
         .expect(200);
+    // What would outlive the access, or shows whole addresses, is left to members, whatever the role.
+    act(json!({ "reason": "you asked", "minutes": 5, "role": "admin" })).await.expect(201);
+    for (to, body) in [
+        ("/v1/keys", json!({ "name": "backdoor", "mode": "live" })),
+        ("/v1/tenant/invitations", json!({ "email": "operator@example.com", "role": "admin" })),
+        ("/v1/webhooks/endpoints", json!({ "url": "https://example.com/hook" })),
+    ] {
+        app.post(to).by(&acting).json(body).await.problem(403, "role_missing");
+    }
+    assert_eq!(read().await.expect(200)["to"], "+1********23", "masked, for an admin too");
     // Over by itself, and by hand.
     app.clock.advance(seconds(301));
     let operator = app.logged_in("operator@example.com").await;
@@ -203,6 +223,10 @@ async fn what_is_stuck_is_seen_tried_again_and_given_up() {
     work(&second, "discard").await.expect(204);
     work(&second, "discard").await.expect(204);
     assert_eq!(app.read(&acme.live, &second).await["status"], "canceled");
+    let discarded = audited(&app, &acme).await;
+    let discarded: Vec<&Value> = discarded.iter().filter(|entry| entry["action"] == "work.discard").collect();
+    assert_eq!(discarded.len(), 1, "the second time nothing was given up");
+    assert_eq!(discarded[0]["before"], json!({ "status": "pending" }));
     // Another tenant's is not found.
     let globex = app.tenant("Globex").await;
     app.post(format!("{}/work/{}/retry", of(&globex), id(&first))).by(operator).await.problem(404, "not_found");
@@ -250,6 +274,14 @@ async fn during_maintenance_everything_is_read_and_nothing_is_changed() {
     assert!(refused.problem(503, "maintenance")["detail"].as_str().unwrap().contains("a larger database"));
     app.checking(&acme.live, &verification, &code).await.problem(503, "maintenance");
     app.read(&acme.live, &verification).await;
+    // Nor by people, whether they are signed in or not.
+    let owner = app.member(&acme, Role::Owner).await;
+    app.post("/v1/tenants").by(&owner).json(json!({ "name": "Later" })).await.problem(503, "maintenance");
+    app.delete("/v1/me/sessions").by(&owner).await.problem(503, "maintenance");
+    app.post("/v1/tenant/leave").by(&owner).await.problem(503, "maintenance");
+    let sign_up = json!({ "email": "new@example.com", "password": "correct horse battery", "tenant": "New" });
+    app.post("/v1/auth/sign-up").json(sign_up).await.problem(503, "maintenance");
+    app.get("/v1/me").by(&owner).await.expect(200);
     // Operators go on.
     app.post("/operator/v1/announcements")
         .by(&operator)

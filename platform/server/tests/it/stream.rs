@@ -1,19 +1,23 @@
 //! Events as they happen, over a real connection.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use wotp_core::domain::audit::By;
+use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Status;
-use wotp_core::ports::Change;
+use wotp_core::ports::{Change, Item};
 
-use crate::app::{TestApp, TestTenant, seconds};
+use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
 use crate::loopback::{Arriving, Loopback};
+use crate::webhooks::Receiver;
 
 struct Scene {
     app: TestApp,
@@ -165,9 +169,9 @@ async fn of_events_that_are_stored_all_over_the_place_each_is_told_once() {
     let scene = Scene::set().await;
     let mut followed = scene.follow(&scene.tenant.live, "", None).await;
     let events: Vec<Event> = (0..600).map(|_| scene.event(&scene.tenant, 0)).collect();
-    let mut nodes = tokio::task::JoinSet::new();
+    let mut nodes = JoinSet::new();
     for part in events.chunks(150) {
-        let (store, part) = (std::sync::Arc::clone(&scene.app.app.ports().store), part.to_vec());
+        let (store, part) = (Arc::clone(&scene.app.app.ports().store), part.to_vec());
         nodes.spawn(async move {
             for event in part {
                 store.commit(vec![Change::insert(&event)]).await.expect("it is new");
@@ -270,4 +274,50 @@ async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     scene.app.ready.store(true, Ordering::Release);
     let mut back = scene.follow(&scene.tenant.live, "", Some(&Event { id: known, ..event.clone() })).await;
     back.tells(&[&event]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_becomes_of_a_message_is_told_once_by_stream_list_and_webhook_whoever_folds() {
+    let scene = Scene::set().await;
+    let (app, acme) = (&scene.app, &scene.tenant);
+    let receiver = Receiver::start().await;
+    app.endpoint(&acme.live, json!({ "url": receiver.url(), "events": ["message.*"] })).await;
+    let mut followed = scene.follow(&acme.live, "?types=message.*", None).await;
+    let message = json!({ "to": NUMBER, "content": "Your parcel is at the door." });
+    let message = app.post("/v1/messages").key(&acme.live).json(message).await.expect(201);
+    app.run_jobs().await;
+    let of_message = format!("/v1/messages/{}", id(&message));
+    let sent = app.get(of_message.clone()).key(&acme.live).await.expect(200);
+    let (item, delivery) = (id(&message).parse().unwrap(), id(&sent["deliveries"][0]).parse().unwrap());
+    for receipt in [Receipt::Delivered, Receipt::Read, Receipt::Delivered] {
+        app.app.record_receipt(acme.id, Item::Message(item), delivery, receipt).await.unwrap();
+    }
+    let fellow = app.fellow();
+    let folds = [&app.app, &fellow.app, &app.app, &fellow.app].map(Arc::clone);
+    let mut racing: JoinSet<_> =
+        folds.into_iter().map(|app| async move { app.fold(50).await.unwrap().events }).collect();
+    let mut events = 0;
+    while let Some(folded) = racing.join_next().await {
+        events += folded.unwrap();
+    }
+    while app.app.fold(50).await.unwrap().taken > 0 {}
+    assert!(events <= 2, "{events}");
+    app.run_webhooks().await;
+    let page = app.get("/v1/events?type=message.*").key(&acme.live).await.expect(200);
+    let mut listed = page["data"].as_array().unwrap().clone();
+    listed.reverse();
+    let kinds: Vec<&str> = listed.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["message.sent", "message.delivered"]);
+    let told = &listed[1]["data"];
+    assert_eq!((&told["id"], &told["channel"], &told["country"]), (&message["id"], &json!("outbox"), &json!("US")));
+    assert_eq!(
+        (&told["test_mode"], &told["reason"], &told["service"]),
+        (&json!(false), &Value::Null, &message["service"])
+    );
+    for event in &listed {
+        assert_eq!(followed.event().await.as_ref(), Some(event));
+    }
+    let mut called: Vec<_> = receiver.received().iter().map(|call| call.json()).collect();
+    called.sort_by_key(|call| call["type"].as_str() != Some("message.sent"));
+    assert_eq!(called.iter().map(|call| &call["data"]).collect::<Vec<_>>(), [&listed[0]["data"], told]);
 }

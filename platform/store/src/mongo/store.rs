@@ -282,12 +282,6 @@ impl Door<'_> {
         Ok(Some(row::read(&row)?))
     }
 
-    async fn delete<R: Row>(&self, id: [u8; 16]) -> Result<(), StoreError> {
-        let wanted = doc! { "_id": binary(&id), "t": self.t() };
-        self.server().collection(R::COLLECTION).delete_one(wanted).await.map_err(fault)?;
-        Ok(())
-    }
-
     /// Changes what one document holds, and more of it; nothing to change is a conflict.
     async fn update<T: Serialize + DeserializeOwned>(
         &self,
@@ -397,7 +391,7 @@ impl TenantStore for Door<'_> {
     }
 
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError> {
-        Ok(outbox::delete(self.server(), self.tenant, id.to_bytes()).await?)
+        Ok(outbox::delete::<Verification>(self.server(), self.tenant, id.to_bytes()).await?)
     }
 
     async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
@@ -436,7 +430,7 @@ impl TenantStore for Door<'_> {
     }
 
     async fn delete_message(&self, id: MessageId) -> Result<(), StoreError> {
-        self.delete::<Message>(id.to_bytes()).await
+        Ok(outbox::delete::<Message>(self.server(), self.tenant, id.to_bytes()).await?)
     }
 
     async fn usage(&self, resource: Resource, windows: &[Window]) -> Result<Vec<Usage>, StoreError> {

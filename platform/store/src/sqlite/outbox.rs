@@ -20,7 +20,7 @@ impl Outbox for SqliteStore {
                 while let Some(row) = rows.next()? {
                     let number: i64 = row.get(0)?;
                     match serde_json::from_str::<News>(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?) {
-                        Ok(news) => all.push((key(&news, number), news)),
+                        Ok(news) => all.push((NewsKey::of(&news, Some(number)), news)),
                         // One that cannot be read must not keep all others waiting behind it.
                         Err(error) => tracing::error!(%error, number, "news cannot be read; they stay in the outbox"),
                     }
@@ -31,12 +31,7 @@ impl Outbox for SqliteStore {
     }
 }
 
-fn key(news: &News, number: i64) -> NewsKey {
-    let News { tenant, verification, version, .. } = *news;
-    NewsKey { tenant, verification, version, place: Some(number) }
-}
-
-/// Appends what happened to a verification.
+/// Appends what happened to a verification or a message.
 pub(super) fn append(connection: &Connection, id: &[u8; 16], version: u64, doc: &str) -> Result<(), Fault> {
     let sql = "INSERT INTO outbox (id, version, doc) VALUES (?, ?, ?)";
     connection.prepare_cached(sql)?.execute(params![id, version, doc])?;
@@ -46,6 +41,6 @@ pub(super) fn append(connection: &Connection, id: &[u8; 16], version: u64, doc: 
 /// Takes news; says whether they were there.
 pub(super) fn take(connection: &Connection, key: &NewsKey) -> Result<bool, Fault> {
     let sql = "DELETE FROM outbox WHERE number = ? AND id = ? AND version = ?";
-    let values = params![key.place, key.verification.to_bytes(), key.version];
+    let values = params![key.place, key.item.to_bytes(), key.version];
     Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
 }

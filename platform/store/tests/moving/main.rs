@@ -310,7 +310,7 @@ async fn everything_arrives_as_it_was() {
             ("verifications", 6),
             ("messages", 2),
             ("entities", 5),
-            ("news", 8)
+            ("news", 9)
         ]
     );
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (3, 0));
@@ -322,7 +322,7 @@ async fn everything_arrives_as_it_was() {
     assert_eq!(new.due(Timestamp::MAX, 99).await.unwrap().len(), 8);
     let news = |all: Vec<(NewsKey, News)>| {
         let mut all: Vec<News> = all.into_iter().map(|(_, news)| news).collect();
-        all.sort_by_key(|news| (news.verification.to_bytes(), news.version));
+        all.sort_by_key(|news| (news.item().to_bytes(), news.version()));
         all
     };
     assert_eq!(news(new.news(99).await.unwrap()), news(old.news(99).await.unwrap()));

@@ -6,6 +6,7 @@ use crate::domain::access_token::SigningKey;
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::SignInAttempt;
+use crate::domain::invitation::InvitedTally;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
@@ -115,6 +116,7 @@ impl App {
         Ok(self.forget_due::<Session>(limit).await?
             + self.tend_brakes(limit).await?
             + self.forget_due::<Pending>(limit).await?
+            + self.forget_due::<InvitedTally>(limit).await?
             + self.forget_due::<SigningKey>(limit).await?
             + self.forget_due::<SignInChallenge>(limit).await?
             + self.forget_due::<SignInAttempt>(limit).await?)

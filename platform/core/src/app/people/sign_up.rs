@@ -95,6 +95,7 @@ impl App {
         let deeds = vec![
             Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
             Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+            Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
             Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
         ];
         let changes = vec![

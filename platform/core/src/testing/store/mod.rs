@@ -139,13 +139,14 @@ macro_rules! store_contract {
             // News.
             what_happens_to_a_verification_is_news
             what_a_guard_stopped_at_its_start_is_news
-            test_verifications_have_news_and_messages_have_none
+            what_happens_to_a_message_is_news
+            news_of_both_kinds_come_in_order_and_are_taken_together
             what_was_not_made_has_no_news
             a_resend_and_a_refund_are_news
             news_are_taken_with_what_they_become
             news_stay_where_what_they_become_is_refused
             of_racing_folders_one_takes_the_news
-            news_of_a_deleted_verification_stay
+            news_of_what_is_deleted_stay
             // Isolation.
             another_tenants_verification_does_not_exist
             another_tenants_message_does_not_exist

@@ -18,8 +18,9 @@ use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
 use super::CompatProblems;
-use crate::http::auth::{Caller, From, Person, UsageRead, VerificationsRead};
+use crate::http::auth::{Caller, FromAtAnyTime, Person, UsageRead, VerificationsRead};
 use crate::http::body::Body;
+use crate::http::client_ip::FromThisMachine;
 use crate::http::query::ListQuery;
 use crate::http::verifications::{refused, shown_address};
 use crate::http::{Api, Problem};
@@ -133,7 +134,7 @@ fn month(usage: &[ResourceUsage], resource: Resource) -> &WindowUsage {
     responses((status = 200, description = "Refreshed", body = Tokens), CompatProblems))]
 pub(in crate::http) async fn auth_refresh(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     body: Body<RefreshBody>,
 ) -> Result<Json<Tokens>, Problem> {
     let opened = api.app.refresh(&body.value.refresh_token, Transport::Body, &from.0).await;
@@ -150,11 +151,12 @@ pub(in crate::http) async fn auth_logout(State(api): State<Arc<Api>>, person: Pe
     Ok(Json(Done::of("Logged out successfully")))
 }
 
-/// Signs in without a password. There is no such path unless the installation is for development, so it is not
-/// in the document.
+/// Signs in without a password. There is no such path unless the installation is for development and the call
+/// comes from the same machine, so it is not in the document.
 pub(in crate::http) async fn development_login(
     State(api): State<Arc<Api>>,
-    from: From,
+    _: FromThisMachine,
+    from: FromAtAnyTime,
 ) -> Result<Json<SignedInView>, Problem> {
     let refuse = |refusal| refused(&api, refusal);
     let opened = api.app.log_in_for_development(&from.0).await.map_err(refuse)?;

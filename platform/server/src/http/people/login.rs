@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use wotp_core::app::{LogIn, Opened, Refusal, TokenRefusal};
 use wotp_core::domain::session::Transport;
 
-use super::super::auth::From;
+use super::super::auth::FromAtAnyTime;
 use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
@@ -166,7 +166,7 @@ pub(super) fn given(api: &Api, opened: Opened) -> (HeaderMap, Json<OpenedView>) 
 ))]
 pub(in super::super) async fn log_in(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<LogInBody>,
 ) -> Result<(HeaderMap, Json<SignInView>), Problem> {
@@ -190,7 +190,7 @@ pub(in super::super) async fn log_in(
     ))]
 pub(in super::super) async fn refresh(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
@@ -212,7 +212,7 @@ pub(in super::super) async fn refresh(
     ))]
 pub(in super::super) async fn log_out(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {

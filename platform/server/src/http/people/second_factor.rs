@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{Opened, Reproof, SignInStep};
 
-use super::super::auth::{From, Person};
+use super::super::auth::{FromAtAnyTime, Person};
 use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
@@ -170,7 +170,7 @@ pub(super) fn stepped(api: &Api, step: SignInStep) -> (HeaderMap, Json<SignInVie
 ))]
 pub(in super::super) async fn answer_second_factor(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     body: Body<AnswerBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
     let AnswerBody { challenge, code } = body.value;

@@ -18,14 +18,15 @@ use wotp_server::http::router;
 
 use crate::app::{TestApp, TestTenant, days};
 use crate::client::{Reply, Request};
+pub use watch::blocked;
 
 /// `/v1/services/{id}/guard` of a tenant's first service.
-fn guard_of(tenant: &TestTenant) -> String {
+pub fn guard_of(tenant: &TestTenant) -> String {
     format!("/v1/services/{}/guard", tenant.service)
 }
 
 /// Sets the guard of the tenant's first service.
-async fn set(app: &TestApp, tenant: &TestTenant, guard: Value) -> Value {
+pub async fn set(app: &TestApp, tenant: &TestTenant, guard: Value) -> Value {
     app.request(Method::PUT, guard_of(tenant)).key(&tenant.live).json(guard).await.expect(200)
 }
 

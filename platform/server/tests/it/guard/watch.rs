@@ -99,7 +99,7 @@ async fn an_attack_on_one_prefix_is_slowed_then_blocked_and_its_neighbour_is_not
 }
 
 /// Attacks until the London exchange is blocked.
-async fn blocked(mode: &str) -> (TestApp, TestTenant, usize) {
+pub async fn blocked(mode: &str) -> (TestApp, TestTenant, usize) {
     let (app, acme) = with_history(mode).await;
     let mut next = 100;
     while !restricted(&app, &acme).await.iter().any(|(_, state)| state == "blocked") {
