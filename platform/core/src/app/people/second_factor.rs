@@ -248,7 +248,7 @@ impl App {
     }
 
     /// The second factor that is asked of a person, if one is.
-    async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
+    pub(super) async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
         let factor = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
         Ok(factor.filter(|factor| factor.is_active()))
     }

@@ -5,7 +5,7 @@ mod cookies;
 mod erase;
 mod login;
 mod membership;
-mod oidc;
+pub mod oidc;
 mod passwords;
 pub mod second_factor;
 mod sessions;
