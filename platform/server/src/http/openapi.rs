@@ -80,7 +80,8 @@ fn complete(document: &mut Document) {
             // WOTP's own paths document their refusals themselves, in WOTP's shape.
             if !super::compat::speaks_at(path) {
                 let store = if changes { StoreProblems::responses() } else { BTreeMap::new() };
-                for (status, response) in AnyProblems::responses().into_iter().chain(store) {
+                let members = if takes_a_key(operation) { TenantProblems::responses() } else { BTreeMap::new() };
+                for (status, response) in AnyProblems::responses().into_iter().chain(store).chain(members) {
                     operation.responses.responses.entry(status).or_insert(response);
                 }
             }
@@ -112,6 +113,12 @@ fn either_header(operation: &mut Operation) {
     });
     let in_x_api_key: Vec<_> = in_x_api_key.collect();
     security.extend(in_x_api_key);
+}
+
+/// Whether programs may call it: then members may too, and say for which tenant.
+fn takes_a_key(operation: &Operation) -> bool {
+    let security = serde_json::to_value(&operation.security).expect("requirements serialise");
+    security.as_array().is_some_and(|all| all.iter().any(|requirement| requirement.get("api_key").is_some()))
 }
 
 /// A header or a query cannot say null: what is optional is left out.
@@ -199,10 +206,11 @@ pub(super) enum AuthProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum PersonProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+    /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`
+    /// `key_not_allowed`, `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
 }
@@ -211,10 +219,11 @@ pub(super) enum PersonProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum MemberProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+    /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+    /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
     /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
@@ -229,12 +238,25 @@ pub(super) enum MemberProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum OperatorProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+    /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `operator_needed`
+    /// `key_not_allowed`, `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`, `operator_needed`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
+}
+
+/// A member who is not in the tenant that the call names, or names none of several.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum TenantProblems {
+    /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
+    #[response(status = 404, content_type = "application/problem+json")]
+    NoTenant(ProblemBody),
+    /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unnamed(ProblemBody),
 }
 
 /// A key that is over, or that somebody else changed at the same moment.
@@ -304,10 +326,11 @@ pub(super) enum SignInProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum ReproofProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`, `credentials_wrong`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`, `credentials_wrong`; of a key
+    /// `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `recovery_code_needed`
+    /// `key_not_allowed`, `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`, `recovery_code_needed`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
     /// `login_delayed`, `rate_limited`: see `Retry-After`

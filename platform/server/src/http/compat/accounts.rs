@@ -166,7 +166,7 @@ pub(in crate::http) async fn development_login(
 }
 
 /// Read who you are, and what was used this month.
-#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = [])),
+#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = ["usage:read"])),
     responses((status = 200, description = "You", body = UserView), CompatProblems))]
 pub(in crate::http) async fn user_me(
     State(api): State<Arc<Api>>,

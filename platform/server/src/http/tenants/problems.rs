@@ -8,10 +8,11 @@ use crate::http::problem::ProblemBody;
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum MemberProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+    /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+    /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
     /// `not_found`
@@ -62,10 +63,11 @@ pub(super) enum InvitationLimits {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
 pub(super) enum AcceptProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+    /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(ProblemBody),
-    /// `key_not_allowed`, `other_email`
+    /// `key_not_allowed`, `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`, `other_email`
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemBody),
 }
