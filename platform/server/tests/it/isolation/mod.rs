@@ -203,8 +203,7 @@ async fn whoever_belongs_to_a_suspended_or_deleted_tenant_is_refused_as_the_docu
 async fn what_everybody_may_call_answers_everybody() {
     let stage = Stage::set().await;
     for operation in OPERATIONS.iter().filter(|operation| matches!(operation.asks, Asks::Nothing | Asks::Body)) {
-        let mut names = Names::unknown();
-        let reply = nobody().sends(stage.request(operation, &mut names)).await;
+        let reply = nobody().sends(stage.request(operation, &mut Names::of(&stage.things))).await;
         match operation.asks {
             Asks::Nothing => assert_eq!(reply.status, 200, "{operation}: {}", reply.text),
             _ => looks_at_the_body(&stage.document, operation, &reply),

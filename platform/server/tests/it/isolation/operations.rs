@@ -285,10 +285,10 @@ pub const OPERATIONS: &[Operation] = &[
         .with(|_| json!({ "code": "000000" }))
         .answers(404, "not_found"),
     op("post", "/v1/me/second-factor/recovery-codes", Asks::Person)
-        .with(|_| json!({ "password": PASSWORD, "code": "000000" }))
+        .with(|_| json!({ "password": PASSWORD }))
         .answers(404, "not_found"),
     op("post", "/v1/me/second-factor/disable", Asks::Person)
-        .with(|_| json!({ "password": PASSWORD, "code": "000000" }))
+        .with(|_| json!({ "password": PASSWORD }))
         .answers(404, "not_found"),
     op("get", "/v1/me/sessions", Asks::Person),
     op("delete", "/v1/me/sessions", Asks::Person),

@@ -47,7 +47,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    const OF_A_TENANT: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Tenant,
         Self::Service,
         Self::Template,
@@ -64,7 +64,14 @@ impl Thing {
         Self::Invitation,
         Self::InvitationToken,
         Self::Access,
+        Self::Announcement,
+        Self::Provider,
     ];
+
+    /// Whether it is a tenant's.
+    fn is_owned(self) -> bool {
+        !matches!(self, Self::Announcement | Self::Provider)
+    }
 }
 
 /// Things of one tenant, and how each is named.
@@ -77,7 +84,7 @@ pub struct Things {
 impl Things {
     /// One of everything.
     pub async fn all(app: &TestApp, tenant: &TestTenant, address: &str, operator: UserId) -> Self {
-        Self::some(app, tenant, address, operator, &Thing::OF_A_TENANT).await
+        Self::some(app, tenant, address, operator, &Thing::ALL).await
     }
 
     /// One of each of these.
@@ -98,12 +105,13 @@ impl Things {
 
     /// What nobody else may be told: every name, and the address as it is searched for.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.names.values().map(|name| name.trim_start_matches('+'))
+        let owned = self.names.iter().filter(|(thing, _)| thing.is_owned());
+        owned.map(|(_, name)| name.trim_start_matches('+'))
     }
 
     /// Every id, as text and as the bytes that stores keep.
     pub fn ids(&self) -> Vec<Vec<u8>> {
-        let ids = self.names.values().filter_map(|name| {
+        let ids = self.names.iter().filter(|(thing, _)| thing.is_owned()).filter_map(|(_, name)| {
             let (_, drawn) = name.split_once('_')?;
             // Those of all kinds are written alike.
             let bytes = format!("ten_{drawn}").parse::<TenantId>().ok()?.to_bytes();
