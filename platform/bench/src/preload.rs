@@ -120,7 +120,11 @@ async fn model(app: &App, name: &str) -> Result<Model, PreloadError> {
     let mut verification = app.start_verification(&caller, request).await?;
     let now = verification.created_at;
     let next = DeliveryId::new(now, &*app.ports().entropy);
-    verification.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Delivered }, now, || next);
+    verification.settle(
+        Verdict::Sent { provider_id: None, reached: DeliveryStatus::Delivered, cost: None },
+        now,
+        || next,
+    );
     verification.check(|_| true, now);
     verification.version = 1;
     verification.mode = wotp_core::domain::mode::Mode::Live;

@@ -23,9 +23,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep};
 use wotp_core::app::{App, NewEndpoint};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::event::{ConnectionData, Event, Fact};
+use wotp_core::domain::event::{Event, Fact, QuotaData};
 use wotp_core::domain::id::{NodeId, TenantId};
 use wotp_core::domain::node::{Node, Role};
+use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::ports::{Change, Clock as _};
 use wotp_server::config::Config;
 use wotp_server::data_folder::DataFolder;
@@ -91,8 +92,9 @@ async fn round(app: &App, tenants: &[TenantId], seen: &Shared, seconds: u64, per
         if Instant::now() >= measured {
             seen.lock().unwrap().measured_from.get_or_insert(now);
         }
-        let data = ConnectionData { connection: "con_1".to_owned(), channel: "x".to_owned(), reason: "x".to_owned() };
-        let fact = Fact::ConnectionDisconnected(data);
+        let (resource, window) = (Resource::Verifications, WindowKind::Month);
+        let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at: now };
+        let fact = Fact::QuotaThreshold(data);
         let event = Event::new(*next.next().unwrap(), None, &fact, now, &*ports.entropy);
         ports.store.commit(vec![Change::insert(&event)]).await.unwrap();
         app.webhook_bell().ring();

@@ -15,7 +15,7 @@ use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{Idempotency, Usage};
+use wotp_core::ports::{Idempotency, Item, Usage};
 
 use crate::record::Record;
 
@@ -158,9 +158,9 @@ impl StoredEntity {
     }
 }
 
-/// What news are known by: a verification has news of each of its versions once.
-pub(crate) fn news_key(verification: [u8; 16], version: u64) -> Vec<u8> {
-    [&verification[..], &version.to_be_bytes()].concat()
+/// What news are known by: a verification or a message has news of each of its versions once.
+pub(crate) fn news_key(item: [u8; 16], version: u64) -> Vec<u8> {
+    [&item[..], &version.to_be_bytes()].concat()
 }
 
 fn hex(id: [u8; 16]) -> String {
@@ -199,7 +199,7 @@ impl Holding {
             Self::Verification(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Message(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Entity(entity) => StoredEntity::key_of(&entity.kind, entity.owner, entity.id),
-            Self::News(news) => news_key(news.verification.to_bytes(), news.version),
+            Self::News(news) => news_key(news.item().to_bytes(), news.version()),
         }
     }
 
@@ -217,7 +217,10 @@ impl Holding {
             Self::Verification(stored) => stored.record.id.to_string(),
             Self::Message(stored) => stored.record.id.to_string(),
             Self::Entity(entity) => StoredEntity::name_of(&entity.kind, entity.id),
-            Self::News(news) => format!("news of {}, version {}", news.verification, news.version),
+            Self::News(news) => match news.item() {
+                Item::Verification(id) => format!("news of {id}, version {}", news.version()),
+                Item::Message(id) => format!("news of {id}, version {}", news.version()),
+            },
         }
     }
 

@@ -1,5 +1,7 @@
 //! What verifications and messages have in common for a store.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +10,7 @@ use wotp_core::domain::dispatch::{Dispatch, Turn};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::news::News;
+use wotp_core::domain::news::{MessageNews, News, VerificationNews};
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::verification::{Status, StoredAddress, Verification};
 use wotp_core::ports::Item;
@@ -41,7 +43,11 @@ pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send 
     fn counted(&self) -> &Counted;
     fn counted_mut(&mut self) -> &mut Counted;
     fn created_at(&self) -> Timestamp;
-    fn metadata_holds(&self, key: &str, value: &str) -> bool;
+    /// The caller's own notes; none of what has none.
+    fn metadata(&self) -> Option<&BTreeMap<String, String>>;
+    fn metadata_holds(&self, key: &str, value: &str) -> bool {
+        self.metadata().and_then(|metadata| metadata.get(key)).is_some_and(|held| held == value)
+    }
     fn went_through(&self, channel: &str) -> bool;
     /// Whether it is still under way, and so will be read again soon.
     fn is_under_way(&self) -> bool;
@@ -118,16 +124,17 @@ impl Record for Verification {
         self.status == Status::Pending
     }
     fn news_of_start(&self) -> Option<News> {
-        Some(News::of_start(self))
+        Some(News::Verification(VerificationNews::of_start(self)))
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
-        News::of_change(self, version)
+        VerificationNews::of_change(self, version).map(News::Verification)
     }
     fn clear_news(&mut self) {
         self.news.clear();
+        self.charged.clear();
     }
-    fn metadata_holds(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.metadata)
     }
 }
 
@@ -148,11 +155,13 @@ impl Record for Message {
     fn news_of_start(&self) -> Option<News> {
         None
     }
-    fn news_of_change(&self, _: u64) -> Option<News> {
-        None
+    fn news_of_change(&self, version: u64) -> Option<News> {
+        MessageNews::of_change(self, version).map(News::Message)
     }
-    fn clear_news(&mut self) {}
-    fn metadata_holds(&self, _: &str, _: &str) -> bool {
-        false
+    fn clear_news(&mut self) {
+        self.news.clear();
+    }
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        None
     }
 }

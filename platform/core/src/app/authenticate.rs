@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{App, Refusal};
 use crate::domain::api_key::{ApiKey, Secret};
 use crate::domain::audit::{Actor, By};
-use crate::domain::id::{ServiceId, SessionId, TenantId, UserId};
+use crate::domain::id::{AccessId, ServiceId, SessionId, TenantId, UserId};
 use crate::domain::mode::Mode;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::plan::Plan;
@@ -49,8 +49,27 @@ pub struct Membership {
     pub session: SessionId,
     /// Live, unless they asked for test.
     pub mode: Mode,
-    /// Whether it is an operator who acts for the tenant, and no member.
-    pub operator: bool,
+    /// By what access it is an operator who acts for the tenant; none for a member.
+    pub acting: Option<AccessId>,
+}
+
+impl Membership {
+    /// Whether it has a permission.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.role.may(permission) && (self.acting.is_none() || !permission.is_for_members())
+    }
+
+    /// Insists on a permission.
+    ///
+    /// # Errors
+    /// [`Refusal::ForMembers`] for an operator who acts for the tenant, [`Refusal::Role`].
+    pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
+        match self.may(permission) {
+            true => Ok(()),
+            false if self.acting.is_some() && permission.is_for_members() => Err(Refusal::ForMembers),
+            false => Err(Refusal::Role(permission.role())),
+        }
+    }
 }
 
 impl ApiCaller {
@@ -80,7 +99,7 @@ impl ApiCaller {
     pub fn may(&self, permission: Permission) -> bool {
         match &self.holder {
             Holder::Key(key) => permission.scope().is_some_and(|scope| key.scopes.contains(&scope)),
-            Holder::Member(member) => member.role.may(permission),
+            Holder::Member(member) => member.may(permission),
             Holder::Platform => true,
         }
     }
@@ -89,23 +108,22 @@ impl ApiCaller {
     ///
     /// # Errors
     /// [`Refusal::Scope`] for a key, [`Refusal::KeyNotAllowed`] where no key can have it, [`Refusal::Role`]
-    /// for a member.
+    /// for a member, [`Refusal::ForMembers`] for an operator.
     pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
-        if self.may(permission) {
-            return Ok(());
+        match (&self.holder, permission.scope()) {
+            (Holder::Member(member), _) => member.require(permission),
+            (Holder::Platform, _) => Ok(()),
+            (Holder::Key(_), Some(_)) if self.may(permission) => Ok(()),
+            (Holder::Key(_), Some(scope)) => Err(Refusal::Scope(scope)),
+            (Holder::Key(_), None) => Err(Refusal::KeyNotAllowed),
         }
-        Err(match (&self.holder, permission.scope()) {
-            (Holder::Key(_), Some(scope)) => Refusal::Scope(scope),
-            (Holder::Key(_), None) => Refusal::KeyNotAllowed,
-            (Holder::Member(_) | Holder::Platform, _) => Refusal::Role(permission.role()),
-        })
     }
 
     /// Who does what this call does, for the audit log.
     pub fn by(&self) -> By {
         let actor = match &self.holder {
             Holder::Key(key) => Actor::ApiKey { key: key.id },
-            Holder::Member(member) if member.operator => Actor::Operator { user: member.user },
+            Holder::Member(member) if member.acting.is_some() => Actor::Operator { user: member.user },
             Holder::Member(member) => Actor::User { user: member.user },
             Holder::Platform => Actor::Platform,
         };

@@ -1,25 +1,39 @@
-//! Folding: what happened to verifications becomes events and is counted in rollups, each once.
+//! Folding: what happened to verifications and messages becomes events and is counted in rollups, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 
+use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::event::Event;
-use crate::domain::id::EventId;
-use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
-use crate::ports::{Change, CommitError, Entity as _, Owner};
+use crate::domain::erasure::Erasure;
+use crate::domain::event::{Event, Fact};
+use crate::domain::id::{EventId, ServiceId, TenantId};
+use crate::domain::news::News;
+use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
+use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
 
+/// What a tenant is told, before it is an event.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) tenant: TenantId,
+    /// At which service; none where it is about the tenant.
+    pub(super) service: Option<ServiceId>,
+    pub(super) at: Timestamp,
+    pub(super) fact: Fact,
+}
+
 /// What a fold did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Folded {
-    /// News that were taken: each is one change of a verification.
+    /// News that were taken: each is one change of a verification or a message.
     pub taken: usize,
     /// Events that they became.
     pub events: usize,
@@ -28,9 +42,9 @@ pub struct Folded {
 }
 
 impl App {
-    /// Takes at most `limit` news, tells their tenants of them by events where anybody listens, and counts
-    /// them in rollups: all of it in one step, or nothing. So whatever crashes, and however many nodes fold at
-    /// once, each is counted once and told of by one event.
+    /// Takes at most `limit` news, tells their tenants of them, and of quotas that are used up, by events where
+    /// anybody listens, and counts them in rollups: all of it in one step, or nothing. So whatever crashes, and
+    /// however many nodes fold at once, each is counted once and told of by one event.
     ///
     /// # Errors
     /// [`Refusal::Store`]. Nothing was folded then, or it is not known: the next fold takes what is left.
@@ -42,27 +56,27 @@ impl App {
         let now = self.now();
         let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
-        let mut counted = BTreeMap::new();
-        let mut events = Vec::new();
-        let moment = self.folds.next(now);
-        for (_, news) in &news {
+        let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
+        let mut told = Vec::new();
+        let erased = self.erased_of(&news).await?;
+        for (_, news) in news.iter().filter(|(_, news)| !erased.contains(&news.tenant())) {
             rollup::count(news, &mut counted);
-            if !self.listens(news.tenant).await? {
+            if !self.listens(news.tenant()).await? {
                 continue;
             }
-            events.extend(news.facts().map(|(at, fact)| {
-                let event = Event::new(news.tenant, Some(news.service), &fact, moment, &*self.ports.entropy);
-                Event { at, ..event }
-            }));
+            let (tenant, service) = (news.tenant(), Some(news.service()));
+            told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
+            uses.note(news);
         }
-        // They are read in the order of their ids, which is to be that in which they happened.
-        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-        ids.sort_unstable_by_key(|id| id.to_bytes());
-        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
+        let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
+        // Beside each other: a fold is not to take longer for what it looks at besides.
+        let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
+        told.extend(reached.told);
+        changes.extend(reached.marks);
+        let events = self.events(told, now);
         folded.events = events.len();
         changes.extend(events.iter().map(Change::insert));
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
-        let rollups: Vec<Option<Change>> = stream::iter(rollups).buffered(AT_ONCE).try_collect().await?;
         changes.extend(rollups.into_iter().flatten());
         match self.ports.store.commit(changes).await {
             Ok(()) => {
@@ -77,16 +91,46 @@ impl App {
         }
     }
 
+    /// The events of what tenants are told, in this order.
+    pub(super) fn events(&self, told: Vec<Told>, now: Timestamp) -> Vec<Event> {
+        let moment = self.folds.next(now);
+        let events = told.into_iter().map(|Told { tenant, service, at, fact }| {
+            let event = Event::new(tenant, service, &fact, moment, &*self.ports.entropy);
+            Event { at, ..event }
+        });
+        let mut events: Vec<Event> = events.collect();
+        // They are read in the order of their ids, which is to be that in which they happened.
+        let mut ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        ids.sort_unstable_by_key(|id| id.to_bytes());
+        events.iter_mut().zip(ids).for_each(|(event, id)| event.id = id);
+        events
+    }
+
+    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
+    ///
+    /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
+    /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
+    /// erasure that race for them one is made after the other.
+    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
+        let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
+        let erased = |tenant: TenantId| async move {
+            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
+            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
+        };
+        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
+        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
+    }
+
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, counts: Counts, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, counts);
+    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
+        let new = Rollup::new(key, figures.clone());
         if new.kept_until() <= now {
             return Ok(None);
         }
         let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
         Ok(Some(match known {
             Some(mut known) => {
-                known.counts.add(&new.counts);
+                known.add(&figures);
                 Change::replace(&known)
             }
             None => Change::insert(&new),

@@ -8,7 +8,7 @@ use crate::domain::address::AddressKind;
 use crate::domain::audit::Deed;
 use crate::domain::id::{InvitationId, TenantId, UserId};
 use crate::domain::invitation::{
-    BY_ADDRESS, BY_TOKEN, Invitation, InvitationTally, InvitationToken, LIFE, address_key,
+    BY_ADDRESS, BY_TOKEN, Invitation, InvitationTally, InvitationToken, InvitedTally, LIFE, address_key,
 };
 use crate::domain::member::{self, Member};
 use crate::domain::permission::{Permission, Role};
@@ -16,6 +16,7 @@ use crate::domain::routing;
 use crate::domain::template;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{AccountEmail, User};
+use crate::domain::vault::AddressIndex;
 use crate::ports::{Change, EntityList, Owner, Stored};
 
 /// An invitation, as the team sees it.
@@ -87,7 +88,7 @@ impl App {
         }
         let (invitation, token) = Invitation::new(tenant, email, role, who.user, now, vault, &*self.ports.entropy);
         changes.push(Change::insert(&invitation));
-        changes.push(self.counted_send(tenant, now).await?);
+        changes.extend(self.counted_send(tenant, &email_key, now).await?);
         let deed = Deed::of(tenant, "invitation.create", invitation.id).after(shown(&invitation));
         self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
         Ok((team.tenant, invitation, token))
@@ -107,7 +108,8 @@ impl App {
             self.reaches_email()?;
             let token = invitation.resend(now, &*self.ports.entropy);
             let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
-            let changes = vec![Change::replace(&invitation), self.counted_send(team.tenant.id, now).await?];
+            let mut changes = self.counted_send(team.tenant.id, &invitation.email_key, now).await?.to_vec();
+            changes.push(Change::replace(&invitation));
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
             Ok((to, text(&team.tenant, &invitation, &token), invitation.entity, address))
@@ -206,11 +208,16 @@ impl App {
             if team.find(user.id).is_some() {
                 return Err(Refusal::AlreadyMember);
             }
+            // Whoever sent it may have left, or be less, since a moment ago.
+            if !may_send(team.find(invitation.invited_by).map(|sender| sender.role), invitation.role) {
+                return Err(Refusal::NotFound("invitation"));
+            }
             team.has_room()?;
             let member = Member { tenant: tenant.id, user: user.id, role: invitation.role, joined_at: self.now() };
             let deed = Deed::of(tenant.id, "invitation.accept", invitation.id);
             let deed = deed.after(json!({ "user": user.id, "role": member.role }));
-            let changes = vec![Change::insert(&member), Change::delete(&invitation)];
+            // With the person as they are: one who is erased at this moment joins nothing.
+            let changes = vec![Change::insert(&member), Change::delete(&invitation), Change::replace(&user)];
             self.commit_to_team(&team, by, vec![deed], changes).await?;
             self.changed_person(user.id).await;
             Ok(OwnTenant { tenant: team.tenant, role: member.role, joined_at: member.joined_at })
@@ -232,28 +239,68 @@ impl App {
         self.send_message(&house, message).await.map(|_| ())
     }
 
-    /// Counts a send against the tenant's day.
-    async fn counted_send(&self, tenant: TenantId, now: Timestamp) -> Result<Change, Refusal> {
+    /// Counts a send against the tenant's day and the address's.
+    async fn counted_send(
+        &self,
+        tenant: TenantId,
+        email: &AddressIndex,
+        now: Timestamp,
+    ) -> Result<[Change; 2], Refusal> {
         let max = self.ports.tenant_rules.invitations_per_day;
         let refused = |next_at| Refusal::InvitationsUsed { max, next_at };
-        let found = self.find::<InvitationTally>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
-        match found {
+        let vault = &self.ports.vault;
+        let sent = match self.find::<InvitationTally>(Owner::Tenant(tenant), tenant.to_bytes()).await? {
             Some(mut tally) => {
                 tally.take(max, now).map_err(refused)?;
-                Ok(Change::replace(&tally))
+                Change::replace(&tally)
             }
             None => {
                 let mut tally = InvitationTally::new(tenant, now);
                 tally.take(max, now).map_err(refused)?;
-                Ok(Change::insert(&tally))
+                Change::insert(&tally)
             }
-        }
+        };
+        let often = |next_at| Refusal::InvitedOften { next_at };
+        let went = match self.find::<InvitedTally>(Owner::Platform, InvitedTally::id_of(email, vault)).await? {
+            Some(mut tally) => {
+                tally.take(now).map_err(often)?;
+                Change::replace(&tally)
+            }
+            None => {
+                let mut tally = InvitedTally::new(email, vault, now);
+                tally.take(now).map_err(often)?;
+                Change::insert(&tally)
+            }
+        };
+        Ok([sent, went])
+    }
+
+    /// The end of each open invitation that a member sent and, with what they are from now on, could not send
+    /// any more; none means that they leave. With its lines for the audit log.
+    pub(super) async fn unsendable(
+        &self,
+        team: &Team,
+        by: UserId,
+        role: Option<Role>,
+    ) -> Result<(Vec<Deed>, Vec<Change>), Refusal> {
+        let tenant = team.tenant.id;
+        let open = self.list::<Invitation>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        let over = open.iter().filter(|invitation| invitation.invited_by == by && !may_send(role, invitation.role));
+        let deed = |invitation: &&Stored<Invitation>| {
+            Deed::of(tenant, "invitation.revoke", invitation.id).before(shown(invitation))
+        };
+        Ok((over.clone().map(|invitation| deed(&invitation)).collect(), over.map(Change::delete).collect()))
     }
 
     /// Every tenant that a person is in, and what they are there.
     pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<Stored<Member>>, Refusal> {
         self.list::<Member>(&EntityList::by(member::BY_USER, user.to_bytes())).await
     }
+}
+
+/// Whether a member with this role may invite somebody as that.
+fn may_send(own: Option<Role>, role: Role) -> bool {
+    own.is_some_and(|own| own.may(Permission::MembersWrite) && may_handle(own, role).is_ok())
 }
 
 /// What the log tells of an invitation.

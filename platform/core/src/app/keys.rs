@@ -201,8 +201,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the key or service; [`Refusal::Invalid`]; [`Refusal::KeyOver`];
-    /// [`Refusal::Role`] for a scope that the caller does not have; [`Refusal::Conflict`] when somebody changed
-    /// it at the same moment; [`Refusal::Store`].
+    /// [`Refusal::Role`] for a scope that the caller does not have, added or within a key whose bounds are
+    /// loosened; [`Refusal::Conflict`] when somebody changed it at the same moment; [`Refusal::Store`].
     pub async fn change_key(&self, caller: &ApiCaller, id: ApiKeyId, change: KeyChange) -> Result<ApiKey, Refusal> {
         let door = self.store_of(caller);
         let before = self.key(&*door, id).await?;
@@ -220,6 +220,10 @@ impl App {
         key.service = service.unwrap_or(key.service);
         key.expires_at = expires_at.unwrap_or(key.expires_at);
         key.allowed_ips = allowed_ips.unwrap_or(key.allowed_ips);
+        if key.is_looser_than(&before) {
+            // As if it was made anew: whoever may not give all that it may do leaves it as bound as it is.
+            may_give(caller, &key.scopes)?;
+        }
         let key = self.checked_key(&*door, key).await?;
         if key != before {
             let deed = Deed::of(key.tenant, "api_key.change", id).between(shown(&before), shown(&key));

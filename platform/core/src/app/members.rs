@@ -72,7 +72,10 @@ impl App {
         member.role = role;
         let deed = Deed::of(team.tenant.id, "member.change_role", user);
         let deed = deed.before(json!({ "role": before })).after(json!({ "role": role }));
-        self.commit_to_team(&team, &caller.by(), vec![deed], vec![Change::replace(&member)]).await?;
+        let (mut deeds, mut changes) = self.unsendable(&team, user, Some(role)).await?;
+        deeds.insert(0, deed);
+        changes.push(Change::replace(&member));
+        self.commit_to_team(&team, &caller.by(), deeds, changes).await?;
         Ok(member.entity)
     }
 
@@ -88,7 +91,10 @@ impl App {
             may_handle(own, member.role)?;
             team.keep_an_owner(user)?;
             let deed = Deed::of(team.tenant.id, "member.remove", user).before(json!({ "role": member.role }));
-            self.commit_to_team(&team, &caller.by(), vec![deed], vec![Change::delete(member)]).await
+            let (mut deeds, mut changes) = self.unsendable(&team, user, None).await?;
+            deeds.insert(0, deed);
+            changes.push(Change::delete(member));
+            self.commit_to_team(&team, &caller.by(), deeds, changes).await
         })
         .await
     }
@@ -104,7 +110,10 @@ impl App {
             let member = team.find(user).ok_or(Refusal::NotFound("tenant"))?;
             team.keep_an_owner(user)?;
             let deed = Deed::of(team.tenant.id, "member.leave", user).before(json!({ "role": member.role }));
-            self.commit_to_team(&team, &caller.by(), vec![deed], vec![Change::delete(member)]).await
+            let (mut deeds, mut changes) = self.unsendable(&team, user, None).await?;
+            deeds.insert(0, deed);
+            changes.push(Change::delete(member));
+            self.commit_to_team(&team, &caller.by(), deeds, changes).await
         })
         .await
     }
@@ -129,8 +138,10 @@ impl App {
             old.role = Role::Admin;
             new.role = Role::Owner;
             let deed = Deed::of(team.tenant.id, "ownership.transfer", to).before(before).after(json!({ "owner": to }));
-            let changes = vec![Change::replace(&old), Change::replace(&new)];
-            self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
+            let (mut deeds, mut changes) = self.unsendable(&team, own.user, Some(old.role)).await?;
+            deeds.insert(0, deed);
+            changes.extend([Change::replace(&old), Change::replace(&new)]);
+            self.commit_to_team(&team, &caller.by(), deeds, changes).await?;
             Ok(new.entity)
         });
         let new = new.await?;

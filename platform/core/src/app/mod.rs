@@ -35,6 +35,7 @@ mod start_verification;
 mod sweep;
 mod team;
 mod tenants;
+mod thresholds;
 mod usage;
 mod watch;
 mod webhooks;
@@ -48,10 +49,11 @@ pub use audit::{AuditFilter, AuditFrom, AuditPage, AuditReport};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
+pub use commit::commit_alone;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
-pub use follow_events::{Following, WantedEvents};
+pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
@@ -136,6 +138,8 @@ pub struct Ports {
     pub people: PeopleSettings,
     /// Calls webhook endpoints.
     pub webhooks: Arc<dyn WebhookSender>,
+    /// Whether no other node uses the store while this process runs. What it counted itself it need not read again.
+    pub alone: bool,
 }
 
 /// The use cases.

@@ -3,6 +3,7 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::AddressLimited;
 use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
 use crate::domain::guard::GuardNote;
+use crate::domain::id::TenantId;
 use crate::domain::permission::Role;
 use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
@@ -44,6 +45,9 @@ pub enum Refusal {
     /// The member may not do this: it takes at least this role.
     #[error("it takes another role")]
     Role(Role),
+    /// An operator who acts for the tenant may not do this.
+    #[error("it is left to the tenant's members")]
+    ForMembers,
     /// The tenant is suspended, for this reason.
     #[error("the tenant is suspended")]
     Suspended(String),
@@ -85,6 +89,9 @@ pub enum Refusal {
     /// A second factor is on already.
     #[error("a second factor is on already")]
     SecondFactorActive,
+    /// The account has a second factor, which this way to sign in does not ask for.
+    #[error("it takes a way to sign in that asks for the second factor")]
+    SecondFactorNeeded,
     /// Too many codes of the app were wrong: only a recovery code is taken.
     #[error("it takes a recovery code")]
     RecoveryCodeNeeded,
@@ -120,6 +127,9 @@ pub enum Refusal {
     /// The tenant would be without an owner.
     #[error("the tenant would be without an owner")]
     LastOwner,
+    /// These tenants would be without an owner.
+    #[error("tenants would be without an owner")]
+    OnlyOwnerOf(Vec<TenantId>),
     /// The person is a member of the tenant already.
     #[error("the person is a member already")]
     AlreadyMember,
@@ -140,6 +150,12 @@ pub enum Refusal {
     InvitationsUsed {
         /// So many.
         max: u32,
+        /// When the next day begins.
+        next_at: Timestamp,
+    },
+    /// The address was invited often enough today, by whomever.
+    #[error("the address was invited often enough today")]
+    InvitedOften {
         /// When the next day begins.
         next_at: Timestamp,
     },
@@ -180,6 +196,9 @@ pub enum Refusal {
     /// The guard of the service stopped it.
     #[error("the guard stopped it")]
     Blocked(GuardNote),
+    /// The guard stopped it, as so many others today that it is not kept.
+    #[error("the guard stopped it, and so many others today that it is not kept")]
+    NotKept(GuardNote),
     /// It has ended already.
     #[error("it has ended already")]
     Ended,

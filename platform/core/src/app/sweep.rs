@@ -27,6 +27,8 @@ pub struct Swept {
     pub deleted: usize,
     /// Steps in which deleted tenants were erased, and invitations that ran out.
     pub erased: usize,
+    /// Disabled endpoints that the people who run their tenants were told of.
+    pub noticed: usize,
     /// Sessions, brakes, codes and keys of people that are over, deleted.
     pub forgotten: usize,
     /// Whether there may be more that is due.
@@ -65,6 +67,7 @@ impl App {
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         swept.erased = self.sweep_tenants().await?;
+        swept.noticed = self.send_notices().await?;
         swept.forgotten = self.forget_people(limit).await?;
         swept.more |= swept.forgotten >= limit;
         Ok(swept)

@@ -37,7 +37,10 @@ impl Team {
     pub(super) fn role(&self, who: &Membership, permission: Permission) -> Result<Role, Refusal> {
         let role = match self.find(who.user) {
             // An operator who acts for the tenant is no member of it.
-            _ if who.operator => who.role,
+            _ if who.acting.is_some() => {
+                who.require(permission)?;
+                who.role
+            }
             Some(member) => member.role,
             None => return Err(Refusal::NotFound("tenant")),
         };
@@ -82,6 +85,14 @@ impl App {
         let found = self.ports.store.tenant(tenant).find_tenant().await?;
         let tenant = found.ok_or(Refusal::NotFound("tenant"))?;
         served(&tenant)?;
+        self.team_of(tenant).await
+    }
+
+    /// Who is in a tenant that was just read, whether or not it is served.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn team_of(&self, tenant: Tenant) -> Result<Team, Refusal> {
         let list = EntityList { limit: MEMBERS_MAX + 1, ..EntityList::of(Owner::Tenant(tenant.id)) };
         let members = self.list::<Member>(&list).await?;
         Ok(Team { tenant, members })

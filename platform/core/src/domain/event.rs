@@ -152,9 +152,7 @@ events! {
     MessageDelivered(MessageData) = "message.delivered";
     /// A direct message did not get out; its `reason` says why.
     MessageFailed(MessageData) = "message.failed";
-    /// A connection to a channel was lost, and does not come back by itself.
-    ConnectionDisconnected(ConnectionData) = "connection.disconnected";
-    /// A part of a quota was used up.
+    /// A part of what the plan includes was used up: once for each part, window and limit.
     QuotaThreshold(QuotaData) = "quota.threshold";
     /// Codes for a destination are hardly typed in any more: the guard lets only some go there.
     GuardDestinationSlowed(DestinationData) = "guard.destination_slowed";
@@ -231,17 +229,6 @@ pub struct MessageData {
     pub test_mode: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
-}
-
-/// What is told of a connection to a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ConnectionData {
-    /// Its id.
-    pub connection: String,
-    /// To which channel.
-    pub channel: String,
-    /// Why it was lost, as in `logged_out`.
-    pub reason: String,
 }
 
 /// What is told of a quota.

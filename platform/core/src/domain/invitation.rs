@@ -26,6 +26,8 @@ pub const COOL_DOWN: SignedDuration = SignedDuration::from_mins(1);
 pub const BY_TOKEN: &str = "token";
 /// The index by which it is found by tenant and address: see [`address_key`].
 pub const BY_ADDRESS: &str = "address";
+/// The index by which all invitations to an address are listed, whoever sent them.
+pub const BY_EMAIL: &str = "email";
 
 const PREFIX: &str = "wi_";
 const TOKEN_SIZE: usize = 32;
@@ -110,6 +112,11 @@ impl Entity for Invitation {
         vec![IndexKey::new(BY_TOKEN, self.token), IndexKey::new(BY_ADDRESS, address_key(self.tenant, &self.email_key))]
     }
 
+    /// Whoever erases their account takes the address back from everywhere.
+    fn listed(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new(BY_EMAIL, self.email_key.as_bytes())]
+    }
+
     fn wake_at(&self) -> Option<Timestamp> {
         Some(self.expires_at)
     }
@@ -177,6 +184,68 @@ fn end(sent_at: Timestamp) -> Timestamp {
     sent_at.saturating_add(LIFE).unwrap_or(Timestamp::MAX)
 }
 
+/// Most invitations that go to one address a UTC day, whoever sends them: nobody's mailbox is to be filled.
+pub const INVITED_PER_DAY_MAX: u32 = 5;
+
+/// How many invitations went to an address today, from all tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitedTally {
+    address: [u8; 16],
+    /// The day, by its start.
+    pub day: Timestamp,
+    /// So many.
+    pub sent: u32,
+}
+
+impl Entity for InvitedTally {
+    const KIND: &'static str = "invited_tally";
+
+    fn id(&self) -> [u8; 16] {
+        self.address
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(Window::day(self.day).ends)
+    }
+}
+
+impl InvitedTally {
+    /// Under what the one of an address is kept: it does not tell the address.
+    pub fn id_of(email: &AddressIndex, vault: &Vault) -> [u8; 16] {
+        vault.veil("invited", &[email.as_bytes()])
+    }
+
+    /// Nothing sent yet.
+    pub fn new(email: &AddressIndex, vault: &Vault, now: Timestamp) -> Self {
+        Self { address: Self::id_of(email, vault), day: Window::day(now).starts, sent: 0 }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// When the next day begins, if [`INVITED_PER_DAY_MAX`] went out in this one.
+    pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        count(&mut self.day, &mut self.sent, INVITED_PER_DAY_MAX, now)
+    }
+}
+
+/// Counts one more of a day, which begins anew with the next.
+fn count(of: &mut Timestamp, sent: &mut u32, max: u32, now: Timestamp) -> Result<(), Timestamp> {
+    let day = Window::day(now);
+    if *of != day.starts {
+        (*of, *sent) = (day.starts, 0);
+    }
+    if *sent >= max {
+        return Err(day.ends);
+    }
+    *sent += 1;
+    Ok(())
+}
+
 /// How many invitations a tenant sent today.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationTally {
@@ -212,15 +281,7 @@ impl InvitationTally {
     /// # Errors
     /// When the next day begins, if `max` were sent in this one.
     pub fn take(&mut self, max: u32, now: Timestamp) -> Result<(), Timestamp> {
-        let day = Window::day(now);
-        if self.day != day.starts {
-            *self = Self::new(self.tenant, now);
-        }
-        if self.sent >= max {
-            return Err(day.ends);
-        }
-        self.sent += 1;
-        Ok(())
+        count(&mut self.day, &mut self.sent, max, now)
     }
 }
 

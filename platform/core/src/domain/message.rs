@@ -4,10 +4,12 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
-use super::dispatch::{DeliveryFailure, DeliveryStatus, Dispatch, Outcome, Receipt, Turn, Verdict};
+use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Dispatch, Outcome, Receipt, Turn, Verdict};
+use super::guard::{GuardNote, note};
 use super::id::{ApiKeyId, DeliveryId, MessageId, ServiceId, TenantId};
 use super::locale::Locale;
 use super::mode::Mode;
+use super::news::{Happening, What};
 use super::quota::Counted;
 use super::service::Retention;
 use super::vault::Sealed;
@@ -52,16 +54,79 @@ pub struct Message {
     pub dispatch: Dispatch,
     /// How it was counted against the plan.
     pub counted: Counted,
+    /// What the guard did with it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<GuardNote>,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// What happened since it was read. Stored with the change, beside the record.
+    #[serde(skip)]
+    pub news: Vec<Happening>,
 }
 
 impl Message {
-    /// Where the message stands: as its best delivery.
+    /// The delivery by which the message is judged: the one that got furthest, or else the one at hand.
+    fn best(&self) -> Option<&Delivery> {
+        let out = self.dispatch.deliveries.iter().filter(|delivery| delivery.got_out());
+        let best = out.filter(|delivery| delivery.status != DeliveryStatus::Failed).max_by_key(|best| best.status);
+        best.or_else(|| self.dispatch.current())
+    }
+
+    /// Where the message stands: as its best delivery. One that the guard stopped has none, and has failed.
     pub fn status(&self) -> DeliveryStatus {
-        let best =
-            self.dispatch.deliveries.iter().filter(|delivery| delivery.got_out()).map(|delivery| delivery.status).max();
-        best.or_else(|| self.dispatch.current().map(|delivery| delivery.status)).unwrap_or(DeliveryStatus::Queued)
+        if self.is_blocked() {
+            return DeliveryStatus::Failed;
+        }
+        self.best().map_or(DeliveryStatus::Queued, |delivery| delivery.status)
+    }
+
+    /// Why it failed, if it did.
+    pub fn reason(&self) -> Option<DeliveryFailure> {
+        self.best().and_then(|delivery| delivery.reason)
+    }
+
+    /// The country of its phone number: ISO 3166-1 alpha-2.
+    pub fn country(&self) -> Option<&str> {
+        self.address.as_ref().and_then(|address| address.region.as_deref())
+    }
+
+    /// Whether it did not get out, and nobody is going to try again.
+    fn has_failed(&self) -> bool {
+        self.dispatch.turn == Turn::Settled && self.status() == DeliveryStatus::Failed
+    }
+
+    /// Does something to it, and notes what that came to.
+    fn noting<T>(&mut self, now: Timestamp, act: impl FnOnce(&mut Self) -> T) -> T {
+        let arrived = |delivery: &Delivery| delivery.delivered_at.is_some();
+        let (was_out, had_failed) = (self.dispatch.got_out(), self.has_failed());
+        let had_arrived = self.dispatch.deliveries.iter().any(arrived);
+        let outcome = act(self);
+        let deliveries = &self.dispatch.deliveries;
+        let out = deliveries.iter().find(|delivery| delivery.got_out()).filter(|_| !was_out);
+        let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
+        let failed = self.best().filter(|_| !had_failed && self.has_failed());
+        let happened = [(What::Sent, out), (What::Delivered, there), (What::Failed, failed)];
+        let happened = happened
+            .into_iter()
+            .filter_map(|(what, delivery)| Some(Happening { what, at: now, channel: Some(delivery?.channel.clone()) }));
+        let happened: Vec<Happening> = happened.collect();
+        self.news.extend(happened);
+        outcome
+    }
+
+    /// Whether the guard stopped it.
+    pub fn is_blocked(&self) -> bool {
+        note::Verdict::of(&self.guard).is_some_and(|verdict| verdict.blocked)
+    }
+
+    /// Stops it before anything went out, for what the guard noted: it is kept, reaches no channel and is not
+    /// counted.
+    pub fn block(&mut self, notes: Vec<GuardNote>) {
+        self.guard = notes;
+        self.content = None;
+        self.dispatch.deliveries.clear();
+        self.dispatch.turn = Turn::Settled;
+        self.counted.refunded = true;
     }
 
     /// When delivery is given up.
@@ -71,13 +136,15 @@ impl Message {
 
     /// Applies what came of a call to a channel. A message that no channel took is not counted.
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
-        let outcome = self.dispatch.settle(verdict, now, self.deadline(), next_id);
-        match outcome {
-            Outcome::Sent => self.content = None,
-            Outcome::Exhausted => self.give_up(now),
-            Outcome::Again(_) => {}
-        }
-        outcome
+        self.noting(now, |message| {
+            let outcome = message.dispatch.settle(verdict, now, message.deadline(), next_id);
+            match outcome {
+                Outcome::Sent => message.content = None,
+                Outcome::Exhausted => message.give_up(now),
+                Outcome::Again(_) => {}
+            }
+            outcome
+        })
     }
 
     fn give_up(&mut self, now: Timestamp) {
@@ -89,15 +156,14 @@ impl Message {
 
     /// Applies a receipt; says whether it told anything new.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
-        self.dispatch.record(delivery, receipt, now)
+        self.noting(now, |message| message.dispatch.record(delivery, receipt, now))
     }
 
     /// Ends what could not be delivered in time; says whether that changed anything.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = now >= self.deadline() && self.dispatch.is_due(now);
         if over {
-            self.dispatch.cut(DeliveryFailure::Expired, now);
-            self.give_up(now);
+            self.end(DeliveryFailure::Expired, now);
         }
         over
     }
@@ -106,10 +172,16 @@ impl Message {
     pub fn discard(&mut self, now: Timestamp) -> bool {
         let open = self.dispatch.turn != Turn::Settled;
         if open {
-            self.dispatch.cut(DeliveryFailure::Canceled, now);
-            self.give_up(now);
+            self.end(DeliveryFailure::Canceled, now);
         }
         open
+    }
+
+    fn end(&mut self, reason: DeliveryFailure, now: Timestamp) {
+        self.noting(now, |message| {
+            message.dispatch.cut(reason, now);
+            message.give_up(now);
+        });
     }
 
     /// Erases the address and the content.
@@ -139,5 +211,81 @@ impl Message {
             _ if now >= self.deadline() => Wake::Expire,
             _ => Wake::Ring,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::builders::{a_message, entropy, noon, seconds};
+
+    const SENT: Verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
+
+    fn to(channels: &[&str]) -> Message {
+        let mut message = a_message(TenantId::from_bytes([1; 16]), "+12025550123", noon());
+        message.dispatch.channels = channels.iter().map(|channel| (*channel).to_owned()).collect();
+        message
+    }
+
+    fn settle(message: &mut Message, verdict: Verdict, second: i64) {
+        message.settle(verdict, seconds(second), || DeliveryId::new(noon(), entropy()));
+    }
+
+    fn told(message: &Message) -> Vec<(What, &str)> {
+        message.news.iter().map(|happening| (happening.what, happening.channel.as_deref().unwrap())).collect()
+    }
+
+    #[test]
+    fn what_is_told_is_the_first_that_got_out_and_the_first_that_arrived() {
+        let mut message = to(&["console", "email"]);
+        settle(&mut message, Verdict::Refused(DeliveryFailure::NoAck), 1);
+        assert_eq!(told(&message), []);
+        settle(&mut message, SENT, 2);
+        let [first, second] = [0, 1].map(|place| message.dispatch.deliveries[place].id);
+        message.record(first, Receipt::Sent, seconds(3));
+        message.record(second, Receipt::Delivered, seconds(4));
+        message.record(second, Receipt::Read, seconds(5));
+        message.record(first, Receipt::Delivered, seconds(6));
+        assert_eq!(told(&message), [(What::Sent, "email"), (What::Delivered, "email")]);
+    }
+
+    #[test]
+    fn a_message_fails_once_and_a_late_answer_is_told_all_the_same() {
+        let mut message = to(&["console"]);
+        settle(&mut message, Verdict::Refused(DeliveryFailure::NoAck), 8);
+        assert!(!message.expire(seconds(601)) && !message.discard(seconds(602)));
+        assert_eq!((told(&message), message.reason()), (vec![(What::Failed, "console")], Some(DeliveryFailure::NoAck)));
+        let delivery = message.dispatch.deliveries[0].id;
+        message.record(delivery, Receipt::Sent, seconds(603));
+        assert_eq!(told(&message), [(What::Failed, "console"), (What::Sent, "console")]);
+        assert_eq!((message.status(), message.reason()), (DeliveryStatus::Sent, None));
+    }
+
+    #[test]
+    fn what_was_sent_and_came_back_has_failed_unless_another_got_out() {
+        let mut message = to(&["console", "email"]);
+        settle(&mut message, Verdict::Refused(DeliveryFailure::NoAck), 1);
+        settle(&mut message, SENT, 2);
+        let [first, second] = [0, 1].map(|place| message.dispatch.deliveries[place].id);
+        message.record(first, Receipt::Sent, seconds(3));
+        message.record(second, Receipt::Failed(DeliveryFailure::InvalidRecipient), seconds(4));
+        assert_eq!((message.status(), message.reason()), (DeliveryStatus::Sent, None));
+        message.record(first, Receipt::Failed(DeliveryFailure::InvalidRecipient), seconds(5));
+        assert_eq!(message.status(), DeliveryStatus::Failed);
+        assert_eq!(told(&message), [(What::Sent, "email"), (What::Failed, "email")]);
+    }
+
+    #[test]
+    fn what_never_went_out_fails_when_its_time_is_over_or_somebody_gives_it_up() {
+        let mut message = to(&["console"]);
+        assert!(message.expire(seconds(600)));
+        assert_eq!(
+            (told(&message), message.reason()),
+            (vec![(What::Failed, "console")], Some(DeliveryFailure::Expired))
+        );
+        let mut message = to(&["console"]);
+        assert!(message.discard(seconds(40)));
+        assert_eq!(message.reason(), Some(DeliveryFailure::Canceled));
+        assert_eq!(told(&message), [(What::Failed, "console")]);
     }
 }

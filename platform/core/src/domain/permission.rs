@@ -61,7 +61,21 @@ macro_rules! permissions {
                 !self.name().ends_with(":read")
             }
 
-            /// The least role that has it.
+            /// Whether it is left to members: no operator who acts for the tenant has it, whatever the role. What they
+    /// could do with it would outlive their access, or show more of people than its purpose takes.
+    pub fn is_for_members(self) -> bool {
+        matches!(
+            self,
+            Self::KeysWrite
+                | Self::MembersWrite
+                | Self::WebhooksWrite
+                | Self::AddressesRead
+                | Self::TenantDelete
+                | Self::OwnershipTransfer
+        )
+    }
+
+    /// The least role that has it.
             pub fn role(self) -> Role {
                 match self { $(Self::$name => Role::$role,)+ }
             }

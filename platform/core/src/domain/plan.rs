@@ -40,6 +40,24 @@ impl Limits {
         *self == Self::default()
     }
 
+    /// Insists that they can be kept to.
+    ///
+    /// # Errors
+    /// The name of the one that cannot, and what would be right.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.rate_per_second == Some(0) {
+            return Err(("rate_per_second", "is at least 1: suspend the tenant to stop its calls"));
+        }
+        if self.rate_burst == Some(0) {
+            return Err(("rate_burst", "is at least 1: no call would ever be allowed"));
+        }
+        // The limits of an address are counted over a day, from records that are found by the address.
+        if self.retention_days == Some(0) {
+            return Err(("retention_days", "is at least 1: the limits of addresses look a day back"));
+        }
+        Ok(())
+    }
+
     /// These, and where they say nothing, those of a plan.
     #[must_use]
     pub fn over(&self, plan: &Self) -> Self {
@@ -112,6 +130,9 @@ pub enum CatalogueError {
     /// Overage is sold without a cap, or a cap below what is included.
     #[error("plan `{0}` sells overage: give it `overage = {{ cap_multiple = N }}` with N of at least 1")]
     Overage(String),
+    /// A limit that cannot be kept to.
+    #[error("plan `{0}`: limits.{1} {2}")]
+    Limit(String, &'static str, &'static str),
     /// There are no plans.
     #[error("the plan catalogue has no plan; add at least `[plans.free]`")]
     Empty,
@@ -132,6 +153,7 @@ impl Catalogue {
             if plan.on_quota == OnQuota::Overage && !capped {
                 return Err(CatalogueError::Overage(id.clone()));
             }
+            plan.limits.check().map_err(|(name, right)| CatalogueError::Limit(id.clone(), name, right))?;
         }
         Ok(catalogue)
     }
@@ -208,6 +230,14 @@ mod tests {
     fn a_typo_in_a_limit_is_refused_by_name() {
         let error = Catalogue::parse("[plans.a]\nname = 'A'\nlimits = { verification_month = 3 }").unwrap_err();
         assert!(error.to_string().contains("verification_month"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_kept_to_is_refused_by_name() {
+        for limit in ["rate_per_second", "rate_burst", "retention_days"] {
+            let error = Catalogue::parse(&format!("[plans.a]\nname = 'A'\nlimits = {{ {limit} = 0 }}")).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("plan `a`: limits.{limit} is at least 1")), "{error}");
+        }
     }
 
     #[test]

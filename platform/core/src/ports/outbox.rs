@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 
+use super::queue::Item;
 use super::store::StoreError;
-use crate::domain::id::{TenantId, VerificationId};
+use crate::domain::id::TenantId;
 use crate::domain::news::News;
 
 /// What news are known by, to be taken by [`Change::TakeNews`](super::Change::TakeNews).
@@ -11,19 +12,27 @@ use crate::domain::news::News;
 pub struct NewsKey {
     /// Whose.
     pub tenant: TenantId,
-    /// Of which verification.
-    pub verification: VerificationId,
+    /// Of which verification or message.
+    pub item: Item,
     /// Which of its versions.
     pub version: u64,
-    /// Where the store keeps them, where that is not with the verification.
+    /// Where the store keeps them, where that is not with the record.
     pub place: Option<i64>,
+}
+
+impl NewsKey {
+    /// The key of these news, which are kept there.
+    pub fn of(news: &News, place: Option<i64>) -> Self {
+        Self { tenant: news.tenant(), item: news.item(), version: news.version(), place }
+    }
 }
 
 /// Keeps news.
 ///
-/// [`TenantStore::admit`](super::TenantStore::admit), [`replace`](super::TenantStore::replace) and
-/// [`replace_for_resend`](super::TenantStore::replace_for_resend) store the news of a verification together
-/// with it, in one step. They stay until they are taken, and of those who race for them one takes them.
+/// [`TenantStore::admit`](super::TenantStore::admit), [`replace`](super::TenantStore::replace),
+/// [`replace_for_resend`](super::TenantStore::replace_for_resend) and
+/// [`replace_message`](super::TenantStore::replace_message) store the news of a verification or a message
+/// together with it, in one step. They stay until they are taken, and of those who race for them one takes them.
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// News that nobody took yet, about in the order in which they happened.

@@ -14,6 +14,16 @@ pub enum Item {
     Message(MessageId),
 }
 
+impl Item {
+    /// The 16 bytes of its id. No two items share one, of whatever kind they are.
+    pub fn to_bytes(self) -> [u8; 16] {
+        match self {
+            Self::Verification(id) => id.to_bytes(),
+            Self::Message(id) => id.to_bytes(),
+        }
+    }
+}
+
 /// A ring at the doorbell: ids only, never a code or an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Job {

@@ -1,4 +1,4 @@
-//! `/v1/audit`: who changed what in a tenant.
+//! `/v1/audit`: who changed what in a tenant. Operators read the same of any, in `operator/audit.rs`.
 
 use std::sync::Arc;
 
@@ -170,11 +170,20 @@ pub(super) async fn list_audit(
     Params(params): Params<AuditListParams>,
 ) -> Result<Json<ListPage<EntryView>>, Problem> {
     let AuditListParams { limit, cursor, actor, action, target, from, before } = params;
-    let (limit, after) = page(limit, cursor.as_deref())?;
-    let start = AuditFrom::Newest(after);
+    let page = page(limit, cursor.as_deref())?;
     let filter = AuditFilter { actor, action, target, from, before };
-    let owner = Owner::Tenant(caller.tenant.id);
-    let found = api.app.audit_page(owner, &filter, start, limit).await.map_err(|refusal| refused(&api, refusal))?;
+    listed(&api, Owner::Tenant(caller.tenant.id), &filter, page).await
+}
+
+/// A page of an owner's log, newest first: so many entries, after this one.
+pub(super) async fn listed(
+    api: &Api,
+    owner: Owner,
+    filter: &AuditFilter,
+    (limit, after): (usize, Option<[u8; 16]>),
+) -> Result<Json<ListPage<EntryView>>, Problem> {
+    let found = api.app.audit_page(owner, filter, AuditFrom::Newest(after), limit).await;
+    let found = found.map_err(|refusal| refused(api, refusal))?;
     Ok(Json(ListPage::new(found.entries.into_iter().map(view).collect(), found.next)))
 }
 
@@ -190,10 +199,14 @@ pub(super) async fn export_audit(
 ) -> Result<(HeaderMap, Body), Problem> {
     let AuditExportParams { actor, action, target, from, before } = params;
     let filter = AuditFilter { actor, action, target, from, before };
-    let owner = Owner::Tenant(caller.tenant.id);
+    exported(&api, Owner::Tenant(caller.tenant.id), filter).await
+}
+
+/// All of an owner's log that matches, oldest first, as a file.
+pub(super) async fn exported(api: &Api, owner: Owner, filter: AuditFilter) -> Result<(HeaderMap, Body), Problem> {
     // The first page before the reply begins, so that a store that is away is told as such.
     let first = api.app.audit_page(owner, &filter, AuditFrom::Oldest(None), EXPORTED_AT_ONCE).await;
-    let first = first.map_err(|refusal| refused(&api, refusal))?;
+    let first = first.map_err(|refusal| refused(api, refusal))?;
     let headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"audit.ndjson\"")),

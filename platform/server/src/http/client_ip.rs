@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
+
+use super::problem::{Problem, route_not_found};
 
 /// The address of the client, kept with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,21 @@ impl ClientIp {
             IpAddr::V4(_) => self.0,
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         }
+    }
+}
+
+/// That a call comes from a program on this machine, and that no proxy passed it on. For everybody else there is
+/// no such path.
+pub(super) struct FromThisMachine;
+
+impl<S: Send + Sync> FromRequestParts<S> for FromThisMachine {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let is_near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+        let is_passed_on = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| parts.headers.contains_key(*name));
+        if is_near && !is_passed_on { Ok(Self) } else { Err(route_not_found().await) }
     }
 }
 

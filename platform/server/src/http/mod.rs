@@ -174,7 +174,10 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(people::passwords::request_password_reset))
         .routes(routes!(people::passwords::reset_password))
         .routes(routes!(people::login::signing_keys))
-        .routes(routes!(people::me::me))
+        .routes(routes!(people::me::me, people::account::rename_person))
+        .routes(routes!(people::account::request_email_change))
+        .routes(routes!(people::account::confirm_email_change))
+        .routes(routes!(people::account::erase_account))
         .routes(routes!(people::passwords::change_password))
         .routes(routes!(people::second_factor::find_second_factor, people::second_factor::enrol_second_factor))
         .routes(routes!(people::second_factor::confirm_second_factor))
@@ -188,10 +191,12 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(compat::message_logs))
         .routes(routes!(compat::user_usage))
         .merge(operator::routes())
+        .routes(routes!(compat::accounts::auth_google))
         .routes(routes!(compat::accounts::auth_refresh))
         .routes(routes!(compat::accounts::auth_logout))
         .routes(routes!(compat::accounts::user_me))
         .routes(routes!(compat::accounts::user_logs))
+        .routes(routes!(compat::accounts::user_stats))
         .routes(routes!(compat::keys::apikey_create))
         .routes(routes!(compat::keys::apikey_list))
         .routes(routes!(compat::keys::apikey_delete))
@@ -243,7 +248,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(AllowOrigin::list(origins))
         // For the cookie of a session, which is of use with the session's CSRF token only.
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(
             [
                 "authorization",

@@ -138,6 +138,8 @@ impl Setup {
             passwords: Arc::clone(&passwords) as Arc<_>,
             tokens: Arc::new(EddsaTokens::new()),
             people: PeopleSettings { plan: plan_of(&self.plans), ..Config::default().people() },
+            // Any test may have a fellow.
+            alone: false,
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
@@ -236,6 +238,7 @@ impl TestApp {
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
             webhooks: Arc::clone(&ports.webhooks),
+            alone: false,
         }));
         let http = Self::with().http;
         let ready = Arc::clone(&http.ready);
@@ -274,6 +277,11 @@ impl TestApp {
     /// The API, to be served on a real connection.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// The same API with other settings.
+    pub fn router_with(&self, change: impl FnOnce(&mut HttpSettings)) -> Router {
+        router(Arc::clone(&self.app), Self::with().http(change).settings())
     }
 
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request {

@@ -126,6 +126,16 @@ async fn a_viewer_looks_and_a_developer_gives_no_more_than_they_have() {
     rotating(&app, &developer, &strong, json!({})).await.problem(403, "role_missing");
     changing(&app, &developer, &strong, json!({ "name": "c", "scopes": whole })).await.expect(200);
     revoking(&app, &developer, &strong).await.expect(204);
+    // Nor do they let it work where it did not: they may bind it, and not loosen it again.
+    let bound = json!({ "name": "d", "scopes": whole, "allowed_ips": ["192.0.2.0/24"], "service": acme.service });
+    let (bound, _) = made(&app, &admin, bound).await;
+    changing(&app, &developer, &bound, json!({ "allowed_ips": ["192.0.2.128/25"] })).await.expect(200);
+    for loosened in
+        [json!({ "allowed_ips": ["192.0.2.0/24"] }), json!({ "allowed_ips": [] }), json!({ "service": null })]
+    {
+        changing(&app, &developer, &bound, loosened).await.problem(403, "role_missing");
+    }
+    changing(&app, &admin, &bound, json!({ "allowed_ips": [] })).await.expect(200);
     assert_eq!(app.get(at(&key)).by(&viewer).await.expect(200), key);
 }
 

@@ -103,6 +103,24 @@ async fn origins_that_were_allowed_may_call_from_a_page() {
 }
 
 #[tokio::test]
+async fn a_page_may_use_every_method_that_the_document_has() {
+    let app = TestApp::with().http(|http| http.cors_origins = vec!["https://app.example.com".to_owned()]).start().await;
+    let preflight = app
+        .request(Method::OPTIONS, "/v1/verifications")
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "PUT");
+    let allowed = preflight.await.header("access-control-allow-methods").to_owned();
+    let document = app.get("/openapi.json").await.expect(200);
+    let paths = document["paths"].as_object().expect("paths").values();
+    let methods: std::collections::BTreeSet<String> =
+        paths.flat_map(|path| path.as_object().expect("a path").keys().cloned()).collect();
+    assert!(methods.contains("put"), "{methods:?}");
+    for method in methods {
+        assert!(allowed.split(',').any(|known| known.trim().eq_ignore_ascii_case(&method)), "{method}: {allowed}");
+    }
+}
+
+#[tokio::test]
 async fn head_and_get_agree() {
     let app = TestApp::start().await;
     let head = app.request(Method::HEAD, "/v1/limits").await;

@@ -1,19 +1,25 @@
 //! Events as they happen, over a real connection.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use wotp_core::app::WantedEvents;
 use wotp_core::domain::audit::By;
+use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Status;
-use wotp_core::ports::Change;
+use wotp_core::domain::webhook::endpoint::EventPattern;
+use wotp_core::ports::{Change, Item};
 
-use crate::app::{TestApp, TestTenant, seconds};
+use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
 use crate::loopback::{Arriving, Loopback};
+use crate::webhooks::Receiver;
 
 struct Scene {
     app: TestApp,
@@ -151,10 +157,15 @@ async fn what_a_node_was_slow_to_store_is_told_too_and_nothing_twice() {
     followed.tells(&[&new]).await;
     scene.happens(&[&late]).await;
     followed.tells(&[&late]).await;
-    // Too late for a near look; the next far one finds it.
+    // Too late for a near look; the next far one finds it. And what takes a whole minute to be stored, just after a
+    // far look, is found by the one after it.
     scene.happens(&[&later]).await;
     scene.app.clock.advance(seconds(15));
     followed.tells(&[&later]).await;
+    let latest = scene.event(&scene.tenant, 60);
+    scene.happens(&[&latest]).await;
+    scene.app.clock.advance(seconds(15));
+    followed.tells(&[&latest]).await;
     let last = scene.event(&scene.tenant, 0);
     scene.happens(&[&last]).await;
     followed.tells(&[&last]).await;
@@ -165,9 +176,9 @@ async fn of_events_that_are_stored_all_over_the_place_each_is_told_once() {
     let scene = Scene::set().await;
     let mut followed = scene.follow(&scene.tenant.live, "", None).await;
     let events: Vec<Event> = (0..600).map(|_| scene.event(&scene.tenant, 0)).collect();
-    let mut nodes = tokio::task::JoinSet::new();
+    let mut nodes = JoinSet::new();
     for part in events.chunks(150) {
-        let (store, part) = (std::sync::Arc::clone(&scene.app.app.ports().store), part.to_vec());
+        let (store, part) = (Arc::clone(&scene.app.app.ports().store), part.to_vec());
         nodes.spawn(async move {
             for event in part {
                 store.commit(vec![Change::insert(&event)]).await.expect("it is new");
@@ -183,6 +194,57 @@ async fn of_events_that_are_stored_all_over_the_place_each_is_told_once() {
     let mut expected: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
     expected.sort();
     assert_eq!(told, expected);
+}
+
+/// Where hardly any of what was missed is wanted, a look goes on in steps, and says how far it is.
+#[tokio::test]
+async fn a_look_at_much_that_nobody_asked_for_ends_and_the_next_goes_on_from_there() {
+    let scene = Scene::set().await;
+    let first = scene.event(&scene.tenant, 0);
+    let mut missed = Vec::new();
+    for _ in 0..5 {
+        scene.app.clock.advance(seconds(600));
+        missed.extend((0..1000).map(|_| scene.event(&scene.tenant, 0)));
+    }
+    let mut rare = scene.event(&scene.tenant, 0);
+    rare.kind = "verification.expired".to_owned();
+    missed.push(rare.clone());
+    for part in missed.chunks(500) {
+        scene.happens(&part.iter().collect::<Vec<_>>()).await;
+    }
+    scene.app.clock.advance(seconds(600));
+    let caller = scene.app.app.authenticate(Some(&scene.tenant.live), None, None).await.expect("its key");
+    let kinds = vec![EventPattern::parse("verification.expired").expect("a kind")];
+    let wanted = WantedEvents { kinds, service: None };
+    let app = &scene.app.app;
+    let mut following = app.follow_events(&caller, wanted.clone(), Some(first.id)).await.expect("it is theirs");
+    let (mut told, mut looks, mut last) = (Vec::new(), 0, first.id);
+    loop {
+        let seen = app.next_events(&mut following).await.expect("the store answers");
+        told.extend(seen.events);
+        looks += 1;
+        let Some(reached) = seen.reached else { break };
+        assert!(reached > last, "each look gets further");
+        last = reached;
+    }
+    assert_eq!((told.iter().map(|event| event.id).collect::<Vec<_>>(), looks), (vec![rare.id], 3));
+    // Whoever hangs up meanwhile need not begin anew.
+    let mut back = app.follow_events(&caller, wanted, Some(last)).await.expect("it is theirs");
+    let seen = app.next_events(&mut back).await.expect("the store answers");
+    assert_eq!((seen.events.len(), seen.reached), (1, None));
+}
+
+#[tokio::test]
+async fn connecting_again_and_again_is_a_call_like_any_other() {
+    let app = TestApp::with().plan("limits = { rate_per_second = 1, rate_burst = 3 }").start().await;
+    let tenant = app.tenant("Acme").await;
+    let scene = Scene { served: Loopback::serve(app.router()).await, app, tenant };
+    let mut refused = None;
+    for _ in 0..20 {
+        let reply = scene.served.get("/v1/events/stream", &scene.tenant.live, &[]).await;
+        refused = refused.or((reply.status != 200).then_some(reply.status));
+    }
+    assert_eq!(refused, Some(429));
 }
 
 #[tokio::test]
@@ -270,4 +332,50 @@ async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     scene.app.ready.store(true, Ordering::Release);
     let mut back = scene.follow(&scene.tenant.live, "", Some(&Event { id: known, ..event.clone() })).await;
     back.tells(&[&event]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_becomes_of_a_message_is_told_once_by_stream_list_and_webhook_whoever_folds() {
+    let scene = Scene::set().await;
+    let (app, acme) = (&scene.app, &scene.tenant);
+    let receiver = Receiver::start().await;
+    app.endpoint(&acme.live, json!({ "url": receiver.url(), "events": ["message.*"] })).await;
+    let mut followed = scene.follow(&acme.live, "?types=message.*", None).await;
+    let message = json!({ "to": NUMBER, "content": "Your parcel is at the door." });
+    let message = app.post("/v1/messages").key(&acme.live).json(message).await.expect(201);
+    app.run_jobs().await;
+    let of_message = format!("/v1/messages/{}", id(&message));
+    let sent = app.get(of_message.clone()).key(&acme.live).await.expect(200);
+    let (item, delivery) = (id(&message).parse().unwrap(), id(&sent["deliveries"][0]).parse().unwrap());
+    for receipt in [Receipt::Delivered, Receipt::Read, Receipt::Delivered] {
+        app.app.record_receipt(acme.id, Item::Message(item), delivery, receipt).await.unwrap();
+    }
+    let fellow = app.fellow();
+    let folds = [&app.app, &fellow.app, &app.app, &fellow.app].map(Arc::clone);
+    let mut racing: JoinSet<_> =
+        folds.into_iter().map(|app| async move { app.fold(50).await.unwrap().events }).collect();
+    let mut events = 0;
+    while let Some(folded) = racing.join_next().await {
+        events += folded.unwrap();
+    }
+    while app.app.fold(50).await.unwrap().taken > 0 {}
+    assert!(events <= 2, "{events}");
+    app.run_webhooks().await;
+    let page = app.get("/v1/events?type=message.*").key(&acme.live).await.expect(200);
+    let mut listed = page["data"].as_array().unwrap().clone();
+    listed.reverse();
+    let kinds: Vec<&str> = listed.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["message.sent", "message.delivered"]);
+    let told = &listed[1]["data"];
+    assert_eq!((&told["id"], &told["channel"], &told["country"]), (&message["id"], &json!("outbox"), &json!("US")));
+    assert_eq!(
+        (&told["test_mode"], &told["reason"], &told["service"]),
+        (&json!(false), &Value::Null, &message["service"])
+    );
+    for event in &listed {
+        assert_eq!(followed.event().await.as_ref(), Some(event));
+    }
+    let mut called: Vec<_> = receiver.received().iter().map(|call| call.json()).collect();
+    called.sort_by_key(|call| call["type"].as_str() != Some("message.sent"));
+    assert_eq!(called.iter().map(|call| &call["data"]).collect::<Vec<_>>(), [&listed[0]["data"], told]);
 }

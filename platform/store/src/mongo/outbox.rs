@@ -1,8 +1,8 @@
-//! The outbox: news are kept in the document of their verification, and taken out of it.
+//! The outbox: news are kept in the document of their verification or message, and taken out of it.
 //!
-//! A change of a verification is one update and no transaction, so what it came to is in the same update: an
-//! element of `n`, of which `v` is the version, `s` when it happened first and `d` the news as JSON. News of a
-//! verification that is deleted, or that came from another store, are documents of their own.
+//! A change of a record is one update and no transaction, so what it came to is in the same update: an element
+//! of `n`, of which `v` is the version, `s` when it happened first and `d` the news as JSON. News of a record
+//! that is deleted, or that came from another store, are documents of their own.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,19 @@ use mongodb::bson::RawDocument;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::Hint;
 use wotp_core::domain::id::TenantId;
+use wotp_core::domain::message::Message;
 use wotp_core::domain::news::News;
-use wotp_core::ports::{Change, NewsKey, Outbox, StoreError};
+use wotp_core::domain::verification::Verification;
+use wotp_core::ports::{Change, Item, NewsKey, Outbox, StoreError};
 
 use super::fault::Fault;
-use super::row::{binary, number};
+use super::row::{Row, binary, number};
 use super::transaction::{self, Attempts, Setback};
 use super::{MongoStore, Server, schema};
 
 /// The place of news that are a document of their own.
 const ALONE: i64 = 0;
-/// Finds documents of verifications that have news.
+/// Finds documents of records that have news.
 const WITH_NEWS: &str = "n.s";
 
 #[async_trait]
@@ -42,11 +44,21 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
     // What is alone is older than all that is not, and there is rarely any.
     let alone = server.collection(schema::OUTBOX).find(doc! {}).sort(doc! { "_id": 1 }).limit(limit).await?;
     let alone: Vec<Document> = alone.try_collect().await?;
+    let alone: Vec<_> = alone.iter().filter_map(|row| read(row, Some(ALONE))).collect();
     if !alone.is_empty() {
-        return Ok(alone.iter().filter_map(|row| read(row, Some(ALONE))).collect());
+        return Ok(alone);
     }
+    let (verifications, messages) =
+        tokio::try_join!(within::<Verification>(server, limit), within::<Message>(server, limit))?;
+    let mut found: Vec<(i64, NewsKey, News)> = verifications.into_iter().chain(messages).collect();
+    found.sort_by_key(|(first, ..)| *first);
+    Ok(found.into_iter().map(|(_, key, news)| (key, news)).collect())
+}
+
+/// The news within at most `limit` documents of a kind, with when the first of each happened.
+async fn within<R: Row>(server: &Server, limit: i64) -> Result<Vec<(i64, NewsKey, News)>, Fault> {
     let found = server
-        .collection(schema::VERIFICATIONS)
+        .collection(R::COLLECTION)
         .find(doc! { WITH_NEWS: { "$exists": true } })
         .sort(doc! { WITH_NEWS: 1 })
         .projection(doc! { "n": 1 })
@@ -55,7 +67,11 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
         .await?;
     let rows: Vec<Document> = found.try_collect().await?;
     let elements = rows.iter().filter_map(|row| row.get_array("n").ok()).flatten().filter_map(Bson::as_document);
-    Ok(elements.filter_map(|element| read(element, None)).collect())
+    let read = |element: &Document| {
+        let (key, news) = read(element, None)?;
+        Some((element.get_i64("s").unwrap_or_default(), key, news))
+    };
+    Ok(elements.filter_map(read).collect())
 }
 
 /// The news in an element, or in a document of their own.
@@ -66,29 +82,28 @@ fn read(row: &Document, place: Option<i64>) -> Option<(NewsKey, News)> {
         tracing::error!("news cannot be read; they stay in the outbox");
         return None;
     };
-    let News { tenant, verification, version, .. } = news;
-    Some((NewsKey { tenant, verification, version, place }, news))
+    Some((NewsKey::of(&news, place), news))
 }
 
-/// News as an element of their verification's document.
+/// News as an element of their record's document.
 pub(super) fn element(news: &News) -> Result<Document, Fault> {
-    let first = news.happenings.first().map_or(news.created_at, |happening| happening.at);
-    Ok(doc! { "v": number(news.version), "s": first.as_microsecond(), "d": json(news)? })
+    let first = news.happenings().first().map_or(news.created_at(), |happening| happening.at);
+    Ok(doc! { "v": number(news.version()), "s": first.as_microsecond(), "d": json(news)? })
 }
 
 fn json(news: &News) -> Result<String, Fault> {
     serde_json::to_string(news).map_err(|_| Fault::Shape("news cannot be written as JSON"))
 }
 
-fn name(verification: [u8; 16], version: i64) -> Bson {
-    binary(&[&verification[..], &version.to_be_bytes()].concat())
+fn name(item: [u8; 16], version: i64) -> Bson {
+    binary(&[&item[..], &version.to_be_bytes()].concat())
 }
 
 /// News as a document of their own.
 #[cfg(feature = "sqlite")]
 pub(super) fn alone(news: &News) -> Result<Document, Fault> {
-    let id = name(news.verification.to_bytes(), number(news.version));
-    Ok(doc! { "_id": id, "t": binary(&news.tenant.to_bytes()), "d": json(news)? })
+    let id = name(news.item().to_bytes(), number(news.version()));
+    Ok(doc! { "_id": id, "t": binary(&news.tenant().to_bytes()), "d": json(news)? })
 }
 
 /// The news in a document of their own.
@@ -100,12 +115,19 @@ pub(super) fn read_alone(row: &RawDocument) -> Result<News, Fault> {
 
 /// Takes news; says whether all of them were there.
 pub(super) async fn take(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<bool, Setback> {
-    let (mut within, mut alone) = (BTreeMap::<_, Vec<i64>>::new(), Vec::new());
+    let (mut within, mut alone) = (BTreeMap::<_, BTreeMap<_, Vec<i64>>>::new(), Vec::new());
     for change in changes {
         if let Change::TakeNews(key) = change {
-            let (id, version) = (key.verification.to_bytes(), number(key.version));
+            let (id, version) = (key.item.to_bytes(), number(key.version));
+            let collection = match key.item {
+                Item::Verification(_) => Verification::COLLECTION,
+                Item::Message(_) => Message::COLLECTION,
+            };
             match key.place {
-                None => within.entry((key.tenant.to_bytes(), id)).or_default().push(version),
+                None => {
+                    let of_kind = within.entry(collection).or_default();
+                    of_kind.entry((key.tenant.to_bytes(), id)).or_default().push(version);
+                }
                 Some(_) => alone.push(doc! { "q": { "_id": name(id, version) }, "limit": 1 }),
             }
         }
@@ -117,36 +139,38 @@ pub(super) async fn take(server: &Server, session: &mut ClientSession, changes: 
             return Ok(false);
         }
     }
-    if within.is_empty() {
-        return Ok(true);
-    }
-    let updates = within.iter().map(|((tenant, id), versions)| {
-        doc! {
-            "q": { "_id": binary(id), "t": binary(tenant), "n.v": { "$all": versions } },
-            "u": { "$pull": { "n": { "v": { "$in": versions } } } },
-            // Otherwise the server weighs it against the tenant's index.
-            "hint": { "_id": 1 },
+    for (collection, within) in within {
+        let updates = within.iter().map(|((tenant, id), versions)| {
+            doc! {
+                "q": { "_id": binary(id), "t": binary(tenant), "n.v": { "$all": versions } },
+                "u": { "$pull": { "n": { "v": { "$in": versions } } } },
+                // Otherwise the server weighs it against the tenant's index.
+                "hint": { "_id": 1 },
+            }
+        });
+        let updates: Vec<Document> = updates.collect();
+        let reply = transaction::run(server, session, doc! { "update": collection, "updates": updates }).await?;
+        if transaction::changed(&reply) < within.len() {
+            return Ok(false);
         }
-    });
-    let updates: Vec<Document> = updates.collect();
-    let reply = transaction::run(server, session, doc! { "update": schema::VERIFICATIONS, "updates": updates }).await?;
-    Ok(transaction::changed(&reply) == within.len())
+    }
+    Ok(true)
 }
 
-/// Deletes a verification. What was not told of it yet stays, as documents of its own.
-pub(super) async fn delete(server: &Server, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
+/// Deletes a record. What was not told of it yet stays, as documents of its own.
+pub(super) async fn delete<R: Row>(server: &Server, tenant: TenantId, id: [u8; 16]) -> Result<(), Fault> {
     let wanted = doc! { "_id": binary(&id), "t": binary(&tenant.to_bytes()) };
-    let verifications = server.collection(schema::VERIFICATIONS);
+    let records = server.collection(R::COLLECTION);
     let mut told = wanted.clone();
     told.insert(WITH_NEWS, doc! { "$exists": false });
-    if verifications.delete_one(told).await?.deleted_count > 0 {
+    if records.delete_one(told).await?.deleted_count > 0 {
         return Ok(());
     }
     let mut attempts = Attempts::new(server);
     loop {
         let attempt = async {
             let mut session = transaction::begin(server).await?;
-            let row = verifications.find_one(wanted.clone()).projection(doc! { "n": 1 }).session(&mut session).await;
+            let row = records.find_one(wanted.clone()).projection(doc! { "n": 1 }).session(&mut session).await;
             let Some(row) = row.map_err(transaction::setback)? else {
                 transaction::leave(session).await;
                 return Ok(());
@@ -163,7 +187,7 @@ pub(super) async fn delete(server: &Server, tenant: TenantId, id: [u8; 16]) -> R
                 transaction::run(server, &mut session, command).await?;
             }
             let deletes = [doc! { "q": &wanted, "limit": 1 }];
-            let command = doc! { "delete": schema::VERIFICATIONS, "deletes": deletes };
+            let command = doc! { "delete": R::COLLECTION, "deletes": deletes };
             transaction::run(server, &mut session, command).await?;
             transaction::end(session, attempts.end()).await
         };

@@ -24,7 +24,7 @@ pub(super) const FORMS: &str = "forms";
 pub(super) const ENTITIES: &str = "entities";
 pub(super) const OUTBOX: &str = "outbox";
 
-/// The index of verifications that have news.
+/// The index of verifications, and of messages, that have news.
 pub(super) const NEWS: &str = "news";
 /// The index of the sequence of an address.
 pub(super) const ADDRESS: &str = "address";
@@ -94,6 +94,7 @@ fn indexes() -> Vec<Index> {
         // both take the next number of the sequence `q`, and one of them finds it taken.
         Index::new(VERIFICATIONS, ADDRESS, doc! { "t": 1, "a": 1, "m": 1, "q": 1 }).unique().only_with("a"),
         Index::new(VERIFICATIONS, NEWS, doc! { "n.s": 1 }).only_with("n.s"),
+        Index::new(MESSAGES, NEWS, doc! { "n.s": 1 }).only_with("n.s"),
         Index::new(OUTBOX, "tenant", doc! { "t": 1 }),
         Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
         Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),

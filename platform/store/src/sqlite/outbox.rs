@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use wotp_core::domain::id::TenantId;
 use wotp_core::domain::news::News;
 use wotp_core::ports::{NewsKey, Outbox, StoreError};
 
@@ -20,7 +21,7 @@ impl Outbox for SqliteStore {
                 while let Some(row) = rows.next()? {
                     let number: i64 = row.get(0)?;
                     match serde_json::from_str::<News>(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?) {
-                        Ok(news) => all.push((key(&news, number), news)),
+                        Ok(news) => all.push((NewsKey::of(&news, Some(number)), news)),
                         // One that cannot be read must not keep all others waiting behind it.
                         Err(error) => tracing::error!(%error, number, "news cannot be read; they stay in the outbox"),
                     }
@@ -31,12 +32,7 @@ impl Outbox for SqliteStore {
     }
 }
 
-fn key(news: &News, number: i64) -> NewsKey {
-    let News { tenant, verification, version, .. } = *news;
-    NewsKey { tenant, verification, version, place: Some(number) }
-}
-
-/// Appends what happened to a verification.
+/// Appends what happened to a verification or a message.
 pub(super) fn append(connection: &Connection, id: &[u8; 16], version: u64, doc: &str) -> Result<(), Fault> {
     let sql = "INSERT INTO outbox (id, version, doc) VALUES (?, ?, ?)";
     connection.prepare_cached(sql)?.execute(params![id, version, doc])?;
@@ -46,6 +42,20 @@ pub(super) fn append(connection: &Connection, id: &[u8; 16], version: u64, doc: 
 /// Takes news; says whether they were there.
 pub(super) fn take(connection: &Connection, key: &NewsKey) -> Result<bool, Fault> {
     let sql = "DELETE FROM outbox WHERE number = ? AND id = ? AND version = ?";
-    let values = params![key.place, key.verification.to_bytes(), key.version];
+    let values = params![key.place, key.item.to_bytes(), key.version];
     Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
+}
+
+/// At most `limit` of a tenant's news, by their numbers.
+pub(super) fn of_tenant(connection: &Connection, tenant: [u8; 16], limit: usize) -> Result<Vec<i64>, Fault> {
+    let sql = "SELECT number FROM outbox WHERE doc ->> '$.tenant' = ? LIMIT ?";
+    let values = params![TenantId::from_bytes(tenant).to_string(), i64::try_from(limit).unwrap_or(i64::MAX)];
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes news away, whatever they say.
+pub(super) fn remove(connection: &Connection, number: i64) -> Result<(), Fault> {
+    connection.prepare_cached("DELETE FROM outbox WHERE number = ?")?.execute([number])?;
+    Ok(())
 }

@@ -1,8 +1,9 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::app::{App, Refusal};
+use crate::app::{ApiCaller, App, Holder, Refusal};
 use crate::domain::audit::{By, Deed};
+use crate::domain::event::{AccessData, Event, Fact};
 use crate::domain::id::{AccessId, TenantId, UserId};
 use crate::domain::operator_access::{MINUTES_MAX, OperatorAccess, REASON_LENGTH_MAX};
 use crate::domain::permission::Role;
@@ -12,8 +13,8 @@ use crate::ports::{Change, EntityList, Owner, Stored};
 const RECENT: usize = 100;
 
 impl App {
-    /// Lets an operator act as a tenant for some minutes. The tenant sees it in its audit log, with the
-    /// reason, and so is all that is done meanwhile.
+    /// Lets an operator act as a tenant for some minutes. The tenant is told of it by an event and sees it in
+    /// its audit log, with the reason, as it sees all that is done meanwhile.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the tenant, [`Refusal::Invalid`], [`Refusal::Store`].
@@ -53,7 +54,10 @@ impl App {
             Deed::of(tenant, "operator_access.start", access.id).after(&told),
             Deed::of_platform("operator_access.start", access.id).after(json!({ "tenant": tenant, "access": told })),
         ];
-        self.commit(by, deeds, vec![Change::insert(&access)]).await?;
+        let fact =
+            Fact::TenantAccessedByOperator(AccessData { operator, reason: access.reason.clone(), until: ends_at });
+        let event = Event::new(tenant, None, &fact, now, &*self.ports.entropy);
+        self.commit(by, deeds, vec![Change::insert(&access), Change::insert(&event)]).await?;
         self.changed(tenant).await;
         Ok(access)
     }
@@ -83,6 +87,19 @@ impl App {
         self.commit(by, deeds, vec![Change::replace(&access)]).await?;
         self.changed(tenant).await;
         Ok(access.entity)
+    }
+
+    /// Writes into the tenant's audit log what an operator asks for who acts for it: also what only reads, and
+    /// before it is answered. Nothing for other callers.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`]; then the call must not go on.
+    pub async fn note_acting(&self, caller: &ApiCaller, method: &str, path: &str) -> Result<(), Refusal> {
+        let Holder::Member(membership) = &caller.holder else { return Ok(()) };
+        let Some(access) = membership.acting else { return Ok(()) };
+        let asked = json!({ "method": method, "path": path });
+        let deed = Deed::of(caller.tenant.id, "operator_access.call", access).after(asked);
+        self.commit(&caller.by(), vec![deed], Vec::new()).await
     }
 
     /// How an operator may act as a tenant now, if at all: by the most of what was granted.

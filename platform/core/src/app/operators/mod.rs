@@ -3,7 +3,10 @@
 mod access;
 mod announcements;
 mod appoint;
+mod audit;
+mod erasures;
 mod maintenance;
+mod second_factor;
 mod tenants;
 mod work;
 

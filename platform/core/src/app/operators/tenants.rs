@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::app::{App, FieldError, Refusal};
+use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
@@ -41,7 +41,7 @@ impl App {
         found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant"))
     }
 
-    /// Changes a tenant's plan or limits, from now on.
+    /// Changes a tenant's plan or limits, from now on. What is used up by those the tenant is told at once.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
@@ -49,9 +49,8 @@ impl App {
         if let Some(plan) = &change.plan {
             self.known_plan(plan)?;
         }
-        if change.limits.as_ref().is_some_and(|limits| limits.rate_per_second == Some(0)) {
-            let message = "is at least 1: suspend the tenant to stop its calls".to_owned();
-            return Err(Refusal::Invalid(vec![FieldError { field: "limits.rate_per_second".to_owned(), message }]));
+        if let Some(limits) = &change.limits {
+            limits.check().map_err(|(name, right)| Refusal::field(format!("limits.{name}"), right))?;
         }
         let before = self.tenant(id).await?;
         let mut tenant = before.clone();
@@ -66,7 +65,12 @@ impl App {
         }
         let shown = |tenant: &Tenant| json!({ "plan": tenant.plan, "limits": tenant.limits });
         let deed = Deed::of(id, "tenant.change", id).before(shown(&before)).after(shown(&tenant));
-        self.replace_tenant(by, deed, tenant).await
+        let changed = self.replace_tenant(by, deed, tenant).await?;
+        if let Err(error) = self.look_at_quotas(id).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(tenant = %id, error, "whether quotas are used up is looked at when the tenant next uses one");
+        }
+        Ok(changed)
     }
 
     /// Stops a tenant: its callers are refused and told why, until it is resumed. Codes that are under way

@@ -1,9 +1,12 @@
 use jiff::SignedDuration;
+use serde_json::json;
 
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::TenantId;
+use crate::domain::message::Message;
+use crate::domain::verification::Verification;
 use crate::ports::{Item, Job, ReplaceError};
 
 /// What was due so long ago and is still there is stuck: the sweep looks every second.
@@ -68,34 +71,47 @@ impl App {
     }
 
     /// Gives something up: a verification is canceled, a message is not delivered any more. What has ended
-    /// stays as it is.
+    /// stays as it is, and nothing is said of it.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Store`].
     pub async fn discard_work(&self, by: &By, tenant: TenantId, item: Item) -> Result<(), Refusal> {
         self.exists(tenant, item).await?;
-        self.commit(by, vec![deed("work.discard", tenant, item)], Vec::new()).await?;
         let store = self.ports.store.tenant(tenant);
+        let mut logged = false;
         loop {
             let now = self.now();
-            let replaced = match item {
+            let (before, mut left) = match item {
                 Item::Verification(id) => {
                     let Some(mut found) = store.find_verification(id).await? else { return Ok(()) };
-                    let refunded = found.counted.refunded;
-                    if !found.cancel(now) {
-                        return Ok(());
-                    }
-                    let refund = found.counted.refunded && !refunded;
-                    store.replace(&mut found, refund).await
+                    let (status, refunded) = (json!(found.status), found.counted.refunded);
+                    let left = found.cancel(now).then(|| Left::Verification(found, refunded));
+                    (status, left)
                 }
                 Item::Message(id) => {
                     let Some(mut found) = store.find_message(id).await? else { return Ok(()) };
-                    let refunded = found.counted.refunded;
-                    if !found.discard(now) {
-                        return Ok(());
-                    }
-                    let refund = found.counted.refunded && !refunded;
-                    store.replace_message(&mut found, refund).await
+                    let (status, refunded) = (json!(found.status()), found.counted.refunded);
+                    let left = found.discard(now).then(|| Left::Message(found, refunded));
+                    (status, left)
+                }
+            };
+            let Some(left) = &mut left else { return Ok(()) };
+            // Records of verifications are no entities: the line comes first, so that a crash between the two
+            // leaves a line too many and never a change that no line tells of.
+            if !std::mem::replace(&mut logged, true) {
+                let deed = deed("work.discard", tenant, item).before(json!({ "status": &before }));
+                self.commit(by, vec![deed], Vec::new()).await?;
+            }
+            let replaced = match left {
+                Left::Verification(found, refunded) => {
+                    let refund = found.counted.refunded && !*refunded;
+                    let replaced = store.replace(found, refund).await;
+                    self.changes.tell(found.id);
+                    replaced
+                }
+                Left::Message(found, refunded) => {
+                    let refund = found.counted.refunded && !*refunded;
+                    store.replace_message(found, refund).await
                 }
             };
             match replaced {
@@ -114,6 +130,12 @@ impl App {
         }
         .ok_or(Refusal::NotFound("work"))
     }
+}
+
+/// Something that was given up, and whether its use had been given back before.
+enum Left {
+    Verification(Verification, bool),
+    Message(Message, bool),
 }
 
 fn deed(action: &'static str, tenant: TenantId, item: Item) -> Deed {

@@ -1,10 +1,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::super::{App, Refusal};
 use super::Whence;
+use crate::domain::audit::{By, Deed};
 use crate::domain::login_brake::{LoginBrake, Place};
+use crate::domain::user::User;
 use crate::domain::vault::AddressIndex;
 use crate::ports::{Change, CommitError, Owner, Stored};
 
@@ -15,7 +18,10 @@ const DEVICE_SIZE: usize = 16;
 
 /// Where guesses at a password are counted.
 #[derive(Debug, Clone)]
-pub(super) struct Brakes(Vec<([u8; 16], Place)>);
+pub(super) struct Brakes {
+    account: AddressIndex,
+    places: Vec<([u8; 16], Place)>,
+}
 
 /// What shares a brake: an IPv4 address, or an IPv6 /64, which one customer has whole.
 pub(super) fn bucket(ip: Option<IpAddr>) -> Vec<u8> {
@@ -35,12 +41,14 @@ impl App {
         let vault = &self.ports.vault;
         let account_bytes = account.as_bytes();
         if let Some(device) = device.and_then(|token| self.known_device(account, token)) {
-            return Brakes(vec![(vault.veil("brake device", &[account_bytes, &device]), Place::Here)]);
+            let here = (vault.veil("brake device", &[account_bytes, &device]), Place::Here);
+            return Brakes { account: *account, places: vec![here] };
         }
-        Brakes(vec![
+        let places = vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
-        ])
+        ];
+        Brakes { account: *account, places }
     }
 
     /// Counts a guess as a wrong one before it is looked at.
@@ -51,7 +59,7 @@ impl App {
         for _ in 0..TRIES {
             let now = self.now();
             let mut changes = Vec::new();
-            for (id, place) in &brakes.0 {
+            for (id, place) in &brakes.places {
                 let braked = |opens_at| Refusal::Braked { opens_at };
                 changes.push(match self.find::<LoginBrake>(Owner::Platform, *id).await? {
                     Some(mut brake) => {
@@ -60,6 +68,7 @@ impl App {
                     }
                     None => {
                         let mut brake = LoginBrake::new(*id, *place, now);
+                        brake.account = (*place == Place::Everywhere).then_some(brakes.account);
                         brake.count(now).map_err(braked)?;
                         Change::insert(&brake)
                     }
@@ -78,7 +87,7 @@ impl App {
     /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
     /// forgotten there, or each login of the owner would give an attacker another fifty.
     pub(super) async fn ease(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        for (id, place) in &brakes.0 {
+        for (id, place) in &brakes.places {
             for _ in 0..TRIES {
                 let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
                 brake.take_back();
@@ -93,7 +102,7 @@ impl App {
     /// The owner has proved the address: what was counted for the account from everywhere is forgotten, and
     /// what was counted at this address.
     pub(super) async fn forget_brakes(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        for (id, _) in &brakes.0 {
+        for (id, _) in &brakes.places {
             for _ in 0..TRIES {
                 let Some(brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
                 if self.made(Change::delete(&brake)).await? {
@@ -102,6 +111,34 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Tells the audit log of accounts that are guessed at from everywhere, and forgets the counts that are over.
+    /// At most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn tend_brakes(&self, limit: usize) -> Result<usize, Refusal> {
+        let mut forgotten = 0;
+        for mut brake in self.due::<LoginBrake>(limit).await? {
+            if !brake.is_to_be_told() {
+                forgotten += usize::from(self.made(Change::delete(&brake)).await?);
+                continue;
+            }
+            let user = match &brake.account {
+                Some(account) => self.find_by::<User>("email", account.as_bytes()).await?,
+                None => None,
+            };
+            brake.told_at = Some(self.now());
+            let told = json!({ "wrong_passwords": brake.failures });
+            let deeds = user.iter().map(|user| Deed::of_platform("user.login_delayed", user.id).after(&told)).collect();
+            match self.commit(&By::platform(), deeds, vec![Change::replace(&brake)]).await {
+                // Guessed again, or lifted, at the same moment: the next look tells of it.
+                Err(Refusal::Conflict) => {}
+                told => told?,
+            }
+        }
+        Ok(forgotten)
     }
 
     async fn made(&self, change: Change) -> Result<bool, Refusal> {

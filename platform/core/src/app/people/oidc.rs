@@ -5,16 +5,18 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::super::{App, Refusal};
-use super::{SignInStep, Whence};
+use super::{Opened, SignInStep, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::id::UserId;
-use crate::domain::identity::{BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, subject_key};
+use crate::domain::identity::{
+    BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, SpentToken, TOKEN_AGE_MAX, subject_key,
+};
 use crate::domain::opaque::Opaque;
 use crate::domain::session::Transport;
 use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
-    AuthorizationAsked, Change, CodeRedeemed, Identity, IdentityError, IdentityProvider, Owner, Stored,
+    AuthorizationAsked, Change, CodeRedeemed, CommitError, Identity, IdentityError, IdentityProvider, Owner, Stored,
 };
 
 /// Longest name that is taken from a provider, in characters.
@@ -112,6 +114,40 @@ impl App {
         self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
     }
 
+    /// Signs in a person by an ID token that their page got from a provider by itself, as WOTP's clients do: whom
+    /// [`finish_sign_in`](Self::finish_sign_in) would sign in. A token works once.
+    ///
+    /// Nothing binds it to a browser, as an attempt is bound; so the session's tokens go into the reply's body and
+    /// never into a cookie, and nobody is signed in unawares.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without such a provider, [`Refusal::SignInOver`] for a token that was used,
+    /// [`Refusal::SecondFactorNeeded`], [`Refusal::Provider`], [`Refusal::EmailNotVerified`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn sign_in_by_token(&self, provider: &str, id_token: &str, whence: &Whence) -> Result<Opened, Refusal> {
+        let signed_in = async {
+            let provider = self.provider(provider).ok_or(Refusal::NotFound("identity provider"))?;
+            let now = self.now();
+            let identity = provider.identify_by_token(id_token, TOKEN_AGE_MAX, now).await?;
+            match self.ports.store.commit(vec![Change::insert(&SpentToken::new(id_token, now))]).await {
+                Ok(()) => {}
+                Err(CommitError::Changed | CommitError::Taken { .. }) => return Err(Refusal::SignInOver),
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+            let user = self.person_behind(provider, &identity, whence).await?;
+            if self.active_factor(user.id).await?.is_some() {
+                return Err(Refusal::SecondFactorNeeded);
+            }
+            self.open_session(user, Transport::Body, whence).await
+        };
+        // ASVS 16.3.1. With its sources, which say nothing of the person.
+        signed_in.await.inspect_err(|refusal| {
+            let error: &dyn std::error::Error = refusal;
+            let ip = whence.ip.map(tracing::field::display);
+            tracing::info!(ip, error, "a sign-in by an ID token was refused");
+        })
+    }
+
     async fn identify(
         &self,
         finish: FinishSignIn<'_>,
@@ -164,11 +200,10 @@ impl App {
         let mut deeds = Vec::new();
         let user = match &known {
             Some(user) => {
-                if user.email_confirmed_at.is_none() {
-                    let mut confirmed = user.clone();
-                    confirmed.email_confirmed_at = Some(now);
-                    changes.push(Change::replace(&confirmed));
-                }
+                let mut confirmed = user.clone();
+                confirmed.email_confirmed_at.get_or_insert(now);
+                // In any case: nobody is linked to an account that is erased, or moves, at this moment.
+                changes.push(Change::replace(&confirmed));
                 user.id
             }
             None => {

@@ -10,6 +10,7 @@ use crate::domain::member::Member;
 use crate::domain::password::Password;
 use crate::domain::pending::{Pending, Then};
 use crate::domain::permission::Role;
+use crate::domain::service::Service;
 use crate::domain::tenant;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{AccountEmail, PasswordHash, User};
@@ -48,6 +49,24 @@ pub struct Confirmed {
     pub user: User,
     /// Their tenant, which they own.
     pub tenant: Tenant,
+}
+
+/// What makes an account with a tenant of its own, and what the logs tell of it.
+pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Timestamp) -> (Vec<Deed>, Vec<Change>) {
+    let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
+    let deeds = vec![
+        Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
+        Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+        Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
+        Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
+    ];
+    let changes = vec![
+        Change::insert(user),
+        Change::InsertTenant(Box::new(tenant.clone())),
+        Change::InsertService(Box::new(service)),
+        Change::insert(&member),
+    ];
+    (deeds, changes)
 }
 
 impl App {
@@ -91,19 +110,8 @@ impl App {
         user.password = Some(password);
         user.email_confirmed_at = Some(now);
         let (tenant, service) = self.draw_tenant(&tenant, &self.ports.people.plan)?;
-        let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
-        let deeds = vec![
-            Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
-            Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
-            Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
-        ];
-        let changes = vec![
-            Change::insert(&user),
-            Change::InsertTenant(Box::new(tenant.clone())),
-            Change::InsertService(Box::new(service)),
-            Change::insert(&member),
-            Change::delete(&pending),
-        ];
+        let (deeds, mut changes) = account(&user, &tenant, service, now);
+        changes.push(Change::delete(&pending));
         match self.commit(&whence.by(user.id), deeds, changes).await {
             Ok(()) => Ok(Confirmed { user, tenant }),
             Err(Refusal::Taken { kind: "user", .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
@@ -113,6 +121,18 @@ impl App {
 
     /// Sends a code, and keeps what is to happen when it comes back.
     pub(super) async fn pend(&self, email: &AccountEmail, then: Then, whence: &Whence) -> Result<Started, Refusal> {
+        let (pending, started) = self.send_pending(email, then, whence).await?;
+        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
+        Ok(started)
+    }
+
+    /// Sends a code; what is to happen when it comes back is the caller's to keep.
+    pub(super) async fn send_pending(
+        &self,
+        email: &AccountEmail,
+        then: Then,
+        whence: &Whence,
+    ) -> Result<(Pending, Started), Refusal> {
         let verification = self.send_code(email, whence).await?;
         let owner = verification.id.to_bytes();
         let pending = Pending {
@@ -121,8 +141,7 @@ impl App {
             then,
             expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
         };
-        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
-        Ok(Started { verification: verification.id, expires_at: verification.expires_at })
+        Ok((pending, Started { verification: verification.id, expires_at: verification.expires_at }))
     }
 
     /// What waited for this code, and the address that it proves.

@@ -131,18 +131,18 @@ impl App {
                 return Err(Refusal::field("WOTP-Tenant", message));
             }
         };
-        let (id, role, operator) = match (member, named) {
-            (Some(member), _) => (member.tenant, member.role, false),
+        let (id, role, acting) = match (member, named) {
+            (Some(member), _) => (member.tenant, member.role, None),
             // An operator who acts as the tenant: for some minutes, and with the tenant told.
             (None, Some(named)) if person.user.operator_since.is_some() => {
                 let access = self.find_access(person.user.id, named).await?.ok_or(Refusal::NotFound("tenant"))?;
-                (named, access.role, true)
+                (named, access.role, Some(access.id))
             }
             (None, _) => return Err(Refusal::NotFound("tenant")),
         };
         let tenant = self.tenant_of(id).await?.ok_or(Refusal::NotFound("tenant"))?;
         served(&tenant)?;
-        let membership = Membership { user: person.user.id, role, session: person.session.id, mode, operator };
+        let membership = Membership { user: person.user.id, role, session: person.session.id, mode, acting };
         let Whence { ip, request, .. } = person.whence.clone();
         Ok(ApiCaller { tenant, holder: Holder::Member(membership), ip, request })
     }

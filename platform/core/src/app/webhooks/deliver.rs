@@ -13,6 +13,7 @@ use crate::domain::webhook::delivery::{
 };
 use crate::domain::webhook::endpoint::{Endpoint, Failing};
 use crate::domain::webhook::lanes::{Entry, Pass};
+use crate::domain::webhook::notice::EndpointNotice;
 use crate::domain::webhook::replay::Replay;
 use crate::domain::webhook::signature::SigningKeys;
 use crate::ports::{Change, CommitError, Entity, Owner, Stored, Unsent, WebhookCall};
@@ -373,7 +374,7 @@ impl App {
         Ok(())
     }
 
-    /// Disables an endpoint, and tells the others of the tenant.
+    /// Disables an endpoint, and tells the others of the tenant, and the people who run it.
     async fn disable(
         &self,
         endpoint: &Endpoint,
@@ -393,7 +394,14 @@ impl App {
         let event = Event::new(endpoint.tenant, None, &fact, now, &*self.ports.entropy);
         let deed = Deed::of(endpoint.tenant, "webhook_endpoint.disable", endpoint.id);
         let deed = deed.after(serde_json::json!({ "reason": reason, "failing_since": failing_since }));
-        let changes = vec![Change::replace(&stored), Change::insert(&event)];
+        let notice = EndpointNotice {
+            event: event.id,
+            tenant: endpoint.tenant,
+            endpoint: endpoint.id,
+            reason,
+            disabled_at: now,
+        };
+        let changes = vec![Change::replace(&stored), Change::insert(&event), Change::insert(&notice)];
         match self.commit(&By::platform(), vec![deed], changes).await {
             Ok(()) => {
                 tracing::info!(tenant = %endpoint.tenant, endpoint = %endpoint.id, ?reason, "a webhook endpoint was disabled")

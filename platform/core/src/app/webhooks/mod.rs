@@ -3,6 +3,7 @@
 mod deliver;
 mod endpoints;
 mod events;
+mod notices;
 mod replay;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

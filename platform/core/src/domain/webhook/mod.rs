@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod endpoint;
 pub mod lanes;
+pub mod notice;
 pub mod replay;
 pub mod schedule;
 pub mod signature;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::messages::sent;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started, try_admit};
+use crate::domain::cost::Cost;
 use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt, Verdict};
 use crate::domain::id::{DeliveryId, TenantId};
 use crate::domain::mode::Mode;
-use crate::domain::news::{News, What};
-use crate::domain::rollup::{Counts, Interval, Rollup, RollupKey};
+use crate::domain::news::{Charge, MessageNews, News, VerificationNews, What};
+use crate::domain::rollup::{Counts, Figures, Interval, Rollup, RollupKey};
 use crate::domain::verification::{FailureReason, Status, Verification};
 use crate::ports::{Change, CommitError, Entity as _, NewVerification, NewsKey, Owner, ReplaceError, ResendError};
 use crate::testing::builders::{
@@ -22,15 +24,29 @@ async fn news(store: &Subject) -> Vec<(NewsKey, News)> {
 
 /// What happened, in order, with the version that it is of.
 async fn happened(store: &Subject) -> Vec<(u64, Vec<What>)> {
-    let whats = |news: News| (news.version, news.happenings.iter().map(|happening| happening.what).collect());
+    let whats = |news: News| (news.version(), news.happenings().iter().map(|happening| happening.what).collect());
     news(store).await.into_iter().map(|(_, news)| whats(news)).collect()
+}
+
+fn of_verification((_, news): &(NewsKey, News)) -> &VerificationNews {
+    match news {
+        News::Verification(news) => news,
+        News::Message(news) => panic!("they are of a message: {news:?}"),
+    }
+}
+
+fn of_message((_, news): &(NewsKey, News)) -> &MessageNews {
+    match news {
+        News::Message(news) => news,
+        News::Verification(news) => panic!("they are of a verification: {news:?}"),
+    }
 }
 
 fn take(keys: &[(NewsKey, News)]) -> Vec<Change> {
     keys.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect()
 }
 
-fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
+pub(super) fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
     let key = RollupKey {
         tenant,
         interval: Interval::Hour,
@@ -39,7 +55,7 @@ fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
         channel: "console".to_owned(),
         country: None,
     };
-    Rollup::new(key, Counts { started, ..Counts::default() })
+    Rollup::new(key, Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() })
 }
 
 fn settle(verification: &mut Verification, verdict: Verdict, second: i64) {
@@ -56,7 +72,7 @@ pub async fn what_happens_to_a_verification_is_news(store: Subject) {
     assert!(verification.news.is_empty(), "what is stored is not stored again");
     settle(&mut verification, Verdict::Refused(DeliveryFailure::Rejected), 1);
     door.replace(&mut verification, false).await.expect(ANSWERS);
-    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
     settle(&mut verification, sent, 2);
     door.replace(&mut verification, false).await.expect(ANSWERS);
     assert!(verification.news.is_empty());
@@ -78,13 +94,44 @@ pub async fn what_happens_to_a_verification_is_news(store: Subject) {
     ];
     assert_eq!(happened(&store).await, told);
     let all = news(&store).await;
-    let (_, first) = &all[0];
+    let first = of_verification(&all[0]);
     assert_eq!((first.status, first.checks_used, first.country.as_deref()), (Status::Pending, 0, Some("GB")));
     assert_eq!((first.tenant, first.verification, first.service), (tenant, verification.id, verification.service));
-    let channels = all.iter().map(|(_, news)| news.happenings[0].channel.as_deref());
+    let channels = all.iter().map(|(_, news)| news.happenings()[0].channel.as_deref());
     assert_eq!(channels.collect::<Vec<_>>(), ["console", "email", "email", "email", "email"].map(Some));
-    let (_, last) = &all[4];
+    let last = of_verification(&all[4]);
     assert_eq!((last.status, last.ended_at, last.checks_used), (Status::Approved, Some(seconds(5)), 2));
+}
+
+/// What a channel charged is kept with the record and told once, with whatever else happened or alone.
+pub async fn what_a_channel_charged_is_news_once(store: Subject) {
+    let tenant = new_tenant();
+    let door = store.tenant(tenant);
+    let mut verification = started(&store, a_verification(tenant, TO, noon())).await;
+    let cost = |micros| Cost::new(micros, "EUR".parse().expect("a currency")).expect("an amount");
+    let first = verification.dispatch.deliveries[0].id;
+    settle(&mut verification, Verdict::Refused(DeliveryFailure::NoAck), 1);
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    let sent = |micros| Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: Some(cost(micros)) };
+    settle(&mut verification, sent(45_000), 2);
+    let second = verification.dispatch.deliveries[1].id;
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    assert!(verification.charged.is_empty(), "what is stored is not stored again");
+    // The first channel's answer, late: nothing happened that anybody is told of, and it costs all the same.
+    assert!(verification.charge(first, cost(7)) && !verification.charge(first, cost(8)));
+    assert!(!verification.charge(DeliveryId::from_bytes([9; 16]), cost(9)), "it is none of its deliveries");
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    let found = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is there");
+    let charge = |delivery, channel: &str, micros| Charge { delivery, channel: channel.to_owned(), cost: cost(micros) };
+    let charges = [charge(second, "email", 45_000), charge(first, "console", 7)];
+    assert_eq!(found.charges, charges);
+    let all = news(&store).await;
+    let told = all.iter().map(of_verification).map(|news| (news.version, news.charges.clone()));
+    let mut told: Vec<_> = told.collect();
+    // What only was charged for has no moment of its own, and a store may give it before its turn: sums do not mind.
+    told.sort_by_key(|(version, _)| *version);
+    let [second, first] = charges.map(|charge| vec![charge]);
+    assert_eq!(told, [(0, Vec::new()), (1, Vec::new()), (2, second), (3, first)]);
 }
 
 /// A record that was blocked before it was stored is told of as that, once.
@@ -95,13 +142,57 @@ pub async fn what_a_guard_stopped_at_its_start_is_news(store: Subject) {
     assert_eq!(happened(&store).await, [(0, vec![What::Started, What::Blocked])]);
 }
 
-/// Test verifications are told of, and say that they are.
-pub async fn test_verifications_have_news_and_messages_have_none(store: Subject) {
+/// What is told of a message is how it got out; that it was accepted is no news.
+pub async fn what_happens_to_a_message_is_news(store: Subject) {
     let tenant = new_tenant();
+    let door = store.tenant(tenant);
+    let mut new = a_message(tenant, TO, noon());
+    new.mode = Mode::Test;
+    new.address.as_mut().expect("it has an address").region = Some("GB".to_owned());
+    let mut message = sent(&store, message_admission(new)).await;
+    let verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
+    message.settle(verdict, seconds(1), || DeliveryId::new(noon(), entropy()));
+    let mut stale = message.clone();
+    door.replace_message(&mut message, false).await.expect(ANSWERS);
+    assert!(message.news.is_empty(), "what is stored is not stored again");
+    assert!(matches!(door.replace_message(&mut stale, false).await, Err(ReplaceError::Conflict)));
+    let delivery = message.dispatch.current().expect("it was sent").id;
+    message.record(delivery, Receipt::Delivered, seconds(2));
+    door.replace_message(&mut message, false).await.expect(ANSWERS);
+    message.redact();
+    door.replace_message(&mut message, false).await.expect(ANSWERS);
+    assert_eq!(door.find_message(message.id).await.expect(ANSWERS), Some(message.clone()));
+    let mut lost = sent(&store, message_admission(a_message(tenant, TO, seconds(3)))).await;
+    lost.settle(Verdict::Refused(DeliveryFailure::Rejected), seconds(4), || DeliveryId::new(noon(), entropy()));
+    door.replace_message(&mut lost, true).await.expect(ANSWERS);
+    assert_eq!(happened(&store).await, [(1, vec![What::Sent]), (2, vec![What::Delivered]), (1, vec![What::Failed])]);
+    let all = news(&store).await;
+    let first = of_message(&all[0]);
+    assert_eq!((first.tenant, first.message, first.service), (tenant, message.id, message.service));
+    assert_eq!((first.status, first.mode, first.country.as_deref()), (DeliveryStatus::Sent, Mode::Test, Some("GB")));
+    let last = of_message(&all[2]);
+    assert_eq!((last.status, last.reason), (DeliveryStatus::Failed, Some(DeliveryFailure::Rejected)));
+    store.commit(take(&all)).await.expect("nobody else takes them");
+    assert_eq!(news(&store).await, []);
+}
+
+/// Verifications and messages side by side: in the order in which it happened, and taken together.
+pub async fn news_of_both_kinds_come_in_order_and_are_taken_together(store: Subject) {
+    let tenant = new_tenant();
+    let mut message = sent(&store, message_admission(a_message(tenant, TO, noon()))).await;
     started(&store, Verification { mode: Mode::Test, ..a_verification(tenant, TO, noon()) }).await;
-    store.tenant(tenant).admit_message(message_admission(a_message(tenant, TO, noon()))).await.expect(ANSWERS);
-    let news = news(&store).await;
-    assert_eq!(news.iter().map(|(_, news)| news.mode).collect::<Vec<_>>(), [Mode::Test]);
+    message.discard(seconds(40));
+    store.tenant(tenant).replace_message(&mut message, true).await.expect(ANSWERS);
+    started(&store, a_verification(tenant, TO, seconds(41))).await;
+    let all = news(&store).await;
+    let told: Vec<_> = all.iter().map(|(_, news)| (news.happenings()[0].what, news.mode())).collect();
+    assert_eq!(told, [(What::Started, Mode::Test), (What::Failed, Mode::Live), (What::Started, Mode::Live)]);
+    let mut again = take(&all[1..2]);
+    store.commit(take(&all)).await.expect("nobody else takes them");
+    again.push(Change::insert(&a_rollup(tenant, 1)));
+    let refused = store.commit(again).await;
+    assert!(matches!(refused, Err(CommitError::Changed)), "{refused:?}");
+    assert_eq!(news(&store).await, []);
 }
 
 /// A start that is refused or repeated, and a change that lost, tell nothing.
@@ -215,15 +306,20 @@ pub async fn of_racing_folders_one_takes_the_news(store: Subject) {
 }
 
 /// News outlive what they are of, and are taken as if it were there.
-pub async fn news_of_a_deleted_verification_stay(store: Subject) {
+pub async fn news_of_what_is_deleted_stay(store: Subject) {
     let tenant = new_tenant();
     let mut gone = started(&store, a_verification(tenant, TO, noon())).await;
     started(&store, a_verification(tenant, TO, seconds(1))).await;
     gone.cancel(seconds(2));
     let door = store.tenant(tenant);
     door.replace(&mut gone, false).await.expect(ANSWERS);
+    let mut message = sent(&store, message_admission(a_message(tenant, TO, noon()))).await;
+    message.discard(seconds(40));
+    door.replace_message(&mut message, true).await.expect(ANSWERS);
     let before = news(&store).await;
     door.delete_verification(gone.id).await.expect(ANSWERS);
+    door.delete_message(message.id).await.expect(ANSWERS);
+    assert_eq!(door.find_message(message.id).await.expect(ANSWERS), None);
     assert_eq!(door.find_verification(gone.id).await.expect(ANSWERS), None);
     // Read before it was deleted, they may lie elsewhere now: then nothing is taken, and they are read again.
     let stale = store.commit(take(&before)).await;
@@ -238,7 +334,7 @@ pub async fn news_of_a_deleted_verification_stay(store: Subject) {
         taken.extend(some);
     }
     let versions = |all: &[(NewsKey, News)]| {
-        let mut all: Vec<_> = all.iter().map(|(_, news)| (news.verification.to_bytes(), news.version)).collect();
+        let mut all: Vec<_> = all.iter().map(|(_, news)| (news.item().to_bytes(), news.version())).collect();
         all.sort_unstable();
         all
     };

@@ -54,7 +54,15 @@ pub(super) fn configuration(loaded: &Loaded) -> Finding {
         Environment::Development => "development",
         Environment::Production => "production",
     };
-    Finding::ok("configuration", format!("{file} ({environment})"))
+    let found = format!("{file} ({environment})");
+    let server = &loaded.config.server;
+    let is_reached = !server.listen.ip().is_loopback() || !server.trusted_proxies.is_empty();
+    if loaded.config.environment == Environment::Development && is_reached {
+        let help = "write environment = \"production\": for developers codes may go to the terminal, and programs on \
+                    this machine may sign in without a password";
+        return Finding::warn("configuration", format!("{found}, and others than this machine reach it"), help);
+    }
+    Finding::ok("configuration", found)
 }
 
 pub(super) fn folder(folder: &DataFolder) -> Finding {

@@ -19,7 +19,7 @@ use super::{Api, Problem};
 
 mod person;
 
-pub(super) use person::{From, Operator, Person};
+pub(super) use person::{From, FromAtAnyTime, Operator, Person};
 
 /// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {
@@ -69,7 +69,7 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
             }
         };
         // Both at once: a store that is far is waited for once. Who calls is answered first.
-        let (caller, changes) = join(calls, may_change::<P>(api)).await;
+        let (caller, changes) = join(calls, may_change(parts, api, P::PERMISSION.changes())).await;
         let caller = caller?;
         allow::<P>(&caller, api)?;
         changes?;
@@ -92,7 +92,7 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Member<P> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let (caller, changes) = join(person::member(parts, api), may_change::<P>(api)).await;
+        let (caller, changes) = join(person::member(parts, api), may_change(parts, api, P::PERMISSION.changes())).await;
         let caller = caller?;
         allow::<P>(&caller, api)?;
         changes?;
@@ -107,9 +107,10 @@ fn allow<P: Privilege>(caller: &ApiCaller, api: &Api) -> Result<(), Problem> {
     })
 }
 
-/// Insists that no maintenance goes on, where something is to be changed.
-async fn may_change<P: Privilege>(api: &Api) -> Result<(), Problem> {
-    if !P::PERMISSION.changes() {
+/// Insists that no maintenance goes on where something is to be changed: by what is asked for, or because that
+/// takes a permission to change things.
+async fn may_change(parts: &Parts, api: &Api, changes: bool) -> Result<(), Problem> {
+    if !changes && parts.method.is_safe() {
         return Ok(());
     }
     api.app.may_change().await.map_err(|refusal| refused(api, refusal))

@@ -3,24 +3,39 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
+use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
+use wotp_core::domain::audit::{Actor, By};
 use wotp_core::domain::mode::Mode;
 
 use super::super::verifications::refused;
 use super::super::{Api, Problem};
-use super::{Credential, program, whence};
+use super::{Credential, may_change, program, whence};
 
 /// Which tenant a person's call is about.
 const TENANT: &str = "wotp-tenant";
 /// Whether it is about live or test data.
 const MODE: &str = "wotp-mode";
 
-/// From where a call comes that takes no credential.
+/// From where a call comes that takes no credential. What changes something waits for the end of maintenance.
 pub(in super::super) struct From(pub(in super::super) Whence);
 
-impl<S: Send + Sync> FromRequestParts<S> for From {
+impl FromRequestParts<Arc<Api>> for From {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        may_change(parts, api, false).await?;
+        Ok(Self(whence(parts)))
+    }
+}
+
+/// From where a call comes that is answered during maintenance too: people, and operators among them, sign in
+/// and out then as well.
+pub(in super::super) struct FromAtAnyTime(pub(in super::super) Whence);
+
+impl<S: Send + Sync> FromRequestParts<S> for FromAtAnyTime {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
@@ -43,7 +58,11 @@ impl FromRequestParts<Arc<Api>> for Person {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        signed_in(parts, api).await.map(Self)
+        // Both at once: a store that is far is waited for once. Who calls is answered first.
+        let (person, changes) = join(signed_in(parts, api), may_change(parts, api, false)).await;
+        let person = person?;
+        changes?;
+        Ok(Self(person))
     }
 }
 
@@ -55,6 +74,13 @@ impl Deref for Operator {
 
     fn deref(&self) -> &SignedIn {
         &self.0
+    }
+}
+
+impl Operator {
+    /// Who acts, for the audit log: somebody who runs the platform, whom a tenant need not know.
+    pub(in super::super) fn by(&self) -> By {
+        By { actor: Actor::Operator { user: self.user.id }, ..self.0.by() }
     }
 }
 
@@ -100,10 +126,33 @@ pub(super) async fn member(parts: &Parts, api: &Api) -> Result<ApiCaller, Proble
         Some(_) => return Err(Problem::field("WOTP-Mode", "is `live` or `test`")),
     };
     let tenant = header(parts, TENANT)?;
-    api.app.authenticate_member(&person, tenant, mode).await.map_err(|refusal| {
+    let member = api.app.authenticate_member(&person, tenant, mode).await.map_err(|refusal| {
         tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
         refused(api, refusal)
-    })
+    })?;
+    let noted = api.app.note_acting(&member, parts.method.as_str(), &path_asked_for(parts)).await;
+    noted.map_err(|refusal| refused(api, refusal))?;
+    Ok(member)
+}
+
+/// The path of a call as an audit log may keep it: of what the caller fills in only ids of ours.
+fn path_asked_for(parts: &Parts) -> String {
+    let Some(route) = parts.extensions.get::<MatchedPath>() else { return String::new() };
+    let filled = parts.uri.path().split('/').map(Some).chain(std::iter::repeat(None));
+    let segments = route.as_str().split('/').zip(filled).map(|(pattern, filled)| match filled {
+        Some(filled) if pattern.starts_with('{') && is_an_id(filled) => filled,
+        _ => pattern,
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Whether it is written like an id: a short name, then a ULID.
+fn is_an_id(text: &str) -> bool {
+    let Some((name, ulid)) = text.split_once('_') else { return false };
+    (2..=4).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase())
+        && ulid.len() == 26
+        && ulid.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn header<'a>(parts: &'a Parts, name: &'static str) -> Result<Option<&'a str>, Problem> {

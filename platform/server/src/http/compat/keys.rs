@@ -57,9 +57,14 @@ struct KeyView {
     created_at: Timestamp,
 }
 
+/// Whether a key works.
+pub(super) fn is_active(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at)
+}
+
 impl KeyView {
     fn of(key: ApiKey, last_used_at: Option<Timestamp>, now: Timestamp) -> Self {
-        let is_active = key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at);
+        let is_active = is_active(&key, now);
         Self {
             id: key.id.to_string(),
             name: key.name,

@@ -31,7 +31,7 @@ pub(super) struct AccessView {
     operator: String,
     /// Why.
     reason: String,
-    /// What they may do: as much as a member of this role.
+    /// What they may do: as much as a member of this role, but for what is left to members.
     #[schema(example = "viewer")]
     role: &'static str,
     /// From when.
@@ -73,8 +73,9 @@ pub(super) struct ActBody {
 
 /// Act as a tenant for some minutes.
 ///
-/// From then on calls with your session and `WOTP-Tenant` are taken as those of a member with this role. The
-/// tenant sees it in its audit log, with the reason, and all that you do as it.
+/// From then on calls with your session and `WOTP-Tenant` are taken as those of a member with this role, but for
+/// what is left to members: keys, invitations and roles, webhook endpoints, whole addresses. The tenant sees it
+/// in its audit log, with the reason, and each call that you make as it, also those that only read.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/accesses", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = ActBody,
     responses((status = 201, description = "You may", body = AccessView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn act_as_tenant(

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use wotp_core::app::{LogIn, Opened, Refusal, TokenRefusal};
 use wotp_core::domain::session::Transport;
 
-use super::super::auth::From;
+use super::super::auth::FromAtAnyTime;
 use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
@@ -162,11 +162,11 @@ pub(super) fn given(api: &Api, opened: Opened) -> (HeaderMap, Json<OpenedView>) 
 /// asked for it: then there is no session yet, and `POST /v1/auth/second-factor` goes on.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "Sign-in", security(()), request_body = LogInBody, responses(
     (status = 200, description = "Signed in, or the question for the second factor", body = SignInView, headers(("Set-Cookie" = String, description = "With `cookie`: the refresh token, the CSRF token and the device token"))),
-    openapi::BodyProblems, openapi::LoginProblems,
+    openapi::BodyProblems, openapi::LoginProblems, openapi::ConflictProblem,
 ))]
 pub(in super::super) async fn log_in(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<LogInBody>,
 ) -> Result<(HeaderMap, Json<SignInView>), Problem> {
@@ -190,7 +190,7 @@ pub(in super::super) async fn log_in(
     ))]
 pub(in super::super) async fn refresh(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
@@ -212,7 +212,7 @@ pub(in super::super) async fn refresh(
     ))]
 pub(in super::super) async fn log_out(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {

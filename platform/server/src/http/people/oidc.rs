@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{BeginSignIn, FinishSignIn};
 
-use super::super::auth::From;
+use super::super::auth::FromAtAnyTime;
 use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
@@ -131,7 +131,7 @@ pub(in super::super) async fn begin_sign_in(
 ))]
 pub(in super::super) async fn complete_sign_in(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     headers: HeaderMap,
     body: Body<CompleteBody>,
 ) -> Result<(HeaderMap, Json<SignInView>), Problem> {

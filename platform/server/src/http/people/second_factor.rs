@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{Opened, Reproof, SignInStep};
 
-use super::super::auth::{From, Person};
+use super::super::auth::{FromAtAnyTime, Person};
 use super::super::body::Body;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
@@ -119,7 +119,12 @@ pub(in super::super) struct ReproofBody {
 }
 
 impl ReproofBody {
-    fn reproof(&self) -> Result<Reproof<'_>, Problem> {
+    /// Of a body that asks for more.
+    pub(super) fn new(password: Option<String>, code: Option<String>) -> Self {
+        Self { password, code }
+    }
+
+    pub(super) fn reproof(&self) -> Result<Reproof<'_>, Problem> {
         match (&self.password, &self.code) {
             (Some(password), None) => Ok(Reproof::Password(password)),
             (None, Some(code)) => Ok(Reproof::Code(code)),
@@ -165,7 +170,7 @@ pub(super) fn stepped(api: &Api, step: SignInStep) -> (HeaderMap, Json<SignInVie
 ))]
 pub(in super::super) async fn answer_second_factor(
     State(api): State<Arc<Api>>,
-    from: From,
+    from: FromAtAnyTime,
     body: Body<AnswerBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
     let AnswerBody { challenge, code } = body.value;

@@ -2,7 +2,7 @@
 
 pub(super) mod invitations;
 pub(super) mod members;
-mod problems;
+pub(super) mod problems;
 
 use std::sync::Arc;
 
@@ -176,7 +176,7 @@ struct ErasedView {
 /// The erasure of a tenant: the report, once it is finished.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Erasure)]
-pub(super) struct ErasureView {
+pub(in crate::http) struct ErasureView {
     /// Of which tenant.
     #[schema(example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     tenant: String,
@@ -189,6 +189,9 @@ pub(super) struct ErasureView {
     /// From when on it is erased.
     #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
+    /// When the first of it was: from then on the tenant cannot be had back.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    began_at: Option<Timestamp>,
     /// When the last of it was.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
@@ -196,13 +199,14 @@ pub(super) struct ErasureView {
     erased: ErasedView,
 }
 
-fn erasure_view(erasure: &Erasure) -> ErasureView {
+pub(in crate::http) fn erasure_view(erasure: &Erasure) -> ErasureView {
     let erased = erasure.erased;
     ErasureView {
         tenant: erasure.tenant.to_string(),
         deleted_by: erasure.deleted_by.to_string(),
         deleted_at: erasure.deleted_at,
         due_at: erasure.due_at,
+        began_at: erasure.began_at,
         finished_at: erasure.finished_at,
         erased: ErasedView {
             verifications: erased.verifications,

@@ -114,22 +114,13 @@ data! {
         #[schema(value_type = String, format = DateTime)]
         created_at: String,
     }
-    /// Of `connection.disconnected`.
-    ConnectionEventData {
-        /// The connection.
-        connection: String,
-        /// To which channel.
-        channel: String,
-        /// Why it was lost, as in `logged_out`.
-        reason: String,
-    }
     /// Of `quota.threshold`.
     QuotaEventData {
         /// What is counted, as in `verifications`.
         resource: String,
         /// `day` or `month`.
         window: String,
-        /// The part that was reached, in percent.
+        /// The part that was reached, in percent: 80 or 100.
         percent: u8,
         /// Uses so far.
         used: u64,
@@ -194,7 +185,6 @@ data! {
 pub(in crate::http) enum EventData {
     Verification(VerificationEventData),
     Message(MessageEventData),
-    Connection(ConnectionEventData),
     Quota(QuotaEventData),
     Destination(DestinationEventData),
     Endpoint(EndpointEventData),

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::event::{
-    AccessData, ConnectionData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData,
-    PAYLOAD_SIZE_MAX, QuotaData, TestData, VerificationData,
+    AccessData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData, PAYLOAD_SIZE_MAX,
+    QuotaData, TestData, VerificationData,
 };
 use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
 use wotp_core::domain::quota::{Resource, WindowKind};
@@ -60,14 +60,6 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         EventKind::MessageSent => ("MessageEventData", Fact::MessageSent(message())),
         EventKind::MessageDelivered => ("MessageEventData", Fact::MessageDelivered(message())),
         EventKind::MessageFailed => ("MessageEventData", Fact::MessageFailed(message())),
-        EventKind::ConnectionDisconnected => {
-            let data = ConnectionData {
-                connection: "con_1".to_owned(),
-                channel: "email".to_owned(),
-                reason: "logged_out".to_owned(),
-            };
-            ("ConnectionEventData", Fact::ConnectionDisconnected(data))
-        }
         EventKind::QuotaThreshold => {
             let (resource, window) = (Resource::Verifications, WindowKind::Day);
             let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at: NOW };

@@ -98,12 +98,15 @@ fn member(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     }
 }
 
-/// An operator who acts as a member with a role: nobody's member.
+/// An operator who acts as a member with a role, but for what is left to members: nobody's member.
 fn acting(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| match operation.asks {
         Asks::PersonIn(_) => Some((404, "not_found")),
         Asks::Operator => None,
-        _ => member(role)(operation),
+        _ => {
+            let missing = |permission: &Permission| permission.is_for_members() || !role.may(*permission);
+            operation.permission().filter(missing).map(|_| (403, "role_missing"))
+        }
     }
 }
 
@@ -248,6 +251,12 @@ async fn operators(app: &TestApp, tenant: &TestTenant) -> Vec<Caller> {
     app.get("/v1/tenant").by(&TestPerson { tenant: Some(tenant.id), ..dismissed.clone() }).await.expect(200);
     app.app.dismiss_operator(&By::command_line(), &dismissed.email).await.expect("dismissed");
     all.push(Caller::person("who was an operator a moment ago", &dismissed, tenant.id, outsider));
+    all
+}
+
+/// Operators who act as the tenant: each of their calls is in its audit log, refused or not.
+pub async fn acting_operators(app: &TestApp, tenant: &TestTenant) -> Vec<Caller> {
+    let mut all = Vec::new();
     for role in [Role::Viewer, Role::Developer, Role::Admin] {
         let who = appoint(app, &format!("acting-{}@example.com", role.name())).await;
         act(app, &who, tenant, role, 60).await;

@@ -19,7 +19,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp, TestTenant};
 use crate::client::{Reply, Request};
-use callers::{Caller, act, appoint, everybody, nobody, unserved};
+use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved};
 use document::Document;
 use operations::{Asks, OPERATIONS, Operation, Written};
 use things::{Names, Things};
@@ -53,6 +53,13 @@ impl Stage {
     /// Every operation by each of them who is refused, each refused as the document says, and nothing done.
     async fn refuses(&self, callers: &[Caller]) -> usize {
         let before = self.app.rows();
+        let refused = self.walk(callers, AT_ONCE).await;
+        same(&before, &self.app.rows());
+        refused
+    }
+
+    /// Every operation by each of them who is refused, so many at once; how many that were.
+    async fn walk(&self, callers: &[Caller], at_once: usize) -> usize {
         let calls = callers.iter().flat_map(|caller| {
             let refused = OPERATIONS.iter().filter_map(|operation| Some((operation, caller.refusal(operation)?)));
             refused.map(move |(operation, refusal)| (caller, operation, refusal))
@@ -61,7 +68,7 @@ impl Stage {
             let request = caller.sends(self.request(operation, &mut Names::of(&self.things)));
             async move { (caller, operation, refusal, request.await) }
         });
-        let replies: Vec<_> = stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
+        let replies: Vec<_> = stream::iter(sent).buffer_unordered(at_once).collect().await;
         let wrong = replies.iter().filter_map(|(caller, operation, (status, code), reply)| {
             let wrong = self.document.check(operation, reply, *status, code).err()?;
             Some(format!("{operation} by {}: {wrong}", caller.name))
@@ -69,7 +76,6 @@ impl Stage {
         let wrong: Vec<String> = wrong.collect();
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), replies.len(), wrong.join("\n"));
         assert!(self.app.next_job().await.is_none(), "nothing is sent");
-        same(&before, &self.app.rows());
         replies.len()
     }
 
@@ -149,6 +155,23 @@ async fn whoever_may_not_is_refused_as_the_document_says() {
     let stage = Stage::set().await;
     let refused = stage.refuses(&stage.callers).await;
     assert!(refused > 3000, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_operator_who_acts_as_a_tenant_is_refused_as_the_document_says_and_the_tenant_sees_it() {
+    let stage = Stage::set().await;
+    let operators = acting_operators(&stage.app, &stage.acme).await;
+    let seen = |rows: Vec<(String, Vec<u8>)>| {
+        let is_seen = |row: &[u8]| row.windows(6).any(|part| part == b"audit_");
+        rows.into_iter().partition::<Vec<_>, _>(|(_, row)| is_seen(row))
+    };
+    let (log, kept) = seen(stage.app.rows());
+    // One after another: their lines are one chain.
+    let refused = stage.walk(&operators, 1).await;
+    assert!(refused > 80, "{refused}");
+    let (log_after, kept_after) = seen(stage.app.rows());
+    same(&kept, &kept_after);
+    assert!(log_after.len() > log.len(), "the tenant sees that they tried");
 }
 
 /// Members, an operator who acts as the tenant, and keys.

@@ -169,6 +169,8 @@ pub struct Written {
 
 const LISTED: &[(&str, Thing)] = &[("service", Thing::Service), ("address", Thing::Address)];
 const AUDITED: &[(&str, Thing)] = &[("actor", Thing::Member), ("target", Thing::Key)];
+const AUDITED_ANYWHERE: &[(&str, Thing)] =
+    &[("tenant", Thing::Tenant), ("actor", Thing::Member), ("target", Thing::Key)];
 
 /// Every operation. One that the document has and this table has not fails the walk, and so does the reverse.
 pub const OPERATIONS: &[Operation] = &[
@@ -277,6 +279,15 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/v1/invitations/preview", Asks::Body),
     op("get", "/v1/announcements", Asks::Person),
     op("get", "/v1/me", Asks::Person),
+    op("patch", "/v1/me", Asks::Person).with(|_| json!({ "name": "Ada" })),
+    op("post", "/v1/me/email", Asks::Person)
+        .with(|_| json!({ "email": "another-address@example.com", "password": PASSWORD })),
+    // Only what went out for a change of one's own address proves it.
+    op("post", "/v1/me/email/confirm", Asks::Person)
+        .with(|own| json!({ "verification": own.name(Thing::Verification), "code": own.code() }))
+        .refuses_others(422, "code_wrong")
+        .answers(422, "code_wrong"),
+    op("post", "/v1/me/erase", Asks::Person).with(|_| json!({ "password": PASSWORD })),
     op("post", "/v1/me/password", Asks::Person)
         .with(|_| json!({ "current_password": PASSWORD, "new_password": "quite another sentence" })),
     op("get", "/v1/me/second-factor", Asks::Person),
@@ -306,6 +317,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/api/apikey/create", Asks::Caller(KeysWrite)).with(|_| json!({ "name": "another" })),
     op("get", "/api/apikey/list", Asks::Caller(KeysRead)),
     op("delete", "/api/apikey/{id}", Asks::Caller(KeysWrite)).of(&[Thing::Key]),
+    op("get", "/api/user/stats", Asks::Member(AnalyticsRead)),
+    op("post", "/api/auth/google", Asks::Body),
     op("post", "/api/auth/refresh", Asks::Body),
     op("post", "/api/auth/logout", Asks::Person),
     op("post", "/v1/auth/sign-up", Asks::Body),
@@ -337,6 +350,9 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/operator/v1/tenants/{id}/work/{item}/retry", Asks::Operator).of(&[Thing::Tenant, Thing::Verification]),
     op("post", "/operator/v1/tenants/{id}/work/{item}/discard", Asks::Operator)
         .of(&[Thing::Tenant, Thing::Verification]),
+    op("get", "/operator/v1/audit", Asks::Operator).filtered(AUDITED_ANYWHERE),
+    op("get", "/operator/v1/audit/export", Asks::Operator).filtered(AUDITED_ANYWHERE),
+    op("get", "/operator/v1/erasures", Asks::Operator),
     op("get", "/operator/v1/work", Asks::Operator),
     op("get", "/operator/v1/nodes", Asks::Operator),
     op("get", "/operator/v1/announcements", Asks::Operator),

@@ -111,6 +111,7 @@ fn ends_the_stranger(operation: &Operation) -> bool {
         ("delete", "/v1/tenant"),
         ("post", "/api/auth/logout"),
         ("post", "/v1/me/password"),
+        ("post", "/v1/me/erase"),
     ];
     ends.contains(&(operation.method, operation.path))
 }

@@ -1,5 +1,12 @@
 //! From what happened to what was taken, with all that goes wrong in between.
 
+use std::sync::Arc;
+
+use axum::http::Method;
+use tokio::task::JoinSet;
+use wotp_core::domain::dispatch::DeliveryFailure;
+use wotp_core::domain::permission::Role;
+
 use super::*;
 use crate::app::{days, seconds};
 
@@ -7,7 +14,7 @@ use crate::app::{days, seconds};
 async fn what_is_not_taken_is_tried_ten_times_by_the_schedule_and_can_be_replayed() {
     let (app, acme, receiver, endpoint) = stage().await;
     receiver.always(Say::Status(500));
-    let event = app.disconnects(&acme).await;
+    let event = app.uses_up(&acme).await;
     let pauses = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
     assert_eq!(app.run_webhooks().await, [Attempted::Again]);
     for (n, pause) in (1..).zip(pauses) {
@@ -53,7 +60,7 @@ async fn the_life_of_a_verification_is_told_from_its_start_to_its_approval() {
 #[tokio::test]
 async fn one_event_is_replayed_with_all_attempts_before_it() {
     let (app, acme, receiver, endpoint) = stage().await;
-    let event = app.disconnects(&acme).await;
+    let event = app.uses_up(&acme).await;
     app.run_webhooks().await;
     let replay = app.of_endpoint(&endpoint, "replay").key(&acme.live).json(json!({ "event": event }));
     let accepted = replay.await.expect(202);
@@ -79,19 +86,19 @@ async fn one_event_is_replayed_with_all_attempts_before_it() {
 async fn a_range_is_replayed_whole_or_only_what_failed() {
     let (app, acme, receiver, endpoint) = stage().await;
     receiver.say([Say::Status(410)]);
-    let mut events = vec![app.disconnects(&acme).await];
+    let mut events = vec![app.uses_up(&acme).await];
     // Answering 410 disables: what happens now is told to nobody.
     app.run_webhooks().await;
     for _ in 0..249 {
         app.clock.advance(seconds(1));
-        events.push(app.disconnects(&acme).await);
+        events.push(app.uses_up(&acme).await);
     }
     app.run_webhooks().await;
     assert_eq!(receiver.received().len(), 1);
     let since = json!({ "since": "2026-01-01T00:00:00Z", "failed_only": true });
     app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since.clone()).await.problem(422, "invalid_request");
     let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
-    let enable = app.request(http::Method::PATCH, path).key(&acme.live).json(json!({ "enabled": true }));
+    let enable = app.request(Method::PATCH, path).key(&acme.live).json(json!({ "enabled": true }));
     assert_eq!(enable.await.expect(200)["enabled"], true);
     app.clock.advance(seconds(1));
     app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since).await.expect(202);
@@ -119,7 +126,7 @@ async fn an_endpoint_that_says_it_is_gone_is_disabled_and_the_others_are_told() 
     let other = Receiver::start().await;
     app.endpoint(&acme.live, json!({ "url": other.url(), "events": ["webhook.*"] })).await;
     receiver.say([Say::Status(410)]);
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     let told = other.received()[0].json();
     assert_eq!(told["type"], "webhook.endpoint_disabled");
@@ -130,10 +137,52 @@ async fn an_endpoint_that_says_it_is_gone_is_disabled_and_the_others_are_told() 
     let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
     let now = app.get(path).key(&acme.live).await.expect(200);
     assert_eq!((&now["enabled"], &now["disabled_reason"]), (&json!(false), &json!("gone")));
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     assert_eq!(receiver.received().len(), 1, "it is told nothing any more");
     app.of_endpoint(&endpoint, "test").key(&acme.live).await.problem(422, "invalid_request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn owners_and_admins_are_written_to_once_when_an_endpoint_is_disabled() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let mut told = Vec::new();
+    for role in Role::ALL {
+        let member = app.member(&acme, *role).await;
+        told.extend((*role >= Role::Admin).then_some(member.email));
+    }
+    let globex = app.tenant("Globex").await;
+    app.member(&globex, Role::Owner).await;
+    receiver.say([Say::Status(410)]);
+    app.uses_up(&acme).await;
+    app.run_webhooks().await;
+    app.run_jobs().await;
+    let before = app.outbox.letters().len();
+    // Whatever comes of the mail, the endpoint stays as it is.
+    app.outbox.refuses_next(DeliveryFailure::Rejected);
+    let fellow = app.fellow();
+    let sweeps = [&app.app, &fellow.app, &app.app, &fellow.app].map(Arc::clone);
+    let racing: JoinSet<_> =
+        sweeps.into_iter().map(|app| async move { app.sweep(500).await.unwrap().noticed }).collect();
+    assert!(racing.join_all().await.into_iter().sum::<usize>() >= 1);
+    app.run_jobs().await;
+    assert_eq!(app.sweep().await.noticed, 0);
+    let letters = app.outbox.letters().split_off(before);
+    let mut to: Vec<String> = letters.iter().map(|letter| letter.to.clone()).collect();
+    to.sort();
+    told.sort();
+    assert_eq!(to, told);
+    let named = id(&endpoint["endpoint"]);
+    assert!(letters.iter().all(|letter| letter.text.contains(named) && letter.text.contains("of Acme")), "{letters:?}");
+    assert!(letters.iter().all(|letter| !letter.text.contains("http")), "{letters:?}");
+    let path = format!("/v1/webhooks/endpoints/{named}");
+    assert_eq!(app.get(path.clone()).key(&acme.live).await.expect(200)["enabled"], false);
+    // What a member does is no news to the others.
+    let change =
+        |enabled: bool| app.request(Method::PATCH, path.clone()).key(&acme.live).json(json!({ "enabled": enabled }));
+    change(true).await.expect(200);
+    change(false).await.expect(200);
+    assert_eq!(app.sweep().await.noticed, 0);
 }
 
 #[tokio::test]
@@ -142,22 +191,22 @@ async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled() {
     let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
     let enabled = async || app.get(path.clone()).key(&acme.live).await.expect(200)["enabled"] == true;
     receiver.always(Say::Status(500));
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     app.clock.advance(days(4));
     // One success begins the count anew.
     receiver.always(Say::Status(200));
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     receiver.always(Say::Status(500));
     for _ in 0..5 {
         app.clock.advance(days(1));
-        app.disconnects(&acme).await;
+        app.uses_up(&acme).await;
         app.run_webhooks().await;
         assert!(enabled().await);
     }
     app.clock.advance(days(1));
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     assert!(!enabled().await);
     let events = app.get("/v1/events?type=webhook.*").key(&acme.live).await.expect(200);
@@ -175,9 +224,9 @@ async fn an_endpoint_that_takes_nothing_for_five_days_is_disabled() {
 async fn one_that_asks_for_a_pause_gets_it_for_all_that_waits() {
     let (app, acme, receiver, _endpoint) = stage().await;
     receiver.say([Say::With(429, "retry-after", "600")]);
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     assert_eq!(app.run_webhooks().await, [Attempted::Again]);
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     assert_eq!(app.run_webhooks().await, []);
     app.clock.advance(seconds(599));
     assert_eq!(app.run_webhooks().await, []);
@@ -192,7 +241,7 @@ async fn one_that_asks_for_a_pause_gets_it_for_all_that_waits() {
 async fn a_redirect_is_a_failure_and_leads_nowhere() {
     let (app, acme, receiver, endpoint) = stage().await;
     receiver.say([Say::With(307, "location", "/elsewhere")]);
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     assert_eq!(app.run_webhooks().await, [Attempted::Again]);
     assert_eq!(receiver.received().len(), 1);
     assert_eq!(app.attempts(&acme.live, &endpoint, "").await[0]["attempts"][0]["status_code"], 307);
@@ -207,13 +256,13 @@ async fn endpoints_that_hang_keep_no_other_waiting() {
         app.endpoint(&acme.live, json!({ "url": slow.url() })).await;
     }
     app.endpoint(&acme.live, json!({ "url": quick.url() })).await;
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = JoinSet::new();
     for n in 1..=40 {
-        app.disconnects(&acme).await;
+        app.uses_up(&acme).await;
         // As the loop does it: what is held is called, and nobody waits for it.
         let taken = app.take_webhooks().await;
         for held in taken.held {
-            let app = std::sync::Arc::clone(&app.app);
+            let app = Arc::clone(&app.app);
             calls.spawn(async move { app.attempt_webhook(held).await });
         }
         quick.wait_for(n).await;
@@ -228,7 +277,7 @@ async fn endpoints_that_hang_keep_no_other_waiting() {
 #[tokio::test]
 async fn what_was_held_by_a_process_that_is_gone_is_called_again_with_the_same_id() {
     let (app, acme, receiver, _endpoint) = stage().await;
-    let event = app.disconnects(&acme).await;
+    let event = app.uses_up(&acme).await;
     let taken = app.take_webhooks().await;
     assert_eq!(taken.held.len(), 1);
     // The process that held it ends here.
@@ -249,7 +298,7 @@ async fn of_many_who_look_at_once_one_gets_each_delivery() {
     for round in 0..4 {
         app.clock.advance(seconds(10));
         for _ in 0..8 {
-            events.push(app.disconnects(&acme).await);
+            events.push(app.uses_up(&acme).await);
         }
         let looks = (0..8).map(|_| app.take_webhooks());
         let held: Vec<_> =
@@ -271,7 +320,7 @@ async fn of_many_who_look_at_once_one_gets_each_delivery() {
 #[tokio::test]
 async fn what_was_kept_for_30_days_is_gone() {
     let (app, acme, _receiver, endpoint) = stage().await;
-    let event = app.disconnects(&acme).await;
+    let event = app.uses_up(&acme).await;
     app.run_webhooks().await;
     app.clock.advance(days(30) - seconds(1));
     app.run_webhooks().await;

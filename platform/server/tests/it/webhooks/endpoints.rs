@@ -36,7 +36,7 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
     let url = |name: &str| format!("http://127.0.0.1:{}/{name}", receiver.port);
     let bodies = [
         json!({ "url": url("all") }),
-        json!({ "url": url("connections"), "events": ["connection.disconnected"] }),
+        json!({ "url": url("quotas"), "events": ["quota.threshold"] }),
         json!({ "url": url("verifications"), "events": ["verification.*"] }),
         json!({ "url": url("service"), "service": acme.service.to_string() }),
         json!({ "url": url("another"), "service": another["id"] }),
@@ -51,7 +51,7 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
     assert_eq!(off.await.expect(200)["disabled_reason"], "member");
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
     app.event(&acme, &verification).await;
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     let mut told: Vec<(String, String)> = receiver
         .received()
@@ -59,14 +59,9 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
         .map(|received| (received.path.clone(), received.json()["type"].as_str().unwrap().to_owned()))
         .collect();
     told.sort();
-    let (approved, lost) = ("verification.approved", "connection.disconnected");
-    let expected = [
-        ("/all", lost),
-        ("/all", approved),
-        ("/connections", lost),
-        ("/service", approved),
-        ("/verifications", approved),
-    ];
+    let (approved, used) = ("verification.approved", "quota.threshold");
+    let expected =
+        [("/all", used), ("/all", approved), ("/quotas", used), ("/service", approved), ("/verifications", approved)];
     assert_eq!(told, expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
 }
 
@@ -83,7 +78,7 @@ async fn a_key_of_one_service_sees_only_its_endpoints_and_events() {
     let path = format!("/v1/webhooks/endpoints/{}", id(&narrow["endpoint"]));
     let widen = app.request(http::Method::PATCH, path).key(&bound).json(json!({ "service": null }));
     widen.await.problem(403, "service_not_allowed");
-    let hidden = app.disconnects(&acme).await;
+    let hidden = app.uses_up(&acme).await;
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
     let shown = app.event(&acme, &verification).await;
     let events = app.get("/v1/events").key(&bound).await.expect(200);
@@ -99,24 +94,24 @@ async fn events_are_listed_page_by_page_and_by_type() {
     assert!(!app.app.listens(acme.id).await.unwrap());
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
     let approved = app.event(&acme, &verification).await;
-    let mut lost = Vec::new();
+    let mut used = Vec::new();
     for _ in 0..5 {
         app.clock.advance(crate::app::seconds(1));
-        lost.push(app.disconnects(&acme).await);
+        used.push(app.uses_up(&acme).await);
     }
-    lost.reverse();
+    used.reverse();
     let mut seen = Vec::new();
-    let mut query = "limit=2&type=connection.*".to_owned();
+    let mut query = "limit=2&type=quota.*".to_owned();
     loop {
         let page = app.get(format!("/v1/events?{query}")).key(&acme.live).await.expect(200);
         let events = page["data"].as_array().unwrap();
         seen.extend(events.iter().map(|event| id(event).to_owned()));
         match page["next_cursor"].as_str() {
-            Some(next) => query = format!("limit=2&type=connection.*&cursor={next}"),
+            Some(next) => query = format!("limit=2&type=quota.*&cursor={next}"),
             None => break,
         }
     }
-    assert_eq!(seen, lost);
+    assert_eq!(seen, used);
     let one = app.get("/v1/events?type=verification.approved").key(&acme.live).await.expect(200);
     assert_eq!((one["data"][0]["id"].as_str(), &one["next_cursor"]), (Some(approved.as_str()), &Value::Null));
     for wrong in ["type=verification", "limit=0", "limit=101", "cursor=x", "page=2"] {

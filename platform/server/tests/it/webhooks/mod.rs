@@ -9,13 +9,15 @@ mod signatures;
 
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, Taken};
-use wotp_core::domain::event::{ConnectionData, Event, Fact, VerificationData};
+use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Status;
 use wotp_core::ports::Change;
 
 use crate::app::{TestApp, TestTenant, id};
-use receiver::{Received, Receiver, Say};
+use receiver::Received;
+pub use receiver::{Receiver, Say};
 
 impl TestApp {
     /// An endpoint of a tenant, as it was created.
@@ -51,14 +53,12 @@ impl TestApp {
         event.id.to_string()
     }
 
-    /// A connection of a tenant is lost.
-    pub async fn disconnects(&self, tenant: &TestTenant) -> String {
-        let data = ConnectionData {
-            connection: "con_1".to_owned(),
-            channel: "outbox".to_owned(),
-            reason: "logged_out".to_owned(),
-        };
-        self.happens(tenant.id, None, &Fact::ConnectionDisconnected(data)).await
+    /// Most of a tenant's quota is used up, as far as events go.
+    pub async fn uses_up(&self, tenant: &TestTenant) -> String {
+        let (resource, window) = (Resource::Verifications, WindowKind::Month);
+        let resets_at = self.app.ports().clock.now();
+        let data = QuotaData { resource, window, percent: 80, used: 80, limit: 100, resets_at };
+        self.happens(tenant.id, None, &Fact::QuotaThreshold(data)).await
     }
 
     /// What is to be done for webhooks now.
@@ -93,7 +93,7 @@ impl TestApp {
 }
 
 /// A tenant with one endpoint that is told of everything.
-async fn stage() -> (TestApp, TestTenant, Receiver, Value) {
+pub async fn stage() -> (TestApp, TestTenant, Receiver, Value) {
     let (app, acme) = TestApp::start_with_tenant().await;
     let receiver = Receiver::start().await;
     let endpoint = app.endpoint(&acme.live, json!({ "url": receiver.url() })).await;

@@ -85,7 +85,7 @@ async fn for_a_day_after_a_rotation_old_and_new_secrets_hold() {
     let new = app.of_endpoint(&old, "rotate").key(&acme.live).await.expect(200);
     assert_ne!(new["secret"], old["secret"]);
     assert_eq!(new["endpoint"]["public_keys"][1], old["endpoint"]["public_keys"][0]);
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     let received = &receiver.received()[0];
     assert_eq!(received.signatures().len(), 4);
@@ -93,7 +93,7 @@ async fn for_a_day_after_a_rotation_old_and_new_secrets_hold() {
     verify_by_pypi(&webhooks);
     verify_by_npm(&webhooks);
     app.clock.advance(seconds(24 * 3600 + 1));
-    app.disconnects(&acme).await;
+    app.uses_up(&acme).await;
     app.run_webhooks().await;
     assert_eq!(receiver.received()[1].signatures().len(), 2);
     let endpoint = app.get("/v1/webhooks/endpoints").key(&acme.live).await.expect(200)["data"][0].clone();

@@ -1,6 +1,6 @@
 use wotp_core::domain::news::What;
 use wotp_core::ports::{Entities as _, Store as _};
-use wotp_core::testing::builders::{a_tenant, a_verification, admission, noon, seconds};
+use wotp_core::testing::builders::{a_message, a_tenant, a_verification, admission, message_admission, noon, seconds};
 use wotp_test_servers::MongoDatabase;
 
 use super::*;
@@ -28,23 +28,36 @@ fn stages(plan: &Document, found: &mut Vec<String>) {
 async fn news_are_found_by_an_index_that_holds_nothing_else() {
     let (database, store) = fresh().await;
     let tenant = a_tenant().id;
-    store.tenant(tenant).admit(admission(a_verification(tenant, TO, noon()))).await.unwrap();
-    let find = doc! {
-        "find": schema::VERIFICATIONS,
-        "filter": { WITH_NEWS: { "$exists": true } },
-        "sort": { WITH_NEWS: 1 },
-        "hint": schema::NEWS,
-        "limit": 9,
+    let door = store.tenant(tenant);
+    door.admit(admission(a_verification(tenant, TO, noon()))).await.unwrap();
+    let mut message = a_message(tenant, TO, noon());
+    door.admit_message(message_admission(message.clone())).await.unwrap();
+    message.discard(seconds(40));
+    door.replace_message(&mut message, true).await.unwrap();
+    let find = |collection: &str| {
+        doc! {
+            "find": collection,
+            "filter": { WITH_NEWS: { "$exists": true } },
+            "sort": { WITH_NEWS: 1 },
+            "hint": schema::NEWS,
+            "limit": 9,
+        }
     };
-    let explain = || database.run(doc! { "explain": &find, "verbosity": "executionStats" }).unwrap();
+    let explain =
+        |collection| database.run(doc! { "explain": find(collection), "verbosity": "executionStats" }).unwrap();
     let keys = |reply: &Document| reply.get_document("executionStats").unwrap().get_i32("totalKeysExamined").unwrap();
-    let mut plan = Vec::new();
-    stages(explain().get_document("queryPlanner").unwrap(), &mut plan);
-    assert!(plan.iter().any(|name| name == schema::NEWS) && !plan.iter().any(|name| name == "SORT"), "{plan:?}");
-    assert_eq!(keys(&explain()), 1);
+    let collections = [schema::VERIFICATIONS, schema::MESSAGES];
+    for collection in collections {
+        let mut plan = Vec::new();
+        stages(explain(collection).get_document("queryPlanner").unwrap(), &mut plan);
+        assert!(plan.iter().any(|name| name == schema::NEWS) && !plan.iter().any(|name| name == "SORT"), "{plan:?}");
+        assert_eq!(keys(&explain(collection)), 1);
+    }
     let taken = store.news(9).await.unwrap();
     store.commit(taken.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect()).await.unwrap();
-    assert_eq!(keys(&explain()), 0, "what has no news any more is not in the index");
+    for collection in collections {
+        assert_eq!(keys(&explain(collection)), 0, "what has no news any more is not in the index");
+    }
 }
 
 /// A node of before there were news writes records without them, and leaves them where they are.
@@ -66,7 +79,7 @@ async fn records_of_older_nodes_have_news_from_the_next_change_on() {
     verifications.update_one(whose, change).await.unwrap();
     let told = store.news(9).await.unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].1.version, told[0].1.happenings[0].what), (1, What::Approved));
+    assert_eq!((told[0].1.version(), told[0].1.happenings()[0].what), (1, What::Approved));
     store.commit(vec![Change::TakeNews(Box::new(told[0].0))]).await.unwrap();
     assert_eq!(store.news(9).await.unwrap(), []);
 }
@@ -80,5 +93,8 @@ async fn news_that_cannot_be_read_keep_no_others_waiting() {
     }
     let verifications = store.server.collection(schema::VERIFICATIONS);
     verifications.update_one(doc! {}, doc! { "$set": { "n.0.d": "{" } }).await.unwrap();
+    assert_eq!(store.news(9).await.unwrap().len(), 1);
+    let alone = doc! { "_id": binary(&[1; 24]), "t": binary(&tenant.to_bytes()), "d": "{" };
+    store.server.collection(schema::OUTBOX).insert_one(alone).await.unwrap();
     assert_eq!(store.news(9).await.unwrap().len(), 1);
 }

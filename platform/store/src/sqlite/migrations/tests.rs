@@ -79,7 +79,7 @@ fn next() -> DeliveryId {
 }
 
 fn sent() -> Verdict {
-    Verdict::Sent { provider_id: Some("p-1".to_owned()), reached: DeliveryStatus::Sent }
+    Verdict::Sent { provider_id: Some("p-1".to_owned()), reached: DeliveryStatus::Sent, cost: None }
 }
 
 /// A verification of every kind, every optional field of each set in one at least.

@@ -1,0 +1,97 @@
+use sha2::{Digest as _, Sha256};
+
+use crate::app::{App, IdempotencyKey, Refusal, SendMessage, Whence};
+use crate::domain::event::DisabledReason;
+use crate::domain::id::UserId;
+use crate::domain::member::Member;
+use crate::domain::permission::Role;
+use crate::domain::template;
+use crate::domain::tenant::Tenant;
+use crate::domain::user::User;
+use crate::domain::webhook::notice::EndpointNotice;
+use crate::ports::{Change, CommitError, EntityList, Owner, Stored};
+
+/// Notices that are looked at in one round.
+const BATCH: usize = 16;
+
+impl App {
+    /// Writes to the owners and admins of tenants whose endpoints the platform disabled; says of how many
+    /// endpoints it told them.
+    ///
+    /// Several nodes may do it at once, and any of them may stop at any moment: a mail is a message with an
+    /// idempotency key of its notice and its reader, so each goes out once.
+    pub(in crate::app) async fn send_notices(&self) -> Result<usize, Refusal> {
+        let mut told = 0;
+        for notice in self.due::<EndpointNotice>(BATCH).await? {
+            let endpoint = notice.endpoint;
+            match self.send_notice(notice).await {
+                Ok(()) => told += 1,
+                // One that cannot be sent must not keep all others waiting behind it.
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(%endpoint, error, "nobody was told yet that a webhook endpoint was disabled");
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    async fn send_notice(&self, notice: Stored<EndpointNotice>) -> Result<(), Refusal> {
+        let owner = Owner::Tenant(notice.tenant);
+        if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
+            let content = text(&tenant, &notice);
+            for member in self.list::<Member>(&EntityList::of(owner)).await? {
+                if member.role >= Role::Admin {
+                    self.send_notice_to(member.user, &notice, &content).await?;
+                }
+            }
+        }
+        match self.ports.store.commit(vec![Change::delete(&notice)]).await {
+            // Another node did the same.
+            Ok(()) | Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(()),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Writes to one person. What cannot be sent to them is in the log, and keeps nobody else from being told.
+    async fn send_notice_to(&self, user: UserId, notice: &EndpointNotice, content: &str) -> Result<(), Refusal> {
+        let Some(person) = self.find::<User>(Owner::Platform, user.to_bytes()).await? else { return Ok(()) };
+        let sent = async {
+            let key = format!("webhook_notice {} {user}", notice.event);
+            let fingerprint = Sha256::digest(&key).into();
+            let message = SendMessage {
+                to: person.address(&self.ports.vault)?,
+                content: content.to_owned(),
+                idempotency: Some(IdempotencyKey { key, fingerprint }),
+                ..SendMessage::default()
+            };
+            self.send_message(&self.house(&Whence::default()).await?, message).await
+        };
+        match sent.await {
+            Ok(_) => Ok(()),
+            // The next round tries again.
+            Err(Refusal::Store(error)) => Err(error.into()),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%user, endpoint = %notice.endpoint, error, "a person could not be told of a disabled endpoint");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What they read. The tenant's name is somebody's words: what could be a link is left out, and the URL too.
+fn text(tenant: &Tenant, notice: &EndpointNotice) -> String {
+    let name = if template::holds_link(&tenant.name) { "your team" } else { &tenant.name };
+    let why = match notice.reason {
+        DisabledReason::Gone => "it answered that it is gone (410)",
+        DisabledReason::Failing | DisabledReason::Member => "it has taken nothing for five days",
+    };
+    format!(
+        "WOTP disabled a webhook endpoint of {name}, because {why}.\n\n\
+         Endpoint: {endpoint}\n\n\
+         It is told of nothing any more. Once your server takes webhooks again, enable the endpoint, and have it \
+         sent what it missed: events are kept for 30 days.",
+        endpoint = notice.endpoint,
+    )
+}
