@@ -162,7 +162,7 @@ pub(super) struct AuditExportParams {
 ///
 /// A page may have fewer entries than asked for, or none, where a long stretch of the log holds little that
 /// matches; go on as long as there is a `next_cursor`.
-#[utoipa::path(get, path = "/v1/audit", tag = "Audit log", security(("session" = [])), params(AuditListParams),
+#[utoipa::path(get, path = "/v1/audit", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditListParams),
     responses((status = 200, description = "A page", body = ListPage<EntryView>), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn list_audit(
     State(api): State<Arc<Api>>,
@@ -190,7 +190,7 @@ pub(super) async fn listed(
 /// Export the log, oldest first: one JSON object a line.
 ///
 /// It is read as it is sent. An export that was cut off ends in the middle of the reply, not with a proper end.
-#[utoipa::path(get, path = "/v1/audit/export", tag = "Audit log", security(("session" = [])), params(AuditExportParams),
+#[utoipa::path(get, path = "/v1/audit/export", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditExportParams),
     responses((status = 200, description = "All that matches", body = EntryView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn export_audit(
     State(api): State<Arc<Api>>,

@@ -331,15 +331,6 @@ pub(super) async fn user_usage(State(api): State<Arc<Api>>, caller: Caller<Usage
     }))
 }
 
-/// Something that is not there, in WOTP's shape.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers on these paths")]
-enum NotFoundProblem {
-    /// There is no such thing.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-}
-
 /// Refusals in WOTP's shape.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers on these paths")]
@@ -347,12 +338,15 @@ enum CompatProblems {
     /// The request does not hold.
     #[response(status = 400)]
     Invalid(ErrorBody),
-    /// There is no API key that works.
+    /// There is no API key or access token that works.
     #[response(status = 401)]
     Unknown(ErrorBody),
-    /// The API key may not do this, or not from here.
+    /// The caller may not do this, or not from here.
     #[response(status = 403)]
     Forbidden(ErrorBody),
+    /// There is no such thing, or the caller is not in the tenant that `WOTP-Tenant` names.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
     /// A quota or limit is used up: see `Retry-After`.
     #[response(status = 429)]
     Limited(ErrorBody),

@@ -379,6 +379,11 @@ impl TestApp {
     pub fn stolen(&self) -> Vec<(String, Vec<u8>)> {
         self.kept.stolen()
     }
+
+    /// Every row of the store: table and content.
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        self.kept.rows()
+    }
 }
 
 impl Drop for TestApp {

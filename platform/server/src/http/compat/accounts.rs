@@ -18,7 +18,7 @@ use wotp_core::domain::rollup::{DAYS_KEPT, Interval};
 use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
-use super::{CompatProblems, NotFoundProblem, keys};
+use super::{CompatProblems, keys};
 use crate::http::auth::{AnalyticsRead, Caller, FromAtAnyTime, Member, Person, UsageRead, VerificationsRead};
 use crate::http::body::Body;
 use crate::http::client_ip::FromThisMachine;
@@ -174,7 +174,7 @@ pub(in crate::http) async fn auth_logout(State(api): State<Arc<Api>>, person: Pe
 /// gets an account and a tenant of their own. An account with a second factor is refused here: sign in with
 /// `POST /v1/auth/oidc/google/start`, which asks for it.
 #[utoipa::path(post, path = "/api/auth/google", tag = "WOTP-compatible", security(()), request_body = GoogleBody,
-    responses((status = 200, description = "Signed in", body = SignedInView), NotFoundProblem, CompatProblems))]
+    responses((status = 200, description = "Signed in", body = SignedInView), CompatProblems))]
 pub(in crate::http) async fn auth_google(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
@@ -216,7 +216,7 @@ async fn signed_in(api: &Api, opened: Opened, whence: Whence) -> Result<SignedIn
 }
 
 /// Read who you are, and what was used this month.
-#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = [])),
+#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = ["usage:read"])),
     responses((status = 200, description = "You", body = UserView), CompatProblems))]
 pub(in crate::http) async fn user_me(
     State(api): State<Arc<Api>>,
@@ -256,7 +256,7 @@ pub(in crate::http) struct Stats {
 ///
 /// What was sent and verified is read from the same counts as `GET /v1/analytics`: live verifications only, and
 /// within a second of what happens.
-#[utoipa::path(get, path = "/api/user/stats", tag = "WOTP-compatible", security(("session" = [])),
+#[utoipa::path(get, path = "/api/user/stats", tag = "WOTP-compatible", security(("session" = ["analytics:read"])),
     responses((status = 200, description = "The tenant at a glance", body = Stats), CompatProblems))]
 pub(in crate::http) async fn user_stats(
     State(api): State<Arc<Api>>,

@@ -83,7 +83,8 @@ fn complete(document: &mut Document) {
             // WOTP's own paths document their refusals themselves, in WOTP's shape.
             if !super::compat::speaks_at(path) {
                 let store = if changes { StoreProblems::responses() } else { BTreeMap::new() };
-                for (status, response) in AnyProblems::responses().into_iter().chain(store) {
+                let members = if takes_a_key(operation) { TenantProblems::responses() } else { BTreeMap::new() };
+                for (status, response) in AnyProblems::responses().into_iter().chain(store).chain(members) {
                     operation.responses.responses.entry(status).or_insert(response);
                 }
             }
@@ -115,6 +116,12 @@ fn either_header(operation: &mut Operation) {
     });
     let in_x_api_key: Vec<_> = in_x_api_key.collect();
     security.extend(in_x_api_key);
+}
+
+/// Whether programs may call it: then members may too, and say for which tenant.
+fn takes_a_key(operation: &Operation) -> bool {
+    let security = serde_json::to_value(&operation.security).expect("requirements serialise");
+    security.as_array().is_some_and(|all| all.iter().any(|requirement| requirement.get("api_key").is_some()))
 }
 
 /// A header or a query cannot say null: what is optional is left out.

@@ -72,19 +72,29 @@ problem_sets! {
         Forbidden = 403,
     }
 
+    /// A member who is not in the tenant that the call names, or names none of several.
+    TenantProblems {
+        /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
+        NoTenant = 404,
+        /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none
+        Unnamed = 422,
+    }
+
     /// Somebody who is not signed in.
     PersonProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`
+        /// `key_not_allowed`; of a key `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
     }
 
     /// Somebody who is no member, or whose role is too low.
     MemberProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
         /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
         NoTenant = 404,
@@ -94,9 +104,10 @@ problem_sets! {
 
     /// Somebody who is no operator.
     OperatorProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `operator_needed`
+        /// `key_not_allowed`, `operator_needed`; of a key `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
     }
 
@@ -152,9 +163,10 @@ problem_sets! {
 
     /// Somebody who does not show that it is still they.
     ReproofProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`, `credentials_wrong`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`, `credentials_wrong`; of a key
+        /// `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `recovery_code_needed`
+        /// `key_not_allowed`, `recovery_code_needed`; of a key `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
         /// `login_delayed`, `rate_limited`: see `Retry-After`
         Delayed = 429,

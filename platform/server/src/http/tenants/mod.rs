@@ -247,7 +247,7 @@ pub(super) async fn create_tenant(
 /// Have a deleted tenant back.
 ///
 /// For its owners, until the moment at which it is erased. One that is not deleted stays as it is.
-#[utoipa::path(post, path = "/v1/tenants/{id}/restore", tag = "Tenants", security(("session" = [])), params(("id" = String, Path, description = "`ten_…`", example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+#[utoipa::path(post, path = "/v1/tenants/{id}/restore", tag = "Tenants", security(("session" = ["tenant:delete"])), params(("id" = String, Path, description = "`ten_…`", example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "It is as it was", body = OwnTenantView), MemberProblems, NotFoundProblem, ConflictProblem))]
 pub(super) async fn restore_tenant(
     State(api): State<Arc<Api>>,

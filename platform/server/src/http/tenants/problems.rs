@@ -8,9 +8,10 @@ use crate::http::problem::ProblemBody;
 problem_sets! {
     /// A caller who is no member, or may not.
     MemberProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
         /// `not_found`
         NotFound = 404,
@@ -44,9 +45,10 @@ problem_sets! {
 
     /// Somebody who was not invited.
     AcceptProblems {
-        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `other_email`
+        /// `key_not_allowed`, `other_email`; of a key `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
     }
 }

@@ -12,6 +12,8 @@ mod sessions;
 mod sign_up;
 mod tokens;
 
+pub use tokens::{claims, signing_key};
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -94,17 +96,27 @@ impl TestApp {
     pub async fn member(&self, tenant: &TestTenant, role: Role) -> TestPerson {
         let ports = self.app.ports();
         let now = ports.clock.now();
-        let id = UserId::new(now, &*ports.entropy);
-        let email = format!("{}-{}@example.com", role.name(), id.to_string().to_lowercase());
-        let address = AccountEmail::parse(&email).expect("an address");
-        let mut user = User::new(id, &address, "", now, &ports.vault, &*ports.entropy);
-        user.password = Some(self.passwords.hasher.hash(&Password::typed(PASSWORD), [1; 16]).await.expect("a hash"));
-        user.email_confirmed_at = Some(now);
-        let member = Member { tenant: tenant.id, user: id, role, joined_at: now };
-        ports.store.commit(vec![Change::insert(&user), Change::insert(&member)]).await.expect("a new member");
+        let drawn = UserId::new(now, &*ports.entropy).to_string().to_lowercase();
+        let email = format!("{}-{drawn}@example.com", role.name());
+        let user = self.account(&email).await;
+        let member = Member { tenant: tenant.id, user, role, joined_at: now };
+        ports.store.commit(vec![Change::insert(&member)]).await.expect("a new member");
         let mut person = self.logged_in(&email).await;
         person.tenant = Some(tenant.id);
         person
+    }
+
+    /// An account whose address is confirmed, in no tenant.
+    pub async fn account(&self, email: &str) -> UserId {
+        let ports = self.app.ports();
+        let now = ports.clock.now();
+        let address = AccountEmail::parse(email).expect("an address");
+        let id = UserId::new(now, &*ports.entropy);
+        let mut user = User::new(id, &address, "", now, &ports.vault, &*ports.entropy);
+        user.password = Some(self.passwords.hasher.hash(&Password::typed(PASSWORD), [1; 16]).await.expect("a hash"));
+        user.email_confirmed_at = Some(now);
+        ports.store.commit(vec![Change::insert(&user)]).await.expect("a new account");
+        id
     }
 
     /// Another session of somebody who has an account.
