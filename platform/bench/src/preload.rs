@@ -151,7 +151,7 @@ async fn admit_finished(app: &App, model: &Model, to: &str) -> Result<(), Preloa
         ..model.verification.clone()
     };
     let quota = plan.quota(Resource::Verifications, now, model.new.tenant.period_anchor);
-    let new = NewVerification { verification, quota, address_limits: None, idempotency: None };
+    let new = NewVerification { verification, quota, address_limits: None, idempotency: None, unkept: None };
     ports.store.tenant(tenant).admit(new).await?;
     Ok(())
 }
