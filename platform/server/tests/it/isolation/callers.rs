@@ -19,13 +19,16 @@ use crate::people::{PASSWORD, TestPerson, claims, signing_key};
 /// A refusal: status and problem.
 pub type Refusal = (u16, &'static str);
 
+/// What an operation refuses a caller with, if it does.
+type Refuses = Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>;
+
 /// Somebody, as their requests say who they are.
 pub struct Caller {
     pub name: String,
     credential: Option<String>,
     tenant: Option<TenantId>,
     /// How an operation refuses them; nothing where it does not.
-    refusal: Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>,
+    refusal: Refuses,
 }
 
 impl Caller {
