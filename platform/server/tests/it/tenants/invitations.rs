@@ -126,6 +126,7 @@ async fn an_invitation_goes_when_whoever_sent_it_may_not_send_it_any_more() {
     assert_eq!(open().await, ["heidi@example.com", "judy@example.com"]);
     team.ask(&team.admin, "post", "/v1/tenant/leave").await.done();
     assert_eq!(open().await, ["heidi@example.com"]);
+    team.app.run_jobs().await;
 }
 
 #[tokio::test]
