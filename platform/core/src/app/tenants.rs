@@ -166,8 +166,11 @@ impl App {
             }
             if let Standing::Deleted { erased_at, .. } = tenant.standing {
                 let erasure = self.find::<Erasure>(Owner::Platform, id.to_bytes()).await?;
-                let revocable = erasure.filter(|erasure| erasure.is_revocable(self.now()));
-                let erasure = revocable.ok_or(Refusal::TenantDeleted { erased_at })?;
+                // Somebody else had it back since it was read.
+                let erasure = erasure.ok_or(Refusal::Conflict)?;
+                if !erasure.is_revocable(self.now()) {
+                    return Err(Refusal::TenantDeleted { erased_at });
+                }
                 tenant.standing = Standing::Active;
                 let before = json!({ "erased_at": erased_at });
                 let deeds = [Deed::of(id, "tenant.restore", id), Deed::of_platform("tenant.restore", id)];
