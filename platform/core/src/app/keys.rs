@@ -159,7 +159,8 @@ impl App {
     /// Makes a key.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`]; [`Refusal::Store`].
+    /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`]; [`Refusal::LimitReached`];
+    /// [`Refusal::Store`].
     pub async fn issue_key(&self, by: &By, tenant: TenantId, settings: NewKeySettings) -> Result<NewKey, Refusal> {
         let now = self.now();
         let door = self.ports.store.tenant(tenant);
@@ -168,7 +169,7 @@ impl App {
         let key = self.checked_key(&*door, key).await?;
         let working = door.keys().await?.iter().filter(|key| !over(key, now)).count();
         if working >= WORKING_MAX {
-            return Err(Refusal::field("name", format!("a tenant has at most {WORKING_MAX} keys that work")));
+            return Err(Refusal::LimitReached("keys that work", WORKING_MAX));
         }
         let deed = Deed::of(tenant, "api_key.create", key.id).after(shown(&key));
         self.commit(by, vec![deed], vec![Change::InsertKey(Box::new(key.clone()), secret.hash())]).await?;

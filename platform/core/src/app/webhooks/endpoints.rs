@@ -97,7 +97,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::NotFound`] for the service, [`Refusal::OtherService`],
-    /// [`Refusal::Store`].
+    /// [`Refusal::LimitReached`], [`Refusal::Store`].
     pub async fn create_endpoint(&self, caller: &ApiCaller, new: NewEndpoint) -> Result<ChangedEndpoint, Refusal> {
         let now = self.now();
         let id = EndpointId::new(now, &*self.ports.entropy);
@@ -125,7 +125,7 @@ impl App {
         self.apply(caller, &mut endpoint, change).await?;
         let there = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
         if there.iter().filter(|other| other.mode == endpoint.mode).count() >= ENDPOINTS_MAX {
-            return Err(Refusal::field("url", "is one too many; a tenant has at most 50 endpoints"));
+            return Err(Refusal::LimitReached("endpoints", ENDPOINTS_MAX));
         }
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.create", id).after(told(&endpoint));
         self.commit(&caller.by(), vec![deed], vec![Change::insert(&endpoint)]).await?;

@@ -33,7 +33,7 @@ async fn a_deleted_tenant_refuses_its_keys_and_members_at_once_and_comes_back_as
 
     let deleted = team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
     assert_eq!(
-        (deleted["state"].as_str(), deleted["erased_at"].as_str()),
+        (deleted["state"].as_str(), deleted["erasure_due_at"].as_str()),
         (Some("deleted"), Some("2026-12-06T12:00:03Z"))
     );
     app.checking(&key, &verification, &code).await.problem(403, "tenant_deleted");
