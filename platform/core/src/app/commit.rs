@@ -2,10 +2,12 @@
 
 use futures_util::lock::{Mutex, MutexGuard};
 
-use super::{App, Refusal};
+use super::{App, Ports, Refusal};
+use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
-use crate::ports::{Change, CommitError, Entity, EntityList, IndexKey, Owner, Stored};
+use crate::domain::vault::Vault;
+use crate::ports::{Change, CommitError, Entity, EntityList, Entropy, IndexKey, Owner, Store, Stored};
 
 /// How often a commit is tried whose audit chain grew at the same moment.
 const TRIES: usize = 64;
@@ -37,6 +39,61 @@ impl Chains {
     }
 }
 
+/// The lines that tell of deeds, at the ends of their chains as those are now, and how long these are.
+async fn lines(
+    store: &dyn Store,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    by: &By,
+    deeds: &[Deed],
+) -> Result<(Vec<Change>, Vec<(Owner, u64)>), Refusal> {
+    let (mut changes, mut lengths) = (Vec::new(), Vec::<(Owner, u64)>::new());
+    for owner in deeds.iter().map(|deed| deed.owner) {
+        if lengths.iter().any(|(known, _)| *known == owner) {
+            continue;
+        }
+        let row = store.find_entity(AuditHead::KIND, owner, owner.to_bytes()).await?;
+        let head = row.map(Stored::<AuditHead>::read).transpose()?;
+        lengths.push((owner, head.as_ref().map_or(0, |head| head.length)));
+        let mut latest: Option<AuditHead> = head.as_ref().map(|head| head.entity.clone());
+        for deed in deeds.iter().filter(|deed| deed.owner == owner) {
+            let id = AuditId::new(now, entropy);
+            let (entry, next) = AuditEntry::next(latest.as_ref(), deed.clone(), by, now, id, vault);
+            changes.push(Change::insert(&entry));
+            latest = Some(next);
+        }
+        changes.extend(match (head, latest) {
+            (Some(mut head), Some(latest)) => {
+                head.entity = latest;
+                Some(Change::replace(&head))
+            }
+            (None, Some(latest)) => Some(Change::insert(&latest)),
+            (_, None) => None,
+        });
+    }
+    Ok((changes, lengths))
+}
+
+/// Makes changes together with the lines of the audit log that tell of them, in a store that nobody else has open:
+/// all of it, or none.
+///
+/// # Errors
+/// [`Refusal::Conflict`] when something is not as it was read, [`Refusal::Taken`], [`Refusal::Store`].
+pub async fn commit_alone(
+    store: &dyn Store,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    by: &By,
+    deeds: &[Deed],
+    changes: Vec<Change>,
+) -> Result<(), Refusal> {
+    let (mut all, _) = lines(store, vault, entropy, now, by, deeds).await?;
+    all.extend(changes);
+    Ok(store.commit(all).await?)
+}
+
 impl App {
     /// Makes changes together with the lines of the audit log that tell of them: all of it, or none.
     ///
@@ -47,34 +104,9 @@ impl App {
         let mut tries = 0;
         loop {
             tries += 1;
-            let mut all = changes.clone();
-            let mut heads: Vec<(Owner, Option<Stored<AuditHead>>)> = Vec::new();
-            for deed in deeds.clone() {
-                let owner = deed.owner;
-                if !heads.iter().any(|(known, _)| *known == owner) {
-                    heads.push((owner, self.find::<AuditHead>(owner, owner.to_bytes()).await?));
-                }
-            }
-            let lengths: Vec<u64> = heads.iter().map(|(_, head)| head.as_ref().map_or(0, |head| head.length)).collect();
-            for (owner, head) in &heads {
-                let mut latest: Option<AuditHead> = head.as_ref().map(|head| head.entity.clone());
-                for deed in deeds.iter().filter(|deed| deed.owner == *owner) {
-                    let now = self.now();
-                    let id = AuditId::new(now, &*self.ports.entropy);
-                    let (entry, next) = AuditEntry::next(latest.as_ref(), deed.clone(), by, now, id, &self.ports.vault);
-                    all.push(Change::insert(&entry));
-                    latest = Some(next);
-                }
-                match (head, latest) {
-                    (Some(head), Some(latest)) => {
-                        let mut head = head.clone();
-                        head.entity = latest;
-                        all.push(Change::replace(&head));
-                    }
-                    (None, Some(latest)) => all.push(Change::insert(&latest)),
-                    (_, None) => {}
-                }
-            }
+            let Ports { store, vault, entropy, .. } = &self.ports;
+            let (mut all, lengths) = lines(&**store, vault, &**entropy, self.now(), by, &deeds).await?;
+            all.extend(changes.iter().cloned());
             match self.ports.store.commit(all).await {
                 Ok(()) => {
                     self.tell_of(&changes);
@@ -85,8 +117,8 @@ impl App {
                 {
                     // Only when the chain grew: what the caller read is the caller's to read again.
                     let mut grew = false;
-                    for ((owner, _), length) in heads.iter().zip(lengths) {
-                        let head = self.find::<AuditHead>(*owner, owner.to_bytes()).await?;
+                    for (owner, length) in lengths {
+                        let head = self.find::<AuditHead>(owner, owner.to_bytes()).await?;
                         grew |= head.map_or(0, |head| head.length) != length;
                     }
                     if !grew {

@@ -216,7 +216,8 @@ impl App {
             let member = Member { tenant: tenant.id, user: user.id, role: invitation.role, joined_at: self.now() };
             let deed = Deed::of(tenant.id, "invitation.accept", invitation.id);
             let deed = deed.after(json!({ "user": user.id, "role": member.role }));
-            let changes = vec![Change::insert(&member), Change::delete(&invitation)];
+            // With the person as they are: one who is erased at this moment joins nothing.
+            let changes = vec![Change::insert(&member), Change::delete(&invitation), Change::replace(&user)];
             self.commit_to_team(&team, by, vec![deed], changes).await?;
             self.changed_person(user.id).await;
             Ok(OwnTenant { tenant: team.tenant, role: member.role, joined_at: member.joined_at })

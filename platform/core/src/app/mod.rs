@@ -49,6 +49,7 @@ pub use audit::{AuditFilter, AuditFrom, AuditPage, AuditReport};
 pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
+pub use commit::commit_alone;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;

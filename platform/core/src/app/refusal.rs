@@ -3,6 +3,7 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::AddressLimited;
 use crate::domain::api_key::{KeyRefusal, Scope, SecretError};
 use crate::domain::guard::GuardNote;
+use crate::domain::id::TenantId;
 use crate::domain::permission::Role;
 use crate::domain::quota::QuotaExceeded;
 use crate::domain::rate::{Rate, RateDecision};
@@ -123,6 +124,9 @@ pub enum Refusal {
     /// The tenant would be without an owner.
     #[error("the tenant would be without an owner")]
     LastOwner,
+    /// These tenants would be without an owner.
+    #[error("tenants would be without an owner")]
+    OnlyOwnerOf(Vec<TenantId>),
     /// The person is a member of the tenant already.
     #[error("the person is a member already")]
     AlreadyMember,

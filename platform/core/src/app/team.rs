@@ -85,6 +85,14 @@ impl App {
         let found = self.ports.store.tenant(tenant).find_tenant().await?;
         let tenant = found.ok_or(Refusal::NotFound("tenant"))?;
         served(&tenant)?;
+        self.team_of(tenant).await
+    }
+
+    /// Who is in a tenant that was just read, whether or not it is served.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn team_of(&self, tenant: Tenant) -> Result<Team, Refusal> {
         let list = EntityList { limit: MEMBERS_MAX + 1, ..EntityList::of(Owner::Tenant(tenant.id)) };
         let members = self.list::<Member>(&list).await?;
         Ok(Team { tenant, members })

@@ -26,6 +26,8 @@ pub const COOL_DOWN: SignedDuration = SignedDuration::from_mins(1);
 pub const BY_TOKEN: &str = "token";
 /// The index by which it is found by tenant and address: see [`address_key`].
 pub const BY_ADDRESS: &str = "address";
+/// The index by which all invitations to an address are listed, whoever sent them.
+pub const BY_EMAIL: &str = "email";
 
 const PREFIX: &str = "wi_";
 const TOKEN_SIZE: usize = 32;
@@ -108,6 +110,11 @@ impl Entity for Invitation {
 
     fn unique(&self) -> Vec<IndexKey> {
         vec![IndexKey::new(BY_TOKEN, self.token), IndexKey::new(BY_ADDRESS, address_key(self.tenant, &self.email_key))]
+    }
+
+    /// Whoever erases their account takes the address back from everywhere.
+    fn listed(&self) -> Vec<IndexKey> {
+        vec![IndexKey::new(BY_EMAIL, self.email_key.as_bytes())]
     }
 
     fn wake_at(&self) -> Option<Timestamp> {

@@ -1,11 +1,11 @@
-//! What waits for a code that went to an email address: a sign-up, or a new password.
+//! What waits for a code that went to an email address: a sign-up, a new password, or a new address.
 
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
-use super::id::VerificationId;
+use super::id::{SessionId, VerificationId};
 use super::user::PasswordHash;
-use super::vault::Sealed;
+use super::vault::{AddressIndex, Sealed};
 use crate::ports::{Entity, Owner};
 
 /// What waits for a code.
@@ -36,6 +36,13 @@ pub enum Then {
     },
     /// The account takes another password.
     Reset,
+    /// The account moves to the address that the code went to.
+    ChangeEmail {
+        /// The session that asked: when it ends, as with a password reset, the code is worth nothing.
+        session: SessionId,
+        /// What the account was found by. Of two changes that wait at once, one is made.
+        from: AddressIndex,
+    },
 }
 
 impl Entity for Pending {

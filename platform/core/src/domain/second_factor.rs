@@ -234,6 +234,11 @@ impl SignInChallenge {
         now < self.expires_at && self.failures < CHALLENGE_TRIES_MAX
     }
 
+    /// When it was posed.
+    pub fn posed_at(&self) -> Timestamp {
+        self.expires_at.saturating_sub(CHALLENGE_LASTS).unwrap_or(Timestamp::MIN)
+    }
+
     /// Counts a wrong answer: the next one waits a second, then two, four and eight.
     pub fn fail(&mut self, now: Timestamp) {
         let seconds = 1i64.checked_shl(self.failures).unwrap_or(i64::MAX).min(3600);

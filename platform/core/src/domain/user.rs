@@ -73,6 +73,9 @@ pub struct User {
     /// When they proved that the address is theirs.
     #[serde(default)]
     pub email_confirmed_at: Option<Timestamp>,
+    /// When what they sign in with was last replaced or taken away: a sign-in that began before does not go on.
+    #[serde(default)]
+    pub credentials_changed_at: Option<Timestamp>,
     /// Since when they run the platform, if they do.
     #[serde(default)]
     pub operator_since: Option<Timestamp>,
@@ -130,9 +133,18 @@ impl User {
             name: name.to_owned(),
             password: None,
             email_confirmed_at: None,
+            credentials_changed_at: None,
             operator_since: None,
             created_at: now,
         }
+    }
+
+    /// Takes another address, which its owner has just proved to be theirs.
+    pub fn move_to(&mut self, email: &AccountEmail, now: Timestamp, vault: &Vault, entropy: &dyn Entropy) {
+        self.email_key = email.key(vault);
+        self.email = vault.seal(Purpose::Address, &self.id.to_bytes(), email.as_str(), entropy);
+        self.email_masked = email.masked();
+        self.email_confirmed_at = Some(now);
     }
 
     /// The whole address: for themselves, and to write to them.

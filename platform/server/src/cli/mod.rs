@@ -17,6 +17,7 @@ mod output;
 mod restore;
 mod serve;
 mod tenant;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,9 @@ enum Command {
     /// Operators: the people who run the platform
     #[command(subcommand)]
     Operator(operator::Command),
+    /// People with accounts: help for who cannot help themselves
+    #[command(subcommand)]
+    User(user::Command),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
     /// The configuration: check it, show what is in force, print the reference
@@ -177,6 +181,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Audit(command) => audit::run(&global, command).await,
         Command::Node(command) => node::run(&global, command).await,
         Command::Operator(command) => operator::run(&global, command).await,
+        Command::User(command) => user::run(&global, command).await,
         Command::Openapi => openapi::run(&global),
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),

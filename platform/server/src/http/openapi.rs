@@ -273,6 +273,18 @@ pub(super) enum CodeLimits {
     Limited(ProblemBody),
 }
 
+/// Codes that are too many, or somebody who has to wait until they may show that it is still they.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum EmailChangeProblems {
+    /// `invalid_request`, `code_wrong`, `unknown_channel`, `no_channel`
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody),
+    /// `login_delayed`, `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
 /// A password that is wrong.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

@@ -454,6 +454,15 @@ impl Problem {
                 ProblemCode::LastOwner,
                 "a tenant has at least one owner: make another member an owner first, or transfer the ownership",
             ),
+            Refusal::OnlyOwnerOf(tenants) => {
+                let tenants = tenants.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Self::new(
+                    ProblemCode::LastOwner,
+                    format!(
+                        "you are the only owner of {tenants}: make another member an owner there first, or delete it"
+                    ),
+                )
+            }
             Refusal::AlreadyMember => Self::new(
                 ProblemCode::AlreadyMember,
                 "to be something else in the tenant, they need another role, not an invitation",

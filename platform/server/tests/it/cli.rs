@@ -519,3 +519,36 @@ fn the_last_use_of_a_key_is_written_down_when_the_server_stops() {
     assert!(server.stop().success());
     assert_eq!(used(), ["live"]);
 }
+
+#[test]
+fn a_second_factor_is_reset_for_somebody_who_has_one() {
+    let place = Place::new();
+    let file = place.file("password");
+    fs::write(&file, "a long enough sentence").unwrap();
+    place.run(&["operator", "create", "ops@example.com", "--password-file", &file]).succeeded();
+    let reset = |email: &str| place.run(&["user", "reset-second-factor", email]);
+    reset("nobody@example.com").failed_saying(&["no such account"]);
+    reset("ops@example.com").failed_saying(&["no such second factor"]);
+
+    let server = Server::start(&place);
+    let body = json!({ "email": "ops@example.com", "password": "a long enough sentence", "token_transport": "body" });
+    let token = |session: &Value| text(&session["access_token"]).to_owned();
+    let session = token(&server.request("POST", "/v1/auth/login", "", body.clone()).1);
+    let begin = json!({ "password": "a long enough sentence" });
+    let begun = server.request("POST", "/v1/me/second-factor", &session, begin).1;
+    let phone = crate::people::second_factor::Authenticator::scan(text(&begun["secret"]));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let confirm = json!({ "code": phone.code_at(now) });
+    assert_eq!(server.request("POST", "/v1/me/second-factor/confirm", &session, confirm).0, 200);
+    let asked = server.request("POST", "/v1/auth/login", "", body.clone()).1;
+    assert_eq!(asked["second_factor_required"], true);
+
+    // Beside the server that is running.
+    reset("ops@example.com").succeeded();
+    token(&server.request("POST", "/v1/auth/login", "", body).1);
+    let answer = json!({ "challenge": asked["challenge"], "code": "123456" });
+    assert_eq!(server.request("POST", "/v1/auth/second-factor", "", answer).0, 401);
+    let log = place.run(&["audit", "export"]).out;
+    let line = log.lines().find(|line| line.contains("second_factor.reset")).unwrap();
+    assert!(line.contains("command_line") && !log.contains("ops@example.com"), "{line}");
+}

@@ -197,3 +197,93 @@ fn a_restore_does_not_begin_while_a_command_uses_the_database() {
     // Other commands are none of its business.
     home.json(&["tenant", "list"]);
 }
+
+const PASSWORD: &str = "a long enough sentence";
+
+impl Installation {
+    /// Makes an operator.
+    fn operator(&self, email: &str) {
+        let file = self.place.file("password");
+        fs::write(&file, PASSWORD).unwrap();
+        self.json(&["operator", "create", email, "--password-file", &file]);
+    }
+
+    /// What an audit log says: the platform's, or this tenant's.
+    fn log(&self, of: &[&str]) -> String {
+        let said = self.place.run(&[&["audit", "export"], of].concat());
+        said.succeeded();
+        said.out
+    }
+}
+
+fn log_in(server: &Server, email: &str) -> Value {
+    let body = json!({ "email": email, "password": PASSWORD, "token_transport": "body" });
+    let (status, session) = server.request("POST", "/v1/auth/login", "", body);
+    assert_eq!(status, 200, "{session}");
+    session
+}
+
+fn refresh(server: &Server, session: &Value) -> (u16, Value) {
+    let body = json!({ "refresh_token": session["refresh_token"] });
+    server.request("POST", "/v1/auth/refresh", "", body)
+}
+
+#[test]
+fn nobody_is_signed_in_by_a_backup_but_who_is_signed_in_still() {
+    let home = Installation::new();
+    home.operator("ops@example.com");
+    let mut server = Server::start(&home.place);
+    let (ended, kept) = (log_in(&server, "ops@example.com"), log_in(&server, "ops@example.com"));
+    let act = json!({ "reason": "they asked", "minutes": 60 });
+    let accesses = format!("/operator/v1/tenants/{}/accesses", home.tenant);
+    let started = server.request("POST", &accesses, &text(&kept["access_token"]), act);
+    assert_eq!(started.0, 201, "{}", started.1);
+    let (stolen, _) = home.key("stolen");
+    let backup = home.backup("b.db");
+    let body = json!({ "refresh_token": ended["refresh_token"] });
+    assert_eq!(server.request("POST", "/v1/auth/logout", "", body).0, 204);
+    let (status, kept) = refresh(&server, &kept);
+    assert_eq!(status, 200);
+    let later = log_in(&server, "ops@example.com");
+    home.revoke(&stolen).unwrap();
+    server.signal(Signal::KILL);
+    server.ended();
+
+    let restored = home.json(&["restore", &backup, "--force"]);
+    assert_eq!(
+        [&restored["sessions_ended"], &restored["sessions_kept"], &restored["operator_accesses_ended"]],
+        [&json!(1), &json!(2), &json!(1)]
+    );
+    let server = Server::start(&home.place);
+    assert_eq!(refresh(&server, &ended).0, 401);
+    assert_eq!(refresh(&server, &kept).0, 200);
+    assert_eq!(refresh(&server, &later).0, 200);
+    // All that was done is told of, and the chains hold.
+    assert_eq!(home.json(&["audit", "verify"])["sound"], true);
+    assert!(home.log(&[]).contains("database.restore"));
+    let tenant = home.log(&["--tenant", &home.tenant]);
+    for action in ["api_key.revoke", "operator_access.end"] {
+        let told = tenant.lines().any(|line| line.contains(action) && line.contains("\"restored\":true"));
+        assert!(told, "{action}: {tenant}");
+    }
+}
+
+#[test]
+fn without_the_old_database_everybody_is_signed_out() {
+    let home = Installation::new();
+    home.operator("ops@example.com");
+    let mut server = Server::start(&home.place);
+    let session = log_in(&server, "ops@example.com");
+    let backup = home.backup("b.db");
+    server.signal(Signal::KILL);
+    server.ended();
+    fs::remove_file(home.database()).unwrap();
+    let restored = home.json(&["restore", &backup, "--force"]);
+    assert_eq!((&restored["sessions_ended"], &restored["sessions_kept"]), (&json!(1), &json!(0)));
+    let server = Server::start(&home.place);
+    assert_eq!(refresh(&server, &session).0, 401);
+    let status = server.request("GET", "/v1/me", &text(&session["access_token"]), Value::Null).0;
+    assert_eq!(status, 401);
+    log_in(&server, "ops@example.com");
+    assert_eq!(home.json(&["audit", "verify"])["sound"], true);
+}

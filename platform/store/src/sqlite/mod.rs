@@ -36,7 +36,7 @@ pub(crate) use contents::{Contents, Found};
 use hot::Hot;
 use read::Readers;
 use record::Table as _;
-pub use salvage::salvage_keys;
+pub use salvage::{salvage_entities, salvage_keys};
 pub use schema::{OlderSchema, OpenError, OpenOptions, VERSION as SCHEMA_VERSION};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;

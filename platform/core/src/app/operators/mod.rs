@@ -4,6 +4,7 @@ mod access;
 mod announcements;
 mod appoint;
 mod maintenance;
+mod second_factor;
 mod tenants;
 mod work;
 

@@ -93,13 +93,14 @@ impl App {
         Ok(user)
     }
 
-    /// Begins a session of a person who has proved who they are.
+    /// Begins a session of a person who has proved who they are, unless what they proved it with was replaced
+    /// meanwhile: hashing a password takes long enough for a reset to end all sessions in between.
     ///
     /// # Errors
-    /// [`Refusal::Store`].
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub(super) async fn open_session(
         &self,
-        user: Stored<User>,
+        mut user: Stored<User>,
         transport: Transport,
         whence: &Whence,
     ) -> Result<Opened, Refusal> {
@@ -109,7 +110,22 @@ impl App {
         let session = session.from_where(whence.agent.as_deref(), whence.ip);
         let deed = Deed::of_platform("session.create", session.id)
             .after(json!({ "user": user.id, "transport": session.transport }));
-        self.commit(&whence.by(user.id), vec![deed], vec![Change::insert(&session)]).await?;
+        let by = whence.by(user.id);
+        for tries in 1.. {
+            // As they are: whoever erases the account, or replaces its password, comes before or after.
+            let changes = vec![Change::insert(&session), Change::replace(&user)];
+            match self.commit(&by, vec![deed.clone()], changes).await {
+                Err(Refusal::Conflict) if tries < TRIES => {
+                    let now = self.find::<User>(Owner::Platform, user.id.to_bytes()).await?;
+                    let same = |now: &Stored<User>| now.credentials_changed_at == user.credentials_changed_at;
+                    user = now.filter(same).ok_or(Refusal::Conflict)?;
+                }
+                committed => {
+                    committed?;
+                    break;
+                }
+            }
+        }
         tracing::info!(user = %user.id, session = %session.id, "a person signed in");
         let device = self.new_device(&user.email_key);
         self.opened(session, user.entity, token, Some(device)).await
@@ -143,10 +159,11 @@ impl App {
                 Turned::Again(next) => next,
                 Turned::Refused => return Err(over()),
                 Turned::Reused => {
+                    let user = session.user;
                     let deed = Deed::of_platform("session.reuse_detected", session.id)
                         .after(json!({ "user": session.user, "revoked": true }));
                     tracing::warn!(user = %session.user, session = %session.id, ip = whence.ip.map(tracing::field::display), "an old refresh token was used: its session is over");
-                    match self.end_session(session, deed, whence).await {
+                    match self.end_session(session, deed, &whence.by(user)).await {
                         Err(Refusal::Conflict) => continue,
                         ended => ended?,
                     }

@@ -4,8 +4,10 @@
 //! Sign-up and password reset do the same for every address, and look for the account only when the code
 //! that went to it came back. Login hashes a password whether or not there is one to compare it with.
 
+mod account;
 mod brake;
 mod development;
+mod erase;
 mod house;
 mod login;
 mod oidc;

@@ -164,11 +164,10 @@ impl App {
         let mut deeds = Vec::new();
         let user = match &known {
             Some(user) => {
-                if user.email_confirmed_at.is_none() {
-                    let mut confirmed = user.clone();
-                    confirmed.email_confirmed_at = Some(now);
-                    changes.push(Change::replace(&confirmed));
-                }
+                let mut confirmed = user.clone();
+                confirmed.email_confirmed_at.get_or_insert(now);
+                // In any case: nobody is linked to an account that is erased, or moves, at this moment.
+                changes.push(Change::replace(&confirmed));
                 user.id
             }
             None => {

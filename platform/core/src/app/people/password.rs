@@ -59,7 +59,7 @@ impl App {
                 Err(Refusal::Conflict) => {}
                 Err(error) => return Err(error),
                 Ok(user) => {
-                    self.revoke_sessions(user.id, None, whence).await?;
+                    self.revoke_sessions(user.id, None, &whence.by(user.id)).await?;
                     self.forget_brakes(&self.brakes(&account, None, whence)).await?;
                     self.tell(email.as_str(), CHANGED, whence).await;
                     return Ok(());
@@ -113,6 +113,7 @@ impl App {
         whence: &Whence,
     ) -> Result<User, Refusal> {
         user.password = Some(hash);
+        user.credentials_changed_at = Some(self.now());
         let deed = Deed::of_platform(action, user.id).after(json!({ "password": "changed" }));
         let mut changes = vec![Change::replace(&user)];
         changes.extend(pending.map(Change::delete));

@@ -93,7 +93,8 @@ impl App {
         if known.as_ref().is_some_and(|factor| factor.is_active()) {
             return Err(Refusal::SecondFactorActive);
         }
-        if self.person(user).await?.password.is_some() {
+        let known_user = self.person(user).await?;
+        if known_user.password.is_some() {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
         }
@@ -107,7 +108,9 @@ impl App {
             }
             None => Change::insert(&begun),
         };
-        self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], vec![change]).await?;
+        // With the person as they are: one who is erased at this moment leaves no secret behind.
+        let changes = vec![change, Change::replace(&known_user)];
+        self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], changes).await?;
         Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
     }
 
@@ -193,8 +196,7 @@ impl App {
                 // Another answer was faster: this one has not been looked at.
                 Err(Refusal::Conflict) => {}
                 Err(refusal) => return Err(refusal),
-                Ok((challenge, proof)) => {
-                    let user = self.person(challenge.user).await?;
+                Ok((challenge, user, proof)) => {
                     if proof == Proof::RecoveryCode {
                         self.tell_person(&user, RECOVERED, whence).await;
                     }
@@ -210,12 +212,17 @@ impl App {
         hash: &str,
         guess: &Code,
         whence: &Whence,
-    ) -> Result<(SignInChallenge, Proof), Refusal> {
+    ) -> Result<(SignInChallenge, Stored<User>, Proof), Refusal> {
         let now = self.now();
         let found = self.find_by::<SignInChallenge>("token", hash).await?;
         let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
         if let Some(opens_at) = challenge.retry_at.filter(|opens_at| *opens_at > now) {
             return Err(Refusal::Braked { opens_at });
+        }
+        // Its first factor is worth nothing any more.
+        let user = self.person(challenge.user).await?;
+        if user.credentials_changed_at.is_some_and(|changed_at| challenge.posed_at() < changed_at) {
+            return Err(Refusal::SignInOver);
         }
         // Switched off meanwhile: whoever signs in begins again, and is not asked any more.
         let mut factor = self.active_factor(challenge.user).await?.ok_or(Refusal::SignInOver)?;
@@ -226,7 +233,7 @@ impl App {
                     "after": challenge.first_factor, "with": proof, "recovery_codes": factor.recovery_codes.len(),
                 }));
                 self.commit(&by, vec![deed], vec![Change::delete(&challenge), Change::replace(&factor)]).await?;
-                Ok((challenge.entity, proof))
+                Ok((challenge.entity, user, proof))
             }
             Verdict::Wrong => {
                 challenge.fail(now);
@@ -244,6 +251,25 @@ impl App {
     async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
         let factor = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
         Ok(factor.filter(|factor| factor.is_active()))
+    }
+
+    /// Insists that a person shows that they are still there. A code that was right is used up, whatever comes
+    /// of what it was shown for.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`]; [`Refusal::NotFound`] for a code when no second factor is on;
+    /// [`Refusal::Code`], [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub(super) async fn reprove(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<(), Refusal> {
+        let code = match reproof {
+            Reproof::Password(password) => return self.prove_password(person, password).await.map(|_| ()),
+            Reproof::Code(code) => code,
+        };
+        let mut factor = self.active_factor(person.user.id).await?.ok_or(Refusal::NotFound("second factor"))?;
+        self.take_code(&mut factor, code, person).await?;
+        let deed = Deed::of_platform("second_factor.answer", person.user.id)
+            .after(json!({ "after": "session", "recovery_codes": factor.recovery_codes.len() }));
+        self.commit(&person.by(), vec![deed], vec![Change::replace(&factor)]).await
     }
 
     /// A person's second factor, when they have shown that they are still there. The caller keeps it, since a
@@ -272,7 +298,7 @@ impl App {
     }
 
     /// Tells a person of a change to their account, at the address that they signed up with.
-    pub(super) async fn tell_person(&self, user: &User, words: &str, whence: &Whence) {
+    pub(in crate::app) async fn tell_person(&self, user: &User, words: &str, whence: &Whence) {
         match user.address(&self.ports.vault) {
             Ok(address) => self.tell(&address, words, whence).await,
             Err(error) => {

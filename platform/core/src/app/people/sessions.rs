@@ -3,7 +3,7 @@ use serde_json::json;
 use super::super::{App, Refusal};
 use super::{SignedIn, Whence};
 use crate::domain::access_token::SigningKey;
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::SignInAttempt;
 use crate::domain::invitation::InvitedTally;
@@ -26,7 +26,10 @@ impl App {
         let Some(token) = RefreshToken::parse(token) else { return Ok(()) };
         let found = self.find::<Session>(Owner::Platform, token.session().to_bytes()).await?;
         match found.filter(|session| session.knows(&token)) {
-            Some(session) => self.revoke(session, "session.log_out", whence).await,
+            Some(session) => {
+                let by = whence.by(session.user);
+                self.revoke(session, "session.log_out", &by).await
+            }
             None => Ok(()),
         }
     }
@@ -48,7 +51,7 @@ impl App {
     pub async fn revoke_session(&self, person: &SignedIn, id: SessionId) -> Result<(), Refusal> {
         let found = self.find::<Session>(Owner::Platform, id.to_bytes()).await?;
         let session = found.filter(|session| session.user == person.user.id).ok_or(Refusal::NotFound("session"))?;
-        self.revoke(session, "session.revoke", &person.whence).await
+        self.revoke(session, "session.revoke", &person.by()).await
     }
 
     /// Ends all of a person's sessions but this one.
@@ -56,32 +59,32 @@ impl App {
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn revoke_other_sessions(&self, person: &SignedIn) -> Result<(), Refusal> {
-        self.revoke_sessions(person.user.id, Some(person.session.id), &person.whence).await
+        self.revoke_sessions(person.user.id, Some(person.session.id), &person.by()).await
     }
 
     /// Ends all sessions of a person, but `except`.
-    pub(super) async fn revoke_sessions(
+    pub(in crate::app) async fn revoke_sessions(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        whence: &Whence,
+        by: &By,
     ) -> Result<(), Refusal> {
         for session in self.sessions_of(user).await? {
             if Some(session.id) != except {
-                self.revoke(session, "session.revoke", whence).await?;
+                self.revoke(session, "session.revoke", by).await?;
             }
         }
         Ok(())
     }
 
-    async fn revoke(&self, mut session: Stored<Session>, action: &'static str, whence: &Whence) -> Result<(), Refusal> {
+    async fn revoke(&self, mut session: Stored<Session>, action: &'static str, by: &By) -> Result<(), Refusal> {
         loop {
             if !session.is_open(self.now()) {
                 return Ok(());
             }
             let (user, id) = (session.user, session.id);
             let deed = Deed::of_platform(action, id).after(json!({ "user": user, "revoked": true }));
-            match self.end_session(session, deed, whence).await {
+            match self.end_session(session, deed, by).await {
                 // It was refreshed at the same moment, which it is at most a few times.
                 Err(Refusal::Conflict) => {}
                 ended => return ended,
@@ -94,20 +97,15 @@ impl App {
     }
 
     /// Ends a session that is as it was read.
-    pub(super) async fn end_session(
-        &self,
-        mut session: Stored<Session>,
-        deed: Deed,
-        whence: &Whence,
-    ) -> Result<(), Refusal> {
+    pub(super) async fn end_session(&self, mut session: Stored<Session>, deed: Deed, by: &By) -> Result<(), Refusal> {
         session.revoked_at = Some(self.now());
         let user = session.user;
-        self.commit(&whence.by(user), vec![deed], vec![Change::replace(&session)]).await?;
+        self.commit(by, vec![deed], vec![Change::replace(&session)]).await?;
         self.changed_person(user).await;
         Ok(())
     }
 
-    async fn sessions_of(&self, user: UserId) -> Result<Vec<Stored<Session>>, Refusal> {
+    pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Stored<Session>>, Refusal> {
         self.list(&EntityList::by(BY_USER, user.to_bytes()).newest(SESSIONS_MAX)).await
     }
 

@@ -114,6 +114,18 @@ impl App {
 
     /// Sends a code, and keeps what is to happen when it comes back.
     pub(super) async fn pend(&self, email: &AccountEmail, then: Then, whence: &Whence) -> Result<Started, Refusal> {
+        let (pending, started) = self.send_pending(email, then, whence).await?;
+        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
+        Ok(started)
+    }
+
+    /// Sends a code; what is to happen when it comes back is the caller's to keep.
+    pub(super) async fn send_pending(
+        &self,
+        email: &AccountEmail,
+        then: Then,
+        whence: &Whence,
+    ) -> Result<(Pending, Started), Refusal> {
         let verification = self.send_code(email, whence).await?;
         let owner = verification.id.to_bytes();
         let pending = Pending {
@@ -122,8 +134,7 @@ impl App {
             then,
             expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
         };
-        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
-        Ok(Started { verification: verification.id, expires_at: verification.expires_at })
+        Ok((pending, Started { verification: verification.id, expires_at: verification.expires_at }))
     }
 
     /// What waited for this code, and the address that it proves.

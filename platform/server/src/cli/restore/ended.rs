@@ -8,17 +8,39 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use serde_json::json;
 use tokio::task::JoinSet;
-use wotp_core::app::Refusal;
+use wotp_core::app::{Refusal, commit_alone};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
+use wotp_core::domain::audit::{By, Deed};
+use wotp_core::domain::vault::Vault;
 use wotp_core::domain::verification::{Status, Verification};
-use wotp_core::ports::{Filter, ReplaceError, Store, StoreError};
+use wotp_core::ports::{Change, Filter, ReplaceError, Store, StoreError};
+
+use crate::system::OsEntropy;
 
 /// Verifications that are called off at once: as many as the store commits together, about.
 const BATCH: usize = 256;
 /// What two moments differ in at least, in a record.
 const MOMENT: SignedDuration = SignedDuration::from_micros(1);
+
+/// The backup while it is made fit to take its place. Nobody else has it open.
+pub(super) struct Staged<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) vault: &'a Vault,
+    pub(super) now: Timestamp,
+}
+
+impl Staged<'_> {
+    /// Makes changes, and tells of them in the audit log.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`], [`Refusal::Taken`], [`Refusal::Store`].
+    pub(super) async fn commit(&self, deeds: &[Deed], changes: Vec<Change>) -> Result<(), Refusal> {
+        commit_alone(self.store, self.vault, &OsEntropy, self.now, &By::command_line(), deeds, changes).await
+    }
+}
 
 /// What became of the keys that a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +55,8 @@ pub(super) struct Revoked {
 ///
 /// # Errors
 /// [`Refusal::Store`].
-pub(super) async fn revoke_again(store: &dyn Store, replaced: &[ApiKey], now: Timestamp) -> Result<Revoked, Refusal> {
+pub(super) async fn revoke_again(staged: &Staged<'_>, replaced: &[ApiKey]) -> Result<Revoked, Refusal> {
+    let Staged { store, now, .. } = *staged;
     let revocations: HashMap<_, _> = replaced.iter().map(|key| ((key.tenant, key.id), key.revoked_at)).collect();
     let mut count = Revoked::default();
     for tenant in store.tenants().await? {
@@ -44,7 +67,9 @@ pub(super) async fn revoke_again(store: &dyn Store, replaced: &[ApiKey], now: Ti
                 Some(Some(at)) if key.revoked_at.is_none() => {
                     // Not later than now, or it would work until then: clocks have been set back.
                     key.revoked_at = Some(now.min(*at));
-                    door.replace_key(&key).await.map_err(replaced_by_nobody)?;
+                    let deed = Deed::of(key.tenant, "api_key.revoke", key.id);
+                    let deed = deed.after(json!({ "revoked_at": key.revoked_at, "restored": true }));
+                    staged.commit(&[deed], vec![Change::ReplaceKey(Box::new(key))]).await?;
                     count.revoked += 1;
                 }
                 Some(_) => {}
@@ -108,7 +133,9 @@ mod tests {
     use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Turn};
     use wotp_core::domain::mode::Mode;
     use wotp_core::domain::quota::{Resource, Window};
-    use wotp_core::testing::builders::{a_service, a_stored_key, a_tenant, a_verification, admission, noon, seconds};
+    use wotp_core::testing::builders::{
+        a_service, a_stored_key, a_tenant, a_verification, admission, noon, seconds, vault,
+    };
 
     use super::*;
     use crate::wiring::embedded::{OpenOptions, SqliteStore};
@@ -172,7 +199,7 @@ mod tests {
         // Made before the backup, and the replaced database is older than it.
         replaced.remove(4);
 
-        let done = revoke_again(&*store, &replaced, now).await.unwrap();
+        let done = revoke_again(&Staged { store: &*store, vault: vault(), now }, &replaced).await.unwrap();
         assert_eq!(done, Revoked { revoked: 2, unknown: 1 });
         let stored = store.tenant(tenant.id).keys().await.unwrap();
         let revoked_at = |number: usize| stored.iter().find(|key| key.id == keys[number].0.id).unwrap().revoked_at;

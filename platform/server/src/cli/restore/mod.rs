@@ -1,6 +1,7 @@
 //! `wotp restore`: a backup in the place of the database, without bringing back what ended since.
 
 mod ended;
+mod signed_out;
 mod swap;
 
 use std::fs;
@@ -12,6 +13,7 @@ use clap::Args;
 use serde_json::json;
 use wotp_core::app::Refusal;
 use wotp_core::domain::api_key::ApiKey;
+use wotp_core::domain::audit::Deed;
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Clock as _, Store};
 
@@ -23,7 +25,8 @@ use crate::database_lock;
 use crate::sealed::{self, Seal};
 use crate::system::SystemClock;
 use crate::wiring::embedded::{self, OpenError, OpenOptions, SqliteStore};
-use ended::Revoked;
+use ended::{Revoked, Staged};
+use signed_out::{People, SignedOut};
 
 /// Put a backup in place of the database
 ///
@@ -32,7 +35,8 @@ use ended::Revoked;
 ///
 /// A backup does not know what ended after it was made, so this is carried over or ended again:
 /// verifications that are pending in it are canceled, since their codes may have been used; API keys
-/// that are revoked in the database that is there stay revoked. When that one cannot be read, or
+/// that are revoked in the database that is there stay revoked; people are signed out, but where the
+/// database that is there still has their session, and nobody acts as a tenant any more. When that one cannot be read, or
 /// there is none, keys that were revoked since the backup work again: `wotp key list` shows a
 /// tenant's, `wotp key revoke` stops one.
 #[derive(Args)]
@@ -84,6 +88,9 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
         "verifications_canceled": ended.verifications,
         "keys_revoked": ended.keys.map(|keys| keys.revoked),
         "keys_unknown": ended.keys.map(|keys| keys.unknown),
+        "sessions_ended": ended.people.ended,
+        "sessions_kept": ended.people.kept,
+        "operator_accesses_ended": ended.people.accesses,
         "warning": warning,
     });
     global.output().print(&machines, || {
@@ -98,8 +105,8 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
 
 /// The database that goes, as far as the one that comes must know it.
 enum Replaced {
-    /// Its keys.
-    Read(Vec<ApiKey>),
+    /// Its keys, and who is signed in to it.
+    Read(Vec<ApiKey>, People),
     /// It cannot be read, which may be why a backup is needed.
     Unreadable(OpenError),
     /// There is none.
@@ -111,12 +118,13 @@ impl Replaced {
         if !database.exists() {
             return Self::Nothing;
         }
-        embedded::salvage_keys(database).map_or_else(Self::Unreadable, Self::Read)
+        let people = People::of(database);
+        embedded::salvage_keys(database).map_or_else(Self::Unreadable, |keys| Self::Read(keys, people))
     }
 
     fn warning(&self) -> Option<String> {
         let why = match self {
-            Self::Read(_) => return None,
+            Self::Read(..) => return None,
             // Without its words for what to do: that is being done.
             Self::Unreadable(OpenError::Damaged { detail, .. }) => {
                 format!("the old database cannot be read ({detail})")
@@ -136,6 +144,7 @@ struct Ended {
     verifications: usize,
     /// None when nothing was there to know it from.
     keys: Option<Revoked>,
+    people: SignedOut,
 }
 
 impl Ended {
@@ -152,6 +161,11 @@ impl Ended {
                      `wotp key list TENANT` shows them"
                 ));
             }
+        }
+        let SignedOut { kept, ended, accesses } = self.people;
+        lines.push(format!("sessions ended: {ended}; kept, since the old database still had them: {kept}"));
+        if accesses > 0 {
+            lines.push(format!("operators who acted as a tenant in the backup and do not any more: {accesses}"));
         }
         lines
     }
@@ -185,11 +199,21 @@ async fn prepare(folder: &DataFolder, file: &Path, staged: &Path, replaced: &Rep
         .help(format!("put the right one at {}, mode 0600", folder.master_key_file().display())));
     }
     let now = SystemClock.now();
-    let keys = match replaced {
-        Replaced::Read(keys) => Some(ended::revoke_again(&*store, keys, now).await?),
-        Replaced::Unreadable(_) | Replaced::Nothing => None,
+    let prepared = Staged { store: &*store, vault: &vault, now };
+    let nobody = People::default();
+    let (keys, people) = match replaced {
+        Replaced::Read(keys, people) => (Some(ended::revoke_again(&prepared, keys).await?), people),
+        Replaced::Unreadable(_) | Replaced::Nothing => (None, &nobody),
     };
+    let people = signed_out::sign_out(&prepared, people).await?;
     let verifications = ended::cancel_pending(&store, now).await?;
+    let counts = json!({
+        "keys_revoked": keys.map(|keys| keys.revoked),
+        "sessions_ended": people.ended,
+        "sessions_kept": people.kept,
+        "verifications_canceled": verifications,
+    });
+    prepared.commit(&[Deed::of_platform("database.restore", "database").after(counts)], Vec::new()).await?;
     // Closing it moves its log into it, and says nothing when it cannot.
     drop(store);
     if fs::metadata(beside(staged, swap::LOG)).is_ok_and(|log| log.len() > 0) {
@@ -200,5 +224,5 @@ async fn prepare(folder: &DataFolder, file: &Path, staged: &Path, replaced: &Rep
     if adopt {
         folder.adopt_master_key(&beside_file)?;
     }
-    Ok(Ended { verifications, keys })
+    Ok(Ended { verifications, keys, people })
 }

@@ -162,7 +162,7 @@ pub(super) fn given(api: &Api, opened: Opened) -> (HeaderMap, Json<OpenedView>) 
 /// asked for it: then there is no session yet, and `POST /v1/auth/second-factor` goes on.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "Sign-in", security(()), request_body = LogInBody, responses(
     (status = 200, description = "Signed in, or the question for the second factor", body = SignInView, headers(("Set-Cookie" = String, description = "With `cookie`: the refresh token, the CSRF token and the device token"))),
-    openapi::BodyProblems, openapi::LoginProblems,
+    openapi::BodyProblems, openapi::LoginProblems, openapi::ConflictProblem,
 ))]
 pub(in super::super) async fn log_in(
     State(api): State<Arc<Api>>,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use wotp_core::domain::member::Member;
 use wotp_core::domain::session::Session;
+use wotp_core::domain::user::User;
 
 use super::super::auth::Person;
 use super::super::verifications::{path_id, refused};
@@ -91,22 +92,26 @@ pub(in super::super) struct SessionListView {
 /// Read who you are, and where you are a member.
 #[utoipa::path(get, path = "/v1/me", tag = "Sign-in", security(("session" = [])), responses((status = 200, description = "You", body = MeView), openapi::PersonProblems))]
 pub(in super::super) async fn me(State(api): State<Arc<Api>>, person: Person) -> Result<Json<MeView>, Problem> {
-    let email = person.user.address(&api.app.ports().vault);
-    let email = email.map_err(|error| refused(&api, error.into()))?;
+    view(&api, &person.user, &person.members).map(Json)
+}
+
+/// A person as they are now.
+pub(super) fn view(api: &Api, user: &User, members: &[Member]) -> Result<MeView, Problem> {
+    let email = user.address(&api.app.ports().vault).map_err(|error| refused(api, error.into()))?;
     let membership = |member: &Member| MembershipView {
         tenant: member.tenant.to_string(),
         role: member.role.name(),
         joined_at: member.joined_at,
     };
-    Ok(Json(MeView {
-        id: person.user.id.to_string(),
+    Ok(MeView {
+        id: user.id.to_string(),
         email,
-        name: person.user.name.clone(),
-        has_password: person.user.password.is_some(),
-        operator: person.user.operator_since.is_some(),
-        created_at: person.user.created_at,
-        memberships: person.members.iter().map(membership).collect(),
-    }))
+        name: user.name.clone(),
+        has_password: user.password.is_some(),
+        operator: user.operator_since.is_some(),
+        created_at: user.created_at,
+        memberships: members.iter().map(membership).collect(),
+    })
 }
 
 /// List your sessions.

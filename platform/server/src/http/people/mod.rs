@@ -1,5 +1,6 @@
 //! `/v1/auth` and `/v1/me`: how people sign up and in, and what they see of themselves.
 
+pub(super) mod account;
 mod cookies;
 pub(super) mod login;
 pub(super) mod me;

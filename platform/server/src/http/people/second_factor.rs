@@ -119,7 +119,12 @@ pub(in super::super) struct ReproofBody {
 }
 
 impl ReproofBody {
-    fn reproof(&self) -> Result<Reproof<'_>, Problem> {
+    /// Of a body that asks for more.
+    pub(super) fn new(password: Option<String>, code: Option<String>) -> Self {
+        Self { password, code }
+    }
+
+    pub(super) fn reproof(&self) -> Result<Reproof<'_>, Problem> {
         match (&self.password, &self.code) {
             (Some(password), None) => Ok(Reproof::Password(password)),
             (None, Some(code)) => Ok(Reproof::Code(code)),

@@ -61,10 +61,10 @@ impl std::convert::From<Started> for CodeSentView {
 pub(in super::super) struct ConfirmBody {
     /// What it went out with.
     #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
-    verification: String,
+    pub(super) verification: String,
     /// The code.
     #[schema(example = "123456")]
-    code: String,
+    pub(super) code: String,
 }
 
 /// An account as it began.

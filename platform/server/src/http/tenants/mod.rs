@@ -2,7 +2,7 @@
 
 pub(super) mod invitations;
 pub(super) mod members;
-mod problems;
+pub(super) mod problems;
 
 use std::sync::Arc;
 

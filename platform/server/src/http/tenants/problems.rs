@@ -34,7 +34,7 @@ pub(super) enum LimitProblem {
 /// A change that would leave the tenant without an owner.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum OwnerConflict {
+pub(in crate::http) enum OwnerConflict {
     /// `last_owner`, `conflict`
     #[response(status = 409, content_type = "application/problem+json")]
     LastOwner(ProblemBody),

@@ -1,11 +1,13 @@
 //! People: signing up and in, sessions, tokens, passwords, and what each is defended against.
 
+mod account;
 mod cookies;
+mod erase;
 mod login;
 mod membership;
 mod oidc;
 mod passwords;
-mod second_factor;
+pub mod second_factor;
 mod sessions;
 mod sign_up;
 mod tokens;

@@ -11,11 +11,11 @@ use crate::client::{Reply, Request, race};
 const EMAIL: &str = "ada@example.com";
 
 /// An authenticator app, which shares no code with ours.
-struct Authenticator(Vec<u8>);
+pub struct Authenticator(Vec<u8>);
 
 impl Authenticator {
     /// From the secret as it is typed in.
-    fn scan(base32: &str) -> Self {
+    pub fn scan(base32: &str) -> Self {
         let digit = |c: u8| match c {
             b'A'..=b'Z' => c - b'A',
             b'2'..=b'7' => c - b'2' + 26,
@@ -26,8 +26,13 @@ impl Authenticator {
     }
 
     /// What it shows now.
-    fn code(&self, app: &TestApp) -> String {
-        let step = app.app.ports().clock.now().as_second() / 30;
+    pub fn code(&self, app: &TestApp) -> String {
+        self.code_at(app.app.ports().clock.now().as_second().try_into().expect("after 1970"))
+    }
+
+    /// What it shows at a second since 1970.
+    pub fn code_at(&self, second: u64) -> String {
+        let step = second / 30;
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let digest = tag.as_ref();
@@ -40,10 +45,15 @@ impl Authenticator {
 impl TestPerson {
     /// Switches a second factor on; gives a recovery code.
     pub async fn switch_second_factor_on(&self, app: &TestApp) -> String {
+        self.scan_second_factor(app).await.1
+    }
+
+    /// Switches a second factor on; gives the app, and a recovery code.
+    pub async fn scan_second_factor(&self, app: &TestApp) -> (Authenticator, String) {
         let begun = post(app, self, "", json!({ "password": PASSWORD })).await.expect(201);
         let phone = Authenticator::scan(begun["secret"].as_str().expect("a secret"));
         let codes = confirm(app, self, &phone).await.expect(200);
-        codes["recovery_codes"][0].as_str().expect("a code").to_owned()
+        (phone, codes["recovery_codes"][0].as_str().expect("a code").to_owned())
     }
 }
 

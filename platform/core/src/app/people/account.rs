@@ -1,0 +1,124 @@
+//! What people change about their own accounts: their name, and the address that they are found by.
+
+use serde_json::json;
+
+use super::super::{App, Refusal};
+use super::{Reproof, SignedIn, Started};
+use crate::domain::audit::Deed;
+use crate::domain::id::VerificationId;
+use crate::domain::pending::{Pending, Then};
+use crate::domain::tenant;
+use crate::domain::user::{AccountEmail, User};
+use crate::ports::{Change, Owner};
+
+const MOVED_HERE: &str = "This is the email address of your account from now on. Sign in with it.";
+
+impl App {
+    /// Changes what a person is called; nothing for no name.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::NotFound`] when the account was erased meanwhile, [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
+    pub async fn rename_person(&self, person: &SignedIn, name: &str) -> Result<User, Refusal> {
+        let name = match name.trim() {
+            "" => String::new(),
+            name => tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?,
+        };
+        let (id, by, name) = (person.user.id, &person.by(), &name);
+        self.in_turn(move || async move {
+            let found = self.find::<User>(Owner::Platform, id.to_bytes()).await?;
+            let mut user = found.ok_or(Refusal::NotFound("account"))?;
+            if user.name == *name {
+                return Ok(user.entity);
+            }
+            user.name.clone_from(name);
+            // Not which: the log outlives a person who erases their account.
+            let deed = Deed::of_platform("user.rename", id).after(json!({ "name": "changed" }));
+            self.commit(by, vec![deed], vec![Change::replace(&user)]).await?;
+            self.changed_person(id).await;
+            Ok(user.entity)
+        })
+        .await
+    }
+
+    /// Sends a code to the address that a person's account is to move to, and tells the one that it is at.
+    ///
+    /// It does not look whether somebody has an account there: the answer, the work and the mail are the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for the address; [`Refusal::Credentials`], [`Refusal::Code`] and the others of a
+    /// reproof; [`Refusal::Rate`], [`Refusal::Address`], [`Refusal::Routing`], [`Refusal::Store`].
+    pub async fn request_email_change(
+        &self,
+        person: &SignedIn,
+        email: &str,
+        reproof: Reproof<'_>,
+    ) -> Result<Started, Refusal> {
+        let email = AccountEmail::parse(email).map_err(|error| Refusal::field("email", error.to_string()))?;
+        let from = person.user.email_key;
+        if email.key(&self.ports.vault) == from {
+            return Err(Refusal::field("email", "is the address of your account already"));
+        }
+        self.reprove(person, reproof).await?;
+        let then = Then::ChangeEmail { session: person.session.id, from };
+        let (pending, started) = self.send_pending(&email, then, &person.whence).await?;
+        let deed = Deed::of_platform("user.request_email_change", person.user.id);
+        self.commit(&person.by(), vec![deed], vec![Change::insert(&pending)]).await?;
+        let words = format!(
+            "Somebody who is signed in to your account asked to change its email address to {}. If that was not \
+             you, ask for a new password at once: then the change is not made.",
+            email.masked()
+        );
+        self.tell_person(&person.user, &words, &person.whence).await;
+        Ok(started)
+    }
+
+    /// Moves a person's account to the address that the code went to, and ends their other sessions. Only the
+    /// session that asked can do it.
+    ///
+    /// # Errors
+    /// [`Refusal::Code`], also when the account moved meanwhile; [`Refusal::Taken`] when another account has the
+    /// address, which only its owner hears; [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn confirm_email_change(
+        &self,
+        person: &SignedIn,
+        id: VerificationId,
+        code: &str,
+    ) -> Result<User, Refusal> {
+        // Before the code is looked at: nobody else uses it up.
+        let waiting = self.find::<Pending>(Owner::Platform, id.to_bytes()).await?.ok_or(Refusal::Code)?;
+        let Then::ChangeEmail { session, from } = waiting.then else { return Err(Refusal::Code) };
+        if session != person.session.id {
+            return Err(Refusal::Code);
+        }
+        let (pending, email) = self.proven(id, code, &person.whence).await?;
+        let (pending, email, by) = (&pending, &email, &person.by());
+        let moved = self.in_turn(move || async move {
+            let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;
+            let mut user = found.filter(|user| user.email_key == from).ok_or(Refusal::Code)?;
+            let before = user.entity.clone();
+            user.move_to(email, self.now(), &self.ports.vault, &*self.ports.entropy);
+            let deed = Deed::of_platform("user.change_email", user.id)
+                .before(json!({ "email": before.email_masked }))
+                .after(json!({ "email": user.email_masked }));
+            let changes = vec![Change::replace(&user), Change::delete(pending)];
+            match self.commit(by, vec![deed], changes).await {
+                Err(Refusal::Taken { .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
+                committed => committed.map(|()| (before, user.entity)),
+            }
+        });
+        let (before, user) = moved.await?;
+        self.changed_person(user.id).await;
+        self.revoke_other_sessions(person).await?;
+        // What was guessed at the address before is nothing that its owner has to wait for.
+        self.forget_brakes(&self.brakes(&user.email_key, None, &person.whence)).await?;
+        let words = format!(
+            "The email address of your account was changed to {}. If that was not you, write at once to whoever \
+             runs this service.",
+            user.email_masked
+        );
+        self.tell_person(&before, &words, &person.whence).await;
+        self.tell_person(&user, MOVED_HERE, &person.whence).await;
+        Ok(user)
+    }
+}
