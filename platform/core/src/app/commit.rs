@@ -125,6 +125,10 @@ impl App {
                         return Err(Refusal::Conflict);
                     }
                 }
+                // So many at one moment that this one lost each round: nothing is wrong with it.
+                Err(CommitError::Taken { kind: AuditHead::KIND | AuditEntry::KIND, .. }) => {
+                    return Err(Refusal::Conflict);
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -178,6 +178,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(people::account::request_email_change))
         .routes(routes!(people::account::confirm_email_change))
         .routes(routes!(people::account::erase_account))
+        .routes(routes!(people::identities::list_identities))
+        .routes(routes!(people::identities::unlink_identity))
         .routes(routes!(people::passwords::change_password))
         .routes(routes!(people::second_factor::find_second_factor, people::second_factor::enrol_second_factor))
         .routes(routes!(people::second_factor::confirm_second_factor))

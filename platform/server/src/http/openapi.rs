@@ -297,6 +297,15 @@ pub(super) enum LoginProblems {
     Delayed(ProblemBody),
 }
 
+/// One client that asks too often.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
+pub(super) enum RateProblem {
+    /// `rate_limited`: see `Retry-After`
+    #[response(status = 429, content_type = "application/problem+json")]
+    Limited(ProblemBody),
+}
+
 /// A second factor that does not let anybody in.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers")]

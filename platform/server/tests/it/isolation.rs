@@ -130,6 +130,8 @@ const OPERATIONS: &[Operation] = &[
     person("post", "/v1/me/second-factor/confirm"),
     person("post", "/v1/me/second-factor/recovery-codes"),
     person("post", "/v1/me/second-factor/disable"),
+    person("get", "/v1/me/identities"),
+    person("delete", "/v1/me/identities/{id}"),
     person("get", "/v1/me/sessions"),
     person("delete", "/v1/me/sessions"),
     person("delete", "/v1/me/sessions/{id}"),

@@ -3,15 +3,20 @@ use std::net::{IpAddr, Ipv6Addr};
 use subtle::ConstantTimeEq;
 
 use super::super::{App, Refusal};
-use super::Whence;
+use super::{SignedIn, Whence};
 use crate::domain::login_brake::{LoginBrake, Place};
+use crate::domain::rate::Rate;
+use crate::domain::user::User;
 use crate::domain::vault::AddressIndex;
-use crate::ports::{Change, CommitError, Owner, Stored};
+use crate::ports::{Bucket, Change, CommitError, HashPlace, Owner};
 
 /// How often a count is tried that others change at the same moment.
 const TRIES: usize = 16;
 const DEVICE_PREFIX: &str = "wd_";
 const DEVICE_SIZE: usize = 16;
+
+/// A device from which somebody has signed in to an account.
+pub(super) type Device = [u8; DEVICE_SIZE];
 
 /// Where guesses at a password are counted.
 #[derive(Debug, Clone)]
@@ -31,16 +36,49 @@ pub(super) fn bucket(ip: Option<IpAddr>) -> Vec<u8> {
 
 impl App {
     /// The brakes for an account: its device's own, or else those of the address and of everywhere.
-    pub(super) fn brakes(&self, account: &AddressIndex, device: Option<&str>, whence: &Whence) -> Brakes {
+    pub(super) fn brakes(&self, account: &AddressIndex, device: Option<&Device>, whence: &Whence) -> Brakes {
         let vault = &self.ports.vault;
         let account_bytes = account.as_bytes();
-        if let Some(device) = device.and_then(|token| self.known_device(account, token)) {
-            return Brakes(vec![(vault.veil("brake device", &[account_bytes, &device]), Place::Here)]);
+        if let Some(device) = device {
+            return Brakes(vec![(vault.veil("brake device", &[account_bytes, device]), Place::Here)]);
         }
         Brakes(vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
         ])
+    }
+
+    /// The brakes for somebody who is signed in: those of the session. What others guess at does not hold them up,
+    /// and a session gets nobody another fifty guesses, since it takes the password to have one.
+    pub(super) fn session_brakes(&self, person: &SignedIn) -> Brakes {
+        let place = self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]);
+        Brakes(vec![(place, Place::Here)])
+    }
+
+    /// Whether one client signs in too often, whatever the accounts. Before anything is written.
+    ///
+    /// # Errors
+    /// [`Refusal::Rate`].
+    pub(super) async fn brake_client(&self, what: &str, rate: Rate, whence: &Whence) -> Result<(), Refusal> {
+        let name = self.ports.vault.veil(what, &[&bucket(whence.ip)]);
+        let name = format!("{what}:{:032x}", u128::from_be_bytes(name));
+        let Ok(decisions) = self.ports.limiter.take(&[Bucket { name, rate }], self.now()).await else {
+            return Ok(());
+        };
+        match decisions.first() {
+            Some(decision) if !decision.allowed => {
+                Err(Refusal::Rate { policy: "client", rate, decision: *decision })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A place among those whose passwords are hashed.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub(super) fn hash_place(&self, whence: &Whence) -> Result<HashPlace, Refusal> {
+        Ok(self.ports.passwords.place(&bucket(whence.ip))?)
     }
 
     /// Counts a guess as a wrong one before it is looked at.
@@ -78,25 +116,40 @@ impl App {
     /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
     /// forgotten there, or each login of the owner would give an attacker another fifty.
     pub(super) async fn ease(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        for (id, place) in &brakes.0 {
-            for _ in 0..TRIES {
-                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
-                brake.take_back();
-                if self.made(eased(&brake, *place)).await? {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        self.lighten(brakes, |brake, place| {
+            brake.take_back();
+            place == Place::Here
+        })
+        .await
+    }
+
+    /// The guess was not looked at: it is as if it had not been made.
+    pub(super) async fn uncount(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        self.lighten(brakes, |brake, _| {
+            brake.take_back();
+            false
+        })
+        .await
     }
 
     /// The owner has proved the address: what was counted for the account from everywhere is forgotten, and
     /// what was counted at this address.
     pub(super) async fn forget_brakes(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        for (id, _) in &brakes.0 {
+        self.lighten(brakes, |_, _| true).await
+    }
+
+    /// Changes counts; those that `forget` says yes to, and those of nothing, are deleted.
+    async fn lighten(
+        &self,
+        brakes: &Brakes,
+        forget: impl Fn(&mut LoginBrake, Place) -> bool + Send + Sync,
+    ) -> Result<(), Refusal> {
+        for (id, place) in &brakes.0 {
             for _ in 0..TRIES {
-                let Some(brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
-                if self.made(Change::delete(&brake)).await? {
+                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
+                let over = forget(&mut brake, *place) || brake.failures == 0;
+                let change = if over { Change::delete(&brake) } else { Change::replace(&brake) };
+                if self.made(change).await? {
                     break;
                 }
             }
@@ -112,25 +165,30 @@ impl App {
         }
     }
 
-    /// A token for a device from which somebody has signed in to an account. It lets nobody in.
-    pub(super) fn new_device(&self, account: &AddressIndex) -> String {
+    /// A token for a device from which somebody has signed in to an account: the one that came, while it holds.
+    /// It lets nobody in, and holds until all that they have signed in to is ended: whoever once knew the password
+    /// has no guesses of their own at the next one.
+    pub(super) fn device_token(&self, user: &User, came: Option<&str>) -> String {
+        let known = |token: &&str| self.known_device(&user.email_key, user.epoch, token).is_some();
+        if let Some(token) = came.filter(known) {
+            return token.to_owned();
+        }
         let mut device = [0; DEVICE_SIZE];
         self.ports.entropy.fill(&mut device);
-        let proof = self.ports.vault.veil("device", &[account.as_bytes(), &device]);
+        let proof = self.device_proof(&user.email_key, user.epoch, &device);
         format!("{DEVICE_PREFIX}{:032x}{:032x}", u128::from_be_bytes(device), u128::from_be_bytes(proof))
     }
 
-    /// The device of a token, if it was given out for this account.
-    fn known_device(&self, account: &AddressIndex, token: &str) -> Option<[u8; DEVICE_SIZE]> {
+    /// The device of a token, if it was given out for this account, and still holds.
+    pub(super) fn known_device(&self, account: &AddressIndex, epoch: u64, token: &str) -> Option<Device> {
         let digits = token.strip_prefix(DEVICE_PREFIX).filter(|digits| digits.len() == 64 && digits.is_ascii())?;
         let (device, proof) = digits.split_at(32);
         let read = |digits: &str| u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes);
         let (device, proof) = (read(device)?, read(proof)?);
-        let expected = self.ports.vault.veil("device", &[account.as_bytes(), &device]);
-        bool::from(expected.ct_eq(&proof)).then_some(device)
+        bool::from(self.device_proof(account, epoch, &device).ct_eq(&proof)).then_some(device)
     }
-}
 
-fn eased(brake: &Stored<LoginBrake>, place: Place) -> Change {
-    if place == Place::Here || brake.failures == 0 { Change::delete(brake) } else { Change::replace(brake) }
+    fn device_proof(&self, account: &AddressIndex, epoch: u64, device: &Device) -> [u8; 16] {
+        self.ports.vault.veil("device", &[account.as_bytes(), &epoch.to_be_bytes(), device])
+    }
 }

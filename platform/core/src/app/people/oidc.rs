@@ -11,6 +11,7 @@ use crate::domain::audit::Deed;
 use crate::domain::id::UserId;
 use crate::domain::identity::{BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, subject_key};
 use crate::domain::opaque::Opaque;
+use crate::domain::rate::Rate;
 use crate::domain::session::Transport;
 use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
@@ -19,6 +20,9 @@ use crate::ports::{
 
 /// Longest name that is taken from a provider, in characters.
 const NAME_LENGTH_MAX: usize = 100;
+
+/// Sign-ins that one address of a client may begin; nobody has to come back to them.
+const ATTEMPTS: Rate = Rate { per_second: 1, burst: 100 };
 
 /// A sign-in that is to begin.
 pub struct BeginSignIn<'a> {
@@ -50,6 +54,8 @@ pub struct FinishSignIn<'a> {
     pub issuer: Option<&'a str>,
     /// What their browser holds.
     pub browser_secret: Option<&'a str>,
+    /// The device token of an earlier login from here.
+    pub device: Option<&'a str>,
 }
 
 impl App {
@@ -66,8 +72,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] when the page is not among those that the operator named,
-    /// [`Refusal::Provider`], [`Refusal::Store`].
-    pub async fn begin_sign_in(&self, begin: BeginSignIn<'_>) -> Result<SignInBegun, Refusal> {
+    /// [`Refusal::Provider`], [`Refusal::Rate`], [`Refusal::Store`].
+    pub async fn begin_sign_in(&self, begin: BeginSignIn<'_>, whence: &Whence) -> Result<SignInBegun, Refusal> {
         let provider = self.provider(begin.provider).ok_or(Refusal::NotFound("identity provider"))?;
         let pages = provider.redirect_uris();
         let page = match begin.redirect_uri {
@@ -77,6 +83,7 @@ impl App {
         let page = page.ok_or_else(|| {
             Refusal::field("redirect_uri", format!("write one of those that the operator allows: {}", pages.join(", ")))
         })?;
+        self.brake_client("attempts", ATTEMPTS, whence).await?;
         let now = self.now();
         let (attempt, state, browser) =
             SignInAttempt::begin(provider.name(), page, begin.transport, now, &*self.ports.entropy);
@@ -100,6 +107,7 @@ impl App {
     /// [`Refusal::SignInOver`] when there is no such attempt of this browser any more, [`Refusal::Provider`],
     /// [`Refusal::EmailNotVerified`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn finish_sign_in(&self, finish: FinishSignIn<'_>, whence: &Whence) -> Result<SignInStep, Refusal> {
+        let device = finish.device;
         let (user, attempt) = self.identify(finish, whence).await.inspect_err(|refusal| {
             // ASVS 16.3.1. With its sources, which say nothing of the person.
             let error: &dyn std::error::Error = refusal;
@@ -109,7 +117,7 @@ impl App {
                 "a sign-in by an identity provider was refused"
             );
         })?;
-        self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
+        self.after_first_factor(user, &attempt.provider, attempt.transport, device, whence).await
     }
 
     async fn identify(

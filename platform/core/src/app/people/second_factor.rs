@@ -19,9 +19,9 @@ use crate::ports::{Change, Owner, Stored};
 
 /// What authenticator apps call us.
 const ISSUER: &str = "WOTP";
-/// How often an answer is tried beside others for the same person. Each lost round is an answer of somebody
-/// else's that was counted, and a challenge takes five.
-const ROUNDS: usize = 8;
+/// How often an answer is tried beside others for the same person. Each lost round is an answer that was counted,
+/// of which a challenge takes five, or a login.
+const ROUNDS: usize = 16;
 const ON: &str =
     "A second factor was switched on for your account. If that was not you, ask for a new password at once.";
 const OFF: &str =
@@ -171,13 +171,14 @@ impl App {
         user: Stored<User>,
         first_factor: &str,
         transport: Transport,
+        device: Option<&str>,
         whence: &Whence,
     ) -> Result<SignInStep, Refusal> {
         if self.active_factor(user.id).await?.is_none() {
-            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, whence).await?)));
+            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, device, whence).await?)));
         }
         let (challenge, token) =
-            SignInChallenge::pose(user.id, first_factor, transport, self.now(), &*self.ports.entropy);
+            SignInChallenge::pose(&user, first_factor, transport, self.now(), &*self.ports.entropy);
         self.ports.store.commit(vec![Change::insert(&challenge)]).await?;
         Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at })
     }
@@ -188,19 +189,25 @@ impl App {
     /// # Errors
     /// [`Refusal::SignInOver`] when nobody may answer it any more, [`Refusal::Code`], [`Refusal::Braked`],
     /// [`Refusal::RecoveryCodeNeeded`], [`Refusal::Conflict`], [`Refusal::Store`].
-    pub async fn answer_second_factor(&self, challenge: &str, code: &str, whence: &Whence) -> Result<Opened, Refusal> {
+    pub async fn answer_second_factor(
+        &self,
+        challenge: &str,
+        code: &str,
+        device: Option<&str>,
+        whence: &Whence,
+    ) -> Result<Opened, Refusal> {
         let hash = Opaque::parse(challenge).ok_or(Refusal::SignInOver)?.hash();
         let guess = Code::typed(code);
         for _ in 0..ROUNDS {
-            match self.try_challenge(&hash, &guess, whence).await {
-                // Another answer was faster: this one has not been looked at.
+            match self.try_challenge(&hash, &guess, device, whence).await {
+                // Another answer, or login, was faster: this one has not been looked at.
                 Err(Refusal::Conflict) => {}
                 Err(refusal) => return Err(refusal),
-                Ok((challenge, user, proof)) => {
+                Ok((opened, proof)) => {
                     if proof == Proof::RecoveryCode {
-                        self.tell_person(&user, RECOVERED, whence).await;
+                        self.tell_person(&opened.user, RECOVERED, whence).await;
                     }
-                    return self.open_session(user, challenge.transport, whence).await;
+                    return Ok(opened);
                 }
             }
         }
@@ -211,8 +218,9 @@ impl App {
         &self,
         hash: &str,
         guess: &Code,
+        device: Option<&str>,
         whence: &Whence,
-    ) -> Result<(SignInChallenge, Stored<User>, Proof), Refusal> {
+    ) -> Result<(Opened, Proof), Refusal> {
         let now = self.now();
         let found = self.find_by::<SignInChallenge>("token", hash).await?;
         let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
@@ -221,7 +229,7 @@ impl App {
         }
         // Its first factor is worth nothing any more.
         let user = self.person(challenge.user).await?;
-        if user.credentials_changed_at.is_some_and(|changed_at| challenge.posed_at() < changed_at) {
+        if user.epoch != challenge.epoch {
             return Err(Refusal::SignInOver);
         }
         // Switched off meanwhile: whoever signs in begins again, and is not asked any more.
@@ -232,8 +240,10 @@ impl App {
                 let deed = Deed::of_platform("second_factor.answer", challenge.user).after(json!({
                     "after": challenge.first_factor, "with": proof, "recovery_codes": factor.recovery_codes.len(),
                 }));
-                self.commit(&by, vec![deed], vec![Change::delete(&challenge), Change::replace(&factor)]).await?;
-                Ok((challenge.entity, user, proof))
+                // With the session: a code that is used up has let somebody in.
+                let used = vec![Change::delete(&challenge), Change::replace(&factor)];
+                let opened = self.try_open_session(&user, challenge.transport, device, vec![deed], used, whence).await?;
+                Ok((opened, proof))
             }
             Verdict::Wrong => {
                 challenge.fail(now);
@@ -284,16 +294,24 @@ impl App {
     }
 
     /// Looks at a code of somebody who is signed in. A wrong one is kept; a right one the caller keeps.
+    ///
+    /// In a session wrong codes wait like wrong passwords, recovery codes among them: whoever signed up could else fill
+    /// the log with them, which nothing is deleted from.
     async fn take_code(&self, factor: &mut Stored<SecondFactor>, code: &str, by: &SignedIn) -> Result<(), Refusal> {
+        let brakes = self.session_brakes(by);
+        self.brake(&brakes).await?;
         match factor.attempt(&Code::typed(code), self.now(), &self.ports.vault)? {
-            Verdict::Right(_) => Ok(()),
+            Verdict::Right(_) => self.ease(&brakes).await,
             Verdict::Wrong => {
                 let deed = Deed::of_platform("second_factor.refuse", factor.user)
                     .after(json!({ "wrong_codes": factor.failures }));
                 self.commit(&by.by(), vec![deed], vec![Change::replace(factor)]).await?;
                 Err(Refusal::Code)
             }
-            Verdict::Wait { until } => Err(wait(until)),
+            Verdict::Wait { until } => {
+                self.uncount(&brakes).await?;
+                Err(wait(until))
+            }
         }
     }
 

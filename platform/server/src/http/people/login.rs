@@ -14,6 +14,7 @@ use wotp_core::domain::session::Transport;
 
 use super::super::auth::FromAtAnyTime;
 use super::super::body::Body;
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
 use super::cookies;
@@ -86,7 +87,8 @@ pub(in super::super) struct OpenedView {
     /// For `X-CSRF-Token` beside the cookie; null when there is none.
     #[schema(required)]
     csrf_token: Option<String>,
-    /// To send with the next login from here; null where it travels in a cookie, or stays the same.
+    /// To send with the next login from here, the one that came while it holds; null where it travels in a cookie, and
+    /// where nobody logged in.
     #[schema(required)]
     device_token: Option<String>,
 }
@@ -174,7 +176,7 @@ pub(in super::super) async fn log_in(
     let transport = token_transport.transport();
     let device = device_token.or_else(|| cookies::device(&api, &headers));
     let request = LogIn { email, password, transport, device };
-    let step = api.app.log_in(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    let step = whoever_hangs_up(&api, move |app| async move { app.log_in(request, &from.0).await }).await?;
     Ok(stepped(&api, step))
 }
 

@@ -12,8 +12,10 @@ use wotp_core::app::{Opened, Reproof, SignInStep};
 
 use super::super::auth::{FromAtAnyTime, Person};
 use super::super::body::Body;
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
+use super::cookies;
 use super::login::{OpenedView, given};
 
 /// What signing in gives: a session, or the question for the second factor.
@@ -52,6 +54,9 @@ pub(in super::super) struct AnswerBody {
     /// The six digits that the app shows now, or a recovery code.
     #[schema(example = "492039")]
     code: String,
+    /// `device_token` of an earlier login from here; a browser sends it by itself.
+    #[serde(default)]
+    device_token: Option<String>,
 }
 
 /// Your second factor.
@@ -171,11 +176,16 @@ pub(super) fn stepped(api: &Api, step: SignInStep) -> (HeaderMap, Json<SignInVie
 pub(in super::super) async fn answer_second_factor(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
+    headers: HeaderMap,
     body: Body<AnswerBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
-    let AnswerBody { challenge, code } = body.value;
-    let answered: Result<Opened, _> = api.app.answer_second_factor(&challenge, &code, &from.0).await;
-    Ok(given(&api, answered.map_err(|refusal| refused(&api, refusal))?))
+    let AnswerBody { challenge, code, device_token } = body.value;
+    let device = device_token.or_else(|| cookies::device(&api, &headers));
+    let opened: Opened = whoever_hangs_up(&api, move |app| async move {
+        app.answer_second_factor(&challenge, &code, device.as_deref(), &from.0).await
+    })
+    .await?;
+    Ok(given(&api, opened))
 }
 
 /// Read whether you have a second factor.

@@ -2,7 +2,9 @@
 
 mod account;
 mod cookies;
+mod epoch;
 mod erase;
+mod fairness;
 mod login;
 mod membership;
 mod oidc;
@@ -12,7 +14,7 @@ mod sessions;
 mod sign_up;
 mod tokens;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ use wotp_core::domain::member::Member;
 use wotp_core::domain::password::Password;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::user::{AccountEmail, PasswordHash, User};
-use wotp_core::ports::{Change, Compared, Passwords, PasswordsError};
+use wotp_core::ports::{Change, Compared, HashPlace, Passwords, PasswordsError};
 use wotp_server::people::{Argon2Passwords, HashSettings};
 
 use crate::app::{TestApp, TestTenant};
@@ -47,11 +49,17 @@ pub struct TestPerson {
 pub struct CountedPasswords {
     hasher: Argon2Passwords,
     hashed: AtomicUsize,
+    full: AtomicBool,
 }
 
 impl CountedPasswords {
     pub fn new() -> Self {
-        Self { hasher: cheap(1), hashed: AtomicUsize::new(0) }
+        Self { hasher: cheap(1), hashed: AtomicUsize::new(0), full: AtomicBool::new(false) }
+    }
+
+    /// From now on there is a place for nobody, or for all.
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
     }
 
     /// How many hashes were computed.
@@ -68,6 +76,10 @@ pub fn cheap(passes: u32) -> Argon2Passwords {
 
 #[async_trait]
 impl Passwords for CountedPasswords {
+    fn place(&self, client: &[u8]) -> Result<HashPlace, PasswordsError> {
+        if self.full.load(Ordering::SeqCst) { Err(PasswordsError::Busy) } else { self.hasher.place(client) }
+    }
+
     async fn hash(&self, password: &Password, salt: [u8; 16]) -> Result<PasswordHash, PasswordsError> {
         self.hashed.fetch_add(1, Ordering::SeqCst);
         self.hasher.hash(password, salt).await
