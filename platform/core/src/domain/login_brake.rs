@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::vault::AddressIndex;
 use crate::ports::{Entity, Owner};
 
 /// When a count is forgotten after its last wrong password.
@@ -56,6 +57,13 @@ pub struct LoginBrake {
     pub failures: u32,
     /// The last of them.
     pub failed_at: Timestamp,
+    /// Whose passwords are guessed, where guesses from everywhere are counted; kept for addresses without an
+    /// account as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AddressIndex>,
+    /// When it was last told that guesses have to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
 }
 
 impl Entity for LoginBrake {
@@ -70,14 +78,21 @@ impl Entity for LoginBrake {
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        self.failed_at.saturating_add(FORGOTTEN_AFTER).ok()
+        if self.is_to_be_told() { Some(self.failed_at) } else { self.failed_at.saturating_add(FORGOTTEN_AFTER).ok() }
     }
 }
 
 impl LoginBrake {
     /// A new count of nothing.
     pub fn new(id: [u8; 16], place: Place, now: Timestamp) -> Self {
-        Self { name: format!("{:032x}", u128::from_be_bytes(id)), place, failures: 0, failed_at: now }
+        Self {
+            name: format!("{:032x}", u128::from_be_bytes(id)),
+            place,
+            failures: 0,
+            failed_at: now,
+            account: None,
+            told_at: None,
+        }
     }
 
     /// From when on a guess is taken: 30 seconds after the last wrong one, then 60, 120 … up to an hour.
@@ -85,6 +100,14 @@ impl LoginBrake {
         let Some(over) = self.failures.checked_sub(self.place.free()) else { return Timestamp::UNIX_EPOCH };
         let wait = (30i64 << (over / self.place.step()).min(7)).min(WAIT_MAX_SECONDS);
         self.failed_at.saturating_add(SignedDuration::from_secs(wait)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether it is to be told that an account is guessed at from everywhere: once a day at most, so that nobody
+    /// who guesses fills a log with it. Not when a guess is answered, which would take longer where there is an
+    /// account.
+    pub fn is_to_be_told(&self) -> bool {
+        let told = self.told_at.is_some_and(|told_at| self.failed_at.duration_since(told_at) < FORGOTTEN_AFTER);
+        self.account.is_some() && self.failures >= self.place.free() && !told
     }
 
     /// Counts a guess as a wrong one, before it is looked at: of guesses at the same moment none is free.

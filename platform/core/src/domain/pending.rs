@@ -45,6 +45,11 @@ pub enum Then {
     },
     /// The account takes another password.
     Reset,
+    /// Somebody without a password begins a second factor.
+    EnrolSecondFactor {
+        /// The session that asked.
+        session: SessionId,
+    },
     /// The account moves to the address that the code went to.
     ChangeEmail {
         /// The session that asked: when it ends, as with a password reset, the code is worth nothing.

@@ -182,6 +182,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(people::identities::unlink_identity))
         .routes(routes!(people::passwords::change_password))
         .routes(routes!(people::second_factor::find_second_factor, people::second_factor::enrol_second_factor))
+        .routes(routes!(people::second_factor::request_second_factor_code))
         .routes(routes!(people::second_factor::confirm_second_factor))
         .routes(routes!(people::second_factor::renew_recovery_codes))
         .routes(routes!(people::second_factor::disable_second_factor))

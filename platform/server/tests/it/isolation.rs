@@ -127,6 +127,7 @@ const OPERATIONS: &[Operation] = &[
     person("post", "/v1/me/password"),
     person("get", "/v1/me/second-factor"),
     person("post", "/v1/me/second-factor"),
+    person("post", "/v1/me/second-factor/code"),
     person("post", "/v1/me/second-factor/confirm"),
     person("post", "/v1/me/second-factor/recovery-codes"),
     person("post", "/v1/me/second-factor/disable"),

@@ -1,9 +1,11 @@
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::super::{App, Refusal};
 use super::{SignedIn, Whence};
+use crate::domain::audit::{By, Deed};
 use crate::domain::login_brake::{LoginBrake, Place};
 use crate::domain::rate::Rate;
 use crate::domain::user::User;
@@ -20,7 +22,10 @@ pub(super) type Device = [u8; DEVICE_SIZE];
 
 /// Where guesses at a password are counted.
 #[derive(Debug, Clone)]
-pub(super) struct Brakes(Vec<([u8; 16], Place)>);
+pub(super) struct Brakes {
+    account: AddressIndex,
+    places: Vec<([u8; 16], Place)>,
+}
 
 /// What shares a brake: an IPv4 address, or an IPv6 /64, which one customer has whole.
 pub(super) fn bucket(ip: Option<IpAddr>) -> Vec<u8> {
@@ -40,19 +45,21 @@ impl App {
         let vault = &self.ports.vault;
         let account_bytes = account.as_bytes();
         if let Some(device) = device {
-            return Brakes(vec![(vault.veil("brake device", &[account_bytes, device]), Place::Here)]);
+            let here = (vault.veil("brake device", &[account_bytes, device]), Place::Here);
+            return Brakes { account: *account, places: vec![here] };
         }
-        Brakes(vec![
+        let places = vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
-        ])
+        ];
+        Brakes { account: *account, places }
     }
 
     /// The brakes for somebody who is signed in: those of the session. What others guess at does not hold them up,
     /// and a session gets nobody another fifty guesses, since it takes the password to have one.
     pub(super) fn session_brakes(&self, person: &SignedIn) -> Brakes {
         let place = self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]);
-        Brakes(vec![(place, Place::Here)])
+        Brakes { account: person.user.email_key, places: vec![(place, Place::Here)] }
     }
 
     /// Whether one client signs in too often, whatever the accounts. Before anything is written.
@@ -89,7 +96,7 @@ impl App {
         for _ in 0..TRIES {
             let now = self.now();
             let mut changes = Vec::new();
-            for (id, place) in &brakes.0 {
+            for (id, place) in &brakes.places {
                 let braked = |opens_at| Refusal::Braked { opens_at };
                 changes.push(match self.find::<LoginBrake>(Owner::Platform, *id).await? {
                     Some(mut brake) => {
@@ -98,6 +105,7 @@ impl App {
                     }
                     None => {
                         let mut brake = LoginBrake::new(*id, *place, now);
+                        brake.account = (*place == Place::Everywhere).then_some(brakes.account);
                         brake.count(now).map_err(braked)?;
                         Change::insert(&brake)
                     }
@@ -144,7 +152,7 @@ impl App {
         brakes: &Brakes,
         forget: impl Fn(&mut LoginBrake, Place) -> bool + Send + Sync,
     ) -> Result<(), Refusal> {
-        for (id, place) in &brakes.0 {
+        for (id, place) in &brakes.places {
             for _ in 0..TRIES {
                 let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
                 let over = forget(&mut brake, *place) || brake.failures == 0;
@@ -155,6 +163,32 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Tells the audit log of accounts that are guessed at from everywhere, and forgets the counts that are over.
+    /// At most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn tend_brakes(&self, limit: usize) -> Result<usize, Refusal> {
+        let due = self.due::<LoginBrake>(limit).await?;
+        let (to_be_told, over): (Vec<_>, Vec<_>) = due.into_iter().partition(|brake| brake.is_to_be_told());
+        let forgotten = self.forget_all(&over).await?;
+        for mut brake in to_be_told {
+            let user = match &brake.account {
+                Some(account) => self.find_by::<User>("email", account.as_bytes()).await?,
+                None => None,
+            };
+            brake.told_at = Some(self.now());
+            let told = json!({ "wrong_passwords": brake.failures });
+            let deeds = user.iter().map(|user| Deed::of_platform("user.login_delayed", user.id).after(&told)).collect();
+            match self.commit(&By::platform(), deeds, vec![Change::replace(&brake)]).await {
+                // Guessed again, or lifted, at the same moment: the next look tells of it.
+                Err(Refusal::Conflict) => {}
+                told => told?,
+            }
+        }
+        Ok(forgotten)
     }
 
     async fn made(&self, change: Change) -> Result<bool, Refusal> {

@@ -4,17 +4,18 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::{App, Refusal};
-use super::{Opened, SignedIn, Whence};
+use super::{Opened, SignedIn, Started, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::code::Code;
-use crate::domain::id::UserId;
+use crate::domain::id::{UserId, VerificationId};
 use crate::domain::opaque::Opaque;
+use crate::domain::pending::Then;
 use crate::domain::recovery_code;
 use crate::domain::second_factor::{Proof, SecondFactor, SignInChallenge, Verdict};
 use crate::domain::session::Transport;
 use crate::domain::totp::TotpSecret;
-use crate::domain::user::User;
+use crate::domain::user::{AccountEmail, User};
 use crate::ports::{Change, Owner, Stored};
 
 /// What authenticator apps call us.
@@ -81,22 +82,47 @@ impl App {
         })
     }
 
-    /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it: a
-    /// session that was left open must not be enough to lock its owner out.
+    /// Sends the code that somebody without a password begins a second factor with, to the address of their account.
     ///
     /// # Errors
-    /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Invalid`] when the password is
-    /// missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`], [`Refusal::Store`].
-    pub async fn enrol_second_factor(&self, person: &SignedIn, password: Option<&str>) -> Result<Enrolment, Refusal> {
+    /// [`Refusal::Rate`], [`Refusal::Address`], [`Refusal::Routing`], [`Refusal::Store`].
+    pub async fn request_second_factor_code(&self, person: &SignedIn) -> Result<Started, Refusal> {
+        self.brake_mails(&person.whence).await?;
+        let address = person.user.address(&self.ports.vault)?;
+        let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
+        self.pend(&email, Then::EnrolSecondFactor { session: person.session.id }, None, &person.whence).await
+    }
+
+    /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it, and whoever
+    /// has none a code that went to the account's address: a session that was left open must not be enough to lock its
+    /// owner out.
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Code`], [`Refusal::Invalid`] when the
+    /// password or the code is missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
+    pub async fn enrol_second_factor(
+        &self,
+        person: &SignedIn,
+        password: Option<&str>,
+        mailed: Option<(VerificationId, &str)>,
+    ) -> Result<Enrolment, Refusal> {
         let user = person.user.id;
         let known = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
         if known.as_ref().is_some_and(|factor| factor.is_active()) {
             return Err(Refusal::SecondFactorActive);
         }
         let known_user = self.person(user).await?;
+        let mut changes = Vec::new();
         if known_user.password.is_some() {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
+        } else {
+            let (id, code) = mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
+            let session = person.session.id;
+            let is_for = move |then: &Then| *then == Then::EnrolSecondFactor { session };
+            let (pending, _) = self.proven(id, code, is_for, &person.whence).await?;
+            changes.push(Change::delete(&pending));
         }
         let account = Zeroizing::new(person.user.address(&self.ports.vault)?);
         let secret = TotpSecret::draw(&*self.ports.entropy);
@@ -109,7 +135,7 @@ impl App {
             None => Change::insert(&begun),
         };
         // With the person as they are: one who is erased at this moment leaves no secret behind.
-        let changes = vec![change, Change::replace(&known_user)];
+        changes.extend([change, Change::replace(&known_user)]);
         self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], changes).await?;
         Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
     }

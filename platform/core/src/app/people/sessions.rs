@@ -8,7 +8,6 @@ use crate::domain::code_sends::CodeSends;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::SignInAttempt;
 use crate::domain::invitation::InvitedTally;
-use crate::domain::login_brake::LoginBrake;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
@@ -157,7 +156,7 @@ impl App {
     /// [`Refusal::Store`].
     pub(in super::super) async fn forget_people(&self, limit: usize) -> Result<usize, Refusal> {
         Ok(self.forget_due::<Session>(limit).await?
-            + self.forget_due::<LoginBrake>(limit).await?
+            + self.tend_brakes(limit).await?
             + self.forget_due::<Pending>(limit).await?
             + self.forget_due::<InvitedTally>(limit).await?
             + self.forget_due::<CodeSends>(limit).await?

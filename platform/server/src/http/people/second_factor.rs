@@ -17,6 +17,7 @@ use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
 use super::cookies;
 use super::login::{OpenedView, given};
+use super::sign_up::{CodeSentView, verification};
 
 /// What signing in gives: a session, or the question for the second factor.
 #[derive(Serialize, ToSchema)]
@@ -82,6 +83,14 @@ pub(in super::super) struct EnrolBody {
     #[serde(default)]
     #[schema(format = Password, example = "correct horse battery")]
     password: Option<String>,
+    /// Without a password: what the code of `POST /v1/me/second-factor/code` went out with.
+    #[serde(default)]
+    #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    verification: Option<String>,
+    /// The code.
+    #[serde(default)]
+    #[schema(example = "ACDE4679")]
+    code: Option<String>,
 }
 
 /// What an authenticator app is to know. Shown once.
@@ -204,20 +213,38 @@ pub(in super::super) async fn find_second_factor(
     }))
 }
 
-/// Begin a second factor: an authenticator app.
+/// Ask for the code that begins a second factor where you have no password: it goes to your email address.
+#[utoipa::path(post, path = "/v1/me/second-factor/code", tag = "Sign-in", security(("session" = [])), responses(
+    (status = 202, description = "A code went out", body = CodeSentView),
+    openapi::PersonProblems, openapi::CodeLimits,
+))]
+pub(in super::super) async fn request_second_factor_code(
+    State(api): State<Arc<Api>>,
+    person: Person,
+) -> Result<(StatusCode, Json<CodeSentView>), Problem> {
+    let started = api.app.request_second_factor_code(&person).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok((StatusCode::ACCEPTED, Json(started.into())))
+}
+
+/// Begin a second factor: an authenticator app. Whoever has no password shows a code that went to their address.
 ///
 /// It is asked for once its first code was right: `POST /v1/me/second-factor/confirm`. Beginning again gives
 /// another secret, as long as none is on.
 #[utoipa::path(post, path = "/v1/me/second-factor", tag = "Sign-in", security(("session" = [])), request_body = EnrolBody, responses(
     (status = 201, description = "Begun", body = EnrolmentView),
-    openapi::BodyProblems, openapi::ReproofProblems, openapi::SecondFactorConflict,
+    openapi::CodeProblems, openapi::ReproofProblems, openapi::SecondFactorConflict,
 ))]
 pub(in super::super) async fn enrol_second_factor(
     State(api): State<Arc<Api>>,
     person: Person,
     body: Body<EnrolBody>,
 ) -> Result<(StatusCode, Json<EnrolmentView>), Problem> {
-    let enrolled = api.app.enrol_second_factor(&person, body.value.password.as_deref()).await;
+    let EnrolBody { password, verification: id, code } = body.value;
+    let mailed = match (&id, &code) {
+        (Some(id), Some(code)) => Some((verification(id)?, code.as_str())),
+        _ => None,
+    };
+    let enrolled = api.app.enrol_second_factor(&person, password.as_deref(), mailed).await;
     let enrolment = enrolled.map_err(|refusal| refused(&api, refusal))?;
     let view = EnrolmentView { secret: (*enrolment.secret).clone(), uri: (*enrolment.uri).clone() };
     Ok((StatusCode::CREATED, Json(view)))

@@ -104,6 +104,36 @@ async fn nobody_locks_out_an_owner_from_where_they_signed_in_before() {
 }
 
 #[tokio::test]
+async fn the_audit_log_tells_once_a_day_of_an_account_that_is_guessed_at() {
+    let app = TestApp::start().await;
+    let person = app.person(EMAIL).await;
+    let guess = |email: &str, n: u32| {
+        app.post("/v1/auth/login").json(credentials(email, WRONG)).at_ip(&format!("203.0.113.{n}"))
+    };
+    let told = async || {
+        app.sweep().await;
+        let log = super::account::audited(&app).await;
+        log.lines().filter(|line| line.contains("user.login_delayed")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for n in 0..49 {
+        guess(EMAIL, n).await.problem(401, "credentials_wrong");
+        guess("nobody@example.com", n).await.problem(401, "credentials_wrong");
+    }
+    assert!(told().await.is_empty());
+    guess(EMAIL, 49).await.problem(401, "credentials_wrong");
+    guess("nobody@example.com", 49).await.problem(401, "credentials_wrong");
+    let lines = told().await;
+    assert!(lines.len() == 1 && lines[0].contains(&person.user.to_string()), "{lines:?}");
+    assert!(lines[0].contains("\"wrong_passwords\":50") && !lines[0].contains("example.com"), "{lines:?}");
+    // Whoever goes on all day fills nothing.
+    for n in 50..74 {
+        app.clock.advance(seconds(3600));
+        guess(EMAIL, n).await.problem(401, "credentials_wrong");
+        assert_eq!(told().await.len(), if n < 73 { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
 async fn a_device_token_is_for_one_account_lets_nobody_in_and_has_a_brake_of_its_own() {
     let app = TestApp::start().await;
     let ada = app.person(EMAIL).await;

@@ -320,6 +320,23 @@ async fn people_see_by_whom_they_sign_in_and_end_it() {
 }
 
 #[tokio::test]
+async fn who_has_no_password_shows_a_mailed_code_before_a_second_factor() {
+    let stage = Stage::set().await;
+    let app = &stage.app;
+    let token = |reply: &Value| reply["access_token"].as_str().expect("a token").to_owned();
+    let (here, there) = (token(&stage.sign_in("ada").await.expect(200)), token(&stage.sign_in("ada").await.expect(200)));
+    let enrol = |body: Value, token: &str| app.post("/v1/me/second-factor").key(token).json(body);
+    assert_eq!(enrol(json!({}), &here).await.wrong_fields(), ["code"]);
+    let sent = app.post("/v1/me/second-factor/code").key(&here).await.expect(202);
+    let code = app.mailed(EMAIL).await;
+    let body = json!({ "verification": sent["verification"], "code": code });
+    enrol(body.clone(), &there).await.problem(422, "code_wrong");
+    enrol(body.clone(), &here).await.expect(201);
+    enrol(body, &here).await.problem(422, "code_wrong");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
 async fn one_client_does_not_begin_sign_ins_without_end() {
     let stage = Stage::set().await;
     let begin = || stage.app.post("/v1/auth/oidc/mock/start").json(json!({}));
