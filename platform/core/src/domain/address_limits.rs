@@ -36,7 +36,12 @@ pub struct AddressLimits {
 impl Default for AddressLimits {
     /// 5 in 10 minutes, 10 a day, 30, 60 and 120 seconds apart. Source: product defaults.
     fn default() -> Self {
-        Self { sends_per_10_minutes: 5, sends_per_day: 10, cool_down_seconds: vec![30, 60, 120], wrong_codes_wait: true }
+        Self {
+            sends_per_10_minutes: 5,
+            sends_per_day: 10,
+            cool_down_seconds: vec![30, 60, 120],
+            wrong_codes_wait: true,
+        }
     }
 }
 

@@ -24,7 +24,9 @@ pub enum PasswordsError {
 }
 
 /// A place among those whose passwords are hashed, or wait for it; given back when it is dropped.
-pub struct HashPlace(#[expect(dead_code, reason = "what gives the place back when it is dropped")] Box<dyn Send + Sync>);
+pub struct HashPlace(
+    #[expect(dead_code, reason = "what gives the place back when it is dropped")] Box<dyn Send + Sync>,
+);
 
 impl HashPlace {
     /// A place that is given back by dropping this.

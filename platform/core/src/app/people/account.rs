@@ -92,7 +92,8 @@ impl App {
         if session != person.session.id {
             return Err(Refusal::Code);
         }
-        let (pending, email) = self.proven(id, code, |then| matches!(then, Then::ChangeEmail { .. }), &person.whence).await?;
+        let (pending, email) =
+            self.proven(id, code, |then| matches!(then, Then::ChangeEmail { .. }), &person.whence).await?;
         let (pending, email, by) = (&pending, &email, &person.by());
         let moved = self.in_turn(move || async move {
             let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;

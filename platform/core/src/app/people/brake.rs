@@ -73,9 +73,7 @@ impl App {
             return Ok(());
         };
         match decisions.first() {
-            Some(decision) if !decision.allowed => {
-                Err(Refusal::Rate { policy: "client", rate, decision: *decision })
-            }
+            Some(decision) if !decision.allowed => Err(Refusal::Rate { policy: "client", rate, decision: *decision }),
             _ => Ok(()),
         }
     }

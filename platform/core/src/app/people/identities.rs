@@ -34,8 +34,8 @@ impl App {
             let link = found.filter(|link| link.user == person.user.id).ok_or(Refusal::NotFound("identity"))?;
             let mut user = self.person(link.user).await?;
             let kept = self.own_session(person, &user).await?;
-            let deed = Deed::of_platform("identity.unlink", link.user)
-                .before(json!({ "id": link.id, "issuer": link.issuer }));
+            let deed =
+                Deed::of_platform("identity.unlink", link.user).before(json!({ "id": link.id, "issuer": link.issuer }));
             let changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(&link)]);
             self.commit(by, vec![deed], changes).await?;
             Ok((user.entity, link.entity))

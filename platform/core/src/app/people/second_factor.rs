@@ -118,7 +118,8 @@ impl App {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
         } else {
-            let (id, code) = mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
+            let (id, code) =
+                mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
             let session = person.session.id;
             let is_for = move |then: &Then| *then == Then::EnrolSecondFactor { session };
             let (pending, _) = self.proven(id, code, is_for, &person.whence).await?;
@@ -268,7 +269,8 @@ impl App {
                 }));
                 // With the session: a code that is used up has let somebody in.
                 let used = vec![Change::delete(&challenge), Change::replace(&factor)];
-                let opened = self.try_open_session(&user, challenge.transport, device, vec![deed], used, whence).await?;
+                let opened =
+                    self.try_open_session(&user, challenge.transport, device, vec![deed], used, whence).await?;
                 Ok((opened, proof))
             }
             Verdict::Wrong => {

@@ -97,11 +97,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Token`], [`Refusal::Store`].
-    pub(super) async fn own_session(
-        &self,
-        person: &SignedIn,
-        user: &User,
-    ) -> Result<Stored<Session>, Refusal> {
+    pub(super) async fn own_session(&self, person: &SignedIn, user: &User) -> Result<Stored<Session>, Refusal> {
         let found = self.find::<Session>(Owner::Platform, person.session.id.to_bytes()).await?;
         let open = found.filter(|session| session.is_open(self.now()) && session.is_of(user));
         open.ok_or(Refusal::Token(TokenRefusal::SessionOver))

@@ -87,7 +87,8 @@ async fn end_sessions(staged: &Staged<'_>, replaced: &People) -> Result<SignedOu
             done.ended += 1;
         }
     }
-    let mut held: Vec<&Session> = replaced.sessions.values().filter(|held| replaced.lets_in(held, staged.now)).collect();
+    let mut held: Vec<&Session> =
+        replaced.sessions.values().filter(|held| replaced.lets_in(held, staged.now)).collect();
     held.sort_by_key(|held| held.id);
     for session in held {
         // An account that began after the backup is not there any more.

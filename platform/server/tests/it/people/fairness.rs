@@ -41,9 +41,9 @@ async fn a_password_that_finds_no_place_is_no_guess() {
     let ada = app.person(EMAIL).await;
     app.passwords.fill(true);
     for _ in 0..10 {
-        log_in(&app, EMAIL, PASSWORD).await.problem(503, "busy");
+        log_in(&app, EMAIL, PASSWORD).await.problem(503, "unavailable");
         let change = json!({ "current_password": PASSWORD, "new_password": NEW });
-        app.post("/v1/me/password").by(&ada).json(change).await.problem(503, "busy");
+        app.post("/v1/me/password").by(&ada).json(change).await.problem(503, "unavailable");
     }
     app.passwords.fill(false);
     for _ in 0..5 {
@@ -142,7 +142,7 @@ async fn a_code_is_spent_by_what_it_is_for_and_not_by_a_refusal() {
     let started = ask(&app).await.expect(202);
     let code = app.mailed(EMAIL).await;
     app.passwords.fill(true);
-    reset(&app, &started, &code).await.problem(503, "busy");
+    reset(&app, &started, &code).await.problem(503, "unavailable");
     app.passwords.fill(false);
     // Nor by what it is not for.
     app.confirm(&started, &code).await.problem(422, "code_wrong");

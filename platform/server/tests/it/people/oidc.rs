@@ -324,7 +324,8 @@ async fn who_has_no_password_shows_a_mailed_code_before_a_second_factor() {
     let stage = Stage::set().await;
     let app = &stage.app;
     let token = |reply: &Value| reply["access_token"].as_str().expect("a token").to_owned();
-    let (here, there) = (token(&stage.sign_in("ada").await.expect(200)), token(&stage.sign_in("ada").await.expect(200)));
+    let (here, there) =
+        (token(&stage.sign_in("ada").await.expect(200)), token(&stage.sign_in("ada").await.expect(200)));
     let enrol = |body: Value, token: &str| app.post("/v1/me/second-factor").key(token).json(body);
     assert_eq!(enrol(json!({}), &here).await.wrong_fields(), ["code"]);
     let sent = app.post("/v1/me/second-factor/code").key(&here).await.expect(202);
