@@ -111,7 +111,7 @@ impl Channel for Console {
         if let Some(printer) = &self.printer {
             printer.print(line(outgoing)).await?;
         }
-        Ok(Acknowledged { provider_id: None, reached: DeliveryStatus::Sent })
+        Ok(Acknowledged { provider_id: None, reached: DeliveryStatus::Sent, cost: None })
     }
 
     /// Prints nothing, in its turn.

@@ -102,7 +102,9 @@ impl Channel for Email {
             detail: "no mail can be written to this address".to_owned(),
         })?;
         match self.sessions.deliver(message.envelope(), &message.formatted()).await {
-            Ok(answer) => Ok(Acknowledged { provider_id: queue_id(&answer), reached: DeliveryStatus::Sent }),
+            Ok(answer) => {
+                Ok(Acknowledged { provider_id: queue_id(&answer), reached: DeliveryStatus::Sent, cost: None })
+            }
             Err(fault) => Err(fault.verdict(outgoing)),
         }
     }

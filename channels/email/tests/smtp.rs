@@ -81,7 +81,7 @@ async fn a_message_bears_its_headers_and_nobody_elses() {
         ..good()
     };
     let acknowledged = plain(&server).send(&message).await.unwrap();
-    let expected = Acknowledged { provider_id: Some("4F2A1C".to_owned()), reached: DeliveryStatus::Sent };
+    let expected = Acknowledged { provider_id: Some("4F2A1C".to_owned()), reached: DeliveryStatus::Sent, cost: None };
     assert_eq!(acknowledged, expected);
 
     let [arrived] = &server.messages()[..] else { panic!("one message was sent") };

@@ -120,7 +120,11 @@ async fn model(app: &App, name: &str) -> Result<Model, PreloadError> {
     let mut verification = app.start_verification(&caller, request).await?;
     let now = verification.created_at;
     let next = DeliveryId::new(now, &*app.ports().entropy);
-    verification.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Delivered }, now, || next);
+    verification.settle(
+        Verdict::Sent { provider_id: None, reached: DeliveryStatus::Delivered, cost: None },
+        now,
+        || next,
+    );
     verification.check(|_| true, now);
     verification.version = 1;
     verification.mode = wotp_core::domain::mode::Mode::Live;
@@ -147,7 +151,7 @@ async fn admit_finished(app: &App, model: &Model, to: &str) -> Result<(), Preloa
         ..model.verification.clone()
     };
     let quota = plan.quota(Resource::Verifications, now, model.new.tenant.period_anchor);
-    let new = NewVerification { verification, quota, address_limits: None, idempotency: None };
+    let new = NewVerification { verification, quota, address_limits: None, idempotency: None, unkept: None };
     ports.store.tenant(tenant).admit(new).await?;
     Ok(())
 }

@@ -76,6 +76,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         passwords: Arc::clone(&ports.passwords),
         tokens: Arc::clone(&ports.tokens),
         people: ports.people.clone(),
+        alone: false,
     });
     let others = Others::Nodes(Fellows { queue, bulletin: RedisBulletin::new(redis), clock });
     let server = Server::bind(&config, Wired { app: Arc::new(app), others, ..wired }, Role::All).await?;

@@ -37,6 +37,8 @@ pub(crate) enum TokenError {
     Expired,
     #[error("it is from the future")]
     Future,
+    #[error("it is too old to sign in with")]
+    Old,
     #[error("it is for another sign-in")]
     Nonce,
     #[error("it has no subject that can be kept")]
@@ -111,7 +113,15 @@ fn true_or_its_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, 
 pub(crate) struct Expected<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) client_id: &'a str,
-    pub(crate) nonce: &'a str,
+    pub(crate) bound: Bound<'a>,
+}
+
+/// What keeps a token from serving for another sign-in than the one that it was made for.
+pub(crate) enum Bound<'a> {
+    /// It names the sign-in.
+    Nonce(&'a str),
+    /// It names none, and is not older than this. One that names a sign-in is for that alone.
+    Age(SignedDuration),
 }
 
 /// Takes a token apart.
@@ -164,9 +174,16 @@ fn check(claims: &Claims, expected: &Expected<'_>, now: Timestamp) -> Result<(),
     if !claims.iat.is_some_and(|from| from <= now + skew) || claims.nbf.is_some_and(|from| from > now + skew) {
         return Err(TokenError::Future);
     }
-    let nonce = claims.nonce.as_deref().unwrap_or_default();
-    if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())) {
-        return Err(TokenError::Nonce);
+    match (&expected.bound, claims.nonce.as_deref()) {
+        (Bound::Nonce(expected), Some(nonce)) if bool::from(nonce.as_bytes().ct_eq(expected.as_bytes())) => {}
+        (Bound::Age(age_max), None) => {
+            #[allow(clippy::cast_precision_loss, reason = "seconds of a limit are exact in a float")]
+            let age_max = age_max.as_secs() as f64;
+            if !claims.iat.is_some_and(|from| now < from + age_max) {
+                return Err(TokenError::Old);
+            }
+        }
+        (Bound::Nonce(_) | Bound::Age(_), _) => return Err(TokenError::Nonce),
     }
     if claims.sub.is_empty() || claims.sub.len() > SUBJECT_LENGTH_MAX {
         return Err(TokenError::Subject);

@@ -10,13 +10,14 @@ mod issuer;
 mod key;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 use zeroize::Zeroizing;
 
 use client::{CallError, Client};
-use id_token::{Claims, Expected};
+use id_token::{Bound, Claims, Expected};
 pub use issuer::UrlError;
 use issuer::{Issuer, Metadata};
 
@@ -93,6 +94,23 @@ impl OidcProvider {
         })
     }
 
+    /// What an ID token says, when all of it holds.
+    async fn claims(
+        &self,
+        metadata: &Metadata,
+        token: &str,
+        bound: Bound<'_>,
+        now: Timestamp,
+    ) -> Result<Claims, IdentityError> {
+        let signed = id_token::parse(token).map_err(|error| IdentityError::Token(error.into()))?;
+        let mut keys = self.issuer.keys(&self.client, metadata, false, now).await?;
+        if !signed.is_signed_by(&keys) {
+            keys = self.issuer.keys(&self.client, metadata, true, now).await?;
+        }
+        let expected = Expected { issuer: &self.settings.issuer, client_id: &self.settings.client_id, bound };
+        id_token::verify(&signed, &keys, &expected, now).map_err(|error| IdentityError::Token(error.into()))
+    }
+
     /// What is said of the person where ID tokens hold no address: OpenID Connect Core, section 5.4, lets a
     /// provider tell it there alone.
     async fn add_user_info(
@@ -154,23 +172,24 @@ impl IdentityProvider for OidcProvider {
         let metadata = self.issuer.metadata(&self.client, now).await?;
         let reply = self.redeem(&metadata, &redeemed).await?;
         let token = reply.id_token.ok_or_else(|| IdentityError::Token("the provider sent no ID token".into()))?;
-        let signed = id_token::parse(&token).map_err(|error| IdentityError::Token(error.into()))?;
-        let mut keys = self.issuer.keys(&self.client, &metadata, false, now).await?;
-        if !signed.is_signed_by(&keys) {
-            keys = self.issuer.keys(&self.client, &metadata, true, now).await?;
-        }
-        let expected =
-            Expected { issuer: &self.settings.issuer, client_id: &self.settings.client_id, nonce: redeemed.nonce };
-        let mut claims =
-            id_token::verify(&signed, &keys, &expected, now).map_err(|error| IdentityError::Token(error.into()))?;
+        let mut claims = self.claims(&metadata, &token, Bound::Nonce(redeemed.nonce), now).await?;
         if claims.email.is_none() {
             self.add_user_info(&metadata, reply.access_token.as_deref(), &mut claims).await?;
         }
-        Ok(Identity {
-            subject: claims.sub,
-            email: claims.email,
-            email_verified: claims.email_verified,
-            name: claims.name,
-        })
+        Ok(identity(claims))
     }
+
+    async fn identify_by_token(
+        &self,
+        id_token: &str,
+        age_max: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Identity, IdentityError> {
+        let metadata = self.issuer.metadata(&self.client, now).await?;
+        self.claims(&metadata, id_token, Bound::Age(age_max), now).await.map(identity)
+    }
+}
+
+fn identity(claims: Claims) -> Identity {
+    Identity { subject: claims.sub, email: claims.email, email_verified: claims.email_verified, name: claims.name }
 }

@@ -100,7 +100,7 @@ async fn admit(store: Arc<SqliteStore>, verification: Verification) -> Verificat
 }
 
 async fn deliver(store: Arc<SqliteStore>, mut verification: Verification) -> Verification {
-    let sent = Verdict::Sent { provider_id: Some("4711".to_owned()), reached: DeliveryStatus::Sent };
+    let sent = Verdict::Sent { provider_id: Some("4711".to_owned()), reached: DeliveryStatus::Sent, cost: None };
     let now = verification.created_at;
     verification.settle(sent, now, || DeliveryId::new(now, entropy()));
     store.tenant(verification.tenant).replace(&mut verification, false).await.unwrap();

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
+use wotp_core::domain::cost::{Cost, CostSums};
 use wotp_core::domain::id::{ServiceId, TenantId};
-use wotp_core::domain::rollup::{Counts, Histogram, Interval, Rollup, RollupKey, first_id};
+use wotp_core::domain::rollup::{Counts, Figures, Histogram, Interval, Rollup, RollupKey, first_id};
 use wotp_core::ports::{Change, Entity as _, EntityList, Owner, Store, Stored};
 use wotp_core::testing::builders::{entropy, noon};
 use wotp_store::mongo::{ConnectOptions, MongoStore};
@@ -22,12 +23,14 @@ const CHANNELS: [&str; 3] = ["whatsapp", "sms", "email"];
 const COUNTRIES: [&str; 10] = ["US", "GB", "FR", "DE", "IN", "BR", "MX", "NG", "ID", "ES"];
 const TIMES: usize = 21;
 
-fn counts(started: u64) -> Counts {
+fn figures(started: u64) -> Figures {
     let mut after = Histogram::default();
     for nth in 0..started {
         after.record(SignedDuration::from_millis(i64::try_from(300 + nth * 7919 % 20_000).unwrap()));
     }
-    Counts {
+    let mut costs = CostSums::default();
+    costs.add(Cost::new(45_000 * started, "EUR".parse().unwrap()).unwrap());
+    let counts = Counts {
         started,
         tried: started,
         sends: started,
@@ -38,13 +41,14 @@ fn counts(started: u64) -> Counts {
         delivered_after: after.clone(),
         approved_after: after,
         ..Counts::default()
-    }
+    };
+    Figures { counts, costs }
 }
 
 async fn fill(store: &dyn Store, tenant: TenantId, interval: Interval) -> usize {
     let slots = DAYS * 24 / interval.hours();
     let kinds = u64::try_from(slots).unwrap() * 30;
-    let each = counts(VERIFICATIONS / kinds);
+    let each = figures(VERIFICATIONS / kinds);
     let first = interval.start_of(noon());
     let mut filled = 0;
     for slot in 0..slots {
@@ -74,9 +78,12 @@ async fn query(store: &dyn Store, tenant: TenantId, interval: Interval) -> u64 {
         ..EntityList::of(Owner::Tenant(tenant))
     };
     let rows = store.list_entities(Rollup::KIND, &list).await.unwrap();
-    let mut totals = Counts::default();
-    rows.into_iter().for_each(|row| totals.add(&Stored::<Rollup>::read(row).unwrap().counts));
-    totals.started
+    let mut totals = Figures::default();
+    for row in rows {
+        let rollup = Stored::<Rollup>::read(row).unwrap().entity;
+        totals.add(&rollup.counts, &rollup.costs);
+    }
+    totals.counts.started
 }
 
 #[tokio::main]

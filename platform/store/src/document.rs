@@ -5,10 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
@@ -16,6 +18,7 @@ use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, Verificati
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::news::Charge;
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::service::Retention;
 use wotp_core::domain::vault::Sealed;
@@ -48,7 +51,7 @@ pub(crate) struct FixedVerification<'a> {
     address: Option<Cow<'a, StoredAddress>>,
     policy: Cow<'a, Policy>,
     expires_at: Timestamp,
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(default, deserialize_with = "either_form", skip_serializing_if = "is_empty")]
     metadata: Cow<'a, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<Cow<'a, str>>,
@@ -72,6 +75,8 @@ pub(crate) struct VerificationState<'a> {
     ended_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "no_notes")]
     guard: Cow<'a, [GuardNote]>,
+    #[serde(default, skip_serializing_if = "no_charges")]
+    charges: Cow<'a, [Charge]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,14 +103,43 @@ pub(crate) struct MessageState<'a> {
     content: Option<Cow<'a, Sealed>>,
     dispatch: Cow<'a, Dispatch>,
     counted: Counted,
+    #[serde(default, skip_serializing_if = "no_notes")]
+    guard: Cow<'a, [GuardNote]>,
 }
 
 fn no_notes(guard: &[GuardNote]) -> bool {
     guard.is_empty()
 }
 
+fn no_charges(charges: &[Charge]) -> bool {
+    charges.is_empty()
+}
+
 fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
     metadata.is_empty()
+}
+
+/// Metadata as an object, or as a text of JSON, where a store has no words for their names.
+fn either_form<'de, D: Deserializer<'de>>(stored: D) -> Result<Cow<'static, BTreeMap<String, String>>, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("names with texts, or these as JSON")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            serde_json::from_str(text).map_err(E::custom)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    stored.deserialize_any(Either).map(Cow::Owned)
 }
 
 impl Document for Verification {
@@ -140,6 +174,7 @@ impl Document for Verification {
             created_at: self.created_at,
             ended_at: self.ended_at,
             guard: Cow::Borrowed(&self.guard),
+            charges: Cow::Borrowed(&self.charges),
         }
     }
 
@@ -166,7 +201,9 @@ impl Document for Verification {
             metadata: fixed.metadata.into_owned(),
             guard: state.guard.into_owned(),
             country: fixed.country.map(Cow::into_owned),
+            charges: state.charges.into_owned(),
             news: Vec::new(),
+            charged: Vec::new(),
         }
     }
 }
@@ -197,6 +234,7 @@ impl Document for Message {
             content: self.content.as_ref().map(Cow::Borrowed),
             dispatch: Cow::Borrowed(&self.dispatch),
             counted: self.counted,
+            guard: Cow::Borrowed(&self.guard),
         }
     }
 
@@ -216,6 +254,7 @@ impl Document for Message {
             retention: fixed.retention.into_owned(),
             dispatch: state.dispatch.into_owned(),
             counted: state.counted,
+            guard: state.guard.into_owned(),
             created_at: fixed.created_at,
             news: Vec::new(),
         }

@@ -1,5 +1,7 @@
 //! What verifications and messages have in common for a store.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,7 +43,11 @@ pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send 
     fn counted(&self) -> &Counted;
     fn counted_mut(&mut self) -> &mut Counted;
     fn created_at(&self) -> Timestamp;
-    fn metadata_holds(&self, key: &str, value: &str) -> bool;
+    /// The caller's own notes; none of what has none.
+    fn metadata(&self) -> Option<&BTreeMap<String, String>>;
+    fn metadata_holds(&self, key: &str, value: &str) -> bool {
+        self.metadata().and_then(|metadata| metadata.get(key)).is_some_and(|held| held == value)
+    }
     fn went_through(&self, channel: &str) -> bool;
     /// Whether it is still under way, and so will be read again soon.
     fn is_under_way(&self) -> bool;
@@ -100,9 +106,6 @@ macro_rules! shared {
         fn went_through(&self, channel: &str) -> bool {
             self.dispatch.deliveries.iter().any(|delivery| delivery.channel == channel)
         }
-        fn clear_news(&mut self) {
-            self.news.clear();
-        }
     };
 }
 
@@ -126,8 +129,12 @@ impl Record for Verification {
     fn news_of_change(&self, version: u64) -> Option<News> {
         VerificationNews::of_change(self, version).map(News::Verification)
     }
-    fn metadata_holds(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
+    fn clear_news(&mut self) {
+        self.news.clear();
+        self.charged.clear();
+    }
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.metadata)
     }
 }
 
@@ -151,7 +158,10 @@ impl Record for Message {
     fn news_of_change(&self, version: u64) -> Option<News> {
         MessageNews::of_change(self, version).map(News::Message)
     }
-    fn metadata_holds(&self, _: &str, _: &str) -> bool {
-        false
+    fn clear_news(&mut self) {
+        self.news.clear();
+    }
+    fn metadata(&self) -> Option<&BTreeMap<String, String>> {
+        None
     }
 }

@@ -3,7 +3,8 @@ Authlib and shares no code with ours.
 
 It adds what the package leaves open: the client's secret is checked, and PKCE is (RFC 7636). And it does
 wrong what a test asks for: `POST /test/next` says how the next ID token differs, `POST /test/rotate` makes
-the issuer sign with another key. `GET /test/now` is its time.
+the issuer sign with another key. `GET /test/now` is its time. `POST /test/button` is what an issuer's own
+button on a page gives: an ID token that nobody asked for by a redirect, and that has no nonce.
 
 Says `{"port": …}` when it listens, and ends when its input ends, so that no test leaves it behind.
 """
@@ -66,22 +67,35 @@ def keep_challenge_and_spoil_token(response):
             challenges[code] = flask.request.args["code_challenge"]
     if flask.request.path == "/oauth2/token" and response.status_code == 200 and next_token:
         said = response.get_json()
-        claims = dict(jose.jwt.decode(said["id_token"], storage.jwk))
-        key, header = storage.jwk, {"alg": "RS256", "kid": storage.jwk.thumbprint()}
-        if next_token.get("unknown_key"):
-            key = jose.RSAKey.generate_key(is_private=True)
-            header["kid"] = key.thumbprint()
-        header.update(next_token.get("header", {}))
-        claims.update(next_token.get("claims", {}))
-        claims = {name: value for name, value in claims.items() if value is not None}
-        said["id_token"] = jose.jwt.encode(header, claims, key).decode()
-        if next_token.get("unsigned"):
-            body = said["id_token"].split(".")[1]
-            header = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
-            said["id_token"] = f"{header}.{body}."
+        said["id_token"] = spoilt(dict(jose.jwt.decode(said["id_token"], storage.jwk)), next_token)
         next_token.clear()
         response.set_data(json.dumps(said))
     return response
+
+
+def spoilt(claims, how):
+    key, header = storage.jwk, {"alg": "RS256", "kid": storage.jwk.thumbprint()}
+    if how.get("unknown_key"):
+        key = jose.RSAKey.generate_key(is_private=True)
+        header["kid"] = key.thumbprint()
+    header.update(how.get("header", {}))
+    claims.update(how.get("claims", {}))
+    claims = {name: value for name, value in claims.items() if value is not None}
+    token = jose.jwt.encode(header, claims, key).decode()
+    if how.get("unsigned"):
+        body = token.split(".")[1]
+        header = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
+        token = f"{header}.{body}."
+    return token
+
+
+@app.post("/test/button")
+def press_button():
+    how = flask.request.get_json()
+    user, at = storage.get_user(how["sub"]), int(time.time())
+    issuer = flask.request.host_url.rstrip("/")
+    claims = {"iss": issuer, "aud": CLIENT[0], "sub": user.sub, "iat": at, "exp": at + 3600, **user.claims}
+    return spoilt(claims, how)
 
 
 @app.post("/test/next")

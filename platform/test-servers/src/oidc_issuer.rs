@@ -77,6 +77,16 @@ impl OidcIssuer {
         assert!(status.contains(" 204 "), "{status}");
     }
 
+    /// What the issuer's own button on a page gives for a person: an ID token without a nonce. `how` it differs is
+    /// said as for [`next_token`](Self::next_token).
+    pub fn button(&self, subject: &str, how: &Value) -> String {
+        let mut body = how.clone();
+        body["sub"] = subject.into();
+        let (status, token) = self.call("POST", "/test/button", "application/json", &body.to_string());
+        assert!(status.contains(" 200 "), "{status}");
+        token
+    }
+
     /// It signs with another key from now on, and publishes only that.
     pub fn rotate_key(&self) {
         let (status, _) = self.call("POST", "/test/rotate", "application/json", &json!({}).to_string());

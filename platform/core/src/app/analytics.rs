@@ -1,19 +1,19 @@
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Counts, DAYS_KEPT, HOURS_KEPT, Interval, Rollup, first_id};
-use crate::ports::{EntityList, Owner};
+use crate::domain::rollup::{Figures, Interval, Rollup, first_id};
+use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
 pub const GROUPS_MAX: usize = 5_000;
-/// Rollups that are read for one answer at most.
-const READ_MAX: usize = 50_000;
-/// Rollups that are read at once.
-const PAGE: usize = 5_000;
+/// Rollups that one answer is summed up from at most: all hours of 35 days, of 300 channels and countries.
+const READ_MAX: usize = 252_000;
 
 /// By what analytics are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,9 +82,63 @@ pub struct Analytics {
     /// By hour or by day.
     pub interval: Interval,
     /// All of them.
-    pub totals: Counts,
+    pub totals: Figures,
     /// In the order of time; what nothing was counted of is not there.
-    pub groups: BTreeMap<Group, Counts>,
+    pub groups: BTreeMap<Group, Figures>,
+}
+
+/// What is summed up while rollups are read.
+struct Sum {
+    query: AnalyticsQuery,
+    analytics: Analytics,
+    read: usize,
+    /// Why there is no answer.
+    ended: Option<Refusal>,
+}
+
+impl Sum {
+    fn add(&mut self, row: EntityRow) -> ControlFlow<()> {
+        let rollup = match Stored::<Rollup>::read(row) {
+            Ok(rollup) => rollup.entity,
+            Err(error) => {
+                self.ended = Some(error.into());
+                return ControlFlow::Break(());
+            }
+        };
+        self.read += 1;
+        if self.read > READ_MAX {
+            let message = "asks for more hours or days, channels and countries than one answer is summed up from: ask \
+                           for less time, by day, or for one service";
+            self.ended = Some(Refusal::field("from", message.to_owned()));
+            return ControlFlow::Break(());
+        }
+        if !self.wants(&rollup) {
+            return ControlFlow::Continue(());
+        }
+        let by = |dimension| self.query.group_by.contains(&dimension);
+        let group = Group {
+            starts: rollup.starts,
+            service: by(Dimension::Service).then_some(rollup.service),
+            channel: Some(rollup.channel).filter(|channel| by(Dimension::Channel) && !channel.is_empty()),
+            country: rollup.country.filter(|_| by(Dimension::Country)),
+        };
+        self.analytics.totals.add(&rollup.counts, &rollup.costs);
+        self.analytics.groups.entry(group).or_default().add(&rollup.counts, &rollup.costs);
+        if self.analytics.groups.len() > GROUPS_MAX {
+            let message =
+                format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
+            self.ended = Some(Refusal::field("group_by", message));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn wants(&self, rollup: &Rollup) -> bool {
+        let AnalyticsQuery { service, channel, country, .. } = &self.query;
+        service.is_none_or(|service| rollup.service == service)
+            && channel.as_ref().is_none_or(|channel| rollup.channel == *channel)
+            && country.as_ref().is_none_or(|country| rollup.country.as_ref() == Some(country))
+    }
 }
 
 impl App {
@@ -100,55 +154,33 @@ impl App {
         };
         let interval = query.interval.unwrap_or(Interval::Day);
         let (from, to) = self.range(query, interval)?;
-        let wanted = |rollup: &Rollup| {
-            service.is_none_or(|service| rollup.service == service)
-                && query.channel.as_ref().is_none_or(|channel| rollup.channel == *channel)
-                && query.country.as_ref().is_none_or(|country| rollup.country.as_ref() == Some(country))
-        };
-        let by = |dimension| query.group_by.contains(&dimension);
-        let mut analytics = Analytics { from, to, interval, totals: Counts::default(), groups: BTreeMap::new() };
-        let mut list = EntityList {
+        let mut holds = Vec::new();
+        holds.extend(service.map(|service| ("service", service.to_string())));
+        holds.extend(query.channel.clone().map(|channel| ("channel", channel)));
+        holds.extend(query.country.clone().map(|country| ("country", country)));
+        let list = EntityList {
             from: Some(first_id(interval, from)),
             before: Some(first_id(interval, to)),
-            limit: PAGE,
+            holds,
+            limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))
         };
-        let mut read = 0;
-        loop {
-            let page = self.list::<Rollup>(&list).await?;
-            read += page.len();
-            let last = page.last().map(|rollup| rollup.key().id());
-            let full = page.len() == PAGE;
-            for rollup in page.into_iter().map(|stored| stored.entity).filter(wanted) {
-                analytics.totals.add(&rollup.counts);
-                let group = Group {
-                    starts: rollup.starts,
-                    service: by(Dimension::Service).then_some(rollup.service),
-                    channel: by(Dimension::Channel).then_some(rollup.channel),
-                    country: rollup.country.filter(|_| by(Dimension::Country)),
-                };
-                analytics.groups.entry(group).or_default().add(&rollup.counts);
-            }
-            if analytics.groups.len() > GROUPS_MAX || (full && read >= READ_MAX) {
-                return Err(Refusal::field(
-                    "from",
-                    format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart"),
-                ));
-            }
-            match last {
-                Some(last) if full => list.from = Some(after(last)),
-                _ => return Ok(analytics),
-            }
+        let analytics = Analytics { from, to, interval, totals: Figures::default(), groups: BTreeMap::new() };
+        let sum = Sum { query: AnalyticsQuery { service, ..query.clone() }, analytics, read: 0, ended: None };
+        let summed = Arc::new(Mutex::new(sum));
+        let sum = Arc::clone(&summed);
+        let visit = move |row| sum.lock().unwrap_or_else(PoisonError::into_inner).add(row);
+        self.ports.store.visit_entities(Rollup::KIND, &list, Box::new(visit)).await?;
+        let mut sum = summed.lock().unwrap_or_else(PoisonError::into_inner);
+        match sum.ended.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(sum.analytics.clone()),
         }
     }
 
     /// From when to when, in whole intervals.
     fn range(&self, query: &AnalyticsQuery, interval: Interval) -> Result<(Timestamp, Timestamp), Refusal> {
         let now = self.now();
-        let kept = match interval {
-            Interval::Hour => HOURS_KEPT,
-            Interval::Day => DAYS_KEPT,
-        };
         let last = query.to.unwrap_or(now);
         let start = interval.start_of(last);
         // What ends at the edge of an interval has nothing of the next.
@@ -160,18 +192,13 @@ impl App {
         if from >= to {
             return Err(Refusal::field("from", "is before `to`".to_owned()));
         }
-        if to.duration_since(from) > kept + SignedDuration::from_hours(interval.hours()) {
+        if from < interval.start_of(now.saturating_sub(interval.kept()).unwrap_or(Timestamp::MIN)) {
             let message = match interval {
-                Interval::Hour => "is at most 35 days before `to`, by hour; days are kept for 13 months",
-                Interval::Day => "is at most 13 months before `to`",
+                Interval::Hour => "is more than 35 days ago, and hours are not kept for longer: ask by day",
+                Interval::Day => "is more than 13 months ago, and nothing is kept for longer",
             };
             return Err(Refusal::field("from", message.to_owned()));
         }
         Ok((from, to))
     }
-}
-
-/// The next id.
-fn after(id: [u8; 16]) -> [u8; 16] {
-    u128::from_be_bytes(id).saturating_add(1).to_be_bytes()
 }

@@ -91,12 +91,12 @@ impl App {
         let mut looked_at = 0;
         loop {
             let list = EntityList {
-                owner: Some(owner),
                 by: filter.index(),
                 from: last.filter(|_| !newest_first).map(after),
                 before: last.filter(|_| newest_first),
                 newest_first,
                 limit: READ,
+                ..EntityList::of(owner)
             };
             let read = self.ports.store.list_entities(AuditEntry::KIND, &list).await?;
             let ended = read.len() < READ;

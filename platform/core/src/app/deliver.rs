@@ -156,13 +156,14 @@ impl App {
             let refunded = verification.counted.refunded;
             let outcome = if verification.dispatch.is_held_by(token, Timestamp::MIN) {
                 Some(verification.settle(verdict.clone(), now, || DeliveryId::new(now, &*self.ports.entropy)))
-            } else if let Some(receipt) =
-                late(&verdict).filter(|receipt| verification.record(ready.delivery, *receipt, now))
-            {
-                tracing::debug!(verification = %id, ?receipt, "a channel answered after its hold was lost");
-                None
             } else {
-                return Ok(delivered);
+                let told = late(&verdict).is_some_and(|receipt| verification.record(ready.delivery, receipt, now));
+                let charged = verdict.cost().is_some_and(|cost| verification.charge(ready.delivery, cost));
+                if !told && !charged {
+                    return Ok(delivered);
+                }
+                tracing::debug!(verification = %id, told, charged, "a channel answered after its hold was lost");
+                None
             };
             let refund = verification.counted.refunded && !refunded;
             match store.replace(&mut verification, refund).await {
@@ -374,7 +375,7 @@ impl App {
         self.ports.timer.within(ready.ack_timeout, Box::pin(both)).await;
         let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         match answer {
-            Some(Ok(Acknowledged { provider_id, reached })) => Verdict::Sent { provider_id, reached },
+            Some(Ok(Acknowledged { provider_id, reached, cost })) => Verdict::Sent { provider_id, reached, cost },
             Some(Err(error)) => {
                 let verdict = match &error {
                     SendError::Later { after, .. } => {

@@ -46,6 +46,13 @@ impl App {
                 return Err(Refusal::Conflict);
             }
             let now = self.now();
+            if !erasure.has_begun() {
+                // By itself, before anything goes: a fold that still finds news of the tenant, however late they
+                // were stored, reads this after them, and makes nothing of them.
+                erasure.begin(now);
+                self.ports.store.commit(vec![Change::replace(&erasure)]).await?;
+                return Ok(());
+            }
             let note = move |step: &ErasureStep| {
                 let mut erasure = erasure.clone();
                 erasure.step(step, now);

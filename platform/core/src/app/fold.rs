@@ -1,6 +1,6 @@
 //! Folding: what happened to verifications and messages becomes events and is counted in rollups, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::try_join;
@@ -10,10 +10,12 @@ use jiff::SignedDuration;
 use super::thresholds::Uses;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
+use crate::domain::erasure::Erasure;
 use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
-use crate::domain::rollup::{self, Counts, Rollup, RollupKey};
-use crate::ports::{Change, CommitError, Entity as _, Owner};
+use crate::domain::news::News;
+use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
+use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
@@ -56,7 +58,8 @@ impl App {
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
         let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
         let mut told = Vec::new();
-        for (_, news) in &news {
+        let erased = self.erased_of(&news).await?;
+        for (_, news) in news.iter().filter(|(_, news)| !erased.contains(&news.tenant())) {
             rollup::count(news, &mut counted);
             if !self.listens(news.tenant()).await? {
                 continue;
@@ -65,7 +68,7 @@ impl App {
             told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let rollups = counted.into_iter().map(|(key, counts)| self.added(key, counts, now));
+        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
         let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
         // Beside each other: a fold is not to take longer for what it looks at besides.
         let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
@@ -103,16 +106,31 @@ impl App {
         events
     }
 
+    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
+    ///
+    /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
+    /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
+    /// erasure that race for them one is made after the other.
+    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
+        let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
+        let erased = |tenant: TenantId| async move {
+            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
+            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
+        };
+        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
+        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
+    }
+
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, counts: Counts, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, counts);
+    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
+        let new = Rollup::new(key, figures.clone());
         if new.kept_until() <= now {
             return Ok(None);
         }
         let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
         Ok(Some(match known {
             Some(mut known) => {
-                known.counts.add(&new.counts);
+                known.add(&figures);
                 Change::replace(&known)
             }
             None => Change::insert(&new),

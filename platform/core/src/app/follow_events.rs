@@ -20,16 +20,20 @@ use crate::ports::{EntityList, Owner, Stored};
 
 /// How far each look goes back: longer than a commit takes that nothing is in the way of.
 const NEAR: SignedDuration = SignedDuration::from_secs(2);
-/// How far a look goes back now and then: longer than any commit is tried.
-const FAR: SignedDuration = SignedDuration::from_secs(60);
-/// How often it does.
+/// How often a look goes back far.
 const FAR_EVERY: SignedDuration = SignedDuration::from_secs(15);
+/// How far it does: longer than any commit is tried, which is a minute, and than it takes until the next far
+/// look. So what is stored within a minute is seen by one of them, and not only what was stored before the first.
+const FAR: SignedDuration = SignedDuration::from_secs(60 + 15 + 5);
 /// What is told is remembered for so long beyond `FAR`: clocks of nodes may differ.
 const SLACK: SignedDuration = SignedDuration::from_secs(10);
 /// What whoever comes back hears again: what was before the last event that it heard, by so much.
 const REPLAYED: SignedDuration = SignedDuration::from_secs(5);
 /// Events that are read at once.
 const READ: usize = 200;
+/// Events that one look reads at most. Where hardly any is wanted, a look at a month of them would go on for
+/// minutes, and nobody would hear meanwhile that it goes on.
+const LOOKED_AT_MAX: usize = 2000;
 
 /// Which events are followed: all that the caller may see, unless it says less.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +54,24 @@ pub struct Following {
     /// What was told, or was there before, as far back as anybody looks.
     known: BTreeSet<[u8; 16]>,
     far_at: Timestamp,
+    /// Where a look goes on that was not done.
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    from: [u8; 16],
+    far: bool,
+}
+
+/// What a look saw.
+#[derive(Debug)]
+pub struct Seen {
+    /// What is new, the oldest first, but for what came late.
+    pub events: Vec<Event>,
+    /// Where to go on, when there is more to look at than one look takes: an id that no event has. Who names it
+    /// as the last that it heard goes on about here.
+    pub reached: Option<EventId>,
 }
 
 fn first_at(now: Timestamp, back: SignedDuration) -> [u8; 16] {
@@ -98,7 +120,8 @@ impl App {
         let now = self.now();
         let from_now = EventId::first_at(now).to_bytes();
         let next = last.map_or(from_now, |last| first_at(moment_of(last), REPLAYED).min(from_now));
-        let mut following = Following { caller: caller.clone(), wanted, next, known: BTreeSet::new(), far_at: now };
+        let mut following =
+            Following { caller: caller.clone(), wanted, next, known: BTreeSet::new(), far_at: now, under_way: None };
         // What is there and is not to be told.
         let mut from = first_at(now, FAR);
         loop {
@@ -114,37 +137,52 @@ impl App {
         Ok(following)
     }
 
-    /// What happened since the last call, the oldest first, but for what came late. Empty when nothing did;
-    /// after many there may be more at once.
+    /// What happened since the last call. It looks at so many events and no more: where it says how far it got,
+    /// the next call goes on from there.
     ///
     /// # Errors
     /// [`Refusal::Store`].
-    pub async fn next_events(&self, following: &mut Following) -> Result<Vec<Event>, Refusal> {
+    pub async fn next_events(&self, following: &mut Following) -> Result<Seen, Refusal> {
         let now = self.now();
-        let far = now.duration_since(following.far_at) >= FAR_EVERY;
-        if far {
-            self.heard(following.caller.tenant.id).await?;
-        }
-        let mut from = following.next.min(first_at(now, if far { FAR } else { NEAR }));
-        let mut new = Vec::new();
-        while new.len() < READ {
+        let UnderWay { mut from, far } = match following.under_way {
+            Some(under_way) => under_way,
+            None => {
+                let far = now.duration_since(following.far_at) >= FAR_EVERY;
+                if far {
+                    self.heard(following.caller.tenant.id).await?;
+                }
+                UnderWay { from: following.next.min(first_at(now, if far { FAR } else { NEAR })), far }
+            }
+        };
+        // What is older is never looked at again once this look is past it.
+        let remembered = first_at(now, FAR + SLACK);
+        let (mut new, mut looked_at) = (Vec::new(), 0);
+        loop {
             let events = self.events_from(following, from).await?;
             let all = events.len() < READ;
+            looked_at += events.len();
             for Stored { entity: event, .. } in events {
-                from = after(event.id.to_bytes());
+                let id = event.id.to_bytes();
+                from = after(id);
                 following.next = following.next.max(from);
-                if following.known.insert(event.id.to_bytes()) && following.wants(&event) {
+                let unknown = if id < remembered { !following.known.contains(&id) } else { following.known.insert(id) };
+                if unknown && following.wants(&event) {
                     new.push(event);
                 }
             }
             if all {
                 following.far_at = if far { now } else { following.far_at };
-                break;
+                following.under_way = None;
+                following.known = following.known.split_off(&remembered.min(following.next));
+                return Ok(Seen { events: new, reached: None });
+            }
+            if new.len() >= READ || looked_at >= LOOKED_AT_MAX {
+                following.under_way = Some(UnderWay { from, far });
+                following.known = following.known.split_off(&remembered.min(from));
+                let reached = EventId::first_at(moment_of(EventId::from_bytes(from)));
+                return Ok(Seen { events: new, reached: Some(reached) });
             }
         }
-        let kept = first_at(now, FAR + SLACK).min(following.next);
-        following.known = following.known.split_off(&kept);
-        Ok(new)
     }
 
     async fn events_from(&self, following: &Following, from: [u8; 16]) -> Result<Vec<Stored<Event>>, Refusal> {

@@ -53,7 +53,7 @@ pub use commit::commit_alone;
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use fold::Folded;
-pub use follow_events::{Following, WantedEvents};
+pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
@@ -138,6 +138,8 @@ pub struct Ports {
     pub people: PeopleSettings,
     /// Calls webhook endpoints.
     pub webhooks: Arc<dyn WebhookSender>,
+    /// Whether no other node uses the store while this process runs. What it counted itself it need not read again.
+    pub alone: bool,
 }
 
 /// The use cases.

@@ -89,6 +89,9 @@ pub enum Refusal {
     /// A second factor is on already.
     #[error("a second factor is on already")]
     SecondFactorActive,
+    /// The account has a second factor, which this way to sign in does not ask for.
+    #[error("it takes a way to sign in that asks for the second factor")]
+    SecondFactorNeeded,
     /// Too many codes of the app were wrong: only a recovery code is taken.
     #[error("it takes a recovery code")]
     RecoveryCodeNeeded,
@@ -193,6 +196,9 @@ pub enum Refusal {
     /// The guard of the service stopped it.
     #[error("the guard stopped it")]
     Blocked(GuardNote),
+    /// The guard stopped it, as so many others today that it is not kept.
+    #[error("the guard stopped it, and so many others today that it is not kept")]
+    NotKept(GuardNote),
     /// It has ended already.
     #[error("it has ended already")]
     Ended,

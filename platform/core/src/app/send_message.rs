@@ -1,7 +1,10 @@
-use super::start_verification::{admit_refusal, counted, idempotency, push};
+use std::net::IpAddr;
+
+use super::start_verification::{admit_refusal, counted, end_user_ip, idempotency, push};
 use super::{ApiCaller, App, IdempotencyKey, Refusal, token};
 use crate::domain::address::Address;
 use crate::domain::dispatch::{Dispatch, LeaseToken};
+use crate::domain::guard::Step;
 use crate::domain::id::{DeliveryId, MessageId};
 use crate::domain::locale;
 use crate::domain::message::{CONTENT_LENGTH_MAX, Message};
@@ -22,6 +25,8 @@ pub struct SendMessage {
     pub service: Option<String>,
     /// Channels in order; empty for the service's.
     pub channels: Vec<String>,
+    /// The IP address of the end user, for the guard. It is not kept.
+    pub ip: Option<String>,
     /// The caller's word that this is the same request as before.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -29,28 +34,48 @@ pub struct SendMessage {
 impl App {
     /// Sends a direct message: admits it against its own quota and rings a worker.
     ///
+    /// One that the guard of the service blocks is stored as failed, reaches no channel and is not counted; beyond a
+    /// ceiling for each day it is [`Refusal::NotKept`].
+    ///
     /// # Errors
     /// [`Refusal`]; nothing was counted then.
     pub async fn send_message(&self, caller: &ApiCaller, request: SendMessage) -> Result<Message, Refusal> {
-        let service = self.service_for(caller, request.service.as_deref()).await?;
-        let (new, token) = self.new_message(caller, &service, request)?;
+        let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
+        let (mut new, ip, token) = self.new_message(caller, &service, request)?;
         let id = new.message.id;
-        match self.store_of(caller).admit_message(new).await.map_err(admit_refusal)? {
+        let mut judgement = self.judge(&guard, &new.message, ip, Step::Start).await?;
+        let against = judgement.blocked().cloned();
+        let blocked = against.is_some();
+        let notes = std::mem::take(&mut judgement.notes);
+        if let Some(note) = against {
+            new.message.block(notes);
+            let kept = self.keeps_blocked(&guard, &note, &mut judgement).await?;
+            new.unkept = (!kept).then_some(note);
+        } else {
+            new.message.guard = notes;
+        }
+        let admitted = self.store_of(caller).admit_message(new).await.map_err(admit_refusal);
+        if !matches!(admitted, Ok(Admission::Admitted(_))) {
+            self.judged_in_vain(&judgement);
+        }
+        match admitted? {
             Admission::Admitted(message) => {
-                self.ring(Job { tenant: caller.tenant.id, item: Item::Message(id), token: Some(token) }).await;
+                if !blocked {
+                    self.ring(Job { tenant: caller.tenant.id, item: Item::Message(id), token: Some(token) }).await;
+                }
                 Ok(message)
             }
             Admission::Repeated(message) => Ok(message),
         }
     }
 
-    /// What is to be admitted, and the token of the hold that it is born with.
+    /// What is to be admitted, for whom, and the token of the hold that it is born with.
     fn new_message(
         &self,
         caller: &ApiCaller,
         service: &Service,
         request: SendMessage,
-    ) -> Result<(NewMessage, LeaseToken), Refusal> {
+    ) -> Result<(NewMessage, Option<IpAddr>, LeaseToken), Refusal> {
         let settings = &service.settings;
         let now = self.now();
         let mode = caller.mode();
@@ -59,6 +84,7 @@ impl App {
         if request.content.trim().is_empty() || request.content.chars().count() > CONTENT_LENGTH_MAX {
             push(&mut errors, "content", "has 1 to 2048 characters");
         }
+        let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency = idempotency("send_message", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
         let channels = self.route(mode, &request.channels, service, &address)?;
@@ -88,9 +114,10 @@ impl App {
             retention: settings.retention.at_most(plan.limits.retention_days),
             dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
             counted: counted(&quota),
+            guard: Vec::new(),
             created_at: now,
             news: Vec::new(),
         };
-        Ok((NewMessage { message, quota, idempotency }, token))
+        Ok((NewMessage { message, quota, idempotency, unkept: None }, ip, token))
     }
 }

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures_util::future::join;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
@@ -74,13 +73,16 @@ pub struct StartVerification {
     pub idempotency: Option<IdempotencyKey>,
     /// How often the address is written to, in place of the service's: for the platform itself.
     pub address_limits: Option<AddressLimits>,
+    /// What it is to be called, where something that is stored already names it: for the platform itself.
+    pub id: Option<VerificationId>,
 }
 
 impl App {
     /// Starts a verification: admits it against quota and limits, draws the code, rings a worker.
     ///
     /// When it returns, the verification is stored and will be attempted, whatever crashes. One that the guard of
-    /// the service blocks is stored as failed, reaches no channel and is not counted.
+    /// the service blocks is stored as failed, reaches no channel and is not counted; beyond a ceiling for each day
+    /// it is [`Refusal::NotKept`].
     ///
     /// # Errors
     /// [`Refusal`]; nothing was counted then.
@@ -89,22 +91,16 @@ impl App {
         caller: &ApiCaller,
         request: StartVerification,
     ) -> Result<Verification, Refusal> {
-        // Both at once: a store that is far is waited for once. What is wrong with the service is said first.
-        let (service, guard) = join(
-            self.service_for(caller, request.service.as_deref()),
-            self.guard_ahead(caller, request.service.as_deref()),
-        )
-        .await;
-        let (service, guard) = (service?, guard?);
-        let ip = request.ip.as_deref().and_then(|ip| ip.trim().parse().ok());
-        let (mut new, token) = self.new_verification(caller, &service, request)?;
+        let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
+        let (mut new, ip, token) = self.new_verification(caller, &service, request)?;
         let id = new.verification.id;
         let mut judgement = self.judge(&guard, &new.verification, ip, Step::Start).await?;
-        let blocked = judgement.blocked().is_some();
+        let against = judgement.blocked().cloned();
         new.verification.guard = std::mem::take(&mut judgement.notes);
-        if blocked {
+        if let Some(note) = against {
             new.verification.block(new.verification.created_at);
-            new.address_limits = None;
+            let kept = self.keeps_blocked(&guard, &note, &mut judgement).await?;
+            new.unkept = (!kept).then_some(note);
         }
         let admitted = self.store_of(caller).admit(new).await.map_err(admit_refusal);
         match admitted {
@@ -125,13 +121,13 @@ impl App {
         }
     }
 
-    /// What is to be admitted, and the token of the hold that it is born with.
+    /// What is to be admitted, for whom, and the token of the hold that it is born with.
     fn new_verification(
         &self,
         caller: &ApiCaller,
         service: &Service,
         request: StartVerification,
-    ) -> Result<(NewVerification, LeaseToken), Refusal> {
+    ) -> Result<(NewVerification, Option<IpAddr>, LeaseToken), Refusal> {
         let now = self.now();
         let mode = caller.mode();
         let mut errors = Vec::new();
@@ -139,16 +135,14 @@ impl App {
         let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(service, &request, &policy, &mut errors);
         check_metadata(&request.metadata, &mut errors);
-        if request.ip.as_deref().is_some_and(|ip| ip.trim().parse::<IpAddr>().is_err()) {
-            push(&mut errors, "ip", "is the IP address of the end user, as in `192.0.2.7` or `2001:db8::7`");
-        }
+        let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
         let channels = self.route(mode, &request.channels, service, &address)?;
 
         let entropy = Drawn::from(&*self.ports.entropy);
-        let id = VerificationId::new(now, &entropy);
+        let id = request.id.unwrap_or_else(|| VerificationId::new(now, &entropy));
         let token = token(&entropy);
         let own_limits = request.address_limits.clone();
         let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &entropy));
@@ -188,13 +182,15 @@ impl App {
             metadata: request.metadata,
             guard: Vec::new(),
             country: None,
+            charges: Vec::new(),
             news: Vec::new(),
+            charged: Vec::new(),
             policy,
         };
         let address_limits = sandbox::find(&address)
             .is_none()
             .then(|| own_limits.unwrap_or_else(|| service.settings.address_limits.clone()));
-        Ok((NewVerification { verification, quota, address_limits, idempotency }, token))
+        Ok((NewVerification { verification, quota, address_limits, idempotency, unkept: None }, ip, token))
     }
 
     fn policy(
@@ -348,6 +344,15 @@ pub(super) fn push(errors: &mut Vec<FieldError>, field: &str, message: impl ToSt
     errors.push(FieldError { field: field.to_owned(), message: message.to_string() });
 }
 
+/// The IP address of the end user, if the call names one.
+pub(super) fn end_user_ip(given: Option<&str>, errors: &mut Vec<FieldError>) -> Option<IpAddr> {
+    let ip = given?.trim().parse().ok();
+    if ip.is_none() {
+        push(errors, "ip", "is the IP address of the end user, as in `192.0.2.7` or `2001:db8::7`");
+    }
+    ip
+}
+
 pub(super) fn after(now: Timestamp, seconds: u32) -> Timestamp {
     now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
 }
@@ -362,6 +367,7 @@ pub(super) fn admit_refusal(error: AdmitError) -> Refusal {
         AdmitError::Quota(exceeded) => Refusal::Quota(exceeded),
         AdmitError::Address(limited) => Refusal::Address(limited),
         AdmitError::KeyReused => Refusal::KeyReused,
+        AdmitError::NotKept(note) => Refusal::NotKept(note),
         AdmitError::Store(error) => Refusal::Store(error),
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::{self, Standing, Tenant};
 use crate::domain::user::User;
-use crate::ports::{Change, Owner};
+use crate::ports::{Change, Owner, Stored};
 
 /// A tenant, to one of its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +30,36 @@ impl App {
     /// # Errors
     /// [`Refusal::Invalid`] for the name, [`Refusal::LimitReached`], [`Refusal::Store`].
     pub async fn create_tenant_of(&self, person: &SignedIn, name: &str) -> Result<OwnTenant, Refusal> {
+        let created = self.create_tenant_unless(person, name, |_| false).await?;
+        created.ok_or(Refusal::Conflict)
+    }
+
+    /// Creates a tenant for a person who is in none; of many calls at once one does.
+    ///
+    /// # Errors
+    /// As [`create_tenant_of`](Self::create_tenant_of).
+    pub async fn create_first_tenant_of(&self, person: &SignedIn, name: &str) -> Result<(), Refusal> {
+        self.create_tenant_unless(person, name, |memberships| !memberships.is_empty()).await.map(|_| ())
+    }
+
+    async fn create_tenant_unless(
+        &self,
+        person: &SignedIn,
+        name: &str,
+        has_enough: fn(&[Stored<Member>]) -> bool,
+    ) -> Result<Option<OwnTenant>, Refusal> {
         let (owner, by) = (person.user.id, &person.by());
         self.in_turn(move || async move {
             let user = self.find::<User>(Owner::Platform, owner.to_bytes()).await?;
             let user = user.ok_or(Refusal::NotFound("person"))?;
+            let memberships = self.memberships(owner).await?;
+            if has_enough(&memberships) {
+                // What this node remembers may be from before.
+                self.changed_person(owner).await;
+                return Ok(None);
+            }
             let rules = &self.ports.tenant_rules;
-            let owned = self.memberships(owner).await?.iter().filter(|member| member.role == Role::Owner).count();
+            let owned = memberships.iter().filter(|member| member.role == Role::Owner).count();
             if owned >= rules.owned_max {
                 return Err(Refusal::LimitReached("tenants of one owner", rules.owned_max));
             }
@@ -53,7 +77,7 @@ impl App {
             ];
             self.commit(by, vec![deed, first], changes).await?;
             self.changed_person(owner).await;
-            Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
+            Ok(Some(OwnTenant { tenant, role: member.role, joined_at: member.joined_at }))
         })
         .await
     }

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::cost::Cost;
 use super::id::DeliveryId;
 
 /// Most times one delivery is tried through one channel that answers "later".
@@ -146,6 +147,8 @@ pub enum Verdict {
         provider_id: Option<String>,
         /// What the channel already knows beyond that: `Sent`, `Delivered` or `Read`.
         reached: DeliveryStatus,
+        /// What it cost, if the channel says.
+        cost: Option<Cost>,
     },
     /// Not now; the same delivery again after a while.
     Later {
@@ -154,6 +157,16 @@ pub enum Verdict {
     },
     /// Not through this channel.
     Refused(DeliveryFailure),
+}
+
+impl Verdict {
+    /// What it cost, if the channel says.
+    pub fn cost(&self) -> Option<Cost> {
+        match self {
+            Self::Sent { cost, .. } => *cost,
+            Self::Later { .. } | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// What follows from a verdict.
@@ -322,7 +335,7 @@ impl Dispatch {
         }
         current.tries = current.tries.saturating_add(1);
         let failure = match verdict {
-            Verdict::Sent { provider_id, reached } => {
+            Verdict::Sent { provider_id, reached, cost: _ } => {
                 current.provider_id = provider_id;
                 current.reach(reached, now);
                 self.turn = Turn::Settled;
@@ -547,7 +560,12 @@ mod tests {
     #[test]
     fn receipts_out_of_order_and_repeated_change_nothing_back() {
         let mut dispatch = born(&["a"]);
-        dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, at(1), at(300), || id(2));
+        dispatch.settle(
+            Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None },
+            at(1),
+            at(300),
+            || id(2),
+        );
         assert!(dispatch.record(id(1), Receipt::Read, at(3)));
         assert!(!dispatch.record(id(1), Receipt::Delivered, at(4)));
         assert!(!dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(5)));
@@ -594,7 +612,7 @@ mod tests {
                 let now = at(i64::try_from(n).unwrap() * 7);
                 let next = id(u8::try_from(n + 2).unwrap());
                 match step {
-                    Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }, now, at(300), || next); }
+                    Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None }, now, at(300), || next); }
                     Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
                     Step::Refused => { dispatch.settle(refused(), now, at(300), || next); }
                     Step::Receipt(which, what) => {

@@ -65,7 +65,8 @@ pub struct Erasure {
     pub deleted_at: Timestamp,
     /// From when on it is erased.
     pub due_at: Timestamp,
-    /// When the first of it was erased: from then on it cannot be had back.
+    /// When erasing it began, before the first of it was erased: from then on it cannot be had back, and nothing
+    /// is told or counted of it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<Timestamp>,
     /// When the last of it was.
@@ -118,12 +119,22 @@ impl Erasure {
 
     /// Whether the tenant can still be had back.
     pub fn is_revocable(&self, now: Timestamp) -> bool {
-        self.began_at.is_none() && now < self.due_at
+        !self.has_begun() && now < self.due_at
+    }
+
+    /// Whether erasing it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.began_at.is_some()
+    }
+
+    /// Takes down that erasing it begins at `now`.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.began_at.get_or_insert(now);
     }
 
     /// Takes down a step that was made at `now`.
     pub fn step(&mut self, step: &ErasureStep, now: Timestamp) {
-        self.began_at.get_or_insert(now);
+        self.begin(now);
         self.erased = self.erased.and(step.erased);
         if step.whole {
             self.finished_at.get_or_insert(now);

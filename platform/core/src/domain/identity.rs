@@ -15,6 +15,9 @@ use crate::ports::{Entity, Entropy, IndexKey, Owner};
 /// How long a person may take at the provider: ten minutes.
 const ATTEMPT_LASTS: SignedDuration = SignedDuration::from_mins(10);
 
+/// How old an ID token may be that a page got from a provider by itself: as old as a sign-in of ours may be.
+pub const TOKEN_AGE_MAX: SignedDuration = ATTEMPT_LASTS;
+
 /// The index by which a person's identities are listed: its value is the user's id, 16 bytes.
 pub const BY_USER: &str = "user";
 /// The index by which a person is found: its value is [`subject_key`].
@@ -118,6 +121,44 @@ impl Entity for SignInAttempt {
     }
 }
 
+/// That an ID token was signed in with, so that it works once. Kept until it would be too old anyway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentToken {
+    /// SHA-256 of what is signed of it, as base64url: two tokens with one content are one token, however the
+    /// signature of the second is written.
+    pub digest: String,
+    /// Until when it is kept.
+    pub kept_until: Timestamp,
+}
+
+impl Entity for SpentToken {
+    const KIND: &'static str = "spent_token";
+
+    /// The first half of the digest: nobody finds two tokens that share it.
+    fn id(&self) -> [u8; 16] {
+        let digest = BASE64URL.decode(&self.digest).unwrap_or_default();
+        digest.get(..16).and_then(|half| half.try_into().ok()).unwrap_or_default()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Platform
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.kept_until)
+    }
+}
+
+impl SpentToken {
+    /// That this token was used at `now`.
+    pub fn new(id_token: &str, now: Timestamp) -> Self {
+        let signed = id_token.rsplit_once('.').map_or(id_token, |(signed, _)| signed);
+        // Twice as long as it may be old: the provider's clock may be ahead of ours.
+        let kept_until = now.saturating_add(TOKEN_AGE_MAX * 2).unwrap_or(Timestamp::MAX);
+        Self { digest: BASE64URL.encode(Sha256::digest(signed)), kept_until }
+    }
+}
+
 /// What only the browser holds while its owner is at the provider.
 #[derive(Debug, Clone)]
 pub struct BrowserSecret(pub Opaque);
@@ -175,6 +216,15 @@ mod tests {
     fn issuer_and_subject_are_one_person_together() {
         assert_ne!(subject_key("https://a.example", "b"), subject_key("https://a.exampleb", ""));
         assert_ne!(subject_key("https://a.example", "b"), subject_key("https://b.example", "b"));
+    }
+
+    #[test]
+    fn a_token_is_known_again_whatever_its_signature_looks_like() {
+        let now = Timestamp::UNIX_EPOCH;
+        let id = |token: &str| SpentToken::new(token, now).id();
+        assert_eq!(id("header.claims.signature"), id("header.claims.another"));
+        assert_ne!(id("header.claims.signature"), id("header.others.signature"));
+        assert_ne!(id("header.claims.signature"), [0; 16]);
     }
 
     /// `printf %s VERIFIER | openssl dgst -sha256 -binary | basenc --base64url`, without the padding.

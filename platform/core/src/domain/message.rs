@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Dispatch, Outcome, Receipt, Turn, Verdict};
+use super::guard::{GuardNote, note};
 use super::id::{ApiKeyId, DeliveryId, MessageId, ServiceId, TenantId};
 use super::locale::Locale;
 use super::mode::Mode;
@@ -53,6 +54,9 @@ pub struct Message {
     pub dispatch: Dispatch,
     /// How it was counted against the plan.
     pub counted: Counted,
+    /// What the guard did with it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<GuardNote>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// What happened since it was read. Stored with the change, beside the record.
@@ -68,8 +72,11 @@ impl Message {
         best.or_else(|| self.dispatch.current())
     }
 
-    /// Where the message stands: as its best delivery.
+    /// Where the message stands: as its best delivery. One that the guard stopped has none, and has failed.
     pub fn status(&self) -> DeliveryStatus {
+        if self.is_blocked() {
+            return DeliveryStatus::Failed;
+        }
         self.best().map_or(DeliveryStatus::Queued, |delivery| delivery.status)
     }
 
@@ -105,6 +112,21 @@ impl Message {
         let happened: Vec<Happening> = happened.collect();
         self.news.extend(happened);
         outcome
+    }
+
+    /// Whether the guard stopped it.
+    pub fn is_blocked(&self) -> bool {
+        note::Verdict::of(&self.guard).is_some_and(|verdict| verdict.blocked)
+    }
+
+    /// Stops it before anything went out, for what the guard noted: it is kept, reaches no channel and is not
+    /// counted.
+    pub fn block(&mut self, notes: Vec<GuardNote>) {
+        self.guard = notes;
+        self.content = None;
+        self.dispatch.deliveries.clear();
+        self.dispatch.turn = Turn::Settled;
+        self.counted.refunded = true;
     }
 
     /// When delivery is given up.
@@ -197,7 +219,7 @@ mod tests {
     use super::*;
     use crate::testing::builders::{a_message, entropy, noon, seconds};
 
-    const SENT: Verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    const SENT: Verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
 
     fn to(channels: &[&str]) -> Message {
         let mut message = a_message(TenantId::from_bytes([1; 16]), "+12025550123", noon());

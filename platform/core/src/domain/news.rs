@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::cost::Cost;
 use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::event::{Fact, MessageData, VerificationData};
-use super::id::{MessageId, ServiceId, TenantId, VerificationId};
+use super::id::{DeliveryId, MessageId, ServiceId, TenantId, VerificationId};
 use super::message::Message;
 use super::mode::Mode;
 use super::verification::{FailureReason, Status, Verification};
@@ -51,6 +52,17 @@ pub struct Happening {
     /// Through which channel: the one that did it, or the one at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
+}
+
+/// What a channel charged for one delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// For which.
+    pub delivery: DeliveryId,
+    /// Which channel.
+    pub channel: String,
+    /// How much.
+    pub cost: Cost,
 }
 
 /// What one change came to, and what changed as it was then. It names no person.
@@ -168,6 +180,10 @@ pub struct VerificationNews {
     pub ended_at: Option<Timestamp>,
     /// What happened, in this order.
     pub happenings: Vec<Happening>,
+    /// What was charged. Beside what happened, and no kind of it: a program that does not know of costs reads
+    /// over them, where a kind that it does not know would keep it from folding.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
 }
 
 impl VerificationNews {
@@ -188,8 +204,8 @@ impl VerificationNews {
     /// Of a verification that changed and is to have this version; none when nothing happened that anybody
     /// is told of.
     pub fn of_change(verification: &Verification, version: u64) -> Option<Self> {
-        let happenings = &verification.news;
-        (!happenings.is_empty()).then(|| Self::of(verification, version, happenings.clone()))
+        let Verification { news, charged, .. } = verification;
+        (!news.is_empty() || !charged.is_empty()).then(|| Self::of(verification, version, news.clone()))
     }
 
     fn of(verification: &Verification, version: u64, happenings: Vec<Happening>) -> Self {
@@ -208,6 +224,7 @@ impl VerificationNews {
             expires_at: verification.expires_at,
             ended_at: verification.ended_at,
             happenings,
+            charges: verification.charged.clone(),
         }
     }
 

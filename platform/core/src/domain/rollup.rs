@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Timestamp;
+use super::cost::CostSums;
 use super::id::{ServiceId, TenantId};
 use super::mode::Mode;
 use super::news::{News, What};
@@ -136,7 +137,7 @@ fn is_zero(count: &u64) -> bool {
 /// What came of verifications.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Started, at the channel that was first in line.
+    /// Started, at the channel that was first in line; one that a guard stopped at none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub started: u64,
     /// That came to the channel at all, first or after another one.
@@ -175,6 +176,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Stopped by a guard before anything was sent.
+    pub fn blocked(&self) -> u64 {
+        self.failed.get(FailureReason::Blocked.name()).copied().unwrap_or(0)
+    }
+
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
         let Self {
@@ -209,6 +215,8 @@ impl Counts {
 
     fn note(&mut self, what: What, reason: Option<FailureReason>, after: SignedDuration) {
         match what {
+            // Stopped by a guard before it came to any channel.
+            What::Started if reason == Some(FailureReason::Blocked) => self.started += 1,
             What::Started => {
                 self.started += 1;
                 self.tried += 1;
@@ -241,6 +249,23 @@ impl Counts {
     }
 }
 
+/// What was counted of some verifications, and what they cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What came of them.
+    pub counts: Counts,
+    /// What channels charged for them, as far as they say.
+    pub costs: CostSums,
+}
+
+impl Figures {
+    /// Adds what was counted of others.
+    pub fn add(&mut self, counts: &Counts, costs: &CostSums) {
+        self.counts.add(counts);
+        self.costs.add_all(costs);
+    }
+}
+
 /// What a rollup is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RollupKey {
@@ -252,7 +277,7 @@ pub struct RollupKey {
     pub starts: Timestamp,
     /// For which service.
     pub service: ServiceId,
-    /// Through which channel.
+    /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
     /// To which country; none for email.
     pub country: Option<String>,
@@ -294,20 +319,31 @@ pub struct Rollup {
     pub starts: Timestamp,
     /// For which service.
     pub service: ServiceId,
-    /// Through which channel.
+    /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
     /// To which country; none for email.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
     /// What came of them.
     pub counts: Counts,
+    /// What the channel charged for them, as far as it says. Not within the counts: a program that does not know
+    /// of it leaves it alone here.
+    #[serde(default, skip_serializing_if = "CostSums::is_empty")]
+    pub costs: CostSums,
 }
 
 impl Rollup {
     /// A new one.
-    pub fn new(key: RollupKey, counts: Counts) -> Self {
+    pub fn new(key: RollupKey, figures: Figures) -> Self {
         let RollupKey { tenant, interval, starts, service, channel, country } = key;
-        Self { tenant, interval, starts, service, channel, country, counts }
+        let Figures { counts, costs } = figures;
+        Self { tenant, interval, starts, service, channel, country, counts, costs }
+    }
+
+    /// Counts more.
+    pub fn add(&mut self, more: &Figures) {
+        self.counts.add(&more.counts);
+        self.costs.add_all(&more.costs);
     }
 
     /// What it is of.
@@ -347,23 +383,29 @@ impl Entity for Rollup {
 
 /// Adds what the news tell to what is counted, in the hour and on the day of the start: of live
 /// verifications, and of nothing else.
-pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Counts>) {
+pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Figures>) {
     let News::Verification(news) = news else { return };
     if news.mode != Mode::Live {
         return;
     }
+    let key = |interval: Interval, channel: &str| RollupKey {
+        tenant: news.tenant,
+        interval,
+        starts: interval.start_of(news.created_at),
+        service: news.service,
+        channel: channel.to_owned(),
+        country: news.country.clone(),
+    };
     for happening in &news.happenings {
         let after = happening.at.duration_since(news.created_at);
         for interval in Interval::ALL {
-            let key = RollupKey {
-                tenant: news.tenant,
-                interval,
-                starts: interval.start_of(news.created_at),
-                service: news.service,
-                channel: happening.channel.clone().unwrap_or_default(),
-                country: news.country.clone(),
-            };
-            all.entry(key).or_default().note(happening.what, news.reason, after);
+            let key = key(interval, happening.channel.as_deref().unwrap_or_default());
+            all.entry(key).or_default().counts.note(happening.what, news.reason, after);
+        }
+    }
+    for charge in &news.charges {
+        for interval in Interval::ALL {
+            all.entry(key(interval, &charge.channel)).or_default().costs.add(charge.cost);
         }
     }
 }
@@ -373,6 +415,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::cost::Cost;
     use crate::testing::builders::{a_tenant, noon};
 
     fn moment(text: &str) -> Timestamp {
@@ -447,6 +490,26 @@ mod tests {
             let told = i64::try_from(merged.percentile(percent).unwrap()).unwrap();
             prop_assert!((told - exact).abs() * 20 <= exact, "{told} instead of {exact}");
         }
+    }
+
+    #[test]
+    fn a_rollup_from_before_costs_were_counted_is_read_and_goes_on() {
+        let key = RollupKey {
+            tenant: a_tenant().id,
+            interval: Interval::Day,
+            starts: noon(),
+            service: ServiceId::from_bytes([1; 16]),
+            channel: "sms".to_owned(),
+            country: None,
+        };
+        let counts = Counts { started: 3, ..Counts::default() };
+        let old = serde_json::to_value(Rollup::new(key, Figures { counts, ..Figures::default() })).unwrap();
+        assert_eq!(old.get("costs"), None, "it is written as it was before");
+        let mut rollup: Rollup = serde_json::from_value(old).unwrap();
+        let mut more = Figures::default();
+        more.costs.add(Cost::new(45_000, "EUR".parse().unwrap()).unwrap());
+        rollup.add(&more);
+        assert_eq!((rollup.counts.started, rollup.costs.iter().count()), (3, 1));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Behaviour {
     /// What the simulated channel answers on try number `tries` (0 for the first) of delivery
     /// number `delivery` (0 for the first channel).
     pub fn verdict(self, delivery: usize, tries: u8) -> Verdict {
-        let reached = |reached| Verdict::Sent { provider_id: None, reached };
+        let reached = |reached| Verdict::Sent { provider_id: None, reached, cost: None };
         match self {
             Self::Read => reached(DeliveryStatus::Read),
             Self::SentOnly => reached(DeliveryStatus::Sent),

@@ -10,12 +10,13 @@ use super::Timestamp;
 use super::address::AddressKind;
 use super::address_limits::AddressLimits;
 use super::code::{self, CodeKind};
+use super::cost::Cost;
 use super::dispatch::{Delivery, DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
 use super::guard::note::{self, GuardNote};
 use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
 use super::locale::Locale;
 use super::mode::Mode;
-use super::news::{Happening, What};
+use super::news::{Charge, Happening, What};
 use super::quota::Counted;
 use super::service::{EXPIRY_STANDARD_SECONDS, Retention};
 use super::template::CustomTemplate;
@@ -210,9 +211,16 @@ pub struct Verification {
     /// The country of the address, once that is erased: ISO 3166-1 alpha-2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
+    /// What channels charged for its deliveries, each once. Not within a delivery: a program that does not know
+    /// of it leaves it alone here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
     /// What happened since it was read. Stored with the change, beside the record.
     #[serde(skip)]
     pub news: Vec<Happening>,
+    /// What was charged since it was read. Stored with the change, beside the record.
+    #[serde(skip)]
+    pub charged: Vec<Charge>,
 }
 
 /// What the passing of time asks for.
@@ -406,7 +414,11 @@ impl Verification {
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         // Nothing is tried for a verification that has ended.
         let deadline = if self.status == Status::Pending { self.expires_at } else { now };
+        let charge = self.dispatch.current().map(|delivery| delivery.id).zip(verdict.cost());
         let outcome = self.noting(now, |dispatch| dispatch.settle(verdict, now, deadline, next_id));
+        if let Some((delivery, cost)) = charge {
+            self.charge(delivery, cost);
+        }
         let unknown = self.dispatch.may_have_got_out(now);
         if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.got_out() && !unknown {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
@@ -417,6 +429,19 @@ impl Verification {
     /// Applies a receipt; says whether it told anything new.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
         self.noting(now, |dispatch| dispatch.record(delivery, receipt, now))
+    }
+
+    /// Takes down what a channel charged for a delivery; says whether that is news. A delivery is charged for once,
+    /// whatever is said of it later: a retry is the same message.
+    pub fn charge(&mut self, delivery: DeliveryId, cost: Cost) -> bool {
+        let Some(charged) = self.dispatch.deliveries.iter().find(|known| known.id == delivery) else { return false };
+        if self.charges.iter().any(|charge| charge.delivery == delivery) {
+            return false;
+        }
+        let charge = Charge { delivery, channel: charged.channel.clone(), cost };
+        self.charges.push(charge.clone());
+        self.charged.push(charge);
+        true
     }
 
     /// Gives up the delivery whose worker did not come back before the verification ended.

@@ -85,12 +85,14 @@ fn verification(channels: &[&str]) -> Verification {
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         guard: Vec::new(),
         country: None,
+        charges: vec![],
         news: vec![],
+        charged: vec![],
     }
 }
 
 fn sent() -> Verdict {
-    Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent }
+    Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None }
 }
 
 fn refused() -> Verdict {

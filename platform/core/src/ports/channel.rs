@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
+use crate::domain::cost::Cost;
 use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use crate::domain::id::{DeliveryId, TenantId};
 use crate::domain::locale::Locale;
@@ -48,6 +49,9 @@ pub struct Acknowledged {
     pub provider_id: Option<String>,
     /// What is known already: `Sent`, `Delivered` or `Read`.
     pub reached: DeliveryStatus,
+    /// What the provider charges for it, if it says: the whole message, all its parts included. What is charged
+    /// for is counted once for a `message_id`, however often that is sent.
+    pub cost: Option<Cost>,
 }
 
 /// The message did not get out. The channel knows best what that means, so it says so.

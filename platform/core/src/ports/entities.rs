@@ -3,6 +3,8 @@
 //! All of these are kept the same way, so a new kind of thing needs no work in any store: it implements
 //! [`Entity`]. Verifications and messages have tables of their own, for what they cost.
 
+use std::ops::ControlFlow;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -249,6 +251,9 @@ pub struct EntityList {
     pub from: Option<[u8; 16]>,
     /// With an id before this one.
     pub before: Option<[u8; 16]>,
+    /// With these texts in fields of these names. A store sorts out those that have them nowhere, and may show
+    /// others: whoever asks looks again. It spares reading them; they are walked over all the same.
+    pub holds: Vec<(&'static str, String)>,
     /// The newest first, else the oldest.
     pub newest_first: bool,
     /// At most so many.
@@ -258,13 +263,23 @@ pub struct EntityList {
 impl EntityList {
     /// All of an owner's, oldest first.
     pub fn of(owner: Owner) -> Self {
-        Self { owner: Some(owner), by: None, from: None, before: None, newest_first: false, limit: 1000 }
+        let (by, holds) = (None, Vec::new());
+        Self { owner: Some(owner), by, from: None, before: None, holds, newest_first: false, limit: 1000 }
     }
 
     /// All with a value in an index, whoever owns them, oldest first.
     pub fn by(index: &'static str, value: impl AsRef<[u8]>) -> Self {
         let by = Some(IndexKey::new(index, value));
-        Self { owner: None, by, from: None, before: None, newest_first: false, limit: 1000 }
+        let holds = Vec::new();
+        Self { owner: None, by, from: None, before: None, holds, newest_first: false, limit: 1000 }
+    }
+
+    /// The texts that a document must hold somewhere, as it is stored.
+    pub fn texts(&self) -> Vec<String> {
+        self.holds
+            .iter()
+            .map(|(field, text)| format!("{}:{}", Value::from(*field), Value::from(text.as_str())))
+            .collect()
     }
 
     /// The newest first, and so many.
@@ -273,6 +288,9 @@ impl EntityList {
         Self { newest_first: true, limit, ..self }
     }
 }
+
+/// Is shown things one by one, and says when it has seen enough.
+pub type Visit = Box<dyn FnMut(EntityRow) -> ControlFlow<()> + Send>;
 
 /// Keeps entities.
 ///
@@ -310,7 +328,27 @@ pub trait Entities: Send + Sync {
     /// [`StoreError`].
     async fn list_entities(&self, kind: &'static str, list: &EntityList) -> Result<Vec<EntityRow>, StoreError>;
 
-    /// Things of a kind whose time has come at `now`, the longest due first.
+    /// Things of a kind and an owner that have one of a few values in an index, in no order: for a call that
+    /// waits for what few things have, all of it at once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_listed(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        keys: Vec<IndexKey>,
+    ) -> Result<Vec<EntityRow>, StoreError>;
+
+    /// Shows things as [`list_entities`](Self::list_entities) would return them, one by one: for reading many.
+    /// Nothing waits for it but whoever asks, and where listings of a tenant wait for their turn it does too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn visit_entities(&self, kind: &'static str, list: &EntityList, visit: Visit) -> Result<(), StoreError>;
+
+    /// Things of a kind whose time has come at `now`, the longest due first. One that is damaged is left out, and
+    /// logged: it must not keep all others waiting.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,5 +1,7 @@
 use async_trait::async_trait;
 
+use jiff::SignedDuration;
+
 use crate::domain::Timestamp;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -83,4 +85,17 @@ pub trait IdentityProvider: Send + Sync {
     /// # Errors
     /// [`IdentityError`].
     async fn identify(&self, redeemed: CodeRedeemed<'_>, now: Timestamp) -> Result<Identity, IdentityError>;
+
+    /// Whom an ID token names that a page got from the provider by itself, when all of it holds at `now`: it is for
+    /// this client, was signed within `age_max`, and is bound to no sign-in of ours. It may come again: the caller
+    /// sees to it that it counts once.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`], [`IdentityError::Token`].
+    async fn identify_by_token(
+        &self,
+        id_token: &str,
+        age_max: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Identity, IdentityError>;
 }

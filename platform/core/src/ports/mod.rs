@@ -19,7 +19,7 @@ pub use access_tokens::AccessTokens;
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;
-pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
+pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored, Visit};
 pub use entropy::{Drawn, Entropy};
 pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 pub use limiter::{Bucket, Limiter, LimiterError};

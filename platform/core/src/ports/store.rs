@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimited, AddressLimits};
 use crate::domain::api_key::{ApiKey, KeyHash};
 use crate::domain::erasure::ErasureStep;
+use crate::domain::guard::GuardNote;
 use crate::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use crate::domain::lease::Lease;
 use crate::domain::message::Message;
@@ -85,6 +86,9 @@ pub struct NewVerification {
     pub address_limits: Option<AddressLimits>,
     /// The caller's key, if there is one.
     pub idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it, where that is so. It is decided on all the same: a key that was used before
+    /// returns what it made, and an address that was written to too often is refused as such.
+    pub unkept: Option<GuardNote>,
 }
 
 /// A message to be admitted.
@@ -96,6 +100,8 @@ pub struct NewMessage {
     pub quota: Quota,
     /// The caller's key, if there is one.
     pub idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it, where that is so. It is decided on all the same.
+    pub unkept: Option<GuardNote>,
 }
 
 /// What came of an admission.
@@ -120,6 +126,9 @@ pub enum AdmitError {
     /// The idempotency key was used before, for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// It would be admitted, and nothing was to be kept of it.
+    #[error("nothing is kept of it")]
+    NotKept(GuardNote),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -213,7 +222,9 @@ pub trait Store: Entities + Outbox + Send + Sync {
         keys: &[(ApiKey, KeyHash)],
     ) -> Result<(), StoreError>;
 
-    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together.
+    /// Erases at most `limit` of what a tenant has, and makes the change that `note` says for it, together. News
+    /// that nobody took yet go with it, so that none are left to be taken when the tenant is gone.
+    ///
     /// The tenant itself goes last, with the step that finds nothing else; without it, too, such a step says
     /// that nothing is left.
     ///
@@ -345,12 +356,6 @@ pub trait TenantStore: Send + Sync {
     /// [`StoreError`].
     async fn find_tenant(&self) -> Result<Option<Tenant>, StoreError>;
 
-    /// Moves the tenant to another plan.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`ReplaceError::Conflict`] when there is no such tenant.
-    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError>;
-
     /// All services, oldest first.
     ///
     /// # Errors
@@ -440,12 +445,6 @@ pub trait TenantStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn delete_verification(&self, id: VerificationId) -> Result<(), StoreError>;
-
-    /// How many verifications were started since `since` for addresses with the same prefix.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError>;
 
     /// Admits one message: counts it and stores it, together.
     ///

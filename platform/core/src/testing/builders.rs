@@ -216,7 +216,9 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         metadata: std::collections::BTreeMap::new(),
         guard: Vec::new(),
         country: None,
+        charges: Vec::new(),
         news: Vec::new(),
+        charged: Vec::new(),
     }
 }
 
@@ -243,6 +245,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         retention: Retention::default(),
         dispatch: Dispatch::born_leased(vec!["console".to_owned()], DeliveryId::new(at, entropy()), at, until, 1),
         counted: counted(Resource::Messages, at),
+        guard: Vec::new(),
         created_at: at,
         news: Vec::new(),
     }
@@ -267,13 +270,13 @@ pub fn no_quota(resource: Resource, at: Timestamp) -> Quota {
 /// An admission without quota, limits or idempotency key.
 pub fn admission(verification: Verification) -> NewVerification {
     let quota = no_quota(verification.counted.resource, verification.created_at);
-    NewVerification { verification, quota, address_limits: None, idempotency: None }
+    NewVerification { verification, quota, address_limits: None, idempotency: None, unkept: None }
 }
 
 /// An admission of a message without quota or idempotency key.
 pub fn message_admission(message: Message) -> NewMessage {
     let quota = no_quota(message.counted.resource, message.created_at);
-    NewMessage { message, quota, idempotency: None }
+    NewMessage { message, quota, idempotency: None, unkept: None }
 }
 
 /// An idempotency key and a fingerprint, each of one repeated byte, good for a day.

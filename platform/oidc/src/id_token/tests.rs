@@ -7,7 +7,8 @@ use super::*;
 use crate::key::KeySet;
 
 const NOW: i64 = 1_800_000_000;
-const EXPECTED: Expected<'_> = Expected { issuer: "https://id.example.com", client_id: "wotp", nonce: "n-1" };
+const EXPECTED: Expected<'_> =
+    Expected { issuer: "https://id.example.com", client_id: "wotp", bound: Bound::Nonce("n-1") };
 
 fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
@@ -136,4 +137,29 @@ fn what_is_no_token_is_refused() {
         assert_refused(read(text), TokenError::Form);
     }
     assert_refused(read(&token(&json!({ "alg": "EdDSA", "crit": ["b64"] }), &claims())), TokenError::Critical);
+}
+
+#[test]
+fn a_token_that_a_page_got_by_itself_is_of_the_last_moments_and_bound_to_no_sign_in() {
+    let bound = || Bound::Age(SignedDuration::from_mins(10));
+    let read = |change: fn(&mut Value)| {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove("nonce");
+        change(&mut claims);
+        let expected = Expected { bound: bound(), ..EXPECTED };
+        verify(&parse(&token(&header(), &claims))?, &keys(), &expected, now())
+    };
+    assert_eq!(read(|_| ()).unwrap().sub, "ann");
+    read(|claims| claims["iat"] = (NOW - 599).into()).unwrap();
+    assert_refused(read(|claims| claims["iat"] = (NOW - 600).into()), TokenError::Old);
+    assert_refused(read(|claims| claims["iat"] = Value::Null), TokenError::Future);
+    // What was made for a sign-in of ours, or of somebody else's, is for that alone.
+    for nonce in ["n-1", ""] {
+        let mut claims = claims();
+        claims["nonce"] = nonce.into();
+        let expected = Expected { bound: bound(), ..EXPECTED };
+        let read = verify(&parse(&token(&header(), &claims)).unwrap(), &keys(), &expected, now());
+        assert_refused(read, TokenError::Nonce);
+    }
+    assert_refused(read(|claims| claims["aud"] = "another".into()), TokenError::Audience);
 }

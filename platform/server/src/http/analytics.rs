@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use wotp_core::app::{Analytics, AnalyticsQuery, Dimension, Group};
 use wotp_core::domain::id::IdError;
-use wotp_core::domain::rollup::{Counts, Histogram, Interval};
+use wotp_core::domain::rollup::{Figures, Histogram, Interval};
 
 use super::auth::{AnalyticsRead, Caller};
 use super::problem::ProblemField;
@@ -128,7 +128,7 @@ struct GroupView {
     /// For which service; null where that is not told apart.
     #[schema(required)]
     service: Option<String>,
-    /// Through which channel; null where that is not told apart.
+    /// Through which channel; null where that is not told apart, and for what a guard stopped before it came to any.
     #[schema(required, example = "sms")]
     channel: Option<String>,
     /// To which country; null where that is not told apart, and for email.
@@ -143,7 +143,7 @@ struct GroupView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AnalyticsFigures)]
 struct FiguresView {
-    /// Started, at the channel that was first in line.
+    /// Started, at the channel that was first in line; those that a guard stopped, at none.
     #[schema(example = 100)]
     started: u64,
     /// That came to the channel at all, first or after another channel. In a sum of channels, one verification
@@ -170,7 +170,7 @@ struct FiguresView {
     /// Called off.
     #[schema(example = 1)]
     canceled: u64,
-    /// Approved of those that were started, 0 to 1; where channels are told apart, of those that came to the
+    /// Approved of those that were started and not stopped by a guard, 0 to 1; where channels are told apart, of those that came to the
     /// channel. Null where there were none.
     #[schema(required, example = 0.9)]
     conversion: Option<f64>,
@@ -183,6 +183,21 @@ struct FiguresView {
     /// From the start until the right code was typed; null where there was none.
     #[schema(required)]
     approved_after: Option<LatencyView>,
+    /// What channels charged for them, as far as they say: one sum for each currency, by its name. Empty where
+    /// none says. It counts at the channel that charged, each delivery once.
+    costs: Vec<CostView>,
+}
+
+/// A sum of money.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AnalyticsCost)]
+struct CostView {
+    /// Its currency: ISO 4217.
+    #[schema(example = "EUR", min_length = 3, max_length = 3)]
+    currency: String,
+    /// Millionths of it: 4,950,000 are 4.95.
+    #[schema(example = 4_950_000)]
+    micros: u64,
 }
 
 /// Failed, by reason.
@@ -222,7 +237,7 @@ impl LatencyView {
 }
 
 impl FiguresView {
-    fn of(counts: &Counts, by_channel: bool) -> Self {
+    fn of(Figures { counts, costs }: &Figures, by_channel: bool) -> Self {
         let failed = |reason| counts.failed.get(reason).copied().unwrap_or(0);
         Self {
             started: counts.started,
@@ -238,10 +253,14 @@ impl FiguresView {
             },
             expired: counts.expired,
             canceled: counts.canceled,
-            conversion: share(counts.approved, if by_channel { counts.tried } else { counts.started }),
+            conversion: share(
+                counts.approved,
+                if by_channel { counts.tried } else { counts.started.saturating_sub(counts.blocked()) },
+            ),
             sent_after: LatencyView::of(&counts.sent_after),
             delivered_after: LatencyView::of(&counts.delivered_after),
             approved_after: LatencyView::of(&counts.approved_after),
+            costs: costs.iter().map(|(currency, micros)| CostView { currency: currency.to_string(), micros }).collect(),
         }
     }
 }
@@ -258,13 +277,13 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
     let by_channel = query.group_by.contains(&Dimension::Channel);
     let one_channel = query.channel.is_some();
     let Analytics { from, to, interval, totals, groups } = analytics;
-    let groups: BTreeMap<Group, Counts> = groups;
-    let group = |(group, counts): (Group, Counts)| GroupView {
+    let groups: BTreeMap<Group, Figures> = groups;
+    let group = |(group, figures): (Group, Figures)| GroupView {
         starts_at: group.starts,
         service: group.service.map(|service| service.to_string()),
         channel: group.channel,
         country: group.country,
-        figures: FiguresView::of(&counts, by_channel || one_channel),
+        figures: FiguresView::of(&figures, by_channel || one_channel),
     };
     AnalyticsView {
         from,
@@ -278,7 +297,7 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
 /// Read what came of verifications.
 ///
 /// Live verifications only, whatever key asks. What happened shows within a second. At most 5000 groups in
-/// one answer.
+/// one answer. Hours are kept for 35 days and days for 13 months: what is older is refused, not shown as nothing.
 #[utoipa::path(get, path = "/v1/analytics", tag = "Usage", security(("api_key" = ["analytics:read"])), params(AnalyticsParams),
     responses((status = 200, description = "What was counted", body = AnalyticsView), super::openapi::QueryProblems, super::openapi::AuthProblems))]
 pub(super) async fn analytics(

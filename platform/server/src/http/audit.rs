@@ -1,4 +1,4 @@
-//! `/v1/audit`: who changed what in a tenant.
+//! `/v1/audit`: who changed what in a tenant. Operators read the same of any, in `operator/audit.rs`.
 
 use std::sync::Arc;
 
@@ -162,7 +162,7 @@ pub(super) struct AuditExportParams {
 ///
 /// A page may have fewer entries than asked for, or none, where a long stretch of the log holds little that
 /// matches; go on as long as there is a `next_cursor`.
-#[utoipa::path(get, path = "/v1/audit", tag = "Audit log", security(("session" = [])), params(AuditListParams),
+#[utoipa::path(get, path = "/v1/audit", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditListParams),
     responses((status = 200, description = "A page", body = ListPage<EntryView>), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn list_audit(
     State(api): State<Arc<Api>>,
@@ -170,18 +170,27 @@ pub(super) async fn list_audit(
     Params(params): Params<AuditListParams>,
 ) -> Result<Json<ListPage<EntryView>>, Problem> {
     let AuditListParams { limit, cursor, actor, action, target, from, before } = params;
-    let (limit, after) = page(limit, cursor.as_deref())?;
-    let start = AuditFrom::Newest(after);
+    let page = page(limit, cursor.as_deref())?;
     let filter = AuditFilter { actor, action, target, from, before };
-    let owner = Owner::Tenant(caller.tenant.id);
-    let found = api.app.audit_page(owner, &filter, start, limit).await.map_err(|refusal| refused(&api, refusal))?;
+    listed(&api, Owner::Tenant(caller.tenant.id), &filter, page).await
+}
+
+/// A page of an owner's log, newest first: so many entries, after this one.
+pub(super) async fn listed(
+    api: &Api,
+    owner: Owner,
+    filter: &AuditFilter,
+    (limit, after): (usize, Option<[u8; 16]>),
+) -> Result<Json<ListPage<EntryView>>, Problem> {
+    let found = api.app.audit_page(owner, filter, AuditFrom::Newest(after), limit).await;
+    let found = found.map_err(|refusal| refused(api, refusal))?;
     Ok(Json(ListPage::new(found.entries.into_iter().map(view).collect(), found.next)))
 }
 
 /// Export the log, oldest first: one JSON object a line.
 ///
 /// It is read as it is sent. An export that was cut off ends in the middle of the reply, not with a proper end.
-#[utoipa::path(get, path = "/v1/audit/export", tag = "Audit log", security(("session" = [])), params(AuditExportParams),
+#[utoipa::path(get, path = "/v1/audit/export", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditExportParams),
     responses((status = 200, description = "All that matches", body = EntryView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn export_audit(
     State(api): State<Arc<Api>>,
@@ -190,10 +199,14 @@ pub(super) async fn export_audit(
 ) -> Result<(HeaderMap, Body), Problem> {
     let AuditExportParams { actor, action, target, from, before } = params;
     let filter = AuditFilter { actor, action, target, from, before };
-    let owner = Owner::Tenant(caller.tenant.id);
+    exported(&api, Owner::Tenant(caller.tenant.id), filter).await
+}
+
+/// All of an owner's log that matches, oldest first, as a file.
+pub(super) async fn exported(api: &Api, owner: Owner, filter: AuditFilter) -> Result<(HeaderMap, Body), Problem> {
     // The first page before the reply begins, so that a store that is away is told as such.
     let first = api.app.audit_page(owner, &filter, AuditFrom::Oldest(None), EXPORTED_AT_ONCE).await;
-    let first = first.map_err(|refusal| refused(&api, refusal))?;
+    let first = first.map_err(|refusal| refused(api, refusal))?;
     let headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"audit.ndjson\"")),

@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{Refusal, SendMessage, StartVerification};
 use wotp_core::domain::code::CodeKind;
-use wotp_core::domain::guard::Effect;
+use wotp_core::domain::guard::{Effect, GuardNote};
 use wotp_core::domain::id::MessageId;
 use wotp_core::domain::verification::FailureReason;
 
 use super::auth::{Caller, MessagesRead, MessagesWrite, UsageRead, VerificationsWrite};
 use super::body::Body;
+use super::guard::count_against;
 use super::problem::{Problem, ProblemCode};
 use super::query::ListQuery;
 use super::verifications::{CodeKindName, refused};
@@ -166,9 +167,7 @@ pub(super) async fn otp_send(
     };
     let verification =
         to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
-    if let Some(note) = verification.guard.iter().find(|note| note.effect == Effect::Blocked) {
-        return Err(refused(&api, Refusal::Blocked(note.clone())));
-    }
+    passed(&api, &verification.guard)?;
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(Reply {
         success: true,
@@ -176,6 +175,15 @@ pub(super) async fn otp_send(
         phone: Some(body.phone),
         test_code: test_code.map(|code| code.as_str().to_owned()),
     }))
+}
+
+/// A WOTP client knows no verdicts: to it, what the guard stopped is an error.
+fn passed(api: &Api, notes: &[GuardNote]) -> Result<(), Problem> {
+    count_against(notes);
+    match notes.iter().find(|note| note.effect == Effect::Blocked) {
+        Some(note) => Err(refused(api, Refusal::Blocked(note.clone()))),
+        None => Ok(()),
+    }
 }
 
 /// WOTP's placeholder as ours.
@@ -215,7 +223,9 @@ pub(super) async fn message_send(
     let MessageSendBody { phone, content, .. } = body.value;
     api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     let request = SendMessage { to: phone.clone(), content, ..SendMessage::default() };
-    to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
+    let message =
+        to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
+    passed(&api, &message.guard)?;
     Ok(Json(Reply { success: true, message: "Message queued", phone: Some(phone), test_code: None }))
 }
 
@@ -321,15 +331,6 @@ pub(super) async fn user_usage(State(api): State<Arc<Api>>, caller: Caller<Usage
     }))
 }
 
-/// Something that is not there, in WOTP's shape.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers on these paths")]
-enum NotFoundProblem {
-    /// There is no such thing.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-}
-
 /// Refusals in WOTP's shape.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "the documentation of what `Problem` answers on these paths")]
@@ -337,12 +338,15 @@ enum CompatProblems {
     /// The request does not hold.
     #[response(status = 400)]
     Invalid(ErrorBody),
-    /// There is no API key that works.
+    /// There is no API key or access token that works.
     #[response(status = 401)]
     Unknown(ErrorBody),
-    /// The API key may not do this, or not from here.
+    /// The caller may not do this, or not from here.
     #[response(status = 403)]
     Forbidden(ErrorBody),
+    /// There is no such thing, or the caller is not in the tenant that `WOTP-Tenant` names.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
     /// A quota or limit is used up: see `Retry-After`.
     #[response(status = 429)]
     Limited(ErrorBody),

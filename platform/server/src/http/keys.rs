@@ -164,7 +164,7 @@ pub(super) struct KeyView {
 }
 
 /// A key as it was just made.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = MadeKey)]
 pub(super) struct MadeKeyView {
     /// What is known of it.
@@ -233,7 +233,7 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Problem> {
 }
 
 /// List keys, newest first.
-#[utoipa::path(get, path = "/v1/keys", tag = "Keys", security(("session" = [])), params(KeyListParams),
+#[utoipa::path(get, path = "/v1/keys", tag = "Keys", security(("session" = ["keys:read"])), params(KeyListParams),
     responses((status = 200, description = "A page", body = ListPage<KeyView>), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn list_keys(
     State(api): State<Arc<Api>>,
@@ -258,7 +258,7 @@ pub(super) async fn list_keys(
 }
 
 /// Make a key. It is shown this once.
-#[utoipa::path(post, path = "/v1/keys", tag = "Keys", security(("session" = [])), request_body = NewKeyBody,
+#[utoipa::path(post, path = "/v1/keys", tag = "Keys", security(("session" = ["keys:write"])), request_body = NewKeyBody,
     responses((status = 201, description = "Made", body = MadeKeyView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem))]
 pub(super) async fn create_key(
     State(api): State<Arc<Api>>,
@@ -283,7 +283,7 @@ pub(super) async fn create_key(
 }
 
 /// Read what is known of a key.
-#[utoipa::path(get, path = "/v1/keys/{id}", tag = "Keys", security(("session" = [])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+#[utoipa::path(get, path = "/v1/keys/{id}", tag = "Keys", security(("session" = ["keys:read"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The key", body = KeyView), openapi::MemberProblems, openapi::NotFoundProblem))]
 pub(super) async fn find_key(
     State(api): State<Arc<Api>>,
@@ -297,7 +297,7 @@ pub(super) async fn find_key(
 /// Change a key: its name, scopes, service, expiry or networks.
 ///
 /// What is left out stays. It holds on all nodes within a second.
-#[utoipa::path(patch, path = "/v1/keys/{id}", tag = "Keys", security(("session" = [])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = KeyChangeBody,
+#[utoipa::path(patch, path = "/v1/keys/{id}", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = KeyChangeBody,
     responses((status = 200, description = "Changed", body = KeyView), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::KeyConflict))]
 pub(super) async fn change_key(
     State(api): State<Arc<Api>>,
@@ -321,7 +321,7 @@ pub(super) async fn change_key(
 ///
 /// The new key works at once and is shown this once. The old one works until the overlap ends, so that nothing
 /// stops while you put the new one in its place; revoke it when nothing uses it any more.
-#[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "Keys", security(("session" = [])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = RotationBody,
+#[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = RotationBody,
     responses((status = 201, description = "The new key", body = MadeKeyView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::KeyConflict))]
 pub(super) async fn rotate_key(
     State(api): State<Arc<Api>>,
@@ -339,7 +339,7 @@ pub(super) async fn rotate_key(
 /// Revoke a key: on all nodes within a second.
 ///
 /// It stays in the list. Revoking it again changes nothing.
-#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "Keys", security(("session" = [])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 204, description = "It does not work any more"), openapi::MemberProblems, openapi::NotFoundProblem))]
 pub(super) async fn revoke_key(
     State(api): State<Arc<Api>>,

@@ -17,6 +17,7 @@ use wotp_core::domain::mode::Mode;
 
 use super::auth::{Caller, MessagesRead, MessagesWrite};
 use super::body::Body;
+use super::guard::{NoteView, VerdictView, count_against};
 use super::query::{ListPage, ListQuery};
 use super::verifications::{DeliveryStatusName, DeliveryView, location, path_id, refused, shown_address};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
@@ -38,6 +39,9 @@ pub(super) struct SendBody {
     #[serde(default)]
     #[schema(max_items = 10)]
     channels: Vec<String>,
+    /// The IP address of your user, for the guard's rules. It is not kept.
+    #[schema(example = "192.0.2.7")]
+    ip: Option<String>,
 }
 
 /// A direct message. Its content is not kept once it is sent.
@@ -47,7 +51,7 @@ pub(super) struct MessageView {
     /// Its id.
     #[schema(example = "msg_01J9ZK3V8X6W5T4S3R2Q1P0N9M", pattern = "^msg_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
     pub(super) id: String,
-    /// Where it stands: as its best delivery.
+    /// Where it stands: as its best delivery. One that the guard stopped has failed.
     #[schema(value_type = DeliveryStatusName)]
     pub(super) status: DeliveryStatus,
     /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
@@ -66,6 +70,12 @@ pub(super) struct MessageView {
     pub(super) created_at: Timestamp,
     /// Whether it was sent with a test key: nothing reaches a person.
     test_mode: bool,
+    /// What the guard decided; left out where no rule was against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<VerdictView>,
+    /// What the guard's rules did; left out where none had anything to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<NoteView>,
 }
 
 pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<MessageView, Problem> {
@@ -77,16 +87,22 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
         channel: message.dispatch.current().map(|delivery| delivery.channel.clone()),
         created_at: message.created_at,
         test_mode: message.mode == Mode::Test,
+        verdict: VerdictView::of(&message.guard),
+        timeline: message.guard.into_iter().map(NoteView::from).collect(),
         deliveries: message.dispatch.deliveries.into_iter().map(DeliveryView::from).collect(),
     })
 }
 
 /// Send a direct message.
+///
+/// One that the guard of the service stops has `failed`, with the reason in `verdict`: nothing is sent, and nothing
+/// is counted. Of these and of verifications, 1,000 a day are stored; one more is `guard_blocked` (409), and has no id.
 #[utoipa::path(post, path = "/v1/messages", tag = "Messages", security(("api_key" = ["messages:write"])), request_body = SendBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
         (status = 201, description = "Accepted", body = MessageView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
-        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::NotFoundProblem,
+        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::UnkeptConflict,
+        super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn send_message(
     State(api): State<Arc<Api>>,
@@ -96,10 +112,11 @@ pub(super) async fn send_message(
 ) -> Result<Response, Problem> {
     let idempotency = idempotency::key(&headers, body.fingerprint)?;
     let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
-    let SendBody { to, content, service, channels } = body.value;
-    let request = SendMessage { to, content, service, channels, idempotency };
+    let SendBody { to, content, service, channels, ip } = body.value;
+    let request = SendMessage { to, content, service, channels, ip, idempotency };
     let message =
         to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
+    count_against(&message.guard);
     let mut headers = rate_limit::headers(taken, message.created_at);
     headers.insert(header::LOCATION, location("/v1/messages/", &message.id.to_string()));
     Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, message)?)).into_response())

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use wotp_core::app::App;
 
-use super::turn::Turn;
+use super::turn::{Rounds, Turn};
 
 /// How often it looks: what happened is told of at most so long after.
 const EVERY: Duration = Duration::from_millis(100);
@@ -19,24 +18,12 @@ const BATCH: usize = 128;
 const RETIRED: usize = 500;
 
 /// Folds until `stop` says true: only when it is its `turn`, where there are other nodes.
-pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Receiver<bool>) {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut rounds = 0u32;
+pub(super) async fn run(app: Arc<App>, turn: Option<Turn>, stop: watch::Receiver<bool>) {
+    let mut rounds = Rounds::new(EVERY, turn, stop);
+    let mut done = 0u32;
     let mut failing = false;
-    let stopping = super::stopped(stop.clone());
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = &mut stopping => break,
-        }
-        if let Some(turn) = &mut turn
-            && !turn.is_mine().await
-        {
-            continue;
-        }
-        while !*stop.borrow() {
+    while rounds.next().await {
+        while rounds.go_on() {
             match app.fold(BATCH).await {
                 Ok(folded) => {
                     failing = false;
@@ -60,8 +47,8 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                 }
             }
         }
-        rounds = rounds.wrapping_add(1);
-        while rounds.is_multiple_of(RETIRE_EVERY) && !*stop.borrow() {
+        done = done.wrapping_add(1);
+        while done.is_multiple_of(RETIRE_EVERY) && rounds.go_on() {
             match app.retire_rollups(RETIRED).await {
                 Ok(RETIRED) => {}
                 Ok(_) => break,
@@ -71,8 +58,5 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                 }
             }
         }
-    }
-    if let Some(turn) = turn {
-        turn.give_up().await;
     }
 }

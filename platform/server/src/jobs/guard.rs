@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use wotp_core::app::App;
 
-use super::turn::Turn;
+use super::turn::{Rounds, Turn};
 
 /// How often a node tells what it counted, and the watch looks at what was told.
 const EVERY: Duration = Duration::from_secs(2);
@@ -32,22 +32,10 @@ pub(super) async fn tell(app: Arc<App>, stop: watch::Receiver<bool>) {
 }
 
 /// Watches until `stop` says true: only when it is its `turn`, where there are other nodes.
-pub(super) async fn watch(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Receiver<bool>) {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stopping = super::stopped(stop.clone());
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = &mut stopping => break,
-        }
-        if let Some(turn) = &mut turn
-            && !turn.is_mine().await
-        {
-            continue;
-        }
-        while !*stop.borrow() {
+pub(super) async fn watch(app: Arc<App>, turn: Option<Turn>, stop: watch::Receiver<bool>) {
+    let mut rounds = Rounds::new(EVERY, turn, stop);
+    while rounds.next().await {
+        while rounds.go_on() {
             match app.watch_guards().await {
                 Ok(watched) => {
                     let turned = u64::try_from(watched.turned).unwrap_or(0);
@@ -63,8 +51,5 @@ pub(super) async fn watch(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Re
                 }
             }
         }
-    }
-    if let Some(turn) = turn {
-        turn.give_up().await;
     }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use wotp_core::app::App;
 
-use super::turn::Turn;
+use super::turn::{Rounds, Turn};
 
 /// How often it looks. A retry that is due waits at most this long.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,23 +16,11 @@ const FORGET_EVERY: u32 = 60;
 const BATCH: usize = 500;
 
 /// Sweeps until `stop` says true: only when it is its `turn`, where there are other nodes.
-pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Receiver<bool>) {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut rounds = 0u32;
-    let stopping = super::stopped(stop.clone());
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = &mut stopping => break,
-        }
-        if let Some(turn) = &mut turn
-            && !turn.is_mine().await
-        {
-            continue;
-        }
-        while !*stop.borrow() {
+pub(super) async fn run(app: Arc<App>, turn: Option<Turn>, stop: watch::Receiver<bool>) {
+    let mut rounds = Rounds::new(EVERY, turn, stop);
+    let mut done = 0u32;
+    while rounds.next().await {
+        while rounds.go_on() {
             match app.sweep(BATCH).await {
                 Ok(swept) => {
                     for (action, count) in [
@@ -61,8 +48,8 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                 }
             }
         }
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(FORGET_EVERY)
+        done = done.wrapping_add(1);
+        if done.is_multiple_of(FORGET_EVERY)
             && let Err(error) = app.ports().store.forget(app.ports().clock.now()).await
         {
             tracing::error!(
@@ -70,8 +57,5 @@ pub(super) async fn run(app: Arc<App>, mut turn: Option<Turn>, stop: watch::Rece
                 "expired idempotency keys could not be forgotten"
             );
         }
-    }
-    if let Some(turn) = turn {
-        turn.give_up().await;
     }
 }

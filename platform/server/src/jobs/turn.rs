@@ -1,8 +1,11 @@
 //! Whose turn it is: work that one node does for all, by a lease in the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use wotp_core::app::App;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::NodeId;
@@ -59,5 +62,47 @@ impl Turn {
         {
             tracing::debug!(error = &error as &dyn std::error::Error, "another node waits for this one's turn to end");
         }
+    }
+}
+
+/// Work that is done again and again: only when it is its turn, where there are other nodes.
+pub(super) struct Rounds {
+    tick: Interval,
+    turn: Option<Turn>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Rounds {
+    /// One each `period`, until `stop` says true.
+    pub(super) fn new(period: Duration, turn: Option<Turn>, stop: watch::Receiver<bool>) -> Self {
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { tick, turn, stop }
+    }
+
+    /// Waits for the next round of this node. False when it is to stop: then its turn is another node's at once.
+    pub(super) async fn next(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                _ = self.tick.tick() => {}
+                () = super::stopped(self.stop.clone()) => break,
+            }
+            let is_mine = match &mut self.turn {
+                Some(turn) => turn.is_mine().await,
+                None => true,
+            };
+            if is_mine {
+                return true;
+            }
+        }
+        if let Some(turn) = self.turn.take() {
+            turn.give_up().await;
+        }
+        false
+    }
+
+    /// Whether a round that has more to do may go on.
+    pub(super) fn go_on(&self) -> bool {
+        !*self.stop.borrow()
     }
 }

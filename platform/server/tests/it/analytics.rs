@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
+use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::domain::event::Event;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::rollup::{Counts, Interval, Rollup, RollupKey};
-use wotp_core::domain::verification::{Status, Verification};
-use wotp_core::ports::{Entity, EntityList, Filter, Item, Owner, Stored};
+use wotp_core::domain::rollup::{Counts, Figures, Interval, Rollup, RollupKey};
+use wotp_core::domain::verification::{FailureReason, Status, Verification};
+use wotp_core::ports::{Change, Entity, EntityList, Filter, Item, Owner, Stored};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, number, path, seconds, wrong};
 use crate::outbox::Answer;
@@ -47,19 +49,23 @@ async fn fold_all(app: &TestApp) {
     while app.app.fold(50).await.expect("the store answers").taken > 0 {}
 }
 
+fn cost(micros: u64, currency: &str) -> Cost {
+    Cost::new(micros, currency.parse().expect("a currency")).expect("an amount")
+}
+
 fn first(deliveries: &[Delivery], at: fn(&Delivery) -> Option<Timestamp>) -> Option<(&Delivery, Timestamp)> {
     deliveries.iter().filter_map(|delivery| Some((delivery, at(delivery)?))).min_by_key(|(_, at)| *at)
 }
 
 /// What rollups should say, counted from the records themselves.
-fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
-    let mut all: BTreeMap<RollupKey, Counts> = BTreeMap::new();
+fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Figures> {
+    let mut all: BTreeMap<RollupKey, Figures> = BTreeMap::new();
     for record in records.iter().filter(|record| record.mode == Mode::Live) {
         let after = |at: Timestamp| at.duration_since(record.created_at);
         let deliveries = &record.dispatch.deliveries;
         for (interval, seconds) in [(Interval::Hour, 3600), (Interval::Day, 86_400)] {
             let starts = Timestamp::from_second(record.created_at.as_second() / seconds * seconds).unwrap();
-            let mut at = |channel: &str, count: &dyn Fn(&mut Counts)| {
+            let mut figures = |channel: &str, add: &dyn Fn(&mut Figures)| {
                 let key = RollupKey {
                     tenant: record.tenant,
                     interval,
@@ -68,9 +74,17 @@ fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
                     channel: channel.to_owned(),
                     country: record.address.as_ref().and_then(|address| address.region.clone()),
                 };
-                count(all.entry(key).or_default());
+                add(all.entry(key).or_default());
             };
-            at(&deliveries[0].channel, &|counts| counts.started += 1);
+            for charge in &record.charges {
+                let delivery = deliveries.iter().find(|delivery| delivery.id == charge.delivery).unwrap();
+                figures(&delivery.channel, &|figures| figures.costs.add(charge.cost));
+            }
+            let mut at = |channel: &str, count: &dyn Fn(&mut Counts)| {
+                figures(channel, &|figures| count(&mut figures.counts));
+            };
+            // What the guard stopped came to no channel.
+            at(deliveries.first().map_or("", |first| &first.channel), &|counts| counts.started += 1);
             for (place, delivery) in deliveries.iter().enumerate() {
                 let anew = deliveries[..place].iter().all(|before| before.channel != delivery.channel);
                 at(&delivery.channel, &|counts| {
@@ -90,8 +104,7 @@ fn recounted(records: &[Verification]) -> BTreeMap<RollupKey, Counts> {
                     counts.delivered_after.record(after(moment));
                 });
             }
-            let last = &deliveries.last().unwrap().channel;
-            at(last, &|counts| match record.status {
+            at(deliveries.last().map_or("", |last| &last.channel), &|counts| match record.status {
                 Status::Pending => {}
                 Status::Approved => {
                     counts.approved += 1;
@@ -121,7 +134,9 @@ fn expected_events(records: &[Verification]) -> Vec<(String, String)> {
         if record.dispatch.deliveries.iter().any(|delivery| delivery.delivered_at.is_some()) {
             tell("delivered");
         }
-        if record.status != Status::Pending {
+        if record.reason == Some(FailureReason::Blocked) {
+            tell("blocked");
+        } else if record.status != Status::Pending {
             tell(record.status.name());
         }
     }
@@ -161,6 +176,11 @@ impl Flow {
         let endpoint = json!({ "url": "https://example.com/events" });
         app.post("/v1/webhooks/endpoints").key(&acme.live).json(endpoint).await.expect(201);
         let services = vec![acme.service.to_string(), other.expect(201)["id"].as_str().unwrap().to_owned()];
+        for service in &services {
+            let guard = json!({ "mode": "on", "countries": { "blocked": ["FR"] } });
+            let path = format!("/v1/services/{service}/guard");
+            app.request(Method::PUT, path).key(&acme.live).json(guard).await.expect(200);
+        }
         Self { app, acme, services, open: Vec::new(), numbers: 0, dice: Dice(seed) }
     }
 
@@ -170,7 +190,8 @@ impl Flow {
     }
 
     async fn start(&mut self) {
-        let to = match self.dice.below(3) {
+        let to = match self.dice.below(4) {
+            3 => format!("+33612{:06}", 345_000 + self.numbers),
             0 => format!("someone{}@example.com", self.numbers),
             1 => format!("+1212{:07}", 2_000_000 + self.numbers),
             _ => number(self.numbers),
@@ -179,16 +200,20 @@ impl Flow {
         let key = if self.dice.below(8) == 0 { self.acme.test.clone() } else { self.acme.live.clone() };
         let service = self.services[usize::try_from(self.dice.below(2)).unwrap()].clone();
         for _ in 0..self.dice.below(3) {
-            self.app.outbox.next(match self.dice.below(6) {
+            self.app.outbox.next(match self.dice.below(8) {
                 0 => Answer::Refuses(DeliveryFailure::Rejected),
                 1 => Answer::AsksToWait(SignedDuration::from_secs(20)),
                 2 => Answer::Breaks,
                 3 => Answer::Reaches(DeliveryStatus::Delivered),
+                4 => Answer::Charges(DeliveryStatus::Delivered, cost(self.dice.below(90_000), "EUR")),
+                5 => Answer::Charges(DeliveryStatus::Sent, cost(self.dice.below(90_000), "USD")),
                 _ => Answer::Reaches(DeliveryStatus::Sent),
             });
         }
         let started = self.app.starting(&key, json!({ "to": to, "service": service })).await.expect(201);
-        self.open.push((started, key, to));
+        if started["status"] == "pending" {
+            self.open.push((started, key, to));
+        }
     }
 
     async fn check(&mut self) {
@@ -279,8 +304,12 @@ async fn exact(seed: u64) {
         expected.keys().map(|key| (key.interval, key.starts)).collect::<std::collections::BTreeSet<_>>().len() >= 4
     );
     assert!(records.iter().any(|record| record.address.as_ref().unwrap().kind == AddressKind::Email));
+    let live = || records.iter().filter(|record| record.mode == Mode::Live);
+    let blocked = live().filter(|record| record.reason == Some(FailureReason::Blocked)).count();
+    assert!(blocked > 0, "the guard stops some");
     let rollups = all::<Rollup>(&app, acme.id).await;
-    let found: BTreeMap<RollupKey, Counts> = rollups.into_iter().map(|one| (one.key(), one.counts)).collect();
+    let figures = |rollup: Rollup| Figures { counts: rollup.counts, costs: rollup.costs };
+    let found: BTreeMap<RollupKey, Figures> = rollups.into_iter().map(|one| (one.key(), figures(one))).collect();
     assert_eq!(found, expected, "seed {seed}");
     let events = all::<Event>(&app, acme.id).await;
     let mut told: Vec<(String, String)> =
@@ -298,8 +327,23 @@ async fn exact(seed: u64) {
     let by_day = analytics(&app, &acme, &format!("{whole}&group_by=service,channel,country")).await;
     let by_hour = analytics(&app, &acme, &format!("{whole}&interval=hour")).await;
     assert_eq!(by_day["totals"], by_hour["totals"]);
-    let started = records.iter().filter(|record| record.mode == Mode::Live).count();
-    assert_eq!(by_day["totals"]["started"], started);
+    assert_eq!(by_day["totals"]["started"], live().count());
+    assert_eq!(by_day["totals"]["failed"]["blocked"], blocked);
+    // What the guard stopped is no failure of anybody to type in a code, and went through no channel.
+    let approved = live().filter(|record| record.status == Status::Approved).count();
+    let conversion = (approved * 10_000 / (live().count() - blocked)) as f64 / 10_000.0;
+    assert_eq!(by_day["totals"]["conversion"], conversion);
+    let nowhere = by_day["data"].as_array().unwrap().iter().filter(|group| group["channel"].is_null());
+    let nowhere: Vec<u64> = nowhere.map(|group| group["figures"]["started"].as_u64().unwrap()).collect();
+    assert_eq!(nowhere.iter().sum::<u64>(), u64::try_from(blocked).unwrap());
+    let charged = |currency: &str| -> u64 {
+        let live = records.iter().filter(|record| record.mode == Mode::Live);
+        let costs = live.flat_map(|record| record.charges.iter().map(|charge| charge.cost));
+        costs.filter(|cost| cost.currency().to_string() == currency).map(Cost::micros).sum()
+    };
+    let costs = ["EUR", "USD"].map(|currency| json!({ "currency": currency, "micros": charged(currency) }));
+    assert!(charged("EUR") > 0 && charged("USD") > 0);
+    assert_eq!(by_day["totals"]["costs"], json!(costs));
     let days = expected.keys().filter(|key| key.interval == Interval::Day).count();
     assert_eq!(by_day["data"].as_array().unwrap().len(), days);
 }
@@ -346,6 +390,50 @@ async fn what_was_started_before_an_hour_ends_counts_in_it_whenever_it_is_approv
     assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-24T00:00:00Z")));
     let told = analytics(&app, &acme, "from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z").await;
     assert_eq!((told["totals"]["started"].as_u64(), told["to"].as_str()), (Some(1), Some("2026-11-23T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn what_channels_charge_is_summed_by_currency_at_the_channel_that_charged() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let charges = |micros, currency| Answer::Charges(DeliveryStatus::Sent, cost(micros, currency));
+    app.outbox.next(charges(45_000, "EUR"));
+    let (first, _) = app.started(&acme.live, NUMBER).await;
+    // A resend is charged for like a send.
+    app.clock.advance(seconds(60));
+    app.outbox.next(charges(5_000, "EUR"));
+    app.post(format!("{}/resend", path(&first))).key(&acme.live).await.expect(200);
+    app.run_jobs().await;
+    app.outbox.next(charges(7, "USD"));
+    app.started(&acme.live, "+12122000001").await;
+    // A channel that says nothing costs nothing, and test keys reach no channel.
+    app.started(&acme.live, &number(1)).await;
+    app.started(&acme.test, &number(2)).await;
+    // The answer of a channel that nobody waited for any more.
+    let held = app.outbox.holds_next();
+    let slow = app.starting(&acme.live, json!({ "to": number(3) })).await.expect(201);
+    let (called, jobs) = (app.outbox.letters().len() + 1, app.run_jobs());
+    let answering = async {
+        app.outbox.called(called).await;
+        app.clock.advance(seconds(60));
+        app.post(format!("{}/resend", path(&slow))).key(&acme.live).await.expect(200);
+        held.answer(charges(1_000, "EUR"));
+    };
+    tokio::join!(jobs, answering);
+    app.run_jobs().await;
+    fold_all(&app).await;
+    let by_country = analytics(&app, &acme, "group_by=channel,country").await;
+    assert_eq!(
+        by_country["totals"]["costs"],
+        json!([{ "currency": "EUR", "micros": 51_000 }, { "currency": "USD", "micros": 7 }])
+    );
+    let told = |country: &str| {
+        let groups = by_country["data"].as_array().unwrap();
+        let group = groups.iter().find(|group| group["country"] == country && group["channel"] == "outbox");
+        group.unwrap()["figures"]["costs"].clone()
+    };
+    let (euro, dollar) = (json!({ "currency": "EUR", "micros": 50_000 }), json!({ "currency": "USD", "micros": 7 }));
+    assert_eq!(told("US"), json!([euro, dollar]));
+    assert_eq!(analytics(&app, &acme, "country=DE").await["totals"]["costs"], json!([]));
 }
 
 #[tokio::test]
@@ -426,6 +514,8 @@ async fn what_cannot_be_answered_is_refused_by_name() {
     let (app, acme) = TestApp::start_with_tenant().await;
     for (query, field) in [
         ("interval=hour&from=2026-10-01T00:00:00Z", "from"),
+        ("interval=hour&from=2026-10-01T00:00:00Z&to=2026-10-02T00:00:00Z", "from"),
+        ("interval=hour&to=2026-10-02T00:00:00Z", "from"),
         ("from=2025-01-01T00:00:00Z", "from"),
         ("from=2026-11-23T00:00:00Z&to=2026-11-22T00:00:00Z", "from"),
         ("interval=week", "interval"),
@@ -435,4 +525,42 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         let refused = app.get(format!("/v1/analytics?{query}")).key(&acme.live).await;
         assert_eq!(refused.wrong_fields(), [field], "{query}");
     }
+}
+
+/// A tenant with 3 channels, 100 countries and a week: more than fits into an answer, and not more than is summed up.
+#[tokio::test]
+async fn a_large_tenant_is_answered_and_told_which_bound_it_meets() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let end: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let mut rollups = Vec::new();
+    for hour in 1..=24 * 7 {
+        for place in 0..300u16 {
+            let (country, channel) = (place / 3, ["sms", "voice", "\"odd\" ✓"][usize::from(place % 3)]);
+            let letter = |n: u16| char::from(b'A' + u8::try_from(n).unwrap());
+            let key = RollupKey {
+                tenant: acme.id,
+                interval: Interval::Hour,
+                starts: end.saturating_sub(SignedDuration::from_hours(hour)).unwrap(),
+                service: acme.service,
+                channel: channel.to_owned(),
+                country: Some([letter(country / 10), letter(country % 10)].iter().collect()),
+            };
+            rollups.push(Rollup::new(
+                key,
+                Figures { counts: Counts { started: 1, ..Counts::default() }, ..Figures::default() },
+            ));
+        }
+    }
+    for part in rollups.chunks(2_000) {
+        app.app.ports().store.commit(part.iter().map(Change::insert).collect()).await.expect("they are new");
+    }
+    let started = async |query: &str| {
+        analytics(&app, &acme, &format!("interval=hour&{query}")).await["totals"]["started"].clone()
+    };
+    assert_eq!(started("").await, 300 * 24 * 7);
+    assert_eq!(started("country=BC&channel=sms").await, 24 * 7);
+    assert_eq!(started("channel=%22odd%22%20%E2%9C%93&group_by=country&from=2026-11-22T00:00:00Z").await, 100 * 12);
+    assert_eq!(started(&format!("service={}", acme.service)).await, 300 * 24 * 7);
+    let refused = app.get("/v1/analytics?interval=hour&group_by=country,channel").key(&acme.live).await;
+    assert_eq!(refused.wrong_fields(), ["group_by"]);
 }

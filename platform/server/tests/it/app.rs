@@ -138,6 +138,8 @@ impl Setup {
             passwords: Arc::clone(&passwords) as Arc<_>,
             tokens: Arc::new(EddsaTokens::new()),
             people: PeopleSettings { plan: plan_of(&self.plans), ..Config::default().people() },
+            // Any test may have a fellow.
+            alone: false,
         }));
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
@@ -236,6 +238,7 @@ impl TestApp {
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
             webhooks: Arc::clone(&ports.webhooks),
+            alone: false,
         }));
         let http = Self::with().http;
         let ready = Arc::clone(&http.ready);
@@ -375,6 +378,11 @@ impl TestApp {
     /// All that the store holds, as a thief would take it: names and bytes.
     pub fn stolen(&self) -> Vec<(String, Vec<u8>)> {
         self.kept.stolen()
+    }
+
+    /// Every row of the store: table and content.
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        self.kept.rows()
     }
 }
 

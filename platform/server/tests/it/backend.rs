@@ -1,8 +1,11 @@
 //! What the platform stands on in a test: the embedded store, or with `TEST_STORE=mongodb` a database
 //! of its own on a real MongoDB, and a real Redis.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wotp_core::domain::id::NodeId;
@@ -113,4 +116,41 @@ impl Kept {
             Self::Database(database) => database.dump(),
         }
     }
+
+    /// Every row that is stored, in an order of their own: table and content.
+    pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
+        let mut rows = match self {
+            Self::Folder(folder) => rows_of(&folder.path().join("wotp.db")).expect("a database that can be read"),
+            Self::Database(database) => database.dump(),
+        };
+        rows.sort();
+        rows
+    }
+}
+
+/// Every row of a SQLite database, as it is committed.
+fn rows_of(file: &Path) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+    let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut rows = Vec::new();
+    for table in tables {
+        let mut all = database.prepare(&format!("SELECT * FROM \"{table}\""))?;
+        let columns = all.column_count();
+        let mut found = all.query([])?;
+        while let Some(row) = found.next()? {
+            let mut content = Vec::new();
+            for column in 0..columns {
+                match row.get_ref(column)? {
+                    ValueRef::Null => content.push(0),
+                    ValueRef::Integer(number) => content.extend(number.to_be_bytes()),
+                    ValueRef::Real(number) => content.extend(number.to_be_bytes()),
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => content.extend(bytes),
+                }
+                content.push(b'|');
+            }
+            rows.push((table.clone(), content));
+        }
+    }
+    Ok(rows)
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::AuditEntry;
-use wotp_core::ports::{Change, Entities as _, Entity as _, EntityList, Owner};
+use wotp_core::ports::{Change, Clock as _, Entities as _, Entity as _, EntityList, Owner};
+use wotp_server::system::SystemClock;
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
 use crate::process::{Place, Server};
@@ -537,8 +538,8 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     let begin = json!({ "password": "a long enough sentence" });
     let begun = server.request("POST", "/v1/me/second-factor", &session, begin).1;
     let phone = crate::people::second_factor::Authenticator::scan(text(&begun["secret"]));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let confirm = json!({ "code": phone.code_at(now) });
+    let now = SystemClock.now().as_second();
+    let confirm = json!({ "code": phone.code_at(now.try_into().unwrap()) });
     assert_eq!(server.request("POST", "/v1/me/second-factor/confirm", &session, confirm).0, 200);
     let asked = server.request("POST", "/v1/auth/login", "", body.clone()).1;
     assert_eq!(asked["second_factor_required"], true);

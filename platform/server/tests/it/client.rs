@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
@@ -76,12 +76,16 @@ impl Request {
         // A stream has no end: what comes in it is for a real connection.
         let streamed = parts.headers.get("content-type").is_some_and(|value| value == "text/event-stream");
         let body = match streamed {
-            true => axum::body::Bytes::new(),
+            true => Bytes::new(),
             false => body.collect().await.expect("the reply arrives whole").to_bytes(),
         };
-        let text = String::from_utf8(body.to_vec()).expect("replies are UTF-8");
+        // What is compressed is no text yet.
+        let text = match parts.headers.contains_key("content-encoding") {
+            true => String::new(),
+            false => String::from_utf8(body.to_vec()).expect("replies are UTF-8"),
+        };
         let asked = format!("{} {}", self.method, self.path);
-        Reply { asked, status: parts.status.as_u16(), headers: parts.headers, text }
+        Reply { asked, status: parts.status.as_u16(), headers: parts.headers, text, body }
     }
 }
 
@@ -111,6 +115,8 @@ pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
+    /// As it came.
+    pub body: Bytes,
 }
 
 impl Reply {

@@ -22,10 +22,10 @@ async fn a_login_without_a_password_is_there_for_development_only() {
     let app = TestApp::with().http(|http| http.development = true).start().await;
     let first = app.post("/api/auth/dev-login").at_ip("127.0.0.1").await.expect(200);
     // Nor for anybody on another machine, however the call gets here.
-    app.post("/api/auth/dev-login").await.problem(404, "route_not_found");
+    refused(&app.post("/api/auth/dev-login").await, 404);
     for header in ["x-forwarded-for", "forwarded", "via"] {
-        let passed_on = app.post("/api/auth/dev-login").at_ip("127.0.0.1").header(header, "1.1 proxy").await;
-        passed_on.problem(404, "route_not_found");
+        let passed_on = app.post("/api/auth/dev-login").at_ip("127.0.0.1").header(header, "1.1 proxy");
+        refused(&passed_on.await, 404);
     }
     let user = &first["user"];
     assert_eq!((&user["email"], &user["usageCount"]), (&json!("dev@example.com"), &json!(0)));
@@ -122,4 +122,32 @@ async fn the_log_of_codes_has_wotps_words() {
     let cursor = first["nextCursor"].as_str().expect("there is more");
     let rest = logs(&format!("?limit=3&cursor={cursor}")).await;
     assert_eq!((&rest["logs"][0]["id"], &rest["nextCursor"]), (verified, &Value::Null));
+}
+
+#[tokio::test]
+async fn a_tenant_at_a_glance_is_read_from_what_analytics_counted() {
+    let app = TestApp::start().await;
+    let acme = app.tenant_on("Acme", "free").await;
+    let viewer = app.member(&acme, Role::Viewer).await;
+    let stats = async || app.get("/api/user/stats").by(&viewer).await.expect(200);
+    let none = json!({ "totalSent": 0, "totalVerified": 0, "activeKeys": 2, "remainingOtps": 100, "planLimit": 100 });
+    assert_eq!(stats().await, none);
+    let (verified, code) = app.started(&acme.live, NUMBER).await;
+    app.checking(&acme.live, &verified, &code).await.expect(200);
+    app.started(&acme.live, &number(1)).await;
+    app.started(&acme.test, &number(2)).await;
+    while app.app.fold(50).await.expect("the store answers").taken > 0 {}
+    let some = json!({ "totalSent": 2, "totalVerified": 1, "activeKeys": 2, "remainingOtps": 98, "planLimit": 100 });
+    assert_eq!(stats().await, some);
+    // Of the tenant alone, and for people.
+    let globex = app.tenant("Globex").await;
+    let stranger = app.member(&globex, Role::Owner).await;
+    let theirs = app.get("/api/user/stats").by(&stranger).await.expect(200);
+    assert_eq!((&theirs["totalSent"], &theirs["planLimit"]), (&json!(0), &Value::Null));
+    refused(&app.get("/api/user/stats").key(&acme.live).await, 403);
+    refused(&app.get("/api/user/stats").await, 401);
+    // It forgets nothing within 13 months.
+    app.clock.advance(crate::app::days(390));
+    let viewer = app.logged_in(&viewer.email).await;
+    assert_eq!(app.get("/api/user/stats").key(&viewer.access_token).await.expect(200)["totalSent"], 2);
 }

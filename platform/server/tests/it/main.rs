@@ -25,9 +25,11 @@ mod cli;
 mod codes;
 mod compat;
 mod compat_accounts;
+mod compat_google;
 mod connections;
 mod crash;
 mod deliver;
+mod documentation;
 #[allow(clippy::disallowed_methods, reason = "faults of real processes last by the machine's time")]
 mod faults;
 mod guard;

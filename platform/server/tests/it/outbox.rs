@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::ports::{Acknowledged, Channel, Clock as _, Outgoing, SendError, Timer};
 use wotp_core::testing::ManualClock;
@@ -16,6 +17,8 @@ use wotp_core::testing::ManualClock;
 /// What the channel does with one call.
 pub enum Answer {
     Reaches(DeliveryStatus),
+    /// Sends, and says what that costs.
+    Charges(DeliveryStatus, Cost),
     Refuses(DeliveryFailure),
     AsksToWait(SignedDuration),
     /// The connection broke after the message was handed over.
@@ -128,7 +131,10 @@ impl Channel for Outbox {
         let detail = "as the test says".to_owned();
         loop {
             answer = match answer {
-                Answer::Reaches(reached) => return Ok(Acknowledged { provider_id: None, reached }),
+                Answer::Reaches(reached) => return Ok(Acknowledged { provider_id: None, reached, cost: None }),
+                Answer::Charges(reached, cost) => {
+                    return Ok(Acknowledged { provider_id: None, reached, cost: Some(cost) });
+                }
                 Answer::Refuses(reason) => return Err(SendError::Refused { reason, detail }),
                 Answer::AsksToWait(after) => return Err(SendError::Later { after, detail }),
                 Answer::Breaks => return Err(SendError::Unknown { detail }),

@@ -7,12 +7,14 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use wotp_core::app::WantedEvents;
 use wotp_core::domain::audit::By;
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Status;
+use wotp_core::domain::webhook::endpoint::EventPattern;
 use wotp_core::ports::{Change, Item};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
@@ -155,10 +157,15 @@ async fn what_a_node_was_slow_to_store_is_told_too_and_nothing_twice() {
     followed.tells(&[&new]).await;
     scene.happens(&[&late]).await;
     followed.tells(&[&late]).await;
-    // Too late for a near look; the next far one finds it.
+    // Too late for a near look; the next far one finds it. And what takes a whole minute to be stored, just after a
+    // far look, is found by the one after it.
     scene.happens(&[&later]).await;
     scene.app.clock.advance(seconds(15));
     followed.tells(&[&later]).await;
+    let latest = scene.event(&scene.tenant, 60);
+    scene.happens(&[&latest]).await;
+    scene.app.clock.advance(seconds(15));
+    followed.tells(&[&latest]).await;
     let last = scene.event(&scene.tenant, 0);
     scene.happens(&[&last]).await;
     followed.tells(&[&last]).await;
@@ -187,6 +194,57 @@ async fn of_events_that_are_stored_all_over_the_place_each_is_told_once() {
     let mut expected: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
     expected.sort();
     assert_eq!(told, expected);
+}
+
+/// Where hardly any of what was missed is wanted, a look goes on in steps, and says how far it is.
+#[tokio::test]
+async fn a_look_at_much_that_nobody_asked_for_ends_and_the_next_goes_on_from_there() {
+    let scene = Scene::set().await;
+    let first = scene.event(&scene.tenant, 0);
+    let mut missed = Vec::new();
+    for _ in 0..5 {
+        scene.app.clock.advance(seconds(600));
+        missed.extend((0..1000).map(|_| scene.event(&scene.tenant, 0)));
+    }
+    let mut rare = scene.event(&scene.tenant, 0);
+    rare.kind = "verification.expired".to_owned();
+    missed.push(rare.clone());
+    for part in missed.chunks(500) {
+        scene.happens(&part.iter().collect::<Vec<_>>()).await;
+    }
+    scene.app.clock.advance(seconds(600));
+    let caller = scene.app.app.authenticate(Some(&scene.tenant.live), None, None).await.expect("its key");
+    let kinds = vec![EventPattern::parse("verification.expired").expect("a kind")];
+    let wanted = WantedEvents { kinds, service: None };
+    let app = &scene.app.app;
+    let mut following = app.follow_events(&caller, wanted.clone(), Some(first.id)).await.expect("it is theirs");
+    let (mut told, mut looks, mut last) = (Vec::new(), 0, first.id);
+    loop {
+        let seen = app.next_events(&mut following).await.expect("the store answers");
+        told.extend(seen.events);
+        looks += 1;
+        let Some(reached) = seen.reached else { break };
+        assert!(reached > last, "each look gets further");
+        last = reached;
+    }
+    assert_eq!((told.iter().map(|event| event.id).collect::<Vec<_>>(), looks), (vec![rare.id], 3));
+    // Whoever hangs up meanwhile need not begin anew.
+    let mut back = app.follow_events(&caller, wanted, Some(last)).await.expect("it is theirs");
+    let seen = app.next_events(&mut back).await.expect("the store answers");
+    assert_eq!(seen.events.iter().map(|event| event.id).collect::<Vec<_>>(), [rare.id]);
+}
+
+#[tokio::test]
+async fn connecting_again_and_again_is_a_call_like_any_other() {
+    let app = TestApp::with().plan("limits = { rate_per_second = 1, rate_burst = 3 }").start().await;
+    let tenant = app.tenant("Acme").await;
+    let scene = Scene { served: Loopback::serve(app.router()).await, app, tenant };
+    let mut refused = None;
+    for _ in 0..20 {
+        let reply = scene.served.get("/v1/events/stream", &scene.tenant.live, &[]).await;
+        refused = refused.or((reply.status != 200).then_some(reply.status));
+    }
+    assert_eq!(refused, Some(429));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::address_limits::{AddressLimited, AddressLimits};
+use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded, Resource};
 use wotp_core::ports::Idempotency;
@@ -41,6 +42,8 @@ pub(super) struct Candidate<R> {
     pub(super) quota: Quota,
     pub(super) limits: Option<AddressLimits>,
     pub(super) idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it.
+    pub(super) unkept: Option<GuardNote>,
 }
 
 /// What came of it.
@@ -51,6 +54,7 @@ pub(super) enum Decision<R> {
     KeyReused,
     Address(AddressLimited),
     Quota(QuotaExceeded),
+    NotKept(GuardNote),
     /// What nodes were lent of its quota is being called back: ask again then.
     Later(CalledBack),
 }
@@ -245,6 +249,9 @@ impl<R: Row> Draft<R> {
             if let Err(limited) = limits.admit(&history, now) {
                 return Ok(Decision::Address(limited));
             }
+        }
+        if let Some(note) = &candidate.unkept {
+            return Ok(Decision::NotKept(note.clone()));
         }
         let used = Place::of(candidate.tenant, candidate.record.counted());
         let free = is_free(candidate);

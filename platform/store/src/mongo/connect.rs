@@ -303,6 +303,11 @@ impl Small {
                 let read = move |batch| entities::by_names(server.clone(), batch);
                 Gather::start(reading(options, Duration::ZERO), read)
             },
+            listed: {
+                let server = server.clone();
+                let read = move |batch| entities::by_keys(server.clone(), batch);
+                Gather::start(reading(options, Duration::ZERO), read)
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ mod decide;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use mongodb::ClientSession;
 #[cfg(feature = "sqlite")]
 use mongodb::bson::RawBsonRef;
@@ -19,7 +19,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::tenant::Tenant;
-use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError};
+use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 
 use self::decide::{Found, Statements};
 use super::fault::Fault;
@@ -29,6 +29,9 @@ use super::transaction::{self, Attempts, Setback, begin, changed, end, leave, ru
 use super::{MongoStore, Server, fields, forms, outbox, schema};
 #[cfg(feature = "sqlite")]
 use crate::holding::StoredEntity;
+
+/// Documents that are fetched, and looked at, together when many are looked at.
+const VISITED: u32 = 1000;
 
 /// What came of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +79,61 @@ impl Entities for MongoStore {
         self.many(kind, wanted, sort, list.limit).await
     }
 
+    async fn find_listed(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        keys: Vec<IndexKey>,
+    ) -> Result<Vec<EntityRow>, StoreError> {
+        let keys = keys.iter().map(|key| key_of(kind, key)).collect();
+        let rows = self.small.listed.ask((owner.to_bytes(), keys)).await?;
+        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
+    }
+
+    async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
+        if list.limit == 0 {
+            return Ok(());
+        }
+        let (wanted, sort) = listing(kind, list);
+        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
+        let limit = i64::try_from(list.limit).unwrap_or(i64::MAX);
+        let found = entities.find(wanted).sort(sort).limit(limit).batch_size(VISITED).await.map_err(Fault::from)?;
+        let mut batches = found.try_chunks(usize::try_from(VISITED).unwrap_or(usize::MAX));
+        while let Some(rows) = batches.next().await {
+            let rows = rows.map_err(|error| Fault::from(error.1))?;
+            // Reading them takes the processor, and others' calls wait for nothing of it.
+            let shown = tokio::task::spawn_blocking(move || {
+                for row in &rows {
+                    if visit(read(kind, row)?).is_break() {
+                        return Ok(None);
+                    }
+                }
+                Ok::<_, Fault>(Some(visit))
+            });
+            match shown.await.map_err(|_| Fault::Closed)?? {
+                Some(next) => visit = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
     async fn due_entities(
         &self,
         kind: &'static str,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError> {
-        self.many(kind, due(kind, now), doc! { "w": 1 }, limit).await
+        let rows = self.rows(due(kind, now), doc! { "w": 1 }, limit).await?;
+        let readable = rows.iter().filter_map(|row| match read(kind, row) {
+            Ok(row) => Some(row),
+            // One document that is damaged is not the end of all others.
+            Err(fault) => {
+                tracing::error!(kind, error = &fault as &dyn std::error::Error, "one that is due is damaged");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
@@ -117,14 +168,18 @@ impl MongoStore {
         sort: Document,
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError> {
+        let rows = self.rows(wanted, sort, limit).await?;
+        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
+    }
+
+    async fn rows(&self, wanted: Document, sort: Document, limit: usize) -> Result<Vec<RawDocumentBuf>, Fault> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = entities.find(wanted).sort(sort).limit(limit).await.map_err(Fault::from)?;
-        let rows: Vec<RawDocumentBuf> = found.try_collect().await.map_err(Fault::from)?;
-        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
+        let found = entities.find(wanted).sort(sort).limit(limit).await?;
+        Ok(found.try_collect().await?)
     }
 
     async fn commit_whole(&self, changes: &[Change]) -> Result<Outcome, Fault> {
@@ -216,6 +271,36 @@ pub(super) async fn by_names(
     Ok(names.iter().map(|name| Ok(by_name.get(name).cloned())).collect())
 }
 
+/// An owner, and values in an index of one kind of what it has.
+pub(super) type Wanted = ([u8; 16], Vec<Vec<u8>>);
+
+/// What each of these owners has with one of its values.
+pub(super) async fn by_keys(
+    server: Server,
+    questions: Vec<Wanted>,
+) -> Result<Vec<Result<Vec<RawDocumentBuf>, Fault>>, Fault> {
+    let mut keys: Vec<&Vec<u8>> = questions.iter().flat_map(|(_, keys)| keys).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let wanted: Vec<Bson> = keys.into_iter().map(|key| binary(key)).collect();
+    let entities = server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
+    let found = entities.find(doc! { "l": { "$in": wanted } }).await?;
+    let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
+    let mut by_key: HashMap<([u8; 16], Vec<u8>), Vec<usize>> = HashMap::new();
+    for (place, row) in rows.iter().enumerate() {
+        let owner = id_of(row, "o")?;
+        let listed = row.get_array("l").map_err(|_| Fault::Shape("an entity that is listed has no keys"))?;
+        for key in listed.into_iter().filter_map(|key| Some(key.ok()?.as_binary()?.bytes.to_vec())) {
+            by_key.entry((owner, key)).or_default().push(place);
+        }
+    }
+    let answer = |(owner, keys): Wanted| {
+        let places = keys.into_iter().filter_map(|key| by_key.get(&(owner, key))).flatten();
+        Ok(places.filter_map(|place| rows.get(*place).cloned()).collect())
+    };
+    Ok(questions.into_iter().map(answer).collect())
+}
+
 /// A value in an index of a kind.
 fn key_of(kind: &str, key: &IndexKey) -> Vec<u8> {
     key_in(kind, key.index, &key.value)
@@ -238,6 +323,8 @@ fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
 fn listing(kind: &str, list: &EntityList) -> (Document, Document) {
     let direction = if list.newest_first { -1 } else { 1 };
     let mut range = Document::new();
+    let holds = |text: String| doc! { "$gte": [{ "$indexOfBytes": ["$doc", { "$literal": text }] }, 0] };
+    let holds: Vec<Document> = list.texts().into_iter().map(holds).collect();
     if let (None, Some(owner)) = (&list.by, list.owner) {
         // All names of a kind are of one length, by which MongoDB orders first.
         range.insert("$gte", binary(&name(kind, owner, list.from.unwrap_or_default())));
@@ -245,7 +332,11 @@ fn listing(kind: &str, list: &EntityList) -> (Document, Document) {
             Some(before) => range.insert("$lt", binary(&name(kind, owner, before))),
             None => range.insert("$lte", binary(&name(kind, owner, [u8::MAX; 16]))),
         };
-        return (doc! { "_id": range }, doc! { "_id": direction });
+        let mut wanted = doc! { "_id": range };
+        if !holds.is_empty() {
+            wanted.insert("$expr", doc! { "$and": holds });
+        }
+        return (wanted, doc! { "_id": direction });
     }
     let mut wanted = match &list.by {
         Some(by) => doc! { "l": binary(&key_of(kind, by)) },
@@ -262,6 +353,9 @@ fn listing(kind: &str, list: &EntityList) -> (Document, Document) {
     }
     if !range.is_empty() {
         wanted.insert("i", range);
+    }
+    if !holds.is_empty() {
+        wanted.insert("$expr", doc! { "$and": holds });
     }
     (wanted, doc! { "i": direction })
 }

@@ -72,6 +72,8 @@ async fn erase(
         *usage += some(server, session, collection, wanted, &mut room).await?;
     }
     *others += some(server, session, schema::ENTITIES, &doc! { "o": &tenant }, &mut room).await?;
+    // Other news lie within records, and went with them. They are no thing of the tenant's to report.
+    some(server, session, schema::OUTBOX, &by_tenant, &mut room).await?;
     step.whole = room > 0;
     if step.whole {
         let gone = doc! { "q": { "_id": tenant }, "limit": 1 };

@@ -104,6 +104,8 @@ struct Small {
     services: Gather<[u8; 16], Option<RawDocumentBuf>>,
     /// Those that are looked for by their name. Many calls want the same few at one moment.
     entities: Gather<Vec<u8>, Option<RawDocumentBuf>>,
+    /// Those that are looked for by what they are listed under.
+    listed: Gather<entities::Wanted, Vec<RawDocumentBuf>>,
 }
 
 impl MongoStore {

@@ -17,6 +17,7 @@ use super::row::{self, Row};
 use super::tally::Place;
 use super::usage;
 use super::{Records, Server, history, schema, transaction};
+use crate::record::Record as _;
 
 /// Pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -186,7 +187,7 @@ pub(super) async fn replace_for_resend(
         match updated {
             Ok(updated) if updated.matched_count == 1 => {
                 verification.version = expected.saturating_add(1);
-                verification.news.clear();
+                verification.clear_news();
                 return Ok(());
             }
             Ok(_) => return Err(ResendError::Conflict),

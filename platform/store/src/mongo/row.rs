@@ -100,7 +100,7 @@ pub(super) fn whole<R: Row>(
         "s": status_name(record.status()),
         "service": binary(&record.service().to_bytes()),
         "schema": forms::FORM,
-        "fixed": serialize_to_bson(&record.fixed())?,
+        "fixed": fixed(record)?,
     };
     if let Some(address) = record.address() {
         row.insert("a", binary(address.index.as_bytes()));
@@ -121,6 +121,21 @@ pub(super) fn whole<R: Row>(
     }
     row.insert("state", state);
     Ok(row)
+}
+
+/// What stays of a record.
+///
+/// Metadata with a name as `$numberLong` are a text, of JSON: the library takes a document with such names for
+/// something else, a number or a moment, and what is read then is no metadata any more. All others stay the document
+/// that older programs know.
+fn fixed<R: Row>(record: &R) -> Result<Bson, Fault> {
+    let mut fixed = serialize_to_bson(&record.fixed())?;
+    let metadata = record.metadata().filter(|metadata| metadata.keys().any(|name| name.starts_with('$')));
+    if let (Some(metadata), Bson::Document(fixed)) = (metadata, &mut fixed) {
+        let text = serde_json::to_string(metadata).map_err(|_| Fault::Shape("metadata cannot be written as JSON"))?;
+        fixed.insert("metadata", text);
+    }
+    Ok(fixed)
 }
 
 /// The statement that stores a changed record, if it is still of version `expected`.
@@ -148,7 +163,7 @@ pub(super) fn replacement<R: Row>(tenant: TenantId, record: &mut R, expected: u6
         // Redacted: what stays is written again as a whole, without the address and without what this
         // program does not know, which might tell it; and what the idempotency key would repeat holds
         // the address too.
-        set.insert("fixed", serialize_to_bson(&record.fixed())?);
+        set.insert("fixed", fixed(record)?);
         unset.extend(doc! { "a": 1, "q": 1, "idem": 1 });
     } else if !record.is_under_way() {
         unset.insert(R::SECRET, 1);

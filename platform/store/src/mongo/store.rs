@@ -18,7 +18,6 @@ use wotp_core::domain::node::Node;
 use wotp_core::domain::quota::{Resource, Window};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
-use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
     Admission, AdmitError, CommitError, DueItem, ErasureNote, Filter, KeyHolder, NewMessage, NewVerification, Page,
@@ -30,9 +29,6 @@ use super::erase;
 use super::fault::Fault;
 use super::row::{self, Row, binary, id_of, number};
 use super::{MongoStore, Records, Server, fields, forms, nodes, outbox, read, replace, schema, upkeep, usage};
-
-/// Bytes of an address's index that its neighbours share.
-const PREFIX: usize = 8;
 
 /// Something small, as its document in `doc`.
 pub(super) fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
@@ -263,6 +259,7 @@ impl Door<'_> {
                 Decision::KeyReused => Err(AdmitError::KeyReused),
                 Decision::Address(limited) => Err(AdmitError::Address(limited)),
                 Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+                Decision::NotKept(note) => Err(AdmitError::NotKept(note)),
                 Decision::Later(mut called_back) => {
                     // An error says that it is done; nothing else is ever said.
                     match timeout_at(until, called_back.changed()).await {
@@ -311,13 +308,6 @@ impl TenantStore for Door<'_> {
         Ok(found.map(|tenant| small(&tenant)).transpose()?)
     }
 
-    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError> {
-        if tenant.id != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        self.update(schema::TENANTS, doc! { "_id": self.t() }, tenant, Document::new()).await
-    }
-
     async fn services(&self) -> Result<Vec<Service>, StoreError> {
         self.server().all(schema::SERVICES, doc! { "t": self.t() }, doc! { "_id": 1 }).await
     }
@@ -364,8 +354,8 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
-        let NewVerification { verification: record, quota, address_limits: limits, idempotency } = new;
-        let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency };
+        let NewVerification { verification: record, quota, address_limits: limits, idempotency, unkept } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency, unkept };
         self.admit(&self.store.verifications, candidate).await
     }
 
@@ -394,21 +384,9 @@ impl TenantStore for Door<'_> {
         Ok(outbox::delete::<Verification>(self.server(), self.tenant, id.to_bytes()).await?)
     }
 
-    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
-        let (mut first, mut last) = ([0; 24], [u8::MAX; 24]);
-        first[..PREFIX].copy_from_slice(&index.as_bytes()[..PREFIX]);
-        last[..PREFIX].copy_from_slice(&index.as_bytes()[..PREFIX]);
-        let wanted = doc! {
-            "t": self.t(),
-            "a": { "$gte": binary(&first), "$lte": binary(&last) },
-            "_id": { "$gte": binary(&VerificationId::first_at(since).to_bytes()) },
-        };
-        self.server().collection(schema::VERIFICATIONS).count_documents(wanted).await.map_err(fault)
-    }
-
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
-        let NewMessage { message: record, quota, idempotency } = new;
-        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency };
+        let NewMessage { message: record, quota, idempotency, unkept } = new;
+        let candidate = Candidate { tenant: self.tenant, record, quota, limits: None, idempotency, unkept };
         self.admit(&self.store.messages, candidate).await
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{Connection, params};
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::vault::{AddressIndex, INDEX_PREFIX_SIZE};
+use wotp_core::domain::vault::AddressIndex;
 
 use super::fault::Fault;
 
@@ -41,8 +41,6 @@ pub(super) struct AddressStatements {
     pub(super) insert: &'static str,
     pub(super) forget: &'static str,
     pub(super) list: &'static str,
-    pub(super) find: &'static str,
-    pub(super) range: &'static str,
 }
 
 macro_rules! address_statements {
@@ -58,12 +56,6 @@ macro_rules! address_statements {
                 "SELECT id FROM ",
                 $table,
                 "_address WHERE tenant = ? AND address = ? AND id >= ? AND id < ? ORDER BY id DESC"
-            ),
-            find: concat!("SELECT 1 FROM ", $table, "_address WHERE tenant = ? AND address = ? AND id = ?"),
-            range: concat!(
-                "SELECT count(*) FROM ",
-                $table,
-                "_address WHERE tenant = ? AND address BETWEEN ? AND ? AND id >= ?"
             ),
         }
     };
@@ -91,21 +83,6 @@ impl Recent {
         let range = (Bound::Included((tenant, address, ids.start)), Bound::Excluded((tenant, address, ids.end)));
         self.read(|entries| entries.range(range).rev().take(CHUNK).map(|((_, _, id), _)| *id).collect())
     }
-
-    /// Entries of all addresses with the prefix of `address`.
-    fn neighbours(&self, tenant: TenantId, address: &AddressIndex, since: Id) -> Vec<Entry> {
-        let (first, last) = neighbours(address);
-        let tenant = tenant.to_bytes();
-        let range = (Bound::Included((tenant, first, [0; 16])), Bound::Included((tenant, last, [0xFF; 16])));
-        self.read(|entries| entries.range(range).map(|(entry, _)| *entry).filter(|(_, _, id)| *id >= since).collect())
-    }
-}
-
-fn neighbours(address: &AddressIndex) -> (AddressIndex, AddressIndex) {
-    let (mut first, mut last) = (*address.as_bytes(), *address.as_bytes());
-    first[INDEX_PREFIX_SIZE..].fill(0);
-    last[INDEX_PREFIX_SIZE..].fill(0xFF);
-    (AddressIndex::from_bytes(first), AddressIndex::from_bytes(last))
 }
 
 /// Goes through the records of an address within `ids`, newest first, until `visit` says that it has
@@ -141,30 +118,6 @@ pub(super) fn visit(
         ids.end = from;
     }
     Ok(())
-}
-
-/// How many records since `since` the addresses with the prefix of `address` have.
-pub(super) fn count_neighbours(
-    connection: &Connection,
-    sql: &AddressStatements,
-    recent: &Recent,
-    tenant: TenantId,
-    address: &AddressIndex,
-    since: Id,
-) -> Result<u64, Fault> {
-    let recent = recent.neighbours(tenant, address, since);
-    // One view of the index for both statements, or what moves in between would be counted twice.
-    let view = connection.unchecked_transaction()?;
-    let (first, last) = neighbours(address);
-    let settled: i64 = view
-        .prepare_cached(sql.range)?
-        .query_row(params![tenant.to_bytes(), first.as_bytes(), last.as_bytes(), since], |row| row.get(0))?;
-    let mut find = view.prepare_cached(sql.find)?;
-    let mut count = u64::try_from(settled).unwrap_or(0);
-    for (tenant, address, id) in recent {
-        count += u64::from(!find.exists(params![tenant, address.as_bytes(), id])?);
-    }
-    Ok(count)
 }
 
 /// The writer's side of one index.
@@ -443,22 +396,6 @@ mod tests {
         assert_eq!(index.of(3), expected);
         index.reopen();
         assert_eq!(index.of(3), expected);
-    }
-
-    #[test]
-    fn neighbours_are_counted_once_wherever_they_are() {
-        let mut index = Index::new(4);
-        for id in 0..20 {
-            index.commit(&[entry(9, id)], &[], false);
-        }
-        assert!(index.in_index() > 0);
-        // As in the moment between a commit and its taking notice of it: in both.
-        index.reopen();
-        let count = |since: u16| {
-            let since = entry(9, since).2;
-            count_neighbours(&index.connection, SQL, index.addresses.recent(), tenant(), &address(9), since).unwrap()
-        };
-        assert_eq!((count(0), count(15)), (20, 5));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::address_limits::{
     AddressHistory, AddressLimited, AddressLimits, AddressTrace, FAILURES_MAX, LONG_WINDOW,
 };
+use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Charge, Quota, QuotaExceeded};
@@ -18,7 +19,7 @@ use wotp_core::ports::{Admission, AdmitError, Idempotency, ReplaceError, ResendE
 use super::addresses;
 use super::fault::Fault;
 use super::hot::Hot;
-use super::record::{Columns, Table, mode_number};
+use super::record::{Columns, Record as _, Table, mode_number};
 use super::writer::{Work, Writer};
 
 /// What the writer decided on an admission.
@@ -28,6 +29,7 @@ enum Decision {
     KeyReused,
     Address(AddressLimited),
     Quota(QuotaExceeded),
+    NotKept(GuardNote),
 }
 
 /// One admission, made ready on the caller's thread.
@@ -38,6 +40,8 @@ struct Candidate<R> {
     quota: Quota,
     limits: Option<AddressLimits>,
     idempotency: Option<Idempotency>,
+    /// Why nothing is to be kept of it.
+    unkept: Option<GuardNote>,
     /// What its idempotency key will repeat.
     repeat: Option<String>,
     rewritten: bool,
@@ -67,6 +71,9 @@ impl<R: Table> Candidate<R> {
             if let Err(limited) = limits.admit(&history, now) {
                 return Ok(Decision::Address(limited));
             }
+        }
+        if let Some(note) = &self.unkept {
+            return Ok(Decision::NotKept(note.clone()));
         }
         // What a guard stopped is kept, and is no use of anything.
         let free = self.record.counted().refunded;
@@ -123,6 +130,7 @@ pub(super) async fn admit<R: Table>(
     quota: Quota,
     limits: Option<AddressLimits>,
     idempotency: Option<Idempotency>,
+    unkept: Option<GuardNote>,
 ) -> Result<Admission<R>, AdmitError> {
     let columns = Columns::of_new(tenant, &mut record).map_err(|fault| AdmitError::Store(fault.into()))?;
     let repeat = idempotency.as_ref().map(|_| serde_json::to_string(&record)).transpose();
@@ -131,7 +139,7 @@ pub(super) async fn admit<R: Table>(
     let record = Arc::new(record);
     let shared = Arc::clone(&record);
     let mut candidate =
-        Candidate { tenant, record: shared, columns, quota, limits, idempotency, repeat, rewritten: false };
+        Candidate { tenant, record: shared, columns, quota, limits, idempotency, unkept, repeat, rewritten: false };
     let (hot, kept) = (Arc::clone(hot), Arc::clone(&record));
     let keep = move |decision: &Decision| {
         if matches!(decision, Decision::Admitted(charge) if *charge == kept.counted().charge) {
@@ -151,6 +159,7 @@ pub(super) async fn admit<R: Table>(
         Decision::KeyReused => Err(AdmitError::KeyReused),
         Decision::Address(limited) => Err(AdmitError::Address(limited)),
         Decision::Quota(exceeded) => Err(AdmitError::Quota(exceeded)),
+        Decision::NotKept(note) => Err(AdmitError::NotKept(note)),
     }
 }
 
@@ -246,7 +255,7 @@ pub(super) async fn replace_for_resend(
     match resent {
         Ok(()) => {
             verification.version = expected.saturating_add(1);
-            verification.news.clear();
+            verification.clear_news();
             Ok(())
         }
         Err(None) => Err(ResendError::Conflict),

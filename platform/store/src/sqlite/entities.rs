@@ -5,7 +5,7 @@ use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, ffi, params};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
-use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError};
+use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 
 use super::SqliteStore;
 use super::fault::Fault;
@@ -15,6 +15,10 @@ use super::store::{insert_key, insert_service, insert_tenant};
 /// What is due of a kind.
 const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
                    WHERE kind = ? AND wake_at <= ? ORDER BY wake_at LIMIT ?";
+/// What an owner has with a value in an index. A cross join is walked in the order in which it is written.
+const LISTED: &str = "SELECT entity.owner, entity.id, version, wake_at, doc FROM entity_key
+                      CROSS JOIN entity USING (kind, owner, id)
+                      WHERE entity_key.kind = ? AND name = ? AND value = ? AND entity_key.owner = ?";
 /// Some of what an owner has.
 const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
 
@@ -94,6 +98,45 @@ impl Entities for SqliteStore {
             .await
     }
 
+    async fn find_listed(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        keys: Vec<IndexKey>,
+    ) -> Result<Vec<EntityRow>, StoreError> {
+        self.readers.read(|connection| {
+            let mut find = connection.prepare_cached(LISTED)?;
+            let mut found = Vec::new();
+            for key in &keys {
+                let rows =
+                    find.query_and_then(params![kind, key.index, key.value, owner.to_bytes()], |row| read(kind, row))?;
+                for row in rows {
+                    found.push(row?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
+        let (sql, values) = listing(kind, list);
+        let run = move |connection: &Connection| {
+            let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(&*values)?;
+            while let Some(row) = rows.next()? {
+                if visit(read(kind, row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        match list.owner {
+            Some(Owner::Tenant(tenant)) => self.readers.scan(tenant, run).await,
+            Some(Owner::Platform) | None => self.readers.read_many(run).await,
+        }
+    }
+
     async fn due_entities(
         &self,
         kind: &'static str,
@@ -104,7 +147,16 @@ impl Entities for SqliteStore {
             .read_many(move |connection| {
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
                 let mut due = connection.prepare_cached(DUE)?;
-                due.query_and_then(params![kind, now.as_microsecond(), limit], |row| read(kind, row))?.collect()
+                let rows = due.query_and_then(params![kind, now.as_microsecond(), limit], |row| read(kind, row))?;
+                let readable = rows.filter_map(|row| match row {
+                    // One document that is damaged is not the end of all others.
+                    Err(Fault::Document(error)) => {
+                        tracing::error!(kind, error = &error as &dyn std::error::Error, "one that is due is damaged");
+                        None
+                    }
+                    row => Some(row),
+                });
+                readable.collect()
             })
             .await
     }
@@ -152,6 +204,10 @@ fn listing(kind: &str, list: &EntityList) -> (String, Vec<Value>) {
             sql.push_str(&format!(" AND {walked}.{condition}"));
             values.push(value.to_vec().into());
         }
+    }
+    for text in list.texts() {
+        sql.push_str(" AND instr(doc, ?) > 0");
+        values.push(text.into());
     }
     sql.push_str(&format!(" ORDER BY {walked}.id {} LIMIT ?", if list.newest_first { "DESC" } else { "ASC" }));
     values.push(i64::try_from(list.limit).unwrap_or(i64::MAX).into());
@@ -336,7 +392,8 @@ mod tests {
                 [(None, None), (Some([1; 16]), None), (None, Some([1; 16])), (Some([1; 16]), Some([1; 16]))]
             {
                 for newest_first in [false, true] {
-                    let list = EntityList { owner, by: by.clone(), from, before, newest_first, limit: 9 };
+                    let holds = vec![("name", "a".to_owned())];
+                    let list = EntityList { owner, by: by.clone(), from, before, holds, newest_first, limit: 9 };
                     let (sql, values) = listing("thing", &list);
                     let plan = plan(&connection, &sql, values.len());
                     assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}: {sql}");
@@ -346,6 +403,8 @@ mod tests {
                 }
             }
         }
+        let listed = plan(&connection, LISTED, 4);
+        assert!(listed.contains("PRIMARY KEY (kind=? AND name=? AND value=?"), "{listed}");
         let due = plan(&connection, DUE, 3);
         assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
         let erased = plan(&connection, OWNED, 2);

@@ -12,6 +12,7 @@ use wotp_core::ports::{CommitError, ErasureNote, Owner};
 use super::SqliteStore;
 use super::entities::{self, Setback};
 use super::fault::Fault;
+use super::outbox;
 use super::record::{self, Table};
 use super::writer::Work;
 
@@ -29,6 +30,8 @@ struct Found {
     usage: Vec<(i64, i64, i64)>,
     /// Kind and id.
     entities: Vec<(String, Id)>,
+    /// News, by their numbers. They are no thing of the tenant's to report.
+    news: Vec<i64>,
     /// Whether that was all.
     whole: bool,
 }
@@ -82,8 +85,10 @@ fn find(connection: &Connection, tenant: Id, limit: usize) -> Result<Found, Faul
     let usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let sql = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
     let entities = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let whole = room > 0;
-    Ok(Found { verifications, messages, idempotency, keys, services, usage, entities, whole })
+    // Last, since all that is in the outbox is looked at.
+    let news = if room == 0 { Vec::new() } else { outbox::of_tenant(connection, tenant, room)? };
+    let whole = room > news.len();
+    Ok(Found { verifications, messages, idempotency, keys, services, usage, entities, news, whole })
 }
 
 /// At most as many as there is room for.
@@ -121,6 +126,9 @@ fn remove(work: &mut Work<'_>, tenant: TenantId, found: &Found) -> Result<(), Fa
     }
     for (kind, id) in &found.entities {
         entities::remove(connection, kind, Owner::Tenant(tenant), *id)?;
+    }
+    for number in &found.news {
+        outbox::remove(connection, *number)?;
     }
     if found.whole {
         connection.prepare_cached("DELETE FROM tenant WHERE id = ?")?.execute([owner])?;

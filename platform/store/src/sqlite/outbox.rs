@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use wotp_core::domain::id::TenantId;
 use wotp_core::domain::news::News;
 use wotp_core::ports::{NewsKey, Outbox, StoreError};
 
@@ -43,4 +44,18 @@ pub(super) fn take(connection: &Connection, key: &NewsKey) -> Result<bool, Fault
     let sql = "DELETE FROM outbox WHERE number = ? AND id = ? AND version = ?";
     let values = params![key.place, key.item.to_bytes(), key.version];
     Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
+}
+
+/// At most `limit` of a tenant's news, by their numbers.
+pub(super) fn of_tenant(connection: &Connection, tenant: [u8; 16], limit: usize) -> Result<Vec<i64>, Fault> {
+    let sql = "SELECT number FROM outbox WHERE doc ->> '$.tenant' = ? LIMIT ?";
+    let values = params![TenantId::from_bytes(tenant).to_string(), i64::try_from(limit).unwrap_or(i64::MAX)];
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes news away, whatever they say.
+pub(super) fn remove(connection: &Connection, number: i64) -> Result<(), Fault> {
+    connection.prepare_cached("DELETE FROM outbox WHERE number = ?")?.execute([number])?;
+    Ok(())
 }

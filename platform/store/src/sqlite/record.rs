@@ -394,7 +394,6 @@ mod tests {
             (format!("{} AND id >= :from AND id < :before ORDER BY id DESC", R::SQL.list), &by_id),
             (format!("{} AND status = :status AND id = :id", R::SQL.list), &by_id),
             (R::SQL.addresses.list.to_owned(), &in_order),
-            (R::SQL.addresses.range.to_owned(), &in_order),
             (R::SQL.addresses.forget.to_owned(), &in_order),
         ] {
             let plan = plan(connection, &sql);

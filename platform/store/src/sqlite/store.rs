@@ -16,7 +16,6 @@ use wotp_core::domain::node::Node;
 use wotp_core::domain::quota::{Resource, Window};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
-use wotp_core::domain::vault::AddressIndex;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{
     Admission, AdmitError, CommitError, DueItem, ErasureNote, Filter, KeyHolder, NewMessage, NewVerification, Page,
@@ -24,7 +23,7 @@ use wotp_core::ports::{
 };
 
 use super::SqliteStore;
-use super::addresses::{self, Recent};
+use super::addresses::Recent;
 use super::admit;
 use super::erase;
 use super::fault::Fault;
@@ -273,17 +272,6 @@ impl TenantStore for Door<'_> {
         self.store.readers.read(|connection| read::find(connection, "SELECT doc FROM tenant WHERE id = ?", &[&id]))
     }
 
-    async fn replace_tenant(&self, tenant: &Tenant) -> Result<(), ReplaceError> {
-        if tenant.id != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        let (id, doc) = (self.tenant.to_bytes(), json(tenant)?);
-        self.update(move |connection| {
-            Ok(connection.prepare_cached("UPDATE tenant SET doc = ?2 WHERE id = ?1")?.execute(params![id, doc])?)
-        })
-        .await
-    }
-
     async fn services(&self) -> Result<Vec<Service>, StoreError> {
         let tenant = self.tenant.to_bytes();
         let sql = "SELECT doc FROM service WHERE tenant = ? ORDER BY id";
@@ -348,7 +336,7 @@ impl TenantStore for Door<'_> {
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
-        let NewVerification { verification, quota, address_limits, idempotency } = new;
+        let NewVerification { verification, quota, address_limits, idempotency, unkept } = new;
         admit::admit(
             (&self.store.writer, &self.store.verifications),
             self.tenant,
@@ -356,6 +344,7 @@ impl TenantStore for Door<'_> {
             quota,
             address_limits,
             idempotency,
+            unkept,
         )
         .await
     }
@@ -386,20 +375,10 @@ impl TenantStore for Door<'_> {
         self.delete(&self.store.verifications, id.to_bytes()).await
     }
 
-    async fn count_by_prefix(&self, index: &AddressIndex, since: Timestamp) -> Result<u64, StoreError> {
-        let tenant = self.tenant;
-        let (index, since) = (*index, VerificationId::first_at(since).to_bytes());
-        let recent = Arc::clone(&self.store.verification_addresses);
-        let sql = &Verification::SQL.addresses;
-        self.store
-            .readers
-            .read_many(move |connection| addresses::count_neighbours(connection, sql, &recent, tenant, &index, since))
-            .await
-    }
-
     async fn admit_message(&self, new: NewMessage) -> Result<Admission<Message>, AdmitError> {
-        let NewMessage { message, quota, idempotency } = new;
-        admit::admit((&self.store.writer, &self.store.messages), self.tenant, message, quota, None, idempotency).await
+        let NewMessage { message, quota, idempotency, unkept } = new;
+        let place = (&self.store.writer, &self.store.messages);
+        admit::admit(place, self.tenant, message, quota, None, idempotency, unkept).await
     }
 
     async fn find_message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {

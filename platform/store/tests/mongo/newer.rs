@@ -2,6 +2,7 @@
 
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Status;
+use wotp_core::ports::{Change, Entities as _};
 use wotp_core::testing::builders::{
     a_message, a_stored_key, a_verification, admission, an_idempotency, message_admission, noon, seconds,
 };
@@ -93,7 +94,8 @@ async fn tenants_services_and_keys_of_a_newer_node_keep_what_is_new_in_them() {
         add(&database, collection, &["doc"]);
     }
     tenant.name = "Acme Limited".to_owned();
-    door.replace_tenant(&tenant).await.unwrap();
+    store.commit(vec![Change::ReplaceTenant(Box::new(tenant.clone()))]).await.unwrap();
+    tenant.version += 1;
     let mut service = door.find_service(tenant.default_service).await.unwrap().unwrap();
     service.name = "Login".to_owned();
     door.replace_service(&mut service).await.unwrap();

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryStatus, Verdict};
 use wotp_core::domain::id::{DeliveryId, NodeId, TenantId};
 use wotp_core::domain::message::Message;
@@ -154,7 +155,8 @@ struct Filled {
 }
 
 fn sent() -> Verdict {
-    Verdict::Sent { provider_id: Some("id-1".to_owned()), reached: DeliveryStatus::Delivered }
+    let cost = Cost::new(45_000, "EUR".parse().unwrap());
+    Verdict::Sent { provider_id: Some("id-1".to_owned()), reached: DeliveryStatus::Delivered, cost }
 }
 
 /// Fills a store with something of every kind, in every state.
@@ -195,6 +197,7 @@ async fn fill(store: &SqliteStore) -> Filled {
     // Ended, under a key that repeats it without its code.
     let mut new = admission(a_verification(tenant.id, TO, seconds(1)));
     new.idempotency = Some(an_idempotency(2, 2, noon()));
+    new.verification.metadata = [("$numberLong".to_owned(), "5".to_owned())].into();
     let mut approved = admit(store, new).await;
     approved.dispatch.settle(sent(), seconds(2), approved.expires_at, || DeliveryId::new(noon(), entropy()));
     assert!(approved.check(|_| true, seconds(3)));

@@ -1,19 +1,27 @@
-//! What the guard decides on one start or resend.
+//! What the guard decides on one code or message that is about to go out.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
+use futures_util::future::try_join;
+
 use super::uses::{Taken, Use};
-use super::{App, Guard, Refusal};
+use super::{App, Guard, Refusal, Restriction};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::guard::note::{Effect, GuardNote, Rule, Step};
 use crate::domain::guard::{Cap, Destination, GuardMode, ListEffect, Span, State};
 use crate::domain::id::CountId;
+use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Resource, Window};
 use crate::domain::sandbox;
 use crate::domain::vault::AddressIndex;
-use crate::domain::verification::Verification;
+use crate::domain::verification::{StoredAddress, Verification};
+
+/// Verifications and messages that were stopped and are kept, of one tenant and day. They are not counted by the quota, so
+/// without an end somebody who is stopped all day would fill the store that all share.
+const BLOCKED_KEPT_PER_DAY: u64 = 1_000;
 
 /// What the guard says.
 #[derive(Debug, Default)]
@@ -33,9 +41,39 @@ impl Judgement {
     }
 }
 
+/// What is about to go out, as far as the guard looks at it.
+pub(in crate::app) struct Judged<'a> {
+    owner: [u8; 16],
+    to: Option<&'a StoredAddress>,
+    mode: Mode,
+    what: What,
+}
+
+/// Codes and messages are counted together against caps. Only codes tell the watch anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Code,
+    Message,
+}
+
+impl<'a> From<&'a Verification> for Judged<'a> {
+    fn from(verification: &'a Verification) -> Self {
+        let Verification { id, address, mode, .. } = verification;
+        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what: What::Code }
+    }
+}
+
+impl<'a> From<&'a Message> for Judged<'a> {
+    fn from(message: &'a Message) -> Self {
+        let Message { id, address, mode, .. } = message;
+        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what: What::Message }
+    }
+}
+
 /// What is judged.
 struct Case<'a> {
     guard: &'a Guard,
+    what: What,
     address: &'a Address,
     index: AddressIndex,
     ip: Option<IpAddr>,
@@ -109,13 +147,15 @@ impl Case<'_> {
         [Destination::Prefix(phone.prefix().to_owned())].into_iter().chain(country).collect()
     }
 
-    /// Asks the watch. What still goes out to a destination that is slowed or probed is counted like a cap.
-    fn asks_watch(&mut self, app: &App, uses: &mut Vec<Use>) -> bool {
+    /// Asks the watch. What still goes out to a destination that is slowed or probed is counted like a cap. `more` are
+    /// restrictions of its destinations that the guard did not hold.
+    fn asks_watch(&mut self, app: &App, more: &HashMap<Destination, Restriction>, uses: &mut Vec<Use>) -> bool {
         if !self.guard.settings.watches() {
             return false;
         }
         for destination in self.destinations() {
-            let Some(restriction) = self.guard.restricted.get(&destination) else { continue };
+            let restriction = self.guard.restricted.get(&destination).or_else(|| more.get(&destination));
+            let Some(restriction) = restriction else { continue };
             let prefix = matches!(destination, Destination::Prefix(_));
             let either = |of_prefix, of_country| if prefix { of_prefix } else { of_country };
             let rule = match restriction.state {
@@ -130,7 +170,10 @@ impl Case<'_> {
                 State::Probing => either(Rule::PrefixProbed, Rule::CountryProbed),
             };
             let limit = restriction.per_minute;
-            let mark = self.mark(app, rule, destination.value().as_bytes());
+            // Apart from each other: messages must not take the place of the codes by which the watch tells
+            // whether it is over.
+            let of_messages: &[u8] = if self.what == What::Message { b"\0message" } else { b"" };
+            let mark = self.mark(app, rule, &[destination.value().as_bytes(), of_messages].concat());
             uses.push(Use { rule, mark, span: Span::minute(self.now), limit, weight: 1 });
         }
         false
@@ -180,13 +223,13 @@ fn network_of(ip: IpAddr) -> Vec<u8> {
 }
 
 impl App {
-    /// What the guard says of a verification that is about to be started, or sent again.
+    /// What the guard says of a verification that is about to be started or sent again, or of a message.
     ///
     /// In shadow mode every rule that would have stopped it is noted, and it goes on.
     pub(in crate::app) async fn judge(
         &self,
         guard: &Guard,
-        verification: &Verification,
+        judged: impl Into<Judged<'_>>,
         ip: Option<IpAddr>,
         step: Step,
     ) -> Result<Judgement, Refusal> {
@@ -194,15 +237,17 @@ impl App {
             return Ok(Judgement::default());
         }
         let watches = guard.settings.watches();
-        let (Some(address), Some(stored)) = (self.address_of(verification)?, &verification.address) else {
+        let Judged { owner, to, mode, what } = judged.into();
+        let (Some(address), Some(stored)) = (self.open_address(&owner, to)?, to) else {
             return Ok(Judgement::default());
         };
         let mut case = Case {
             guard,
+            what,
             address: &address,
             index: stored.index,
             ip: ip.map(|ip| ip.to_canonical()),
-            counts: verification.mode == Mode::Live && sandbox::find(&address).is_none(),
+            counts: mode == Mode::Live && sandbox::find(&address).is_none(),
             step,
             now: self.now(),
             notes: Vec::new(),
@@ -211,7 +256,8 @@ impl App {
             return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         let mut uses = Vec::new();
-        if case.asks_watch(self, &mut uses) || self.asks_tenant_cap(&mut case).await? {
+        let more = self.restricted_besides(guard, case.destinations()).await?;
+        if case.asks_watch(self, &more, &mut uses) || self.asks_tenant_cap(&mut case).await? {
             return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
         }
         case.capped(self, &mut uses);
@@ -224,7 +270,10 @@ impl App {
         let Some(cap) = case.guard.settings.caps.tenant_per_day else { return Ok(false) };
         let day = Window::day(case.now);
         let store = self.ports.store.tenant(case.guard.tenant);
-        let used = store.usage(Resource::Verifications, &[day]).await?.first().map_or(0, |usage| usage.used);
+        let windows = [day];
+        let (codes, messages) =
+            try_join(store.usage(Resource::Verifications, &windows), store.usage(Resource::Messages, &windows)).await?;
+        let used = codes.iter().chain(&messages).fold(0_u64, |used, usage| used.saturating_add(usage.used));
         // A resend is not counted by the quota, so it needs no room in it.
         let full = if case.step == Step::Start { used >= cap } else { used > cap };
         Ok(full && case.against(Rule::CapTenant, Some(day.ends)))
@@ -251,6 +300,21 @@ impl App {
             case.against(one.rule, Some(one.span.ends));
         }
         Ok(taken)
+    }
+
+    /// Whether one more verification or message that was stopped is kept today: so many of a tenant are, whatever comes.
+    pub(in crate::app) async fn keeps_blocked(
+        &self,
+        guard: &Guard,
+        note: &GuardNote,
+        judgement: &mut Judgement,
+    ) -> Result<bool, Refusal> {
+        let mark = CountId::from_bytes(self.ports.vault.mark(guard.tenant, "guard", b"blocked"));
+        let span = Span::day(self.now());
+        let one = Use { rule: note.rule, mark, span, limit: BLOCKED_KEPT_PER_DAY, weight: 1 };
+        let (taken, beyond) = self.take_uses((guard.tenant, guard.settings.service), vec![one], false).await?;
+        judgement.taken.and(taken);
+        Ok(beyond.is_empty())
     }
 
     /// Takes back what was counted against caps for something that did not go out after all.

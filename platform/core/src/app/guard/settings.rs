@@ -160,14 +160,13 @@ impl App {
         self.commit_guard(caller, deed, vec![Change::replace(&list)]).await
     }
 
-    /// The destinations of a service that the watch has restricted.
+    /// The destinations of a service that the watch has restricted: all countries, and 1,000 at most besides.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Store`].
     pub async fn guard_destinations(&self, caller: &ApiCaller, service: ServiceId) -> Result<Vec<Watch>, Refusal> {
         self.find_service(caller, service).await?;
-        let found = self.restricted_destinations(caller.tenant.id, service).await?;
-        Ok(found.into_iter().map(|stored| stored.entity).collect())
+        self.restricted_destinations(caller.tenant.id, service).await
     }
 
     /// Lets codes go to a destination again, whatever the watch has seen. Releasing one that is free is no error.

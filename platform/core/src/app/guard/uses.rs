@@ -1,16 +1,16 @@
-//! How much of each cap is used: counted here at once, told to the others every few seconds.
+//! How much of each cap is used: counted here at once, told to the others every two seconds, and read from them as
+//! often. Exact on one node; of a burst on several, up to as many times a cap as there are nodes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::SignedDuration;
 
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::guard::{Rule, Span, UseCount};
 use crate::domain::id::{CountId, ServiceId, TenantId};
-use crate::ports::{Change, EntityList, IndexKey, Owner};
+use crate::ports::{Change, Entity as _, IndexKey, Owner, Stored};
 
 /// How long the counts of other nodes are gone by.
 const FRESH: SignedDuration = SignedDuration::from_secs(2);
@@ -18,8 +18,6 @@ const FRESH: SignedDuration = SignedDuration::from_secs(2);
 const COUNTS_MAX: usize = 100_000;
 /// Counts that are told in one commit.
 const TOLD_AT_ONCE: usize = 100;
-/// Counts that are read at once.
-const READ_AT_ONCE: usize = 8;
 
 /// What one cap counts of one thing, in one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +34,33 @@ pub(super) struct Use {
     pub(super) weight: u64,
 }
 
-/// What was counted, and by whom it can be given back.
+impl Use {
+    fn key(&self) -> (CountId, Timestamp) {
+        (self.mark, self.span.starts)
+    }
+}
+
+/// What was counted, and can be given back.
 #[derive(Debug, Default)]
 pub(super) struct Taken(Vec<Use>);
+
+impl Taken {
+    /// With what was counted besides.
+    pub(super) fn and(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// Whether others know of a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// The store has it as it is here.
+    Yes,
+    /// It is on its way there.
+    UnderWay,
+    /// More was counted since.
+    No,
+}
 
 #[derive(Debug)]
 struct Count {
@@ -48,17 +70,86 @@ struct Count {
     own: u64,
     others: u64,
     read_at: Timestamp,
-    untold: bool,
+    told: Told,
+}
+
+/// What is counted, by mark and the begin of the span.
+#[derive(Default)]
+struct Counts {
+    known: HashMap<(CountId, Timestamp), Count>,
+    /// How many there are before room is made the next time.
+    room_at: usize,
+}
+
+impl Counts {
+    /// Drops what is over, and what the store has as it is here. What is still on its way there stays: what is
+    /// read in its place would be less, and would then be told over it.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.known.len() <= self.room_at.max(COUNTS_MAX) {
+            return;
+        }
+        self.known.retain(|_, count| count.told != Told::Yes && count.ends > now);
+        // What could not go now cannot go at the next start either: not all of it is walked for each.
+        self.room_at = self.known.len().saturating_mul(2);
+    }
+
+    fn used(&self, one: &Use) -> u64 {
+        self.known.get(&one.key()).map_or(0, |count| count.own.saturating_add(count.others))
+    }
+
+    fn add(&mut self, one: &Use) {
+        if let Some(count) = self.known.get_mut(&one.key()) {
+            count.own = count.own.saturating_add(one.weight);
+            count.told = Told::No;
+        }
+    }
+
+    fn take_back(&mut self, one: &Use) {
+        if let Some(count) = self.known.get_mut(&one.key()) {
+            count.own = count.own.saturating_sub(one.weight);
+            count.told = Told::No;
+        }
+    }
+
+    /// What others do not know yet, of spans that are not over.
+    fn begin_telling(&mut self, node: CountId, now: Timestamp) -> Vec<UseCount> {
+        self.known.retain(|_, count| count.ends > now);
+        let untold = self.known.iter_mut().filter(|(_, count)| count.told != Told::Yes);
+        let telling = untold.map(|((mark, starts), count)| {
+            count.told = Told::UnderWay;
+            UseCount {
+                tenant: count.tenant,
+                service: count.service,
+                mark: *mark,
+                node,
+                starts: *starts,
+                ends: count.ends,
+                used: count.own,
+            }
+        });
+        telling.collect()
+    }
+
+    /// Notes whether these were told; what was counted meanwhile is not.
+    fn end_telling(&mut self, counts: &[UseCount], told: bool) {
+        for count in counts {
+            if let Some(known) = self.known.get_mut(&(count.mark, count.starts))
+                && known.told == Told::UnderWay
+            {
+                known.told = if told { Told::Yes } else { Told::No };
+            }
+        }
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Uses {
     node: OnceLock<CountId>,
-    counts: Mutex<HashMap<(CountId, Timestamp), Count>>,
+    counts: Mutex<Counts>,
 }
 
 impl Uses {
-    fn counts(&self) -> MutexGuard<'_, HashMap<(CountId, Timestamp), Count>> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,96 +172,104 @@ impl App {
         let stale: Vec<Use> = {
             let counts = self.guard.uses.counts();
             let fresh = |one: &Use| {
-                let count = counts.get(&(one.mark, one.span.starts));
-                count.is_some_and(|count| now.duration_since(count.read_at).abs() < FRESH)
+                let count = counts.known.get(&one.key());
+                // Where nobody else counts, what was read once stays as it was.
+                count.is_some_and(|count| self.ports.alone || now.duration_since(count.read_at).abs() < FRESH)
             };
             uses.iter().filter(|one| !fresh(one)).copied().collect()
         };
-        let read = stream::iter(stale).map(|one| self.read_use(tenant, one)).buffer_unordered(READ_AT_ONCE);
-        let read: Vec<(Use, u64, u64)> = read.try_collect().await?;
+        let read = self.read_uses(tenant, &stale).await?;
         let mut counts = self.guard.uses.counts();
-        if counts.len() > COUNTS_MAX {
-            counts.retain(|_, count| count.untold && count.ends > now);
-        }
-        for (one, own, others) in read {
-            let new = Count { tenant, service, ends: one.span.ends, own, others, read_at: now, untold: false };
-            let count = counts.entry((one.mark, one.span.starts)).or_insert(new);
+        counts.make_room(now);
+        for (one, (own, others)) in stale.iter().zip(read) {
+            let new = Count { tenant, service, ends: one.span.ends, own, others, read_at: now, told: Told::Yes };
+            let count = counts.known.entry(one.key()).or_insert(new);
             count.others = others;
             count.read_at = now;
         }
-        let used = |one: &Use| counts.get(&(one.mark, one.span.starts)).map_or(0, |count| count.own + count.others);
-        let beyond: Vec<Use> = uses.iter().filter(|one| used(one) + one.weight > one.limit).copied().collect();
+        let beyond: Vec<Use> =
+            uses.iter().filter(|one| counts.used(one).saturating_add(one.weight) > one.limit).copied().collect();
         if !beyond.is_empty() && !anyway {
             return Ok((Taken::default(), beyond));
         }
-        for one in &uses {
-            if let Some(count) = counts.get_mut(&(one.mark, one.span.starts)) {
-                count.own = count.own.saturating_add(one.weight);
-                count.untold = true;
-            }
-        }
+        uses.iter().for_each(|one| counts.add(one));
         Ok((Taken(uses), beyond))
     }
 
     /// Takes back what was counted for something that did not happen.
     pub(super) fn give_uses_back(&self, taken: &Taken) {
         let mut counts = self.guard.uses.counts();
-        for one in &taken.0 {
-            if let Some(count) = counts.get_mut(&(one.mark, one.span.starts)) {
-                count.own = count.own.saturating_sub(one.weight);
-                count.untold = true;
-            }
-        }
+        taken.0.iter().for_each(|one| counts.take_back(one));
     }
 
-    /// What is counted of a use: by this node, for when it has forgotten that, and by the others.
-    async fn read_use(&self, tenant: TenantId, one: Use) -> Result<(Use, u64, u64), Refusal> {
-        let by = IndexKey::new(UseCount::SPAN, UseCount::span(one.mark, one.span.starts));
-        let list = EntityList { by: Some(by), ..EntityList::of(Owner::Tenant(tenant)) };
-        let (mut own, mut others) = (0u64, 0u64);
+    /// What is counted of each use, all of it read at once: by this node, for when it has forgotten that, and by
+    /// the others.
+    async fn read_uses(&self, tenant: TenantId, uses: &[Use]) -> Result<Vec<(u64, u64)>, Refusal> {
+        if uses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = |one: &Use| IndexKey::new(UseCount::SPAN, UseCount::span(one.mark, one.span.starts));
+        let keys = uses.iter().map(key).collect();
+        let rows = self.ports.store.find_listed(UseCount::KIND, Owner::Tenant(tenant), keys).await?;
         let here = self.counting_node();
-        for count in self.list::<UseCount>(&list).await? {
-            let sum = if count.node == here { &mut own } else { &mut others };
+        let mut read: HashMap<(CountId, Timestamp), (u64, u64)> = HashMap::new();
+        for row in rows {
+            let count = Stored::<UseCount>::read(row)?;
+            let (own, others) = read.entry((count.mark, count.starts)).or_default();
+            let sum = if count.node == here { own } else { others };
             *sum = sum.saturating_add(count.used);
         }
-        Ok((one, own, others))
+        Ok(uses.iter().map(|one| read.get(&one.key()).copied().unwrap_or_default()).collect())
     }
 
     pub(super) async fn tell_uses(&self) -> Result<(), Refusal> {
-        let now = self.now();
-        let node = self.counting_node();
-        let untold: Vec<UseCount> = {
-            let mut counts = self.guard.uses.counts();
-            counts.retain(|_, count| count.ends > now);
-            let untold = counts.iter_mut().filter(|(_, count)| count.untold);
-            untold
-                .map(|((mark, starts), count)| {
-                    count.untold = false;
-                    UseCount {
-                        tenant: count.tenant,
-                        service: count.service,
-                        mark: *mark,
-                        node,
-                        starts: *starts,
-                        ends: count.ends,
-                        used: count.own,
-                    }
-                })
-                .collect()
-        };
+        let untold = self.guard.uses.counts().begin_telling(self.counting_node(), self.now());
         let mut told = Ok(());
         for counts in untold.chunks(TOLD_AT_ONCE) {
-            let changes = counts.iter().map(Change::put).collect();
-            if let Err(error) = self.ports.store.commit(changes).await {
-                let mut known = self.guard.uses.counts();
-                for count in counts {
-                    if let Some(count) = known.get_mut(&(count.mark, count.starts)) {
-                        count.untold = true;
-                    }
-                }
+            let made = self.ports.store.commit(counts.iter().map(Change::put).collect()).await;
+            self.guard.uses.counts().end_telling(counts, made.is_ok());
+            if let Err(error) = made {
                 told = Err(error.into());
             }
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::builders::{a_tenant, noon};
+
+    fn one(n: usize) -> Use {
+        let mut mark = [0; 16];
+        mark[8..].copy_from_slice(&n.to_be_bytes());
+        let mark = CountId::from_bytes(mark);
+        Use { rule: Rule::CapAddress, mark, span: Span::day(noon()), limit: 1, weight: 5 }
+    }
+
+    #[test]
+    fn what_is_being_told_is_not_dropped_to_make_room() {
+        let (mut counts, tenant, node) = (Counts::default(), a_tenant().id, CountId::from_bytes([1; 16]));
+        for n in 0..=COUNTS_MAX {
+            let service = ServiceId::from_bytes([1; 16]);
+            let (ends, told) = (one(n).span.ends, Told::Yes);
+            let count = Count { tenant, service, ends, own: 0, others: 0, read_at: noon(), told };
+            counts.known.insert(one(n).key(), count);
+        }
+        counts.add(&one(7));
+        counts.add(&one(8));
+        let telling = counts.begin_telling(node, noon());
+        assert_eq!(telling.len(), 2);
+        counts.add(&one(8));
+        counts.make_room(noon());
+        assert_eq!((counts.known.len(), counts.used(&one(7)), counts.used(&one(8))), (2, 5, 10));
+        // It did not get there: it is told again, and so is what was counted meanwhile.
+        counts.end_telling(&telling, false);
+        let mut again: Vec<u64> = counts.begin_telling(node, noon()).iter().map(|count| count.used).collect();
+        again.sort_unstable();
+        assert_eq!(again, [5, 10]);
+        counts.end_telling(&telling, true);
+        assert_eq!(counts.begin_telling(node, noon()), []);
     }
 }

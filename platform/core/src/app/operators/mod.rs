@@ -3,6 +3,8 @@
 mod access;
 mod announcements;
 mod appoint;
+mod audit;
+mod erasures;
 mod maintenance;
 mod second_factor;
 mod tenants;

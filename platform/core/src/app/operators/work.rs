@@ -85,13 +85,13 @@ impl App {
                 Item::Verification(id) => {
                     let Some(mut found) = store.find_verification(id).await? else { return Ok(()) };
                     let (status, refunded) = (json!(found.status), found.counted.refunded);
-                    let left = found.cancel(now).then(|| Left::Verification(found, refunded));
+                    let left = found.cancel(now).then_some(Left::Verification(found, refunded));
                     (status, left)
                 }
                 Item::Message(id) => {
                     let Some(mut found) = store.find_message(id).await? else { return Ok(()) };
                     let (status, refunded) = (json!(found.status()), found.counted.refunded);
-                    let left = found.discard(now).then(|| Left::Message(found, refunded));
+                    let left = found.discard(now).then_some(Left::Message(found, refunded));
                     (status, left)
                 }
             };

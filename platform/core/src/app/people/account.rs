@@ -62,9 +62,9 @@ impl App {
         self.brake_mails(&person.whence).await?;
         self.reprove(person, reproof).await?;
         let then = Then::ChangeEmail { session: person.session.id, from };
-        let (pending, started) = self.send_pending(&email, then, None, &person.whence).await?;
-        let deed = Deed::of_platform("user.request_email_change", person.user.id);
-        self.commit(&person.by(), vec![deed], vec![Change::insert(&pending)]).await?;
+        let by = person.by();
+        let told = (&by, Deed::of_platform("user.request_email_change", person.user.id));
+        let started = self.pend(&email, then, None, Some(told), &person.whence).await?;
         let words = format!(
             "Somebody who is signed in to your account asked to change its email address to {}. If that was not \
              you, ask for a new password at once: then the change is not made.",

@@ -39,6 +39,12 @@ pub(super) fn bucket(ip: Option<IpAddr>) -> Vec<u8> {
     }
 }
 
+/// What a right guess does to a count, and whether it is forgotten.
+fn right(brake: &mut LoginBrake, place: Place) -> bool {
+    brake.take_back();
+    place == Place::Here
+}
+
 impl App {
     /// The brakes for an account: its device's own, or else those of the address and of everywhere.
     pub(super) fn brakes(&self, account: &AddressIndex, device: Option<&Device>, whence: &Whence) -> Brakes {
@@ -122,11 +128,16 @@ impl App {
     /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
     /// forgotten there, or each login of the owner would give an attacker another fifty.
     pub(super) async fn ease(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        self.lighten(brakes, |brake, place| {
-            brake.take_back();
-            place == Place::Here
-        })
-        .await
+        self.lighten(brakes, right).await
+    }
+
+    /// The same as changes of another commit, which is refused when somebody guesses at the same moment: a login is
+    /// one commit less, and over MongoDB each is a transaction that starts of verifications wait beside.
+    pub(super) async fn eased(&self, brakes: Option<&Brakes>) -> Result<Vec<Change>, Refusal> {
+        match brakes {
+            Some(brakes) => self.lightened(brakes, right).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The guess was not looked at: it is as if it had not been made.
@@ -144,23 +155,35 @@ impl App {
         self.lighten(brakes, |_, _| true).await
     }
 
-    /// Changes counts; those that `forget` says yes to, and those of nothing, are deleted.
     async fn lighten(
         &self,
         brakes: &Brakes,
         forget: impl Fn(&mut LoginBrake, Place) -> bool + Send + Sync,
     ) -> Result<(), Refusal> {
-        for (id, place) in &brakes.places {
-            for _ in 0..TRIES {
-                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
-                let over = forget(&mut brake, *place) || brake.failures == 0;
-                let change = if over { Change::delete(&brake) } else { Change::replace(&brake) };
-                if self.made(change).await? {
-                    break;
-                }
+        for _ in 0..TRIES {
+            let changes = self.lightened(brakes, &forget).await?;
+            match self.ports.store.commit(changes).await {
+                Ok(()) => break,
+                Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Counts as they become; those that `forget` says yes to, and those of nothing, are deleted.
+    async fn lightened(
+        &self,
+        brakes: &Brakes,
+        forget: impl Fn(&mut LoginBrake, Place) -> bool + Send + Sync,
+    ) -> Result<Vec<Change>, Refusal> {
+        let mut changes = Vec::new();
+        for (id, place) in &brakes.places {
+            let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { continue };
+            let over = forget(&mut brake, *place) || brake.failures == 0;
+            changes.push(if over { Change::delete(&brake) } else { Change::replace(&brake) });
+        }
+        Ok(changes)
     }
 
     /// Tells the audit log of accounts that are guessed at from everywhere, and forgets the counts that are over.
@@ -187,14 +210,6 @@ impl App {
             }
         }
         Ok(forgotten)
-    }
-
-    async fn made(&self, change: Change) -> Result<bool, Refusal> {
-        match self.ports.store.commit(vec![change]).await {
-            Ok(()) => Ok(true),
-            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// A token for a device from which somebody has signed in to an account: the one that came, while it holds.

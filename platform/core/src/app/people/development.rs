@@ -1,16 +1,11 @@
 //! A login without a password, for whoever develops against an installation of their own.
 
-use serde_json::json;
-
 use super::super::{App, Refusal};
+use super::sign_up::account;
 use super::{Opened, Whence};
-use crate::domain::audit::Deed;
 use crate::domain::id::UserId;
-use crate::domain::member::Member;
-use crate::domain::permission::Role;
 use crate::domain::session::Transport;
 use crate::domain::user::{AccountEmail, User};
-use crate::ports::Change;
 
 /// The one account that is signed in to like this. From the domain that belongs to nobody.
 const EMAIL: &str = "dev@example.com";
@@ -27,7 +22,7 @@ impl App {
         loop {
             let found = self.find_by::<User>("email", email.key(&self.ports.vault).as_bytes()).await?;
             if let Some(user) = found {
-                return self.open_session(user, Transport::Body, None, whence).await;
+                return self.open_session(user, Transport::Body, None, None, whence).await;
             }
             match self.make_developer(&email, whence).await {
                 // Two at once: one of them made it.
@@ -42,18 +37,7 @@ impl App {
         let mut user = User::new(UserId::new(now, entropy), email, NAME, now, &self.ports.vault, entropy);
         user.email_confirmed_at = Some(now);
         let (tenant, service) = self.draw_tenant(NAME, &self.ports.people.plan)?;
-        let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
-        let deeds = vec![
-            Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
-            Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
-            Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
-        ];
-        let changes = vec![
-            Change::insert(&user),
-            Change::InsertTenant(Box::new(tenant)),
-            Change::InsertService(Box::new(service)),
-            Change::insert(&member),
-        ];
+        let (deeds, changes) = account(&user, &tenant, service, now);
         self.commit(&whence.by(user.id), deeds, changes).await
     }
 }

@@ -74,6 +74,10 @@ impl App {
                 let deed = Deed::of(team.tenant.id, "member.leave", id);
                 deeds.push(deed.before(json!({ "role": member.role })).after(json!({ "account": "erased" })));
             }
+            // As whoever leaves takes the invitations back that they sent.
+            let (told, taken_back) = self.unsendable(&team, id, None).await?;
+            deeds.extend(told);
+            changes.extend(taken_back);
             left.insert(team.tenant.id);
             changes = team.with(changes);
         }
@@ -81,8 +85,12 @@ impl App {
             return Err(Refusal::OnlyOwnerOf(only_owner_of));
         }
         for invitation in self.list::<Invitation>(&EntityList::by(BY_EMAIL, user.email_key.as_bytes())).await? {
-            deeds.push(Deed::of(invitation.tenant, "invitation.revoke", invitation.id));
-            changes.push(Change::delete(&invitation));
+            let change = Change::delete(&invitation);
+            // They may have sent it themselves, before they moved to this address.
+            if !changes.contains(&change) {
+                deeds.push(Deed::of(invitation.tenant, "invitation.revoke", invitation.id));
+                changes.push(change);
+            }
         }
         let identities = self.list::<LinkedIdentity>(&EntityList::by(identity::BY_USER, id.to_bytes())).await?;
         changes.extend(identities.iter().map(Change::delete));

@@ -8,6 +8,7 @@ use super::brake::{Device, bucket};
 use crate::domain::address_limits::AddressLimits;
 use crate::domain::code::CodeKind;
 use crate::domain::code_sends::CodeSends;
+use crate::domain::id::VerificationId;
 use crate::domain::plan::{Limits, OnQuota, Plan};
 use crate::domain::quota::Period;
 use crate::domain::rate::Rate;
@@ -20,7 +21,7 @@ use crate::ports::{Change, CommitError, Owner};
 
 /// Life of a code that goes to an email address. Source: NIST SP 800-63B-4 allows a day to confirm an address,
 /// but 10 minutes for what lets somebody in; one time for both.
-const CODE_LIFE_SECONDS: u32 = 600;
+pub(super) const CODE_LIFE_SECONDS: u32 = 600;
 /// Characters of such a code, of an alphabet of 25: for an account as a whole six digits are too few, since whoever asks
 /// for codes all day has some hundred thousand guesses, each at another account.
 const CODE_LENGTH: u8 = 8;
@@ -105,28 +106,41 @@ impl App {
         }
     }
 
-    /// Sends a code to an address, the same whoever has an account there.
-    ///
-    /// How often is counted for each client; an address as a whole is full only when many ask for it at once. Whoever
-    /// has signed in to the account from a device is counted for that alone.
+    /// Counts a code for an address before it is sent, the same whoever has an account there: for each client, and
+    /// for whoever has signed in to the account from a device for that alone.
     ///
     /// # Errors
-    /// [`Refusal::Address`], [`Refusal::Busy`], [`Refusal::Routing`], [`Refusal::Store`].
-    pub(super) async fn send_code(
+    /// [`Refusal::Address`], [`Refusal::Busy`], [`Refusal::Store`].
+    pub(super) async fn count_code(
         &self,
         email: &AccountEmail,
         device: Option<&Device>,
         whence: &Whence,
-    ) -> Result<Verification, Refusal> {
+    ) -> Result<(), Refusal> {
         let vault = &self.ports.vault;
-        let account = email.key(vault);
-        let (label, client, per_day) = match device {
-            Some(device) => ("code device", device.to_vec(), u32::MAX),
-            None => ("code ip", bucket(whence.ip), SENDS_PER_DAY),
+        let (label, client) = match device {
+            Some(device) => ("code device", device.to_vec()),
+            None => ("code ip", bucket(whence.ip)),
         };
-        self.count_send(vault.veil(label, &[account.as_bytes(), &client])).await?;
+        self.count_send(vault.veil(label, &[email.key(vault).as_bytes(), &client])).await
+    }
+
+    /// Sends a code to an address, under this id. An address as a whole is full only when many ask for it at once,
+    /// and never for whoever has signed in to the account from where they ask.
+    ///
+    /// # Errors
+    /// [`Refusal::Address`], [`Refusal::Routing`], [`Refusal::Store`].
+    pub(super) async fn send_code(
+        &self,
+        id: VerificationId,
+        email: &AccountEmail,
+        device: Option<&Device>,
+        whence: &Whence,
+    ) -> Result<Verification, Refusal> {
+        let per_day = if device.is_some() { u32::MAX } else { SENDS_PER_DAY };
         let house = self.house(whence).await?;
         let request = StartVerification {
+            id: Some(id),
             to: email.as_str().to_owned(),
             code_kind: Some(CodeKind::Alphanumeric),
             code_length: Some(CODE_LENGTH),

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::super::{App, Refusal};
+use super::brake::Brakes;
 use super::{SignInStep, Whence};
 use crate::domain::Timestamp;
 use crate::domain::access_token::Claims;
@@ -21,8 +22,8 @@ const LOGINS: Rate = Rate { per_second: 1, burst: 100 };
 /// Rows of sessions that are over which a login deletes at most.
 const SWEPT_MAX: usize = 100;
 
-/// A request to sign in.
-#[derive(Debug, Clone)]
+/// A request to sign in. Not to be printed, for its password.
+#[derive(Clone)]
 pub struct LogIn {
     /// The email address.
     pub email: String,
@@ -35,7 +36,6 @@ pub struct LogIn {
 }
 
 /// A session that lets somebody in.
-#[derive(Debug)]
 pub struct Opened {
     /// The session.
     pub session: Session,
@@ -62,14 +62,14 @@ impl App {
     /// [`Refusal::Credentials`], [`Refusal::Braked`], [`Refusal::Rate`], [`Refusal::Busy`], [`Refusal::Conflict`] when
     /// the password was changed at the same moment, [`Refusal::Store`].
     pub async fn log_in(&self, request: LogIn, whence: &Whence) -> Result<SignInStep, Refusal> {
-        let user = self.with_password(&request, whence).await?;
+        let (user, brakes) = self.with_password(&request, whence).await?;
         let LogIn { transport, device, .. } = &request;
-        self.after_first_factor(user, "password", *transport, device.as_deref(), whence).await
+        self.after_first_factor(user, "password", *transport, device.as_deref(), Some(&brakes), whence).await
     }
 
-    /// The person whose password this is; a new hash of it is made where the old one is outdated, and kept
-    /// with the session.
-    async fn with_password(&self, request: &LogIn, whence: &Whence) -> Result<Stored<User>, Refusal> {
+    /// The person whose password this is, and where it was counted as a wrong one; a new hash of it is made where the
+    /// old one is outdated.
+    async fn with_password(&self, request: &LogIn, whence: &Whence) -> Result<(Stored<User>, Brakes), Refusal> {
         // Whatever it is, it is nobody's address: counted and hashed as if it were one would be too much.
         let email = AccountEmail::parse(&request.email).map_err(|error| Refusal::field("email", error.to_string()))?;
         let account = email.key(&self.ports.vault);
@@ -96,25 +96,25 @@ impl App {
             tracing::info!(ip = whence.ip.map(tracing::field::display), "a login was refused");
             return Err(Refusal::Credentials);
         };
-        self.ease(&brakes).await?;
         if compared.outdated {
             let as_compared = user.password.clone();
             user.password = Some(self.hash(&password).await?);
             match self.ports.store.commit(vec![Change::replace(&user)]).await {
                 Ok(()) => {
                     tracing::info!(user = %user.id, "a password was hashed again, with the parameters of now");
-                    return self.again(&user).await;
+                    return Ok((self.again(&user).await?, brakes));
                 }
                 // The next login does it.
                 Err(CommitError::Changed) => user.password = as_compared,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(user)
+        Ok((user, brakes))
     }
 
     /// Begins a session of a person who has proved who they are, unless what they proved it with was replaced
-    /// meanwhile: hashing a password takes long enough for a reset to end all sessions in between.
+    /// meanwhile: hashing a password takes long enough for a reset to end all sessions in between. With it goes what
+    /// `counted` the password before it was looked at.
     ///
     /// # Errors
     /// [`Refusal::Conflict`], [`Refusal::Store`].
@@ -123,16 +123,18 @@ impl App {
         mut user: Stored<User>,
         transport: Transport,
         device: Option<&str>,
+        counted: Option<&Brakes>,
         whence: &Whence,
     ) -> Result<Opened, Refusal> {
-        for _ in 1..TRIES {
-            match self.try_open_session(&user, transport, device, Vec::new(), Vec::new(), whence).await {
-                // Another login of theirs, mostly.
+        for _ in 0..TRIES {
+            let eased = self.eased(counted).await?;
+            match self.try_open_session(&user, transport, device, Vec::new(), eased, whence).await {
+                // Another login of theirs, mostly, or somebody who guesses.
                 Err(Refusal::Conflict) => user = self.again(&user).await?,
                 opened => return opened,
             }
         }
-        self.try_open_session(&user, transport, device, Vec::new(), Vec::new(), whence).await
+        Err(Refusal::Conflict)
     }
 
     /// A person as they are now, if all that they had proved still holds.
@@ -166,6 +168,7 @@ impl App {
         let (open, over): (Vec<_>, Vec<_>) =
             all.iter().partition(|session| session.is_open(now) && session.is_of(user));
         changes.extend(over.into_iter().take(SWEPT_MAX).map(Change::delete));
+        let ends = open.len() >= SESSIONS_MAX;
         for oldest in open.into_iter().skip(SESSIONS_MAX.saturating_sub(1)) {
             let told = json!({ "user": user.id, "revoked": true, "sessions_max": SESSIONS_MAX });
             deeds.push(Deed::of_platform("session.revoke", oldest.id).after(told));
@@ -173,10 +176,9 @@ impl App {
         }
         let told = json!({ "user": user.id, "transport": session.transport });
         deeds.push(Deed::of_platform("session.create", session.id).after(told));
-        let ended = changes.len();
         changes.extend([Change::insert(&session), Change::replace(user)]);
         self.commit(&whence.by(user.id), deeds, changes).await?;
-        if ended > 0 {
+        if ends {
             self.changed_person(user.id).await;
         }
         tracing::info!(user = %user.id, session = %session.id, "a person signed in");

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::super::{App, Refusal};
-use super::{SignInStep, Whence};
+use super::{Opened, SignInStep, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::id::UserId;
-use crate::domain::identity::{BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, subject_key};
+use crate::domain::identity::{
+    BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, SpentToken, TOKEN_AGE_MAX, subject_key,
+};
 use crate::domain::opaque::Opaque;
 use crate::domain::rate::Rate;
 use crate::domain::session::Transport;
 use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
-    AuthorizationAsked, Change, CodeRedeemed, Identity, IdentityError, IdentityProvider, Owner, Stored,
+    AuthorizationAsked, Change, CodeRedeemed, CommitError, Identity, IdentityError, IdentityProvider, Owner, Stored,
 };
 
 /// Longest name that is taken from a provider, in characters.
@@ -117,7 +119,41 @@ impl App {
                 "a sign-in by an identity provider was refused"
             );
         })?;
-        self.after_first_factor(user, &attempt.provider, attempt.transport, device, whence).await
+        self.after_first_factor(user, &attempt.provider, attempt.transport, device, None, whence).await
+    }
+
+    /// Signs in a person by an ID token that their page got from a provider by itself, as WOTP's clients do: whom
+    /// [`finish_sign_in`](Self::finish_sign_in) would sign in. A token works once.
+    ///
+    /// Nothing binds it to a browser, as an attempt is bound; so the session's tokens go into the reply's body and
+    /// never into a cookie, and nobody is signed in unawares.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without such a provider, [`Refusal::SignInOver`] for a token that was used,
+    /// [`Refusal::SecondFactorNeeded`], [`Refusal::Provider`], [`Refusal::EmailNotVerified`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn sign_in_by_token(&self, provider: &str, id_token: &str, whence: &Whence) -> Result<Opened, Refusal> {
+        let signed_in = async {
+            let provider = self.provider(provider).ok_or(Refusal::NotFound("identity provider"))?;
+            let now = self.now();
+            let identity = provider.identify_by_token(id_token, TOKEN_AGE_MAX, now).await?;
+            match self.ports.store.commit(vec![Change::insert(&SpentToken::new(id_token, now))]).await {
+                Ok(()) => {}
+                Err(CommitError::Changed | CommitError::Taken { .. }) => return Err(Refusal::SignInOver),
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+            let user = self.person_behind(provider, &identity, whence).await?;
+            if self.active_factor(user.id).await?.is_some() {
+                return Err(Refusal::SecondFactorNeeded);
+            }
+            self.open_session(user, Transport::Body, None, None, whence).await
+        };
+        // ASVS 16.3.1. With its sources, which say nothing of the person.
+        signed_in.await.inspect_err(|refusal| {
+            let error: &dyn std::error::Error = refusal;
+            let ip = whence.ip.map(tracing::field::display);
+            tracing::info!(ip, error, "a sign-in by an ID token was refused");
+        })
     }
 
     async fn identify(
@@ -160,8 +196,8 @@ impl App {
         whence: &Whence,
     ) -> Result<Stored<User>, Refusal> {
         let key = subject_key(provider.issuer(), &identity.subject);
-        if let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? {
-            return self.person(linked.user).await;
+        if let Some(user) = self.linked_person(key).await? {
+            return Ok(user);
         }
         // An address that nobody verified may be anybody's: it neither finds an account nor begins one.
         let email = identity.email.as_deref().filter(|_| identity.email_verified).ok_or(Refusal::EmailNotVerified)?;
@@ -210,8 +246,16 @@ impl App {
                 }
             }
         }
-        let linked = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?.ok_or(Refusal::Conflict)?;
-        self.person(linked.user).await
+        self.linked_person(key).await?.ok_or(Refusal::Conflict)
+    }
+
+    /// Whom an identity is linked to, as they were while it was.
+    async fn linked_person(&self, key: [u8; 32]) -> Result<Option<Stored<User>>, Refusal> {
+        let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? else { return Ok(None) };
+        let user = self.person(linked.user).await?;
+        // Unlinking raises the epoch: of a person who was read after it, it would end nothing.
+        let still = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?;
+        Ok(still.filter(|still| still.user == user.id).map(|_| user))
     }
 
     /// A person who is known to be there.

@@ -38,7 +38,7 @@ impl App {
             }
             None => None,
         };
-        self.pend(&email, Then::Reset, device.as_ref(), whence).await
+        self.pend(&email, Then::Reset, device.as_ref(), None, whence).await
     }
 
     /// Gives an account another password, ends all its sessions and lifts its brakes.

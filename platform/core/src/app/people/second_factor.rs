@@ -4,6 +4,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::{App, Refusal};
+use super::brake::Brakes;
 use super::{Opened, SignedIn, Started, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
@@ -16,7 +17,7 @@ use crate::domain::second_factor::{Proof, SecondFactor, SignInChallenge, Verdict
 use crate::domain::session::Transport;
 use crate::domain::totp::TotpSecret;
 use crate::domain::user::{AccountEmail, User};
-use crate::ports::{Change, Owner, Stored};
+use crate::ports::{Change, CommitError, Owner, Stored};
 
 /// What authenticator apps call us.
 const ISSUER: &str = "WOTP";
@@ -48,7 +49,6 @@ pub struct Enrolment {
 }
 
 /// What comes of a first factor that was right.
-#[derive(Debug)]
 pub enum SignInStep {
     /// A session: nothing more is asked.
     Open(Box<Opened>),
@@ -90,7 +90,7 @@ impl App {
         self.brake_mails(&person.whence).await?;
         let address = person.user.address(&self.ports.vault)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
-        self.pend(&email, Then::EnrolSecondFactor { session: person.session.id }, None, &person.whence).await
+        self.pend(&email, Then::EnrolSecondFactor { session: person.session.id }, None, None, &person.whence).await
     }
 
     /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it, and whoever
@@ -192,22 +192,33 @@ impl App {
         Ok(())
     }
 
-    /// What follows when a first factor was right: a session, or the question for the second factor.
+    /// What follows when a first factor was right: a session, or the question for the second factor. `counted` is
+    /// where it was counted as a wrong one before it was looked at.
     pub(super) async fn after_first_factor(
         &self,
         user: Stored<User>,
         first_factor: &str,
         transport: Transport,
         device: Option<&str>,
+        counted: Option<&Brakes>,
         whence: &Whence,
     ) -> Result<SignInStep, Refusal> {
         if self.active_factor(user.id).await?.is_none() {
-            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, device, whence).await?)));
+            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, device, counted, whence).await?)));
         }
         let (challenge, token) =
             SignInChallenge::pose(&user, first_factor, transport, self.now(), &*self.ports.entropy);
-        self.ports.store.commit(vec![Change::insert(&challenge)]).await?;
-        Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at })
+        for _ in 0..ROUNDS {
+            let mut changes = self.eased(counted).await?;
+            changes.push(Change::insert(&challenge));
+            match self.ports.store.commit(changes).await {
+                Ok(()) => return Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at }),
+                // Somebody guesses at the same moment.
+                Err(CommitError::Changed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refusal::Conflict)
     }
 
     /// Answers the question for the second factor, and opens the session that was asked for. Who signs in is
@@ -286,7 +297,7 @@ impl App {
     }
 
     /// The second factor that is asked of a person, if one is.
-    async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
+    pub(super) async fn active_factor(&self, user: UserId) -> Result<Option<Stored<SecondFactor>>, Refusal> {
         let factor = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
         Ok(factor.filter(|factor| factor.is_active()))
     }

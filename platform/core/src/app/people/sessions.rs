@@ -6,7 +6,7 @@ use crate::domain::access_token::SigningKey;
 use crate::domain::audit::{By, Deed};
 use crate::domain::code_sends::CodeSends;
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::identity::SignInAttempt;
+use crate::domain::identity::{SignInAttempt, SpentToken};
 use crate::domain::invitation::InvitedTally;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
@@ -158,7 +158,8 @@ impl App {
             + self.forget_due::<CodeSends>(limit).await?
             + self.forget_due::<SigningKey>(limit).await?
             + self.forget_due::<SignInChallenge>(limit).await?
-            + self.forget_due::<SignInAttempt>(limit).await?)
+            + self.forget_due::<SignInAttempt>(limit).await?
+            + self.forget_due::<SpentToken>(limit).await?)
     }
 
     async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {

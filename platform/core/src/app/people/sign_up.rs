@@ -4,14 +4,16 @@ use serde_json::json;
 use super::super::{App, FieldError, Refusal};
 use super::Whence;
 use super::brake::Device;
+use super::house::CODE_LIFE_SECONDS;
 use crate::domain::Timestamp;
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
 use crate::domain::code::Code;
 use crate::domain::id::{UserId, VerificationId};
 use crate::domain::member::Member;
 use crate::domain::password::Password;
 use crate::domain::pending::{Pending, Then};
 use crate::domain::permission::Role;
+use crate::domain::service::Service;
 use crate::domain::tenant;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{AccountEmail, PasswordHash, User};
@@ -21,8 +23,8 @@ use crate::ports::{Change, Owner, Stored};
 /// How long what waits for a code is kept after the code has expired: a wrong code is answered as such.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// A request for an account and a tenant.
-#[derive(Debug, Clone)]
+/// A request for an account and a tenant. Not to be printed, for its password.
+#[derive(Clone)]
 pub struct SignUp {
     /// The email address.
     pub email: String,
@@ -50,6 +52,24 @@ pub struct Confirmed {
     pub user: User,
     /// Their tenant, which they own.
     pub tenant: Tenant,
+}
+
+/// What makes an account with a tenant of its own, and what the logs tell of it.
+pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Timestamp) -> (Vec<Deed>, Vec<Change>) {
+    let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
+    let deeds = vec![
+        Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
+        Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
+        Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
+        Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
+    ];
+    let changes = vec![
+        Change::insert(user),
+        Change::InsertTenant(Box::new(tenant.clone())),
+        Change::InsertService(Box::new(service)),
+        Change::insert(&member),
+    ];
+    (deeds, changes)
 }
 
 impl App {
@@ -81,7 +101,8 @@ impl App {
         let place = self.hash_place(whence)?;
         let password = self.hash(&password).await?;
         drop(place);
-        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, None, whence).await
+        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, None, None, whence)
+            .await
     }
 
     /// Makes the account that waited for this code, and its tenant.
@@ -97,20 +118,8 @@ impl App {
         user.password = Some(password);
         user.email_confirmed_at = Some(now);
         let (tenant, service) = self.draw_tenant(&tenant, &self.ports.people.plan)?;
-        let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
-        let deeds = vec![
-            Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
-            Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
-            Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
-            Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
-        ];
-        let changes = vec![
-            Change::insert(&user),
-            Change::InsertTenant(Box::new(tenant.clone())),
-            Change::InsertService(Box::new(service)),
-            Change::insert(&member),
-            Change::delete(&pending),
-        ];
+        let (deeds, mut changes) = account(&user, &tenant, service, now);
+        changes.push(Change::delete(&pending));
         match self.commit(&whence.by(user.id), deeds, changes).await {
             Ok(()) => Ok(Confirmed { user, tenant }),
             Err(Refusal::Taken { kind: "user", .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
@@ -118,39 +127,39 @@ impl App {
         }
     }
 
-    /// Sends a code, and keeps what is to happen when it comes back.
+    /// Keeps what is to happen when a code comes back, together with what the log tells of it, and sends the code.
+    ///
+    /// In this order: a code whose mail went out is for something, whatever crashes in between. What waits for one
+    /// that was not sent goes by itself.
     pub(super) async fn pend(
         &self,
         email: &AccountEmail,
         then: Then,
         device: Option<&Device>,
+        told: Option<(&By, Deed)>,
         whence: &Whence,
     ) -> Result<Started, Refusal> {
-        let (pending, started) = self.send_pending(email, then, device, whence).await?;
-        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
-        Ok(started)
-    }
-
-    /// Sends a code; what is to happen when it comes back is the caller's to keep.
-    pub(super) async fn send_pending(
-        &self,
-        email: &AccountEmail,
-        then: Then,
-        device: Option<&Device>,
-        whence: &Whence,
-    ) -> Result<(Pending, Started), Refusal> {
-        let verification = self.send_code(email, device, whence).await?;
-        let owner = verification.id.to_bytes();
+        self.count_code(email, device, whence).await?;
+        let (now, entropy) = (self.now(), &*self.ports.entropy);
+        let id = VerificationId::new(now, entropy);
+        let answer_by =
+            now.saturating_add(SignedDuration::from_secs(CODE_LIFE_SECONDS.into())).unwrap_or(Timestamp::MAX);
         let pending = Pending {
-            id: verification.id,
-            email: self.ports.vault.seal(Purpose::Address, &owner, email.as_str(), &*self.ports.entropy),
+            id,
+            email: self.ports.vault.seal(Purpose::Address, &id.to_bytes(), email.as_str(), entropy),
             then,
-            answer_by: Some(verification.expires_at),
+            answer_by: Some(answer_by),
             proved_by: None,
             failures: 0,
-            expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
+            expires_at: answer_by.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
         };
-        Ok((pending, Started { verification: verification.id, expires_at: verification.expires_at }))
+        let waits = vec![Change::insert(&pending)];
+        match told {
+            Some((by, deed)) => self.commit(by, vec![deed], waits).await?,
+            None => self.ports.store.commit(waits).await?,
+        }
+        let sent = self.send_code(id, email, device, whence).await?;
+        Ok(Started { verification: id, expires_at: sent.expires_at })
     }
 
     /// What waited for this code, and the address that it proves. A code that was right is right again, as long as

@@ -91,9 +91,13 @@ impl Entity for UseCount {
         vec![IndexKey::new(Self::SPAN, Self::span(self.mark, self.starts))]
     }
 
-    /// A minute after its span, when no node counts in it any more.
+    /// A minute after its span, when no node counts in it any more, or up to a quarter of the span later: those of
+    /// a day are many and all end at once, and are not to be deleted all at once.
     fn wake_at(&self) -> Option<Timestamp> {
-        self.ends.saturating_add(SignedDuration::from_mins(1)).ok()
+        let quarter = self.ends.duration_since(self.starts).as_secs() / 4;
+        let part = u16::from_be_bytes(*self.id().first_chunk().unwrap_or(&[0; 2]));
+        let later = quarter.saturating_mul(part.into()) >> 16;
+        self.ends.saturating_add(SignedDuration::from_secs(60 + later)).ok()
     }
 }
 
@@ -153,6 +157,21 @@ impl Entity for SeenBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_a_day_are_forgotten_one_after_another() {
+        let Span { starts, ends } = Span::day("2026-11-22T12:34:56Z".parse().unwrap());
+        let wakes = (0..100u8).map(|n| {
+            let [tenant, mark, node] = [[1; 16], [n; 16], [3; 16]];
+            let (tenant, service) = (TenantId::from_bytes(tenant), ServiceId::from_bytes([2; 16]));
+            let (mark, node) = (CountId::from_bytes(mark), CountId::from_bytes(node));
+            UseCount { tenant, service, mark, node, starts, ends, used: 1 }.wake_at().unwrap().duration_since(ends)
+        });
+        let wakes: Vec<i64> = wakes.map(|after| after.as_secs()).collect();
+        assert!(wakes.iter().all(|after| (60..=60 + 6 * 3600).contains(after)), "{wakes:?}");
+        let hours: std::collections::BTreeSet<i64> = wakes.iter().map(|after| after / 3600).collect();
+        assert!(hours.len() >= 5, "all over six hours: {wakes:?}");
+    }
 
     #[test]
     fn spans_are_those_of_the_clock() {

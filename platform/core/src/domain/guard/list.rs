@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
@@ -171,7 +171,9 @@ impl GuardList {
     /// The entry that decides on an IP address: the smallest network that it is in.
     pub fn of_ip(&self, ip: IpAddr) -> Option<&ListEntry> {
         let length = |entry: &&ListEntry| match &entry.what {
-            Listed::Network { network } if network.contains(&ip) => Some(network.prefix_len()),
+            Listed::Network { network } => {
+                Some(plain(*network)).filter(|net| net.contains(&ip)).map(|net| net.prefix_len())
+            }
             _ => None,
         };
         self.entries.iter().filter(|entry| length(entry).is_some()).max_by_key(length)
@@ -200,7 +202,17 @@ pub fn prefix(text: &str) -> Option<String> {
 /// A network as it is stored, from an IP address or a CIDR. Bits beyond its length are taken off.
 pub fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| plain(network.trunc()))
+}
+
+/// A network of IPv4 that is written as one of IPv6 (`::ffff:192.0.2.0/120`) as the one that it is: addresses of
+/// end users are looked for as what they are.
+fn plain(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let length = mapped.prefix_len().checked_sub(96);
+    let v4 = mapped.network().to_ipv4_mapped().zip(length).and_then(|(v4, length)| Ipv4Net::new(v4, length).ok());
+    v4.map_or(network, IpNet::V4)
 }
 
 #[cfg(test)]
@@ -243,6 +255,24 @@ mod tests {
         assert_eq!(list.of_ip("192.0.2.7".parse().unwrap()).unwrap().id, list.entries[4].id);
         assert_eq!(list.of_ip("192.0.2.8".parse().unwrap()).unwrap().id, list.entries[3].id);
         assert_eq!(list.of_ip("198.51.100.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_network_of_ipv4_is_one_however_it_is_written() {
+        for (written, stored) in [
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(written).unwrap().to_string(), stored);
+        }
+        // One that was stored as it was written.
+        let mapped = Listed::Network { network: "::ffff:192.0.2.0/120".parse().unwrap() };
+        let list = list(vec![entry(1, ListEffect::Block, mapped)]);
+        assert!(list.of_ip("192.0.2.9".parse().unwrap()).is_some());
+        assert_eq!(list.of_ip("192.0.3.9".parse().unwrap()), None);
     }
 
     #[test]

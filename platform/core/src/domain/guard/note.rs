@@ -1,4 +1,4 @@
-//! What the guard did with a verification: kept with it, and shown in its timeline.
+//! What the guard did with a verification or a message: kept with it, and shown in its timeline.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,13 +96,13 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// When the verification was started.
+    /// When the verification was started, or the message was to be sent.
     Start,
     /// When its code was to be sent again.
     Resend,
 }
 
-/// What one rule did with a verification.
+/// What one rule did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardNote {
     /// When.
@@ -125,7 +125,7 @@ impl GuardNote {
     }
 }
 
-/// What the guard decided on the start of a verification.
+/// What the guard decided on the start of a verification, or on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it was stopped.

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
+use crate::domain::cost;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::locale::Locale;
 use crate::ports::{Entity, Owner};
 
 /// Most countries of one list: there are 249.
 const COUNTRIES_MAX: usize = 300;
-/// Largest cap and cost: far beyond what anybody means, and far from what a count can hold.
-const AMOUNT_MAX: u64 = 1_000_000_000_000;
+/// Largest cap: far beyond what anybody means, and far from what a count can hold.
+const AMOUNT_MAX: u64 = cost::MICROS_MAX;
 
 /// Whether the guard acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ pub struct Caps {
     pub address: Cap,
     /// To numbers that are the same but for their last four digits.
     pub prefix: Cap,
-    /// For one IP address of end users; IPv6: one /64.
+    /// For one IP address of end users; IPv6: one /64. Starts only: the address is not kept for a resend.
     pub ip: Cap,
     /// Of the service.
     pub service: Cap,
@@ -71,7 +72,8 @@ pub struct Caps {
     pub spend_micros_per_day: Option<u64>,
 }
 
-/// What a code is estimated to cost, in millionths of a currency, which is the tenant's own affair.
+/// What a code is estimated to cost, in millionths of a currency, which is the tenant's own affair: the cap has
+/// to decide before a channel can say what a send did cost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Costs {

@@ -202,7 +202,11 @@ impl Entity for Watch {
     fn listed(&self) -> Vec<IndexKey> {
         match self.state {
             State::Normal => Vec::new(),
-            _ => vec![IndexKey::new(Self::RESTRICTED, self.service.to_bytes())],
+            _ => {
+                let country = matches!(self.destination, Destination::Country(_)).then_some(Self::RESTRICTED_COUNTRY);
+                let indexes = [Self::RESTRICTED].into_iter().chain(country);
+                indexes.map(|index| IndexKey::new(index, self.service.to_bytes())).collect()
+            }
         }
     }
 
@@ -224,6 +228,8 @@ fn minute_of(moment: Timestamp) -> i64 {
 impl Watch {
     /// The index that holds what is restricted, by the service.
     pub const RESTRICTED: &'static str = "restricted";
+    /// The index that holds the countries of these: few, and none of them is to be missed among many prefixes.
+    pub const RESTRICTED_COUNTRY: &'static str = "restricted_country";
 
     /// A destination that nothing is known of yet.
     pub fn new(

@@ -1,5 +1,6 @@
 //! `admit`: counts and inserts together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use crate::domain::id::TenantId;
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Period, Resource, Window, WindowKind};
 use crate::domain::verification::{Status, Verification};
-use crate::ports::{Admission, AdmitError, NewVerification, Usage};
+use crate::ports::{Admission, AdmitError, Filter, NewVerification, Usage};
 use crate::testing::builders::{a_quota, a_verification, admission, an_idempotency, noon, seconds};
 
 /// What was used on the day and in the month of `noon()`.
@@ -67,6 +68,96 @@ pub async fn what_was_blocked_is_stored_and_counted_nowhere(store: Subject) {
     // Nor is it a send to the address.
     admitted(&store, limited(a_verification(tenant, TO, noon()))).await;
     assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
+}
+
+/// A key that was used repeats what it made, and an address that was written to is refused as such.
+pub async fn what_is_not_to_be_kept_is_decided_on_and_leaves_nothing(store: Subject) {
+    let tenant = new_tenant();
+    let note = GuardNote {
+        at: noon(),
+        step: Step::Start,
+        rule: Rule::CountryBlocked,
+        effect: Effect::Blocked,
+        retry_at: Some(seconds(9)),
+    };
+    let unkept = |new: NewVerification| NewVerification { unkept: Some(note.clone()), ..new };
+    let first = admitted(&store, keyed(a_verification(tenant, TO, noon()), 1, 1)).await;
+    match try_admit(&store, unkept(keyed(a_verification(tenant, TO, noon()), 1, 1))).await {
+        Ok(Admission::Repeated(known)) => assert_eq!(known.id, first.id),
+        other => panic!("the key was used: {other:?}"),
+    }
+    let limited = try_admit(&store, unkept(limited(a_verification(tenant, TO, noon())))).await;
+    assert!(matches!(limited, Err(AdmitError::Address(_))), "{limited:?}");
+    let mut blocked = a_verification(tenant, TO, noon());
+    blocked.block(noon());
+    let id = blocked.id;
+    match try_admit(&store, unkept(keyed(blocked, 2, 1))).await {
+        Err(AdmitError::NotKept(said)) => assert_eq!(said, note),
+        other => panic!("nothing was to be kept: {other:?}"),
+    }
+    assert_eq!(store.tenant(tenant).find_verification(id).await.expect(ANSWERS), None);
+    assert_eq!(usage_of(&store, tenant, Resource::Verifications).await.map(|usage| usage.used), [1; 2]);
+    // Nor is its key used.
+    admitted(&store, keyed(a_verification(tenant, TO, noon()), 2, 7)).await;
+}
+
+/// Whatever a store or its library takes such a name for: alone, with another, and with one of ours.
+pub async fn metadata_of_any_name_are_kept_filtered_and_repeated(store: Subject) {
+    let tenant = new_tenant();
+    let of_a_database = [
+        ("$numberLong", "5"),
+        ("$numberInt", "5"),
+        ("$numberDouble", "Infinity"),
+        ("$numberDecimal", "1.5"),
+        ("$oid", "507f1f77bcf86cd799439011"),
+        ("$date", "2026-11-22T12:00:00Z"),
+        ("$uuid", "c8edabc3-f738-4ca3-b68d-ab92a91478a3"),
+        ("$symbol", "x"),
+        ("$code", "x"),
+        ("$undefined", "true"),
+        ("$minKey", "1"),
+        ("$binary", "AAAA"),
+        ("$type", "00"),
+        ("$ref", "x"),
+        ("$id", "x"),
+        ("$set", "x"),
+        ("$", "x"),
+        ("a.b", "$7"),
+        (".", ""),
+        ("$a.$b", "{\"$numberLong\": \"5\"}"),
+    ];
+    let mut all: Vec<BTreeMap<String, String>> = Vec::new();
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    for one in of_a_database {
+        all.push([pair(one)].into());
+        all.push([pair(one), pair(("order", "7"))].into());
+    }
+    all.push(of_a_database.map(pair).into());
+    all.push([pair(("$binary", "AAAA")), pair(("$type", "00"))].into());
+    all.push([pair(("$ref", "x")), pair(("$id", "y"))].into());
+    let door = store.tenant(tenant);
+    for (byte, metadata) in (0..).zip(all) {
+        let new = || NewVerification {
+            idempotency: Some(an_idempotency(byte, byte, noon())),
+            ..admission(Verification { metadata: metadata.clone(), ..a_verification(tenant, TO, noon()) })
+        };
+        let mut kept = admitted(&store, new()).await;
+        assert_eq!(door.find_verification(kept.id).await.expect(ANSWERS), Some(kept.clone()));
+        match try_admit(&store, new()).await {
+            Ok(Admission::Repeated(first)) => assert_eq!((first.id, &first.metadata), (kept.id, &metadata)),
+            other => panic!("the key was used: {other:?}"),
+        }
+        let filter = Filter { metadata: metadata.clone(), ..Filter::default() };
+        let found = door.verifications(&filter, None, 100).await.expect(ANSWERS).items;
+        assert!(found.iter().any(|found| found.id == kept.id && found.metadata == metadata), "{metadata:?}");
+        kept.cancel(noon());
+        door.replace(&mut kept, false).await.expect(ANSWERS);
+        assert_eq!(door.find_verification(kept.id).await.expect(ANSWERS), Some(kept.clone()));
+        kept.redact();
+        door.replace(&mut kept, false).await.expect(ANSWERS);
+        let redacted = door.find_verification(kept.id).await.expect(ANSWERS).expect("it is there");
+        assert!(redacted.metadata.is_empty());
+    }
 }
 
 /// Every field of it.

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use super::admitting::usage_of;
 use super::messages::sent;
+use super::outbox::a_rollup;
 use super::{ANSWERS, Subject, TO, admitted, started};
 use crate::domain::api_key::KeyHash;
 use crate::domain::erasure::{Erased, Erasure, ErasureStep};
 use crate::domain::id::{UserId, VerificationId};
 use crate::domain::invitation::Invitation;
 use crate::domain::mode::Mode;
+use crate::domain::news::News;
 use crate::domain::permission::Role;
 use crate::domain::quota::Resource;
+use crate::domain::rollup::Rollup;
 use crate::domain::tenant::Tenant;
 use crate::ports::{
-    Admission, Change, CommitError, Entity as _, EntityList, ErasureNote, Filter, NewVerification, Owner, ReplaceError,
-    Stored, Usage,
+    Admission, Change, CommitError, Entity as _, EntityList, ErasureNote, Filter, NewVerification, NewsKey, Owner,
+    ReplaceError, Stored, Usage,
 };
 use crate::testing::builders::{
     a_message, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, an_invitation, entropy,
@@ -75,6 +78,24 @@ async fn left(store: &Subject, tenant: &Tenant) -> (usize, usize, usize, usize, 
     (verifications, messages, keys, services, entities, door.find_tenant().await.expect(ANSWERS).is_some())
 }
 
+async fn news_of(store: &Subject, tenant: &Tenant) -> Vec<(NewsKey, News)> {
+    let mut news = store.news(1000).await.expect(ANSWERS);
+    news.retain(|(_, news)| news.tenant() == tenant.id);
+    news
+}
+
+/// A commit that takes news and counts them, in a rollup of their own.
+fn folded(tenant: &Tenant, news: &[(NewsKey, News)]) -> Vec<Change> {
+    let take = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key)));
+    let channel = news.iter().map(|(key, _)| format!("{:?}", key.item)).collect();
+    take.chain([Change::insert(&Rollup { channel, ..a_rollup(tenant.id, 1) })]).collect()
+}
+
+async fn rollups_of(store: &Subject, tenant: &Tenant) -> usize {
+    let list = EntityList::of(Owner::Tenant(tenant.id));
+    store.list_entities(Rollup::KIND, &list).await.expect(ANSWERS).len()
+}
+
 const ALL: (usize, usize, usize, usize, usize, bool) = (5, 1, 1, 1, 3, true);
 const NOTHING: (usize, usize, usize, usize, usize, bool) = (0, 0, 0, 0, 0, false);
 
@@ -127,6 +148,51 @@ pub async fn a_step_whose_note_is_refused_erases_nothing(store: Subject) {
     assert!(matches!(step, Err(CommitError::Changed)), "{step:?}");
     assert_eq!(left(&store, &tenant).await, ALL);
     assert_eq!(usage_of(&store, tenant.id, Resource::Verifications).await.map(|usage| usage.used), [5, 5]);
+}
+
+/// Those that lie with a verification, and those of one that is gone already.
+pub async fn news_of_an_erased_tenant_go_with_it(store: Subject) {
+    let (gone, _, first) = furnished(&store).await;
+    let (stays, ..) = furnished(&store).await;
+    let before = news_of(&store, &gone).await;
+    store.tenant(gone.id).delete_verification(first).await.expect(ANSWERS);
+    planned(&store, &gone).await;
+    while !store.erase_tenant_step(gone.id, 2, note(&erasure(&store, &gone).await)).await.expect(ANSWERS).whole {}
+    assert_eq!(news_of(&store, &gone).await, []);
+    assert_eq!(news_of(&store, &stays).await.len(), 5);
+    // A fold that read them before makes nothing of them any more.
+    let late = store.commit(folded(&gone, &before)).await;
+    assert!(matches!(late, Err(CommitError::Changed)), "{late:?}");
+    assert_eq!(rollups_of(&store, &gone).await, 0);
+}
+
+/// Whichever is made first, nothing is left of what was folded.
+pub async fn of_folds_and_an_erasure_that_race_nothing_is_left(store: Subject) {
+    for _ in 0..6 {
+        let (tenant, _, first) = furnished(&store).await;
+        store.tenant(tenant.id).delete_verification(first).await.expect(ANSWERS);
+        planned(&store, &tenant).await;
+        let folds = (0..3).map(|_| {
+            let (store, tenant) = (Arc::clone(&store), tenant.clone());
+            tokio::spawn(async move {
+                for (key, news) in news_of(&store, &tenant).await {
+                    // Each by itself, so that some are made before a step and some after it.
+                    match store.commit(folded(&tenant, &[(key, news)])).await {
+                        Ok(()) | Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        });
+        let folds: Vec<_> = folds.collect();
+        while !store.erase_tenant_step(tenant.id, 1, note(&erasure(&store, &tenant).await)).await.expect(ANSWERS).whole
+        {
+        }
+        for fold in folds {
+            fold.await.expect("no fold panicked");
+        }
+        assert_eq!((news_of(&store, &tenant).await, rollups_of(&store, &tenant).await), (vec![], 0));
+    }
 }
 
 /// Two nodes may both believe that it is their turn.

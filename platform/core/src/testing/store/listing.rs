@@ -133,20 +133,5 @@ pub async fn a_redacted_address_is_not_found_again(store: Subject) {
     verification.redact();
     store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
     assert_eq!(list(&store, tenant, &Filter { address: Some(index), ..Filter::default() }).await, []);
-    assert_eq!(store.tenant(tenant).count_by_prefix(&index, seconds(0)).await.expect(ANSWERS), 0);
     assert_eq!(store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS), Some(verification));
-}
-
-/// Neighbours share all but the last digits.
-pub async fn neighbours_are_counted_by_prefix_and_time(store: Subject) {
-    let tenant = new_tenant();
-    let mut index = None;
-    for (second, to) in [(0, "+12025550101"), (10, "+12025550102"), (20, TO), (30, "+447700900123")] {
-        let verification = started(&store, a_verification(tenant, to, seconds(second))).await;
-        index = index.or(verification.address.map(|address| address.index));
-    }
-    let index = index.expect("four were started");
-    for (since, expected) in [(0, 3), (10, 2), (20, 1), (21, 0)] {
-        assert_eq!(store.tenant(tenant).count_by_prefix(&index, seconds(since)).await.expect(ANSWERS), expected);
-    }
 }

@@ -2,7 +2,8 @@
 
 use super::admitting::usage_of;
 use super::{ANSWERS, Subject, TO, new_tenant};
-use crate::domain::dispatch::{DeliveryFailure, Verdict};
+use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Verdict};
+use crate::domain::guard::{Effect, GuardNote, Rule, Step};
 use crate::domain::id::{DeliveryId, TenantId};
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
@@ -32,6 +33,30 @@ pub async fn a_message_is_admitted_found_and_counted(store: Subject) {
     assert_eq!(store.tenant(tenant).find_message(kept.id).await.expect(ANSWERS), Some(message));
     assert_eq!(usage_of(&store, tenant, Resource::Messages).await.map(|usage| usage.used), [1, 1]);
     assert_eq!(usage_of(&store, tenant, Resource::Verifications).await[0].used, 0);
+}
+
+/// What a guard stopped is kept, and is no use of anything.
+pub async fn a_blocked_message_is_stored_and_counted_nowhere(store: Subject) {
+    let tenant = new_tenant();
+    let mut message = a_message(tenant, TO, noon());
+    message.block(vec![GuardNote {
+        at: noon(),
+        step: Step::Start,
+        rule: Rule::CountryBlocked,
+        effect: Effect::Blocked,
+        retry_at: Some(noon()),
+    }]);
+    let quota = a_quota(Resource::Messages, noon(), Some(0), Some(0), None);
+    let idempotency = Some(an_idempotency(1, 1, noon()));
+    let new = NewMessage { quota, idempotency, ..message_admission(message.clone()) };
+    let kept = sent(&store, new.clone()).await;
+    assert_eq!((&kept, kept.status()), (&message, DeliveryStatus::Failed));
+    assert_eq!(store.tenant(tenant).find_message(kept.id).await.expect(ANSWERS), Some(kept.clone()));
+    match store.tenant(tenant).admit_message(new).await {
+        Ok(Admission::Repeated(first)) => assert_eq!(first, kept),
+        other => panic!("the key was used: {other:?}"),
+    }
+    assert_eq!(usage_of(&store, tenant, Resource::Messages).await.map(|usage| usage.used), [0, 0]);
 }
 
 /// With the refund in the same step.

@@ -52,7 +52,9 @@ macro_rules! store_contract {
             a_store_that_is_there_answers
             // Admitting.
             an_admitted_verification_is_found_as_it_was
+            metadata_of_any_name_are_kept_filtered_and_repeated
             what_was_blocked_is_stored_and_counted_nowhere
+            what_is_not_to_be_kept_is_decided_on_and_leaves_nothing
             an_admission_counts_in_its_day_and_its_month
             the_quota_refuses_the_first_beyond_it_and_keeps_nothing_of_it
             beyond_the_included_uses_overage_is_charged_up_to_its_cap
@@ -88,9 +90,9 @@ macro_rules! store_contract {
             a_cursor_whose_verification_was_deleted_goes_on
             filters_show_what_holds_all_of_them
             a_redacted_address_is_not_found_again
-            neighbours_are_counted_by_prefix_and_time
             // Messages.
             a_message_is_admitted_found_and_counted
+            a_blocked_message_is_stored_and_counted_nowhere
             a_message_is_replaced_only_as_it_was_read
             a_message_over_quota_is_refused
             a_message_key_is_repeated_and_told_apart
@@ -104,6 +106,8 @@ macro_rules! store_contract {
             // Erasing.
             a_tenant_is_erased_in_bounded_steps_and_nothing_of_another
             a_step_whose_note_is_refused_erases_nothing
+            news_of_an_erased_tenant_go_with_it
+            of_folds_and_an_erasure_that_race_nothing_is_left
             of_racing_steps_what_each_erased_is_noted_once
             what_was_erased_is_not_read_changed_or_repeated
             // Nodes.
@@ -129,6 +133,8 @@ macro_rules! store_contract {
             things_are_listed_in_the_order_of_their_ids
             a_listing_by_key_follows_changes
             due_things_come_longest_due_first
+            what_is_listed_under_a_few_values_is_found_at_once
+            things_are_shown_one_by_one_until_somebody_has_seen_enough
             another_owners_thing_does_not_exist
             erasing_goes_in_steps_and_leaves_what_is_others
             a_commit_changes_tenants_services_and_keys_too
@@ -138,6 +144,7 @@ macro_rules! store_contract {
             of_commits_beside_each_other_only_the_refused_leave_nothing
             // News.
             what_happens_to_a_verification_is_news
+            what_a_channel_charged_is_news_once
             what_a_guard_stopped_at_its_start_is_news
             what_happens_to_a_message_is_news
             news_of_both_kinds_come_in_order_and_are_taken_together

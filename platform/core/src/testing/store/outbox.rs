@@ -6,11 +6,12 @@ use tokio::task::JoinSet;
 
 use super::messages::sent;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started, try_admit};
+use crate::domain::cost::Cost;
 use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt, Verdict};
 use crate::domain::id::{DeliveryId, TenantId};
 use crate::domain::mode::Mode;
-use crate::domain::news::{MessageNews, News, VerificationNews, What};
-use crate::domain::rollup::{Counts, Interval, Rollup, RollupKey};
+use crate::domain::news::{Charge, MessageNews, News, VerificationNews, What};
+use crate::domain::rollup::{Counts, Figures, Interval, Rollup, RollupKey};
 use crate::domain::verification::{FailureReason, Status, Verification};
 use crate::ports::{Change, CommitError, Entity as _, NewVerification, NewsKey, Owner, ReplaceError, ResendError};
 use crate::testing::builders::{
@@ -45,7 +46,7 @@ fn take(keys: &[(NewsKey, News)]) -> Vec<Change> {
     keys.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect()
 }
 
-fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
+pub(super) fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
     let key = RollupKey {
         tenant,
         interval: Interval::Hour,
@@ -54,7 +55,7 @@ fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
         channel: "console".to_owned(),
         country: None,
     };
-    Rollup::new(key, Counts { started, ..Counts::default() })
+    Rollup::new(key, Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() })
 }
 
 fn settle(verification: &mut Verification, verdict: Verdict, second: i64) {
@@ -71,7 +72,7 @@ pub async fn what_happens_to_a_verification_is_news(store: Subject) {
     assert!(verification.news.is_empty(), "what is stored is not stored again");
     settle(&mut verification, Verdict::Refused(DeliveryFailure::Rejected), 1);
     door.replace(&mut verification, false).await.expect(ANSWERS);
-    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
     settle(&mut verification, sent, 2);
     door.replace(&mut verification, false).await.expect(ANSWERS);
     assert!(verification.news.is_empty());
@@ -102,6 +103,37 @@ pub async fn what_happens_to_a_verification_is_news(store: Subject) {
     assert_eq!((last.status, last.ended_at, last.checks_used), (Status::Approved, Some(seconds(5)), 2));
 }
 
+/// What a channel charged is kept with the record and told once, with whatever else happened or alone.
+pub async fn what_a_channel_charged_is_news_once(store: Subject) {
+    let tenant = new_tenant();
+    let door = store.tenant(tenant);
+    let mut verification = started(&store, a_verification(tenant, TO, noon())).await;
+    let cost = |micros| Cost::new(micros, "EUR".parse().expect("a currency")).expect("an amount");
+    let first = verification.dispatch.deliveries[0].id;
+    settle(&mut verification, Verdict::Refused(DeliveryFailure::NoAck), 1);
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    let sent = |micros| Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: Some(cost(micros)) };
+    settle(&mut verification, sent(45_000), 2);
+    let second = verification.dispatch.deliveries[1].id;
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    assert!(verification.charged.is_empty(), "what is stored is not stored again");
+    // The first channel's answer, late: nothing happened that anybody is told of, and it costs all the same.
+    assert!(verification.charge(first, cost(7)) && !verification.charge(first, cost(8)));
+    assert!(!verification.charge(DeliveryId::from_bytes([9; 16]), cost(9)), "it is none of its deliveries");
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    let found = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is there");
+    let charge = |delivery, channel: &str, micros| Charge { delivery, channel: channel.to_owned(), cost: cost(micros) };
+    let charges = [charge(second, "email", 45_000), charge(first, "console", 7)];
+    assert_eq!(found.charges, charges);
+    let all = news(&store).await;
+    let told = all.iter().map(of_verification).map(|news| (news.version, news.charges.clone()));
+    let mut told: Vec<_> = told.collect();
+    // What only was charged for has no moment of its own, and a store may give it before its turn: sums do not mind.
+    told.sort_by_key(|(version, _)| *version);
+    let [second, first] = charges.map(|charge| vec![charge]);
+    assert_eq!(told, [(0, Vec::new()), (1, Vec::new()), (2, second), (3, first)]);
+}
+
 /// A record that was blocked before it was stored is told of as that, once.
 pub async fn what_a_guard_stopped_at_its_start_is_news(store: Subject) {
     let mut blocked = a_verification(new_tenant(), TO, noon());
@@ -118,7 +150,7 @@ pub async fn what_happens_to_a_message_is_news(store: Subject) {
     new.mode = Mode::Test;
     new.address.as_mut().expect("it has an address").region = Some("GB".to_owned());
     let mut message = sent(&store, message_admission(new)).await;
-    let verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    let verdict = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
     message.settle(verdict, seconds(1), || DeliveryId::new(noon(), entropy()));
     let mut stale = message.clone();
     door.replace_message(&mut message, false).await.expect(ANSWERS);

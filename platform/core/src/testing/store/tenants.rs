@@ -6,7 +6,7 @@ use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::Service;
 use crate::domain::tenant::{Standing, Tenant};
-use crate::ports::{ReplaceError, TenantSearch};
+use crate::ports::{Change, CommitError, ReplaceError, TenantSearch};
 use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, noon, seconds};
 
 async fn created(store: &Subject) -> (Tenant, Service) {
@@ -60,8 +60,9 @@ pub async fn a_tenant_moves_to_another_plan_and_its_keys_show_it(store: Subject)
     let tenant = a_tenant();
     let (key, hash) = a_stored_key(tenant.id, Mode::Live);
     store.create_tenant(&tenant, &a_service(&tenant), &[(key, hash)]).await.expect(ANSWERS);
-    let moved = Tenant { plan: "pro".to_owned(), ..tenant };
-    store.tenant(moved.id).replace_tenant(&moved).await.expect(ANSWERS);
+    let mut moved = Tenant { plan: "pro".to_owned(), ..tenant };
+    store.commit(vec![Change::ReplaceTenant(Box::new(moved.clone()))]).await.expect("nobody else changed it");
+    moved.version += 1;
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was created");
     assert_eq!(holder.tenant, moved);
 }
@@ -69,8 +70,8 @@ pub async fn a_tenant_moves_to_another_plan_and_its_keys_show_it(store: Subject)
 /// Replacing is not creating.
 pub async fn an_unknown_tenant_cannot_be_replaced(store: Subject) {
     let tenant = a_tenant();
-    let replaced = store.tenant(tenant.id).replace_tenant(&tenant).await;
-    assert!(matches!(replaced, Err(ReplaceError::Conflict)));
+    let replaced = store.commit(vec![Change::ReplaceTenant(Box::new(tenant.clone()))]).await;
+    assert!(matches!(replaced, Err(CommitError::Changed)), "{replaced:?}");
     assert_eq!(store.tenant(tenant.id).find_tenant().await.expect(ANSWERS), None);
 }
 

@@ -42,7 +42,7 @@ pub async fn what_is_replaced_is_due_at_its_new_time(store: Subject) {
     let door = store.tenant(tenant);
     let mut verification = started(&store, a_verification(tenant, TO, noon())).await;
     let due = [(tenant, Item::Verification(verification.id))];
-    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent };
+    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
     verification.settle(sent, seconds(1), || DeliveryId::new(noon(), entropy()));
     door.replace(&mut verification, false).await.expect(ANSWERS);
     assert_eq!(store.due(seconds(299), 10).await.expect(ANSWERS), []);

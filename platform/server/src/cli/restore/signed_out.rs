@@ -148,7 +148,8 @@ async fn everything<E: Entity>(staged: &Staged<'_>) -> Result<Vec<Stored<E>>, Re
     let mut all = Vec::new();
     let mut before = None;
     loop {
-        let list = EntityList { owner: None, by: None, from: None, before, newest_first: true, limit: BATCH };
+        let holds = Vec::new();
+        let list = EntityList { owner: None, by: None, from: None, before, holds, newest_first: true, limit: BATCH };
         let rows = staged.store.list_entities(E::KIND, &list).await?;
         let Some(last) = rows.last() else { return Ok(all) };
         before = Some(last.id);

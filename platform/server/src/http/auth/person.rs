@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
+use wotp_core::domain::audit::{Actor, By};
 use wotp_core::domain::mode::Mode;
 
 use super::super::verifications::refused;
@@ -73,6 +74,13 @@ impl Deref for Operator {
 
     fn deref(&self) -> &SignedIn {
         &self.0
+    }
+}
+
+impl Operator {
+    /// Who acts, for the audit log: somebody who runs the platform, whom a tenant need not know.
+    pub(in super::super) fn by(&self) -> By {
+        By { actor: Actor::Operator { user: self.user.id }, ..self.0.by() }
     }
 }
 

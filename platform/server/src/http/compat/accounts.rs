@@ -9,21 +9,37 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wotp_core::app::{ApiCaller, ResourceUsage, SignedIn, WindowUsage};
+use wotp_core::app::{AnalyticsQuery, ApiCaller, Opened, ResourceUsage, SignedIn, Whence, WindowUsage};
 use wotp_core::domain::dispatch::DeliveryStatus;
 use wotp_core::domain::id::VerificationId;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Resource, WindowKind};
+use wotp_core::domain::rollup::{DAYS_KEPT, Interval};
 use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
-use super::CompatProblems;
-use crate::http::auth::{Caller, FromAtAnyTime, Person, UsageRead, VerificationsRead};
+use super::{CompatProblems, keys};
+use crate::http::auth::{AnalyticsRead, Caller, FromAtAnyTime, Member, Person, UsageRead, VerificationsRead};
 use crate::http::body::Body;
 use crate::http::client_ip::FromThisMachine;
 use crate::http::query::ListQuery;
 use crate::http::verifications::{refused, shown_address};
 use crate::http::{Api, Problem};
+
+/// The provider whose ID tokens WOTP's clients bring: the one that is configured under this name.
+const GOOGLE: &str = "google";
+/// What the first tenant of somebody is called whom the provider does not name.
+const FIRST_TENANT: &str = "My company";
+
+/// What Google's own button gave to a page.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = WotpGoogleLogin)]
+pub(in crate::http) struct GoogleBody {
+    /// The ID token, at most ten minutes old and made without a nonce. It works once.
+    #[serde(rename = "idToken")]
+    id_token: String,
+}
 
 /// A refresh token.
 #[derive(Deserialize, ToSchema)]
@@ -100,10 +116,16 @@ pub(in crate::http) struct UserView {
 }
 
 /// A person who signed in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WotpSignedIn)]
 pub(in crate::http) struct SignedInView {
-    #[serde(flatten)]
-    tokens: Tokens,
+    /// For `Authorization: Bearer …`.
+    #[serde(rename = "accessToken")]
+    access_token: String,
+    /// For the next access token. It works once.
+    #[serde(rename = "refreshToken")]
+    refresh_token: String,
+    /// Who it is.
     user: UserView,
 }
 
@@ -151,6 +173,23 @@ pub(in crate::http) async fn auth_logout(State(api): State<Arc<Api>>, person: Pe
     Ok(Json(Done::of("Logged out successfully")))
 }
 
+/// Sign in with an ID token of Google.
+///
+/// For the provider that the operator configured under the name `google`, and for its client alone. Somebody new
+/// gets an account and a tenant of their own. An account with a second factor is refused here: sign in with
+/// `POST /v1/auth/oidc/google/start`, which asks for it.
+#[utoipa::path(post, path = "/api/auth/google", tag = "WOTP-compatible", security(()), request_body = GoogleBody,
+    responses((status = 200, description = "Signed in", body = SignedInView), CompatProblems))]
+pub(in crate::http) async fn auth_google(
+    State(api): State<Arc<Api>>,
+    from: FromAtAnyTime,
+    body: Body<GoogleBody>,
+) -> Result<Json<SignedInView>, Problem> {
+    let opened = api.app.sign_in_by_token(GOOGLE, &body.value.id_token, &from.0).await;
+    let opened = opened.map_err(|refusal| refused(&api, refusal))?;
+    signed_in(&api, opened, from.0).await.map(Json)
+}
+
 /// Signs in without a password. There is no such path unless the installation is for development and the call
 /// comes from the same machine, so it is not in the document.
 pub(in crate::http) async fn development_login(
@@ -158,17 +197,31 @@ pub(in crate::http) async fn development_login(
     _: FromThisMachine,
     from: FromAtAnyTime,
 ) -> Result<Json<SignedInView>, Problem> {
-    let refuse = |refusal| refused(&api, refusal);
-    let opened = api.app.log_in_for_development(&from.0).await.map_err(refuse)?;
-    let person = api.app.authenticate_person(Some(&opened.access_token), from.0).await.map_err(refuse)?;
-    let caller = api.app.authenticate_member(&person, None, Mode::Live).await.map_err(refuse)?;
-    let user = user_view(&api, &person, &caller).await?;
-    let tokens = Tokens { refresh_token: opened.refresh_token.reveal(), access_token: opened.access_token };
-    Ok(Json(SignedInView { tokens, user }))
+    let opened = api.app.log_in_for_development(&from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    signed_in(&api, opened, from.0).await.map(Json)
+}
+
+/// A person whose session was opened, in their tenant: the one that they were in first, since WOTP's clients name
+/// none when they sign in.
+async fn signed_in(api: &Api, opened: Opened, whence: Whence) -> Result<SignedInView, Problem> {
+    let refuse = |refusal| refused(api, refusal);
+    let token = Some(opened.access_token.as_str());
+    let mut person = api.app.authenticate_person(token, whence.clone()).await.map_err(refuse)?;
+    if person.members.is_empty() {
+        let name = Some(&*person.user.name).filter(|name| !name.is_empty()).unwrap_or(FIRST_TENANT);
+        api.app.create_first_tenant_of(&person, name).await.map_err(refuse)?;
+        person = api.app.authenticate_person(token, whence).await.map_err(refuse)?;
+    }
+    let first = person.members.iter().min_by_key(|member| (member.joined_at, member.tenant));
+    let first = first.map(|member| member.tenant.to_string());
+    let caller = api.app.authenticate_member(&person, first.as_deref(), Mode::Live).await.map_err(refuse)?;
+    let user = user_view(api, &person, &caller).await?;
+    let refresh_token = opened.refresh_token.reveal();
+    Ok(SignedInView { access_token: opened.access_token, refresh_token, user })
 }
 
 /// Read who you are, and what was used this month.
-#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = [])),
+#[utoipa::path(get, path = "/api/user/me", tag = "WOTP-compatible", security(("session" = ["usage:read"])),
     responses((status = 200, description = "You", body = UserView), CompatProblems))]
 pub(in crate::http) async fn user_me(
     State(api): State<Arc<Api>>,
@@ -176,6 +229,62 @@ pub(in crate::http) async fn user_me(
     caller: Caller<UsageRead>,
 ) -> Result<Json<UserView>, Problem> {
     Ok(Json(user_view(&api, &person, &caller).await?))
+}
+
+/// A tenant at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WotpStats)]
+pub(in crate::http) struct Stats {
+    /// Codes that a channel's server acknowledged, of the last 13 months.
+    #[serde(rename = "totalSent")]
+    #[schema(example = 120)]
+    total_sent: u64,
+    /// Codes that were typed in rightly, of the last 13 months.
+    #[serde(rename = "totalVerified")]
+    #[schema(example = 100)]
+    total_verified: u64,
+    /// Keys that work.
+    #[serde(rename = "activeKeys")]
+    #[schema(example = 2)]
+    active_keys: usize,
+    /// Verifications that are left this month; null without limit.
+    #[serde(rename = "remainingOtps")]
+    #[schema(required, example = 88)]
+    remaining_otps: Option<u64>,
+    /// Verifications allowed this month; null without limit.
+    #[serde(rename = "planLimit")]
+    #[schema(required, example = 100)]
+    plan_limit: Option<u64>,
+}
+
+/// Read how much was sent and verified, and what is left.
+///
+/// What was sent and verified is read from the same counts as `GET /v1/analytics`: live verifications only, and
+/// within a second of what happens.
+#[utoipa::path(get, path = "/api/user/stats", tag = "WOTP-compatible", security(("session" = ["analytics:read"])),
+    responses((status = 200, description = "The tenant at a glance", body = Stats), CompatProblems))]
+pub(in crate::http) async fn user_stats(
+    State(api): State<Arc<Api>>,
+    caller: Member<AnalyticsRead>,
+) -> Result<Json<Stats>, Problem> {
+    let refuse = |refusal| refused(&api, refusal);
+    let now = api.app.ports().clock.now();
+    let kept = AnalyticsQuery {
+        from: now.saturating_sub(DAYS_KEPT).ok(),
+        interval: Some(Interval::Day),
+        ..AnalyticsQuery::default()
+    };
+    let totals = api.app.analytics(&caller, &kept).await.map_err(refuse)?.totals.counts;
+    let keys = api.app.list_keys(caller.tenant.id).await.map_err(refuse)?;
+    let usage = api.app.usage(&caller).await.map_err(refuse)?;
+    let month = month(&usage, Resource::Verifications);
+    Ok(Json(Stats {
+        total_sent: totals.sent,
+        total_verified: totals.approved,
+        active_keys: keys.iter().filter(|info| keys::is_active(&info.key, now)).count(),
+        remaining_otps: month.cap.map(|cap| cap.saturating_sub(month.usage.used)),
+        plan_limit: month.cap,
+    }))
 }
 
 /// Where a code stands, in WOTP's words.

@@ -12,8 +12,8 @@ use wotp_core::app::{KeyInfo, NewKeySettings};
 use wotp_core::domain::api_key::{ApiKey, Scope};
 use wotp_core::domain::id::ApiKeyId;
 
+use super::CompatProblems;
 use super::accounts::Done;
-use super::{CompatProblems, NotFoundProblem};
 use crate::http::auth::{Caller, KeysRead, KeysWrite};
 use crate::http::body::Body;
 use crate::http::verifications::{path_id, refused};
@@ -57,9 +57,14 @@ struct KeyView {
     created_at: Timestamp,
 }
 
+/// Whether a key works.
+pub(super) fn is_active(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at)
+}
+
 impl KeyView {
     fn of(key: ApiKey, last_used_at: Option<Timestamp>, now: Timestamp) -> Self {
-        let is_active = key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at);
+        let is_active = is_active(&key, now);
         Self {
             id: key.id.to_string(),
             name: key.name,
@@ -110,7 +115,7 @@ pub(in crate::http) struct Keys {
 }
 
 /// Make a key, with what a key may do that nobody says more about.
-#[utoipa::path(post, path = "/api/apikey/create", tag = "WOTP-compatible", security(("session" = [])), request_body = CreateKeyBody,
+#[utoipa::path(post, path = "/api/apikey/create", tag = "WOTP-compatible", security(("session" = ["keys:write"])), request_body = CreateKeyBody,
     responses((status = 201, description = "Made", body = KeyCreated), CompatProblems))]
 pub(in crate::http) async fn apikey_create(
     State(api): State<Arc<Api>>,
@@ -133,7 +138,7 @@ pub(in crate::http) async fn apikey_create(
 }
 
 /// List the keys.
-#[utoipa::path(get, path = "/api/apikey/list", tag = "WOTP-compatible", security(("session" = [])),
+#[utoipa::path(get, path = "/api/apikey/list", tag = "WOTP-compatible", security(("session" = ["keys:read"])),
     responses((status = 200, description = "The keys", body = Keys), CompatProblems))]
 pub(in crate::http) async fn apikey_list(
     State(api): State<Arc<Api>>,
@@ -147,8 +152,8 @@ pub(in crate::http) async fn apikey_list(
 }
 
 /// Delete a key: it never works again.
-#[utoipa::path(delete, path = "/api/apikey/{id}", tag = "WOTP-compatible", security(("session" = [])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
-    responses((status = 200, description = "Deleted", body = Done), NotFoundProblem, CompatProblems))]
+#[utoipa::path(delete, path = "/api/apikey/{id}", tag = "WOTP-compatible", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+    responses((status = 200, description = "Deleted", body = Done), CompatProblems))]
 pub(in crate::http) async fn apikey_delete(
     State(api): State<Arc<Api>>,
     caller: Caller<KeysWrite>,

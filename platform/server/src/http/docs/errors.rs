@@ -48,6 +48,9 @@ fn advice(code: ProblemCode) -> &'static str {
             "Answer with one of the ten recovery codes. It ends the count of wrong codes as well."
         }
         ProblemCode::SecondFactorActive => "Switch the second factor off first, with the password or a code.",
+        ProblemCode::SecondFactorNeeded => {
+            "Sign in by a way that asks for the second factor: `POST /v1/auth/login`, or `POST /v1/auth/oidc/{name}/start`."
+        }
         ProblemCode::EmailNotVerified => "Verify the address at the identity provider, or sign in with a password.",
         ProblemCode::ProviderRefused => "Begin to sign in anew. The log has the reason.",
         ProblemCode::ProviderUnavailable => "Begin anew in a moment, or sign in with a password.",

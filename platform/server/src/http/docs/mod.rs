@@ -2,9 +2,12 @@
 //!
 //! The page is one file with its style and script in it, written once from the OpenAPI document. It
 //! loads nothing, and its policy names the two by their hashes, so that nothing else can run on it.
+//!
+//! Both are large and the same for everybody, so they are compressed once, not for each call.
 
 mod errors;
 mod guide;
+mod gzip;
 mod reference;
 mod render;
 mod sample;
@@ -12,8 +15,8 @@ mod schema;
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -28,6 +31,10 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
     let document: Value = serde_json::from_str(&DOCUMENT).expect("we wrote it");
     render::page(&document, STYLE, SCRIPT)
 });
+
+static DOCUMENT_GZIP: LazyLock<Vec<u8>> = LazyLock::new(|| gzip::compress(&DOCUMENT));
+
+static PAGE_GZIP: LazyLock<Vec<u8>> = LazyLock::new(|| gzip::compress(&PAGE));
 
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
@@ -44,17 +51,33 @@ fn source(text: &str) -> String {
 }
 
 /// The OpenAPI document.
-pub(super) async fn openapi_json() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], DOCUMENT.as_str())
+pub(super) async fn openapi_json(asked: HeaderMap) -> impl IntoResponse {
+    text(&asked, "application/json", &DOCUMENT, &DOCUMENT_GZIP)
 }
 
 /// The documentation, for people.
-pub(super) async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY.clone()),
+pub(super) async fn page(asked: HeaderMap) -> impl IntoResponse {
+    let policy = [(header::CONTENT_SECURITY_POLICY, POLICY.clone())];
+    (policy, text(&asked, "text/html; charset=utf-8", &PAGE, &PAGE_GZIP))
+}
+
+/// A text as the client takes it.
+fn text(
+    asked: &HeaderMap,
+    kind: &'static str,
+    plain: &'static str,
+    compressed: &'static LazyLock<Vec<u8>>,
+) -> (HeaderMap, &'static [u8]) {
+    let mut headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, Html(PAGE.as_str()))
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
+    ]);
+    if !gzip::is_taken(asked) {
+        return (headers, plain.as_bytes());
+    }
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    (headers, compressed)
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ fn the_page_grows_no_faster_than_the_api() {
 
 #[tokio::test]
 async fn the_page_says_how_it_may_be_used() {
-    let response = page().await.into_response();
+    let response = page(HeaderMap::new()).await.into_response();
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache");
     assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], *POLICY);

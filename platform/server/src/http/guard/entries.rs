@@ -41,7 +41,7 @@ pub(in crate::http) struct EntryBody {
     /// How phone numbers begin: `+` and 1 to 14 digits.
     #[schema(example = "+4477009")]
     prefix: Option<String>,
-    /// An IP address or a network (CIDR) of your users.
+    /// An IP address or a network (CIDR) of your users. Looked at when a verification is started.
     network: Option<String>,
     /// Why it is there, for those who read the list.
     #[serde(default)]

@@ -5,4 +5,4 @@ pub(super) mod entries;
 pub(super) mod settings;
 mod timeline;
 
-pub(super) use timeline::{NoteView, VerdictView};
+pub(super) use timeline::{NoteView, VerdictView, count_against};

@@ -72,6 +72,7 @@ struct CapsBody {
     #[serde(default, deserialize_with = "object_or_null")]
     prefix: Option<CapBody>,
     /// For one IP address of your users, which you give as `ip` when you start a verification; IPv6: one /64.
+    /// Starts only, since it is not kept for a resend.
     #[serde(default, deserialize_with = "object_or_null")]
     ip: Option<CapBody>,
     /// Of the service.

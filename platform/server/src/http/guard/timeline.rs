@@ -1,4 +1,4 @@
-//! What the guard did, as a verification shows it.
+//! What the guard did, as verifications and messages show it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use wotp_core::domain::guard::note::Verdict;
 use wotp_core::domain::guard::{Effect, GuardNote, Step};
 
-/// What the guard decided on the start of a verification.
+/// What the guard decided on the start of a verification, or on a message.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Verdict)]
 pub(in crate::http) struct VerdictView {
@@ -76,5 +76,13 @@ pub(in crate::http) struct NoteView {
 impl From<GuardNote> for NoteView {
     fn from(note: GuardNote) -> Self {
         Self { at: note.at, step: note.step, rule: note.rule.name(), effect: note.effect, retry_at: note.retry_at }
+    }
+}
+
+/// Counts the rules that were against something that was just asked for.
+pub(in crate::http) fn count_against(notes: &[GuardNote]) {
+    for note in notes.iter().filter(|note| note.is_against()) {
+        metrics::counter!("wotp_guard_against_total", "rule" => note.rule.name(), "effect" => note.effect.name())
+            .increment(1);
     }
 }

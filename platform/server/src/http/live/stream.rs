@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::Instant;
-use wotp_core::app::{Following, WantedEvents};
+use wotp_core::app::{Following, Seen, WantedEvents};
 use wotp_core::domain::event::Event;
 use wotp_core::domain::id::{EventId, IdError};
 use wotp_core::domain::webhook::endpoint::EventPattern;
@@ -30,6 +30,10 @@ const LAST_EVENT_ID: &str = "last-event-id";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client waits before it connects again, in milliseconds: it is told at the begin.
 const RETRY_MS: u32 = 2000;
+/// How often whoever waits while much is looked at, and nothing found, is told how far that is.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// How long a stream that has much to look at leaves the store to others before it goes on.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Most kinds of events that a stream is narrowed to.
 const TYPES_MAX: usize = 50;
 
@@ -78,7 +82,8 @@ fn last_heard(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
 /// `Last-Event-ID` it begins now; with it, where that event was, as far back as events are kept. Events come
 /// within a second, in the order in which they happened but for one that a node was slow to store. After you
 /// connect again, those of the last five seconds before the event that you name come once more: compare ids.
-/// A line that begins with a colon is sent every 15 seconds and means nothing.
+/// A line that begins with a colon is sent every 15 seconds and means nothing. While much is looked at that you did
+/// not ask for, an `id` without an event says how far that is: a client that connects again with it goes on there.
 ///
 /// The stream ends when the key is revoked, within seconds, and when the server is about to stop: connect
 /// again, with the last id.
@@ -94,7 +99,8 @@ pub(crate) async fn stream_events(
 ) -> Result<Response, Problem> {
     let (wanted, last) = (params.wanted()?, last_heard(&headers)?);
     stays(&api)?;
-    let place = api.streams.take(caller.tenant.id)?;
+    api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
+    let place = Arc::new(api.streams.take(caller.tenant.id)?);
     let following = api.app.follow_events(&caller, wanted, last).await.map_err(|refusal| refused(&api, refusal))?;
     let begin = format!("retry: {RETRY_MS}\n\n");
     let streamed =
@@ -114,8 +120,8 @@ struct Streamed {
     again: Again,
     /// Not here while it is read.
     following: Option<Following>,
-    #[expect(dead_code, reason = "held until the stream is over")]
-    place: Place,
+    /// Held until the stream is over, and whatever is still read for it.
+    place: Arc<Place>,
     said_at: Instant,
     begin: Option<String>,
 }
@@ -130,10 +136,18 @@ impl Streamed {
             if is_stopping(&self.api) || !self.again.holds::<EventsRead>(&self.api).await {
                 return None;
             }
-            let said: String = self.look().await?.into_iter().map(message).collect();
-            if !said.is_empty() {
+            let Seen { events, reached } = self.look().await?;
+            if !events.is_empty() {
                 self.said_at = Instant::now();
-                return Some(said);
+                return Some(events.into_iter().map(message).collect());
+            }
+            if let Some(reached) = reached {
+                if self.said_at.elapsed() >= PROGRESS {
+                    self.said_at = Instant::now();
+                    return Some(format!(":\nid: {reached}\n\n"));
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
             if self.said_at.elapsed() >= HEARTBEAT {
                 self.said_at = Instant::now();
@@ -144,16 +158,19 @@ impl Streamed {
     }
 
     /// What is new; nothing when that cannot be read: the client connects again, and goes on where it was.
-    async fn look(&mut self) -> Option<Vec<Event>> {
+    async fn look(&mut self) -> Option<Seen> {
         let (app, mut following) = (Arc::clone(&self.api.app), self.following.take()?);
+        // Who hangs up leaves its place only once nothing is read for it any more.
+        let place = Arc::clone(&self.place);
         let looked = whole(async move {
-            let events = app.next_events(&mut following).await?;
-            Ok((events, following))
+            let seen = app.next_events(&mut following).await?;
+            drop(place);
+            Ok((seen, following))
         });
         match looked.await {
-            Ok((events, following)) => {
+            Ok((seen, following)) => {
                 self.following = Some(following);
-                Some(events)
+                Some(seen)
             }
             Err(refusal) => {
                 tracing::warn!(error = &refusal as &dyn std::error::Error, "a stream of events ends");

@@ -120,7 +120,7 @@ pub(super) struct AccessList {
 }
 
 /// See when operators acted as your tenant, and why.
-#[utoipa::path(get, path = "/v1/tenant/operator-accesses", tag = "Tenants", security(("session" = [])),
+#[utoipa::path(get, path = "/v1/tenant/operator-accesses", tag = "Tenants", security(("session" = ["tenant:read"])),
     responses((status = 200, description = "The latest hundred", body = AccessList), openapi::MemberProblems))]
 pub(in crate::http) async fn list_accesses(
     State(api): State<Arc<Api>>,

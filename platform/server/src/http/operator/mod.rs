@@ -2,6 +2,8 @@
 
 mod access;
 mod announcements;
+mod audit;
+mod erasures;
 mod maintenance;
 mod nodes;
 mod tenants;
@@ -21,6 +23,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tenants::find_any_tenant, tenants::change_any_tenant))
         .routes(routes!(tenants::suspend_tenant))
         .routes(routes!(tenants::resume_tenant))
+        .routes(routes!(audit::list_any_audit))
+        .routes(routes!(audit::export_any_audit))
+        .routes(routes!(erasures::list_erasures))
         .routes(routes!(access::act_as_tenant))
         .routes(routes!(access::stop_acting))
         .routes(routes!(access::list_accesses))

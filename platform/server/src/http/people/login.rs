@@ -42,7 +42,7 @@ impl TransportName {
 }
 
 /// Who signs in.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LogIn)]
 pub(in super::super) struct LogInBody {
@@ -61,7 +61,7 @@ pub(in super::super) struct LogInBody {
 }
 
 /// A session that lets somebody in.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignedIn)]
 pub(in super::super) struct OpenedView {
     /// For `Authorization: Bearer …`.
@@ -94,7 +94,7 @@ pub(in super::super) struct OpenedView {
 }
 
 /// A refresh token, where it does not travel in a cookie.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Refresh)]
 pub(in super::super) struct RefreshBody {

@@ -56,7 +56,7 @@ pub(in super::super) struct BeginBody {
 }
 
 /// A sign-in that began.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignInBegun)]
 pub(in super::super) struct BegunView {
     /// Where the browser goes now.

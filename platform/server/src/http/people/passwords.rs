@@ -17,7 +17,7 @@ use super::cookies;
 use super::sign_up::{CodeSentView, verification};
 
 /// Whose password is forgotten.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PasswordReset)]
 pub(in super::super) struct ResetBody {
@@ -31,7 +31,7 @@ pub(in super::super) struct ResetBody {
 }
 
 /// Another password.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ConfirmPasswordReset)]
 pub(in super::super) struct ConfirmResetBody {
@@ -47,7 +47,7 @@ pub(in super::super) struct ConfirmResetBody {
 }
 
 /// Another password in place of one that is known.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PasswordChange)]
 pub(in super::super) struct ChangeBody {

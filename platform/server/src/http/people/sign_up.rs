@@ -17,7 +17,7 @@ use super::super::to_the_end::whoever_hangs_up;
 use super::super::{Api, Problem, openapi};
 
 /// An account and a tenant.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SignUp)]
 pub(in super::super) struct SignUpBody {
@@ -55,7 +55,7 @@ impl std::convert::From<Started> for CodeSentView {
 }
 
 /// A code that came back.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ConfirmEmail)]
 pub(in super::super) struct ConfirmBody {

@@ -176,7 +176,7 @@ struct ErasedView {
 /// The erasure of a tenant: the report, once it is finished.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Erasure)]
-pub(super) struct ErasureView {
+pub(in crate::http) struct ErasureView {
     /// Of which tenant.
     #[schema(example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     tenant: String,
@@ -189,6 +189,9 @@ pub(super) struct ErasureView {
     /// From when on it is erased.
     #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
+    /// When the first of it was: from then on the tenant cannot be had back.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    began_at: Option<Timestamp>,
     /// When the last of it was.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
@@ -196,13 +199,14 @@ pub(super) struct ErasureView {
     erased: ErasedView,
 }
 
-fn erasure_view(erasure: &Erasure) -> ErasureView {
+pub(in crate::http) fn erasure_view(erasure: &Erasure) -> ErasureView {
     let erased = erasure.erased;
     ErasureView {
         tenant: erasure.tenant.to_string(),
         deleted_by: erasure.deleted_by.to_string(),
         deleted_at: erasure.deleted_at,
         due_at: erasure.due_at,
+        began_at: erasure.began_at,
         finished_at: erasure.finished_at,
         erased: ErasedView {
             verifications: erased.verifications,
@@ -243,7 +247,7 @@ pub(super) async fn create_tenant(
 /// Have a deleted tenant back.
 ///
 /// For its owners, until the moment at which it is erased. One that is not deleted stays as it is.
-#[utoipa::path(post, path = "/v1/tenants/{id}/restore", tag = "Tenants", security(("session" = [])), params(("id" = String, Path, description = "`ten_…`", example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+#[utoipa::path(post, path = "/v1/tenants/{id}/restore", tag = "Tenants", security(("session" = ["tenant:delete"])), params(("id" = String, Path, description = "`ten_…`", example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "It is as it was", body = OwnTenantView), MemberProblems, NotFoundProblem, ConflictProblem))]
 pub(super) async fn restore_tenant(
     State(api): State<Arc<Api>>,

@@ -2,70 +2,53 @@
 
 use utoipa::IntoResponses;
 
+use crate::http::openapi::problem_sets;
 use crate::http::problem::ProblemBody;
 
-/// A caller who is no member, or may not.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum MemberProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unknown(ProblemBody),
-    /// `key_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(ProblemBody),
-    /// `not_found`
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(ProblemBody),
-    /// `invalid_request`
-    #[response(status = 422, content_type = "application/problem+json")]
-    Invalid(ProblemBody),
-}
+problem_sets! {
+    /// A caller who is no member, or may not.
+    MemberProblems {
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
+        Unknown = 401,
+        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+        Forbidden = 403,
+        /// `not_found`
+        NotFound = 404,
+        /// `invalid_request`
+        Invalid = 422,
+    }
 
-/// As many as there may be.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum LimitProblem {
-    /// `limit_reached`, `conflict`
-    #[response(status = 409, content_type = "application/problem+json")]
-    Reached(ProblemBody),
-}
+    /// As many as there may be.
+    LimitProblem {
+        /// `limit_reached`, `conflict`
+        Reached = 409,
+    }
 
-/// A change that would leave the tenant without an owner.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(in crate::http) enum OwnerConflict {
-    /// `last_owner`, `conflict`
-    #[response(status = 409, content_type = "application/problem+json")]
-    LastOwner(ProblemBody),
-}
+    /// A change that would leave the tenant without an owner.
+    OwnerConflict {
+        /// `last_owner`, `conflict`
+        LastOwner = 409,
+    }
 
-/// Somebody who need not be invited, or cannot.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum InvitationConflict {
-    /// `already_member`, `taken`, `limit_reached`, `conflict`
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(ProblemBody),
-}
+    /// Somebody who need not be invited, or cannot.
+    InvitationConflict {
+        /// `already_member`, `taken`, `limit_reached`, `conflict`
+        Conflict = 409,
+    }
 
-/// Too many invitations.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum InvitationLimits {
-    /// `rate_limited`, `invitations_used`, `cool_down`: see `Retry-After`
-    #[response(status = 429, content_type = "application/problem+json")]
-    Limited(ProblemBody),
-}
+    /// Too many invitations.
+    InvitationLimits {
+        /// `rate_limited`, `invitations_used`, `cool_down`: see `Retry-After`
+        Limited = 429,
+    }
 
-/// Somebody who was not invited.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the documentation of what `Problem` answers")]
-pub(super) enum AcceptProblems {
-    /// `token_missing`, `token_refused`, `token_expired`, `session_ended`
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unknown(ProblemBody),
-    /// `key_not_allowed`, `other_email`
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(ProblemBody),
+    /// Somebody who was not invited.
+    AcceptProblems {
+        /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
+        /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
+        Unknown = 401,
+        /// `key_not_allowed`, `other_email`; of a key `ip_not_allowed`, `tenant_suspended`, `tenant_deleted`
+        Forbidden = 403,
+    }
 }

@@ -119,9 +119,28 @@ async fn two_nodes_count_for_each_other_once_they_have_told() {
     let reply = anew.post("/v1/verifications").key(&acme.live).json(json!({ "to": london(301) })).await;
     assert_eq!(blocked_by(&reply.expect(201)), Some("cap_prefix"));
     app.run_jobs().await;
-    // What is over is forgotten.
-    assert_eq!(stored(&app, &acme, "guard_use").await.len(), 2);
-    app.clock.advance(seconds(13 * 3600));
+    // What is over is forgotten: each node's count of the cap, and how many were stopped.
+    assert_eq!(stored(&app, &acme, "guard_use").await.len(), 3);
+    app.clock.advance(seconds(19 * 3600));
     let watched = app.app.watch_guards().await.unwrap();
-    assert_eq!((watched.forgotten, stored(&app, &acme, "guard_use").await.len()), (2, 0));
+    assert_eq!((watched.forgotten, stored(&app, &acme, "guard_use").await.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_has_the_store_to_itself_reads_a_count_once() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    set(&app, &acme, json!({ "mode": "on", "caps": { "prefix": { "per_day": 3 } } })).await;
+    start(&app, &acme, &london(1)).await;
+    app.app.tell_guard_counts().await.unwrap();
+    let alone = Fellow::made(&app, true);
+    let on_alone = |n| alone.post("/v1/verifications").key(&acme.live).json(json!({ "to": london(n) }));
+    // What was counted before it came is known to it,
+    assert_eq!(blocked_by(&on_alone(2).await.expect(201)), None);
+    start(&app, &acme, &london(3)).await;
+    app.app.tell_guard_counts().await.unwrap();
+    app.clock.advance(seconds(3));
+    // and nobody counts beside it, so this is not looked for.
+    assert_eq!(blocked_by(&on_alone(4).await.expect(201)), None);
+    assert_eq!(blocked_by(&on_alone(5).await.expect(201)), Some("cap_prefix"));
+    app.run_jobs().await;
 }

@@ -17,6 +17,7 @@ async fn an_address_a_prefix_and_a_network_are_blocked() {
         json!({ "prefix": "+44 114" }),
         json!({ "network": "192.0.2.7" }),
         json!({ "network": "2001:db8::/32" }),
+        json!({ "network": "::ffff:198.51.100.0/120" }),
     ] {
         let mut entry = entry;
         entry["effect"] = "block".into();
@@ -32,6 +33,7 @@ async fn an_address_a_prefix_and_a_network_are_blocked() {
         (london(4), Some("::ffff:192.0.2.7"), Some("network_listed")),
         (london(5), Some("192.0.2.8"), None),
         (london(6), Some("2001:db8:1::5"), Some("network_listed")),
+        (london(7), Some("198.51.100.9"), Some("network_listed")),
     ] {
         let started = start_as(&app, &acme, json!({ "to": to, "ip": ip })).await;
         assert_eq!(blocked_by(&started), rule, "{to} {ip:?}");

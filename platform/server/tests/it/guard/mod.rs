@@ -3,6 +3,7 @@
 mod binary;
 mod caps;
 mod lists;
+mod messages;
 mod watch;
 
 use std::sync::Arc;
@@ -10,14 +11,18 @@ use std::sync::Arc;
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::app::{App, Ports};
+use wotp_core::domain::guard::{GuardMode, GuardSettings};
+use wotp_core::domain::id::ServiceId;
 use wotp_core::domain::plan::Catalogue;
+use wotp_core::domain::service::Service;
 use wotp_core::domain::vault::{MasterKey, Vault};
-use wotp_core::ports::{Bulletin, EntityList, Owner, Unheard};
+use wotp_core::ports::{Bulletin, Change, EntityList, Owner, Unheard};
 use wotp_core::testing::SeededEntropy;
+use wotp_core::testing::builders::{a_service, a_tenant};
 use wotp_server::http::router;
 
 use crate::app::{TestApp, TestTenant, days};
-use crate::client::{Reply, Request};
+use crate::client::{Reply, Request, race};
 pub use watch::blocked;
 
 /// `/v1/services/{id}/guard` of a tenant's first service.
@@ -76,6 +81,10 @@ struct Fellow {
 
 impl Fellow {
     fn of(app: &TestApp) -> Self {
+        Self::made(app, false)
+    }
+
+    fn made(app: &TestApp, alone: bool) -> Self {
         let ports = app.app.ports();
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let fellow = Arc::new(App::new(Ports {
@@ -95,6 +104,7 @@ impl Fellow {
             people: ports.people.clone(),
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
+            alone,
         }));
         Self { router: router(Arc::clone(&fellow), TestApp::with().settings()), app: fellow }
     }
@@ -207,6 +217,62 @@ async fn what_is_blocked_reaches_no_channel_and_costs_nothing() {
     app.clock.advance(days(60));
     app.sweep().await;
     app.get(crate::app::path(&blocked)).key(&acme.live).await.problem(404, "not_found");
+}
+
+/// An attack does not fill the store: of a day so many are kept, and the rest is told that it is not.
+#[tokio::test]
+async fn of_a_day_1000_blocked_ones_are_kept_and_the_next_is_refused_by_name() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    set(&app, &acme, json!({ "mode": "on", "countries": { "blocked": ["GB"] } })).await;
+    let passed = app.starting(&acme.live, json!({ "to": "+12025550101" })).header("idempotency-key", "passed");
+    let passed: (Value, Request) = (passed.clone().await.expect(201), passed);
+    let first = app.starting(&acme.live, json!({ "to": london(0) })).header("idempotency-key", "first");
+    let first: (Value, Request) = (first.clone().await.expect(201), first);
+    for part in (1..1000).collect::<Vec<_>>().chunks(111) {
+        for reply in race(part.iter().map(|n| app.starting(&acme.live, json!({ "to": london(*n) })))).await {
+            assert_eq!(blocked_by(&reply.expect(201)), Some("country_blocked"));
+        }
+    }
+    let refused = app.starting(&acme.live, json!({ "to": sheffield(1) })).await;
+    let problem = refused.problem(409, "guard_blocked");
+    assert!(problem["detail"].as_str().unwrap().contains("country_blocked"), "{problem}");
+    let kept = app.get("/v1/verifications?status=failed&limit=1").key(&acme.live).await.expect(200);
+    assert_ne!(kept["data"][0]["to"], sheffield(1));
+    // A key repeats what it made, kept or not, and whatever the guard says by now.
+    assert_eq!(first.1.await.expect(201), first.0);
+    set(&app, &acme, json!({ "mode": "on", "countries": { "blocked": ["GB", "US"] } })).await;
+    assert_eq!(passed.1.await.expect(201)["id"], passed.0["id"]);
+    let globex = app.tenant("Globex").await;
+    set(&app, &globex, json!({ "mode": "on", "countries": { "blocked": ["GB"] } })).await;
+    assert_eq!(blocked_by(&start(&app, &globex, &london(1)).await), Some("country_blocked"), "another tenant's day");
+    app.clock.advance(days(1));
+    assert_eq!(blocked_by(&start(&app, &acme, &sheffield(1)).await), Some("country_blocked"), "another day");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn an_address_that_was_written_to_a_moment_ago_is_refused_as_such_before_it_is_kept_as_blocked() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    start(&app, &acme, &london(1)).await;
+    set(&app, &acme, json!({ "mode": "on", "countries": { "blocked": ["GB"] } })).await;
+    app.starting(&acme.live, json!({ "to": london(1) })).await.problem(429, "cool_down");
+}
+
+/// What somebody calls a service is no service, and what was read of its guard is not kept.
+#[tokio::test]
+async fn the_guard_of_a_service_that_is_not_there_is_not_remembered() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let id = ServiceId::new(app.app.ports().clock.now(), &*app.app.ports().entropy);
+    let body = json!({ "to": london(1), "service": id });
+    app.starting(&acme.live, body.clone()).await.problem(404, "not_found");
+    // Within the same second it is made, by somebody that this node does not hear.
+    let mut guard = GuardSettings::off(acme.id, id);
+    guard.mode = GuardMode::On;
+    guard.countries.blocked = vec!["GB".to_owned()];
+    let service = Service { id, tenant: acme.id, ..a_service(&a_tenant()) };
+    let changes = vec![Change::InsertService(Box::new(service)), Change::insert(&guard)];
+    app.app.ports().store.commit(changes).await.unwrap();
+    assert_eq!(blocked_by(&start_as(&app, &acme, body).await), Some("country_blocked"));
 }
 
 #[tokio::test]

@@ -2,13 +2,16 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::DeliveryFailure;
+use wotp_core::domain::guard::{Destination, State, Watch};
+use wotp_core::ports::{Change, EntityRow, Owner};
 
 use super::{Fellow, blocked_by, guard_of, london, names, set, sheffield, start};
 use crate::app::{TestApp, TestTenant, days, id, seconds};
 
 /// Every node tells, and the watch looks.
-async fn watch(app: &TestApp) -> usize {
+pub(super) async fn watch(app: &TestApp) -> usize {
     app.app.tell_guard_counts().await.unwrap();
     let turned = app.app.watch_guards().await.unwrap().turned;
     // What is restricted is known within a second.
@@ -286,4 +289,68 @@ async fn whoever_lists_and_releases_needs_the_permission() {
     let unknown = format!("{}/destinations/gdd_01J9ZK3V8X6W5T4S3R2Q1P0N9M/release", guard_of(&acme));
     app.post(&unknown).key(&acme.live).await.problem(404, "not_found");
     app.request(Method::GET, format!("{}/destinations", guard_of(&acme))).await.problem(401, "api_key_missing");
+}
+
+fn restricted_one(acme: &TestTenant, destination: Destination, state: State, now: Timestamp) -> Watch {
+    let country = Some("GB".to_owned());
+    Watch { state, ..Watch::new(acme.id, acme.service, destination, country, now) }
+}
+
+/// Which of many are held in memory is by a hash of their name, and says nothing of which are enforced.
+#[tokio::test]
+async fn of_more_restricted_destinations_than_are_held_each_is_enforced() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    set(&app, &acme, json!({ "mode": "on" })).await;
+    let now = app.app.ports().clock.now();
+    let prefix = Destination::Prefix("+44207946".to_owned());
+    let country = Destination::Country("GB".to_owned());
+    let first = prefix.id(acme.service).min(country.id(acme.service));
+    let others = (0..).map(|n| Destination::Prefix(format!("+4479{n:07}"))).filter(|one| one.id(acme.service) < first);
+    let mut all: Vec<Watch> =
+        others.take(1000).map(|other| restricted_one(&acme, other, State::Blocked, now)).collect();
+    all.push(restricted_one(&acme, prefix, State::Blocked, now));
+    let store = &app.app.ports().store;
+    for part in all.chunks(100) {
+        store.commit(part.iter().map(Change::insert).collect()).await.unwrap();
+    }
+    app.clock.advance(seconds(1));
+    assert_eq!(blocked_by(&start(&app, &acme, &london(1)).await), Some("prefix_collapsed"));
+    assert_eq!(blocked_by(&start(&app, &acme, &sheffield(1)).await), None);
+    store.commit(vec![Change::insert(&restricted_one(&acme, country, State::Blocked, now))]).await.unwrap();
+    app.clock.advance(seconds(1));
+    assert_eq!(blocked_by(&start(&app, &acme, &sheffield(2)).await), Some("country_collapsed"));
+    let listed = restricted(&app, &acme).await;
+    assert_eq!((listed[0].0.as_str(), listed.len()), ("GB", 1001));
+}
+
+/// As in the middle of an upgrade: a newer node writes what this one cannot read.
+#[tokio::test]
+async fn what_cannot_be_read_keeps_nobody_else_unwatched() {
+    let (app, acme) = with_history("on").await;
+    let globex = app.tenant("Globex").await;
+    set(&app, &globex, json!({ "mode": "on" })).await;
+    let long_ago = app.app.ports().clock.now().saturating_sub(days(1)).unwrap();
+    let strange = |kind, id: [u8; 16], wake_at| {
+        let doc = json!({ "of": "another age" }).as_object().unwrap().clone();
+        let owner = Owner::Tenant(globex.id);
+        let (unique, listed) = (Vec::new(), Vec::new());
+        Change::Put(EntityRow { kind, owner, id, version: 0, unique, listed, wake_at, doc })
+    };
+    // More than are looked at together, and all of them due before anything else; and a whole service.
+    let mut changes = Vec::new();
+    for n in 0..150u8 {
+        changes.push(strange("guard_seen", [n; 16], Some(long_ago)));
+        changes.push(strange("guard_watch", [n; 16], Some(long_ago)));
+        changes.push(strange("guard_use", [n; 16], Some(long_ago)));
+    }
+    start(&app, &globex, &london(900)).await;
+    app.app.tell_guard_counts().await.unwrap();
+    changes.push(strange("guard_settings", globex.service.to_bytes(), None));
+    app.app.ports().store.commit(changes).await.unwrap();
+    let mut next = 100;
+    for _ in 0..6 {
+        attack(&app, &acme, &mut next, 20).await;
+        watch(&app).await;
+    }
+    assert_eq!(restricted(&app, &acme).await, is("+44207946", "slowed"));
 }

@@ -100,6 +100,29 @@ async fn a_login_and_a_change_at_once_leave_no_session_by_the_old_password() {
 }
 
 #[tokio::test]
+async fn a_login_that_was_compared_before_a_reset_opens_nothing_after_it() {
+    let app = TestApp::start().await;
+    app.person(EMAIL).await;
+    app.clock.advance(seconds(60));
+    let (held, hashed) = (app.passwords.hold().await, app.passwords.hashed());
+    let reset_meanwhile = async {
+        while app.passwords.hashed() == hashed {
+            tokio::task::yield_now().await;
+        }
+        reset(&app, NEW).await;
+        drop(held);
+    };
+    let (old, ()) = tokio::join!(app.log_in(EMAIL, PASSWORD), reset_meanwhile);
+    old.problem(409, "conflict");
+    let list = EntityList::of(Owner::Platform);
+    let rows = app.app.ports().store.list_entities(Session::KIND, &list).await.expect("a list");
+    let epochs: Vec<u64> =
+        rows.into_iter().map(|row| Stored::<Session>::read(row).expect("it reads").entity.epoch).collect();
+    assert_eq!(epochs, [0], "the one from before");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
 async fn a_question_for_the_second_factor_ends_with_the_password_that_it_followed() {
     let app = TestApp::start().await;
     let ada = app.person(EMAIL).await;

@@ -7,17 +7,21 @@ mod erase;
 mod fairness;
 mod login;
 mod membership;
-mod oidc;
+pub mod oidc;
 mod passwords;
 pub mod second_factor;
 mod sessions;
 mod sign_up;
 mod tokens;
 
+pub use tokens::{claims, signing_key};
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wotp_core::domain::id::{TenantId, UserId};
 use wotp_core::domain::member::Member;
 use wotp_core::domain::password::Password;
@@ -50,11 +54,13 @@ pub struct CountedPasswords {
     hasher: Argon2Passwords,
     hashed: AtomicUsize,
     full: AtomicBool,
+    /// Held while no comparison is to answer.
+    gate: Arc<Mutex<()>>,
 }
 
 impl CountedPasswords {
     pub fn new() -> Self {
-        Self { hasher: cheap(1), hashed: AtomicUsize::new(0), full: AtomicBool::new(false) }
+        Self { hasher: cheap(1), hashed: AtomicUsize::new(0), full: AtomicBool::new(false), gate: Arc::default() }
     }
 
     /// From now on there is a place for nobody, or for all.
@@ -62,7 +68,12 @@ impl CountedPasswords {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// How many hashes were computed.
+    /// No comparison answers until this is dropped.
+    pub async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
+    }
+
+    /// How many hashes were computed, or begun.
     pub fn hashed(&self) -> usize {
         self.hashed.load(Ordering::SeqCst)
     }
@@ -87,7 +98,9 @@ impl Passwords for CountedPasswords {
 
     async fn compare(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<Compared, PasswordsError> {
         self.hashed.fetch_add(1, Ordering::SeqCst);
-        self.hasher.compare(password, hash).await
+        let compared = self.hasher.compare(password, hash).await;
+        drop(self.gate.lock().await);
+        compared
     }
 }
 
@@ -106,17 +119,27 @@ impl TestApp {
     pub async fn member(&self, tenant: &TestTenant, role: Role) -> TestPerson {
         let ports = self.app.ports();
         let now = ports.clock.now();
-        let id = UserId::new(now, &*ports.entropy);
-        let email = format!("{}-{}@example.com", role.name(), id.to_string().to_lowercase());
-        let address = AccountEmail::parse(&email).expect("an address");
-        let mut user = User::new(id, &address, "", now, &ports.vault, &*ports.entropy);
-        user.password = Some(self.passwords.hasher.hash(&Password::typed(PASSWORD), [1; 16]).await.expect("a hash"));
-        user.email_confirmed_at = Some(now);
-        let member = Member { tenant: tenant.id, user: id, role, joined_at: now };
-        ports.store.commit(vec![Change::insert(&user), Change::insert(&member)]).await.expect("a new member");
+        let drawn = UserId::new(now, &*ports.entropy).to_string().to_lowercase();
+        let email = format!("{}-{drawn}@example.com", role.name());
+        let user = self.account(&email).await;
+        let member = Member { tenant: tenant.id, user, role, joined_at: now };
+        ports.store.commit(vec![Change::insert(&member)]).await.expect("a new member");
         let mut person = self.logged_in(&email).await;
         person.tenant = Some(tenant.id);
         person
+    }
+
+    /// An account whose address is confirmed, in no tenant.
+    pub async fn account(&self, email: &str) -> UserId {
+        let ports = self.app.ports();
+        let now = ports.clock.now();
+        let address = AccountEmail::parse(email).expect("an address");
+        let id = UserId::new(now, &*ports.entropy);
+        let mut user = User::new(id, &address, "", now, &ports.vault, &*ports.entropy);
+        user.password = Some(self.passwords.hasher.hash(&Password::typed(PASSWORD), [1; 16]).await.expect("a hash"));
+        user.email_confirmed_at = Some(now);
+        ports.store.commit(vec![Change::insert(&user)]).await.expect("a new account");
+        id
     }
 
     /// Another session of somebody who has an account.

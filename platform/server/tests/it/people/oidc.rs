@@ -13,11 +13,11 @@ use crate::app::{TestApp, seconds};
 use crate::client::{Reply, Request, race};
 
 const PAGE: &str = "https://app.example.com/signed-in";
-const EMAIL: &str = "ada@example.com";
+pub const EMAIL: &str = "ada@example.com";
 
-struct Stage {
-    app: TestApp,
-    issuer: OidcIssuer,
+pub struct Stage {
+    pub app: TestApp,
+    pub issuer: OidcIssuer,
 }
 
 /// A browser: what cookies it has, as it sends them.
@@ -37,10 +37,15 @@ impl Browser {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with("mock").await
+    }
+
+    /// With the provider under this name.
+    pub async fn with(name: &str) -> Self {
         let issuer = OidcIssuer::start();
         issuer.says_of("ada", &json!({ "email": EMAIL, "email_verified": true, "name": "Ada" }));
         let provider = OidcProvider::new(Settings {
-            name: "mock".to_owned(),
+            name: name.to_owned(),
             display_name: "Mock".to_owned(),
             issuer: issuer.url(),
             client_id: OidcIssuer::CLIENT_ID.to_owned(),
@@ -86,7 +91,7 @@ impl Stage {
         self.complete(&back, &browser).await
     }
 
-    async fn count(&self, kind: &'static str) -> usize {
+    pub async fn count(&self, kind: &'static str) -> usize {
         let list = EntityList::of(Owner::Platform);
         self.app.app.ports().store.list_entities(kind, &list).await.expect("a list").len()
     }
@@ -307,7 +312,7 @@ async fn people_see_by_whom_they_sign_in_and_end_it() {
     assert_eq!((&linked["provider"], &linked["issuer"]), (&json!("mock"), &json!(stage.issuer.url())));
     assert_eq!(list(&eve).await.expect(200)["data"], json!([]));
     let path = format!("/v1/me/identities/{}", linked["id"].as_str().expect("an id"));
-    let unlink = |person| stage.app.request(axum::http::Method::DELETE, &path).by(person);
+    let unlink = |person| stage.app.request(http::Method::DELETE, &path).by(person);
     unlink(&eve).await.problem(404, "not_found");
     unlink(&ada).await.expect(204);
     unlink(&ada).await.problem(404, "not_found");

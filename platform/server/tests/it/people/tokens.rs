@@ -10,7 +10,8 @@ use crate::app::{TestApp, days, seconds};
 
 const EMAIL: &str = "ada@example.com";
 
-async fn key(app: &TestApp) -> SigningKey {
+/// The key that signs access tokens now.
+pub async fn signing_key(app: &TestApp) -> SigningKey {
     let list = EntityList::of(Owner::Platform);
     let mut rows = app.app.ports().store.list_entities(SigningKey::KIND, &list).await.expect("the store answers");
     Stored::read(rows.pop().expect("a key")).expect("it reads").entity
@@ -25,7 +26,8 @@ fn encode(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-fn claims(person: &TestPerson) -> Claims {
+/// What their access token says.
+pub fn claims(person: &TestPerson) -> Claims {
     serde_json::from_value(part(&person.access_token, 1)).expect("claims")
 }
 
@@ -34,7 +36,7 @@ async fn an_access_token_says_who_when_and_for_whom_and_no_more() {
     let app = TestApp::start().await;
     let person = app.person(EMAIL).await;
     let header = part(&person.access_token, 0);
-    assert_eq!(header, json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": key(&app).await.kid }));
+    assert_eq!(header, json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": signing_key(&app).await.kid }));
     let now = app.app.ports().clock.now().as_second();
     let expected = json!({
         "iss": "wotp", "aud": "wotp-api", "sub": person.user.to_string(), "sid": person.session,
@@ -69,7 +71,7 @@ async fn the_published_key_checks_a_token() {
 async fn no_token_that_we_did_not_sign_lets_anybody_in() {
     let app = TestApp::start().await;
     let person = app.person(EMAIL).await;
-    let (key, tokens) = (key(&app).await, EddsaTokens::new());
+    let (key, tokens) = (signing_key(&app).await, EddsaTokens::new());
     let body = person.access_token.split('.').nth(1).expect("a payload");
     let signature = person.access_token.rsplit('.').next().expect("a signature");
     let public = URL_SAFE_NO_PAD.decode(&key.public).expect("base64url");
@@ -119,7 +121,7 @@ async fn no_token_that_we_did_not_sign_lets_anybody_in() {
 async fn a_token_of_the_wrong_time_issuer_or_audience_lets_nobody_in() {
     let app = TestApp::start().await;
     let person = app.person(EMAIL).await;
-    let key = key(&app).await;
+    let key = signing_key(&app).await;
     let seed = key.seed(&app.app.ports().vault).expect("it opens");
     let right = claims(&person);
     let call = |claims: Claims| app.get("/v1/me").key(&EddsaTokens::new().sign(&claims, &key.kid, &seed));
@@ -170,5 +172,5 @@ async fn keys_take_turns_and_none_is_used_before_everybody_could_know_it() {
     app.clock.advance(seconds(960));
     assert!(!shown().await.contains(&first), "what it signed is over");
     app.sweep().await;
-    assert_eq!(key(&app).await.kid, kid(&next.access_token), "and it is deleted");
+    assert_eq!(signing_key(&app).await.kid, kid(&next.access_token), "and it is deleted");
 }

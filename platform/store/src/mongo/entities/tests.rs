@@ -43,7 +43,8 @@ async fn everything_that_is_looked_for_is_found_by_an_index_in_its_order() {
     {
         for (from, before) in [(None, None), (Some([1; 16]), None), (None, Some([1; 16]))] {
             for newest_first in [false, true] {
-                let list = EntityList { owner, by: by.clone(), from, before, newest_first, limit: 9 };
+                let holds = Vec::new();
+                let list = EntityList { owner, by: by.clone(), from, before, holds, newest_first, limit: 9 };
                 let (wanted, sort) = listing("thing", &list);
                 walks(wanted, sort, index);
             }

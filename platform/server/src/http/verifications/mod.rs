@@ -1,5 +1,7 @@
 //! `/v1/verifications`: start, check, resend, cancel, read.
 
+mod views;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,56 +9,23 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{ApiCaller, StartVerification};
 use wotp_core::domain::code::CodeKind;
-use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::id::VerificationId;
-use wotp_core::domain::mode::Mode;
-use wotp_core::domain::permission::Permission;
-use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, StoredAddress, Verification};
 
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
-use super::guard::{NoteView, VerdictView};
+use super::guard::count_against;
 use super::live::{self, Wait};
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
-
-/// What a code is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = CodeKind)]
-pub(super) enum CodeKindName {
-    /// Digits.
-    Numeric,
-    /// Capital letters and digits, without look-alikes.
-    Alphanumeric,
-    /// Capital letters, without look-alikes.
-    Alpha,
-}
-
-impl From<CodeKindName> for CodeKind {
-    fn from(name: CodeKindName) -> Self {
-        match name {
-            CodeKindName::Numeric => Self::Numeric,
-            CodeKindName::Alphanumeric => Self::Alphanumeric,
-            CodeKindName::Alpha => Self::Alpha,
-        }
-    }
-}
-
-impl From<CodeKind> for CodeKindName {
-    fn from(kind: CodeKind) -> Self {
-        match kind {
-            CodeKind::Numeric => Self::Numeric,
-            CodeKind::Alphanumeric => Self::Alphanumeric,
-            CodeKind::Alpha => Self::Alpha,
-        }
-    }
-}
+use views::Checks;
+pub(super) use views::{
+    CodeKindName, DeliveryFailureName, DeliveryStatusName, DeliveryView, FailureReasonName, StatusName,
+    VerificationView, shown_address, view,
+};
 
 /// A request to verify an address.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,7 +62,7 @@ pub(super) struct StartBody {
     /// Your own notes: at most 20 pairs, names up to 40 and values up to 500 characters.
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    /// The IP address of your user, for the guard's rules. It is not kept.
+    /// The IP address of your user, for the guard's rules at the start. It is not kept.
     #[schema(example = "192.0.2.7")]
     ip: Option<String>,
 }
@@ -123,217 +92,6 @@ pub(super) struct CheckAddressBody {
     service: Option<String>,
 }
 
-/// Where a verification stands.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = VerificationStatus)]
-pub(super) enum StatusName {
-    /// Waiting for the right code.
-    Pending,
-    /// The right code was typed in time.
-    Approved,
-    /// Its time ran out.
-    Expired,
-    /// It was called off.
-    Canceled,
-    /// It cannot succeed any more; `reason` says why.
-    Failed,
-}
-
-impl From<Status> for StatusName {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Pending => Self::Pending,
-            Status::Approved => Self::Approved,
-            Status::Expired => Self::Expired,
-            Status::Canceled => Self::Canceled,
-            Status::Failed => Self::Failed,
-        }
-    }
-}
-
-/// One attempt through one channel.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Delivery)]
-pub(super) struct DeliveryView {
-    /// Its id.
-    #[schema(example = "dlv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
-    id: String,
-    /// The channel's name.
-    #[schema(example = "console")]
-    channel: String,
-    /// `sent` means that the channel's server acknowledged it.
-    #[schema(value_type = DeliveryStatusName)]
-    status: DeliveryStatus,
-    /// How often the channel was called.
-    attempts: u8,
-    /// When it was decided.
-    #[schema(value_type = String, format = DateTime)]
-    queued_at: Timestamp,
-    /// When the channel's server acknowledged it.
-    #[schema(required, value_type = Option<String>, format = DateTime)]
-    sent_at: Option<Timestamp>,
-    /// When it reached the device.
-    #[schema(required, value_type = Option<String>, format = DateTime)]
-    delivered_at: Option<Timestamp>,
-    /// When it was opened.
-    #[schema(required, value_type = Option<String>, format = DateTime)]
-    read_at: Option<Timestamp>,
-    /// When it failed.
-    #[schema(required, value_type = Option<String>, format = DateTime)]
-    failed_at: Option<Timestamp>,
-    /// Why it failed.
-    #[schema(required, value_type = Option<DeliveryFailureName>)]
-    reason: Option<DeliveryFailure>,
-}
-
-/// Where one delivery stands. `sent` means that the channel's server acknowledged it.
-#[derive(ToSchema)]
-#[schema(as = DeliveryStatus, rename_all = "snake_case")]
-#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
-pub(super) enum DeliveryStatusName {
-    Queued,
-    Sending,
-    Sent,
-    Delivered,
-    Read,
-    Failed,
-}
-
-/// Why a delivery failed.
-#[derive(ToSchema)]
-#[schema(as = DeliveryFailure, rename_all = "snake_case")]
-#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
-pub(super) enum DeliveryFailureName {
-    InvalidRecipient,
-    Rejected,
-    Misconfigured,
-    NoAck,
-    Unavailable,
-    Expired,
-    Canceled,
-}
-
-/// Why a verification failed.
-#[derive(ToSchema)]
-#[schema(as = FailureReason, rename_all = "snake_case")]
-#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
-pub(super) enum FailureReasonName {
-    MaxChecks,
-    Undeliverable,
-    Blocked,
-}
-
-/// A standard that a verification falls short of, by its tenant's choice.
-#[derive(ToSchema)]
-#[schema(as = BelowStandard, rename_all = "snake_case")]
-#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
-pub(super) enum BelowStandardName {
-    ShortCode,
-    LongExpiry,
-}
-
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            id: delivery.id.to_string(),
-            channel: delivery.channel,
-            status: delivery.status,
-            attempts: delivery.tries,
-            queued_at: delivery.queued_at,
-            sent_at: delivery.sent_at,
-            delivered_at: delivery.delivered_at,
-            read_at: delivery.read_at,
-            failed_at: delivery.failed_at,
-            reason: delivery.reason,
-        }
-    }
-}
-
-/// How many checks were made.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(super) struct Checks {
-    /// Made so far, kept across resends.
-    used: u8,
-    /// Allowed in all.
-    #[schema(example = 5)]
-    allowed: u8,
-}
-
-/// How often the code was sent.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Sends {
-    /// So far.
-    #[schema(example = 1)]
-    used: usize,
-    /// Allowed in all.
-    #[schema(example = 5)]
-    allowed: u32,
-    /// From when on a resend is allowed; null when there is none.
-    #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:30Z")]
-    next_at: Option<Timestamp>,
-}
-
-/// One attempt to verify one address.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Verification)]
-pub(super) struct VerificationView {
-    /// Its id.
-    #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M", pattern = "^ver_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
-    id: String,
-    /// Where it stands.
-    status: StatusName,
-    /// Why it failed.
-    #[schema(required, value_type = Option<FailureReasonName>)]
-    reason: Option<FailureReason>,
-    /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
-    #[schema(required, example = "+1********23")]
-    to: Option<String>,
-    /// For which service.
-    #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
-    service: String,
-    /// The channel at hand.
-    #[schema(required, example = "console")]
-    channel: Option<String>,
-    /// Every attempt, oldest first.
-    deliveries: Vec<DeliveryView>,
-    /// Guesses.
-    checks: Checks,
-    /// Sends.
-    sends: Sends,
-    /// Language of the message.
-    #[schema(example = "en")]
-    locale: String,
-    /// When the code stops working.
-    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:05:00Z")]
-    expires_at: Timestamp,
-    /// When it was started.
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    /// When it ended.
-    #[schema(required, value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
-    /// Whether it was started with a test key: nothing reaches a person.
-    #[schema(example = true)]
-    test_mode: bool,
-    /// Your own notes.
-    #[schema(example = json!({"order": "7"}))]
-    metadata: BTreeMap<String, String>,
-    /// Standards (NIST SP 800-63B-4, OWASP ASVS) that it falls short of, by your settings.
-    #[schema(value_type = Vec<BelowStandardName>)]
-    below_standard: Vec<BelowStandard>,
-    /// What the guard decided; left out where no rule was against it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<VerdictView>,
-    /// What the guard's rules did, oldest first; left out where none had anything to say.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    timeline: Vec<NoteView>,
-    /// The code, with a test key and while it is of use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "123456")]
-    test_code: Option<String>,
-}
-
 /// What came of a check.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CheckResult {
@@ -348,53 +106,9 @@ pub(super) struct CheckResult {
     verification: VerificationView,
 }
 
-/// What a reply shows of an address.
-pub(super) fn shown_address(
-    api: &Api,
-    caller: &ApiCaller,
-    owner: &[u8; 16],
-    stored: Option<&StoredAddress>,
-) -> Result<Option<String>, Problem> {
-    if !caller.may(Permission::AddressesRead) {
-        return Ok(stored.map(|address| address.masked.clone()));
-    }
-    let whole = api.app.open_address(owner, stored).map_err(|refusal| refused(api, refusal))?;
-    Ok(whole.map(|address| address.as_str().to_owned()))
-}
-
 /// The problem that a refusal is.
 pub(super) fn refused(api: &Api, refusal: wotp_core::app::Refusal) -> Problem {
     Problem::of(refusal, api.app.ports().clock.now())
-}
-
-pub(super) fn view(api: &Api, caller: &ApiCaller, verification: Verification) -> Result<VerificationView, Problem> {
-    let to = shown_address(api, caller, &verification.id.to_bytes(), verification.address.as_ref())?;
-    let test_code = api.app.test_code(&verification).map_err(|refusal| refused(api, refusal))?;
-    Ok(VerificationView {
-        id: verification.id.to_string(),
-        status: verification.status.into(),
-        reason: verification.reason,
-        to,
-        service: verification.service.to_string(),
-        channel: verification.dispatch.current().map(|delivery| delivery.channel.clone()),
-        checks: Checks { used: verification.checks_used, allowed: verification.policy.checks_allowed },
-        sends: Sends {
-            used: verification.sends.len(),
-            allowed: verification.sends_allowed(),
-            next_at: verification.next_send_at(),
-        },
-        locale: verification.policy.locale.to_string(),
-        expires_at: verification.expires_at,
-        created_at: verification.created_at,
-        ended_at: verification.ended_at,
-        test_mode: verification.mode == Mode::Test,
-        below_standard: verification.policy.below_standard(),
-        test_code: test_code.map(|code| code.as_str().to_owned()),
-        verdict: VerdictView::of(&verification.guard),
-        timeline: verification.guard.into_iter().map(NoteView::from).collect(),
-        deliveries: verification.dispatch.deliveries.into_iter().map(DeliveryView::from).collect(),
-        metadata: verification.metadata,
-    })
 }
 
 /// An id in a path: one that cannot be is nobody's.
@@ -407,12 +121,14 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
 ///
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
 /// The code goes out within moments; follow `deliveries`. One that the guard of the service stops is started as
-/// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted.
+/// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted. Of these and of messages, 1,000 a
+/// day are stored; one more is `guard_blocked` (409), and has no id.
 #[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
         (status = 201, description = "Started", body = VerificationView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
-        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::StartLimits, super::openapi::NotFoundProblem,
+        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::StartLimits, super::openapi::UnkeptConflict,
+        super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn start_verification(
     State(api): State<Arc<Api>>,
@@ -439,13 +155,11 @@ pub(super) async fn start_verification(
         idempotency,
         // Those of the service.
         address_limits: None,
+        id: None,
     };
     let verification =
         to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;
-    for note in verification.guard.iter().filter(|note| note.is_against()) {
-        metrics::counter!("wotp_guard_against_total", "rule" => note.rule.name(), "effect" => note.effect.name())
-            .increment(1);
-    }
+    count_against(&verification.guard);
     let mut headers = rate_limit::headers(taken, verification.created_at);
     headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
     Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, verification)?)).into_response())

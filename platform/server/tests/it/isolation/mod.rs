@@ -1,0 +1,243 @@
+//! Who may do what: a walk over every operation that the document has, by everybody who may not.
+//!
+//! [`operations`] is the table, [`callers`] says who calls and how each is refused. What may not be done is
+//! refused exactly as the document says, and leaves every row of the store as it was.
+
+mod callers;
+mod document;
+mod operations;
+mod served;
+mod strangers;
+mod things;
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use futures_util::{StreamExt as _, stream};
+use wotp_core::domain::audit::By;
+use wotp_core::domain::permission::Role;
+
+use crate::app::{NUMBER, TestApp, TestTenant};
+use crate::client::{Reply, Request};
+use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved};
+use document::Document;
+use operations::{Asks, OPERATIONS, Operation, Written};
+use things::{Names, Things};
+
+/// Requests that are under way at once.
+const AT_ONCE: usize = 32;
+
+/// A tenant that has one of everything, and whoever is not to touch it.
+struct Stage {
+    app: TestApp,
+    document: Document,
+    acme: TestTenant,
+    things: Things,
+    callers: Vec<Caller>,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        let callers = everybody(&app, &acme).await;
+        let grantee = appoint(&app, "grantee@example.com").await;
+        let things = Things::all(&app, &acme, NUMBER, grantee.user).await;
+        Self { app, document: Document::read(), acme, things, callers }
+    }
+
+    /// The operation on things that are named so.
+    fn request(&self, operation: &Operation, names: &mut Names<'_>) -> Request {
+        request(&self.app, operation, names)
+    }
+
+    /// Every operation by each of them who is refused, each refused as the document says, and nothing done.
+    async fn refuses(&self, callers: &[Caller]) -> usize {
+        let before = self.app.rows();
+        let refused = self.walk(callers, AT_ONCE).await;
+        same(&before, &self.app.rows());
+        refused
+    }
+
+    /// Every operation by each of them who is refused, so many at once; how many that were.
+    async fn walk(&self, callers: &[Caller], at_once: usize) -> usize {
+        let calls = callers.iter().flat_map(|caller| {
+            let refused = OPERATIONS.iter().filter_map(|operation| Some((operation, caller.refusal(operation)?)));
+            refused.map(move |(operation, refusal)| (caller, operation, refusal))
+        });
+        let sent = calls.map(|(caller, operation, refusal)| {
+            let request = caller.sends(self.request(operation, &mut Names::of(&self.things)));
+            async move { (caller, operation, refusal, request.await) }
+        });
+        let replies: Vec<_> = stream::iter(sent).buffer_unordered(at_once).collect().await;
+        let wrong = replies.iter().filter_map(|(caller, operation, (status, code), reply)| {
+            let wrong = self.document.check(operation, reply, *status, code).err()?;
+            Some(format!("{operation} by {}: {wrong}", caller.name))
+        });
+        let wrong: Vec<String> = wrong.collect();
+        assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), replies.len(), wrong.join("\n"));
+        assert!(self.app.next_job().await.is_none(), "nothing is sent");
+        replies.len()
+    }
+
+    /// The rows that are the tenant's, or about it.
+    fn rows_of_acme(&self) -> Vec<(String, Vec<u8>)> {
+        let ids = self.things.ids();
+        let is_about = |row: &[u8], id: &[u8]| row.windows(id.len()).any(|part| part == id);
+        let mut rows = self.app.rows();
+        rows.retain(|(_, row)| ids.iter().any(|id| is_about(row, id)));
+        rows
+    }
+}
+
+/// The operation on things that are named so.
+fn request(app: &TestApp, operation: &Operation, names: &mut Names<'_>) -> Request {
+    let Written { path, header, body } = operation.write(names);
+    let method: Method = operation.method.to_uppercase().parse().expect("a method");
+    let mut request = app.request(method, path);
+    if let Some((name, value)) = header {
+        request = request.header(name, &value);
+    }
+    if body.is_null() { request } else { request.json(body) }
+}
+
+/// That every row is as it was. Only the tables of those that are not are told: what is in them is long.
+#[track_caller]
+fn same(before: &[(String, Vec<u8>)], after: &[(String, Vec<u8>)]) {
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (before.iter().collect(), after.iter().collect());
+    let changed: Vec<String> = old
+        .symmetric_difference(&new)
+        .map(|(table, row)| format!("{table}: {}", String::from_utf8_lossy(row).escape_debug()))
+        .collect();
+    assert!(changed.is_empty() && before.len() == after.len(), "what was refused changed something: {changed:#?}");
+}
+
+#[test]
+fn the_table_has_every_operation_of_the_document_and_no_other() {
+    let document = Document::read();
+    let documented: BTreeSet<(&str, &str)> = document.operations().collect();
+    let tabled: BTreeSet<_> = OPERATIONS.iter().map(|operation| (operation.method, operation.path)).collect();
+    assert_eq!(tabled, documented, "say in OPERATIONS who may call what");
+    assert_eq!(OPERATIONS.len(), tabled.len(), "each is in it once");
+}
+
+#[test]
+fn the_table_asks_for_what_the_document_says() {
+    let document = Document::read();
+    for operation in OPERATIONS {
+        let session = |permissions: &[&str]| serde_json::json!([{ "session": permissions }]);
+        let expected = match operation.asks {
+            Asks::Nothing | Asks::Body => serde_json::json!([{}]),
+            Asks::Person | Asks::Operator => session(&[]),
+            Asks::Member(permission) | Asks::PersonIn(permission) => session(&[permission.name()]),
+            Asks::Caller(permission) if permission.scope().is_none() => session(&[permission.name()]),
+            Asks::Caller(permission) => {
+                serde_json::json!([{ "api_key": [permission.name()] }, { "api_key_header": [permission.name()] }])
+            }
+        };
+        assert_eq!(document.of(operation)["security"], expected, "{operation}");
+    }
+}
+
+#[test]
+fn the_table_names_whatever_an_operation_names() {
+    let document = Document::read();
+    for operation in OPERATIONS.iter().filter(|operation| operation.asks != Asks::Body) {
+        let body = operation.write(&mut Names::unknown()).body;
+        for name in document.naming(operation) {
+            let in_body = body[name].as_str().is_some_and(|value| value.starts_with('<'));
+            assert!(in_body || operation.filters().any(|filter| filter == name), "{operation} names {name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_may_not_is_refused_as_the_document_says() {
+    let stage = Stage::set().await;
+    let refused = stage.refuses(&stage.callers).await;
+    assert!(refused > 3000, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_operator_who_acts_as_a_tenant_is_refused_as_the_document_says_and_the_tenant_sees_it() {
+    let stage = Stage::set().await;
+    let operators = acting_operators(&stage.app, &stage.acme).await;
+    let seen = |rows: Vec<(String, Vec<u8>)>| {
+        let is_seen = |row: &[u8]| row.windows(6).any(|part| part == b"audit_");
+        rows.into_iter().partition::<Vec<_>, _>(|(_, row)| is_seen(row))
+    };
+    let (log, kept) = seen(stage.app.rows());
+    // One after another: their lines are one chain.
+    let refused = stage.walk(&operators, 1).await;
+    assert!(refused > 80, "{refused}");
+    let (log_after, kept_after) = seen(stage.app.rows());
+    same(&kept, &kept_after);
+    assert!(log_after.len() > log.len(), "the tenant sees that they tried");
+}
+
+/// Members, an operator who acts as the tenant, and keys.
+async fn insiders(stage: &Stage, code: &'static str) -> Vec<Caller> {
+    let mut all = Vec::new();
+    for role in Role::ALL {
+        let member = stage.app.member(&stage.acme, *role).await;
+        let name = format!("a member: {}", role.name());
+        all.push(Caller::person(name, &member, stage.acme.id, unserved((403, code))));
+    }
+    let operator = appoint(&stage.app, &format!("{code}@example.com")).await;
+    act(&stage.app, &operator, &stage.acme, Role::Admin, 60).await;
+    all.push(Caller::person("an operator as admin", &operator, stage.acme.id, unserved((403, code))));
+    for key in [&stage.acme.live, &stage.acme.test] {
+        all.push(Caller::key("a key", key, callers::everywhere((403, code))));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_belongs_to_a_suspended_or_deleted_tenant_is_refused_as_the_document_says() {
+    let stage = Stage::set().await;
+    let app = &stage.app;
+    let suspended = insiders(&stage, "tenant_suspended").await;
+    app.app.suspend_tenant(&By::command_line(), stage.acme.id, "unpaid").await.expect("suspended");
+    assert!(stage.refuses(&suspended).await > 400);
+    app.app.resume_tenant(&By::command_line(), stage.acme.id).await.expect("resumed");
+
+    let deleted = insiders(&stage, "tenant_deleted").await;
+    let owner = app.member(&stage.acme, Role::Owner).await;
+    let restore = app.post(format!("/v1/tenants/{}/restore", stage.acme.id)).by(&owner);
+    let erasure = app.get(format!("/v1/tenants/{}/erasure", stage.acme.id));
+    app.request(Method::DELETE, "/v1/tenant").by(&owner).await.expect(200);
+    assert!(stage.refuses(&deleted).await > 400);
+    // Nobody but its owners has it back, and nobody else learns of it, while it waits to be erased.
+    let restoring = OPERATIONS.iter().find(|operation| matches!(operation.asks, Asks::PersonIn(_))).expect("one");
+    for caller in &stage.callers {
+        let Some((status, code @ ("not_found" | "role_missing"))) = caller.refusal(restoring) else { continue };
+        let reply = caller.sends(stage.request(restoring, &mut Names::of(&stage.things))).await;
+        stage
+            .document
+            .check(restoring, &reply, status, code)
+            .unwrap_or_else(|error| panic!("{}: {error}", caller.name));
+    }
+    let admin = app.member(&stage.acme, Role::Admin).await;
+    erasure.clone().by(&admin).await.problem(404, "not_found");
+    erasure.by(&owner).await.expect(200);
+    restore.await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_everybody_may_call_answers_everybody() {
+    let stage = Stage::set().await;
+    for operation in OPERATIONS.iter().filter(|operation| matches!(operation.asks, Asks::Nothing | Asks::Body)) {
+        let reply = nobody().sends(stage.request(operation, &mut Names::of(&stage.things))).await;
+        match operation.asks {
+            Asks::Nothing => assert_eq!(reply.status, 200, "{operation}: {}", reply.text),
+            _ => looks_at_the_body(&stage.document, operation, &reply),
+        }
+    }
+}
+
+/// It looks at what the body says, and at nothing else.
+#[track_caller]
+fn looks_at_the_body(document: &Document, operation: &Operation, reply: &Reply) {
+    let there_is_none = document.check(operation, reply, 415, "unsupported_media_type");
+    let it_may_be_in_a_cookie = document.check(operation, reply, 422, "invalid_request");
+    assert!(there_is_none.is_ok() || it_may_be_in_a_cookie.is_ok(), "{operation}: {}", reply.text);
+}
