@@ -87,7 +87,7 @@ pub(in super::super) async fn request_password_reset(
 /// told only to who has proved that the address is theirs.
 #[utoipa::path(post, path = "/v1/auth/password-reset/confirm", tag = "Sign-in", security(()), request_body = ConfirmResetBody, responses(
     (status = 204, description = "The password is another now"),
-    openapi::CodeProblems, openapi::NotFoundProblem,
+    openapi::CodeProblems, openapi::NotFoundProblem, openapi::ConflictProblem,
 ))]
 pub(in super::super) async fn reset_password(
     State(api): State<Arc<Api>>,
@@ -103,7 +103,7 @@ pub(in super::super) async fn reset_password(
 /// Change your password. Ends all other sessions.
 #[utoipa::path(post, path = "/v1/me/password", tag = "Sign-in", security(("session" = [])), request_body = ChangeBody, responses(
     (status = 204, description = "The password is another now"),
-    openapi::BodyProblems, openapi::LoginProblems, openapi::PersonProblems,
+    openapi::BodyProblems, openapi::LoginProblems, openapi::PersonProblems, openapi::ConflictProblem,
 ))]
 pub(in super::super) async fn change_password(
     State(api): State<Arc<Api>>,
