@@ -34,21 +34,24 @@ impl App {
         created.ok_or(Refusal::Conflict)
     }
 
-    /// Creates a tenant for a person who is in none; of many calls at once one does.
+    /// Creates a tenant for a person who has no use for those that they are known to be in, or is in none; of many
+    /// calls at once one does.
     ///
     /// # Errors
-    /// As [`create_tenant_of`](Self::create_tenant_of).
+    /// As [`create_tenant_of`](Self::create_tenant_of), [`Refusal::Maintenance`].
     pub async fn create_first_tenant_of(&self, person: &SignedIn, name: &str) -> Result<(), Refusal> {
-        self.create_tenant_unless(person, name, |memberships| !memberships.is_empty()).await.map(|_| ())
+        self.may_change().await?;
+        let is_new = |member: &Stored<Member>| person.members.iter().all(|known| known.tenant != member.tenant);
+        self.create_tenant_unless(person, name, |memberships| memberships.iter().any(is_new)).await.map(|_| ())
     }
 
     async fn create_tenant_unless(
         &self,
         person: &SignedIn,
         name: &str,
-        has_enough: fn(&[Stored<Member>]) -> bool,
+        has_enough: impl Fn(&[Stored<Member>]) -> bool + Send + Sync,
     ) -> Result<Option<OwnTenant>, Refusal> {
-        let (owner, by) = (person.user.id, &person.by());
+        let (owner, by, has_enough) = (person.user.id, &person.by(), &has_enough);
         self.in_turn(move || async move {
             let user = self.find::<User>(Owner::Platform, owner.to_bytes()).await?;
             let user = user.ok_or(Refusal::NotFound("person"))?;
@@ -166,8 +169,11 @@ impl App {
             }
             if let Standing::Deleted { erased_at, .. } = tenant.standing {
                 let erasure = self.find::<Erasure>(Owner::Platform, id.to_bytes()).await?;
-                let revocable = erasure.filter(|erasure| erasure.is_revocable(self.now()));
-                let erasure = revocable.ok_or(Refusal::TenantDeleted { erased_at })?;
+                // Somebody else had it back since it was read.
+                let erasure = erasure.ok_or(Refusal::Conflict)?;
+                if !erasure.is_revocable(self.now()) {
+                    return Err(Refusal::TenantDeleted { erased_at });
+                }
                 tenant.standing = Standing::Active;
                 let before = json!({ "erased_at": erased_at });
                 let deeds = [Deed::of(id, "tenant.restore", id), Deed::of_platform("tenant.restore", id)];

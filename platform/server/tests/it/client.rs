@@ -8,9 +8,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method};
+use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::people::TestPerson;
@@ -98,14 +98,11 @@ impl IntoFuture for Request {
     }
 }
 
-/// Sends all of them at the same time.
+/// Sends all of them at the same time; the replies are in the order of the requests.
 pub async fn race(requests: impl IntoIterator<Item = Request>) -> Vec<Reply> {
-    let mut racing: JoinSet<Reply> = requests.into_iter().map(IntoFuture::into_future).collect();
-    let mut replies = Vec::new();
-    while let Some(reply) = racing.join_next().await {
-        replies.push(reply.expect("a request does not panic"));
-    }
-    replies
+    let racing: Vec<_> = requests.into_iter().map(|request| tokio::spawn(request.into_future())).collect();
+    let replies = join_all(racing).await.into_iter();
+    replies.map(|reply| reply.expect("a request does not panic")).collect()
 }
 
 /// What came back.

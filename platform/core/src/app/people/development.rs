@@ -33,6 +33,7 @@ impl App {
     }
 
     async fn make_developer(&self, email: &AccountEmail, whence: &Whence) -> Result<(), Refusal> {
+        self.may_change().await?;
         let (now, entropy) = (self.now(), &*self.ports.entropy);
         let mut user = User::new(UserId::new(now, entropy), email, NAME, now, &self.ports.vault, entropy);
         user.email_confirmed_at = Some(now);

@@ -202,6 +202,8 @@ impl App {
         // An address that nobody verified may be anybody's: it neither finds an account nor begins one.
         let email = identity.email.as_deref().filter(|_| identity.email_verified).ok_or(Refusal::EmailNotVerified)?;
         let email = AccountEmail::parse(email).map_err(|_| Refusal::EmailNotVerified)?;
+        // People who are known sign in during maintenance too; whom this changes something for do not.
+        self.may_change().await?;
         let (now, vault, dice) = (self.now(), &self.ports.vault, &*self.ports.entropy);
         let known = self.find_by::<User>("email", email.key(vault).as_bytes()).await?;
         let mut changes = Vec::new();

@@ -9,7 +9,7 @@ use crate::domain::id::TenantId;
 use crate::domain::member::{BY_USER, Member};
 use crate::domain::mode::Mode;
 use crate::domain::session::Session;
-use crate::domain::tenant::Tenant;
+use crate::domain::tenant::{Standing, Tenant};
 use crate::domain::user::User;
 use crate::ports::{EntityList, Owner};
 
@@ -143,7 +143,10 @@ impl App {
             (None, _) => return Err(Refusal::NotFound("tenant")),
         };
         let tenant = self.tenant_of(id).await?.ok_or(Refusal::NotFound("tenant"))?;
-        served(&tenant)?;
+        // Whoever runs the platform sees what it is that was suspended.
+        if acting.is_none() || !matches!(tenant.standing, Standing::Suspended { .. }) {
+            served(&tenant)?;
+        }
         let membership = Membership { user: person.user.id, role, session: person.session.id, mode, acting };
         let Whence { ip, request, .. } = person.whence.clone();
         Ok(ApiCaller { tenant, holder: Holder::Member(membership), ip, request })

@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use wotp_core::app::{LogIn, Opened, Refusal, TokenRefusal};
 use wotp_core::domain::session::Transport;
 
-use super::super::auth::FromAtAnyTime;
+use super::super::auth::{FromAtAnyTime, MaybePerson};
 use super::super::body::Body;
 use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
-use super::super::{Api, Problem, openapi};
+use super::super::{Api, Problem, ProblemCode, openapi};
 use super::cookies;
 use super::second_factor::{SignInView, stepped};
 
@@ -205,16 +205,18 @@ pub(in super::super) async fn refresh(
 
 /// Log out: ends the session, on all nodes within a second.
 ///
-/// A session that is over already is no reason to complain.
+/// The session is the refresh token's; where none comes, in the body or in a cookie, the access token's. A session
+/// that is over already is no reason to complain; an access token that has expired is, since its session may go on.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "Sign-in", security(()), request_body = RefreshBody,
     params(("X-CSRF-Token" = Option<String>, Header, description = "`csrf_token` of the session, with the cookie")),
     responses(
         (status = 204, description = "Logged out", headers(("Set-Cookie" = String, description = "With the cookie: takes it away"))),
-        openapi::BodyProblems, openapi::CsrfProblem,
+        openapi::BodyProblems, openapi::LogoutProblems,
     ))]
 pub(in super::super) async fn log_out(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
+    MaybePerson(person): MaybePerson,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
@@ -223,6 +225,15 @@ pub(in super::super) async fn log_out(
         api.app.log_out(&token, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
         if transport == Transport::Cookie {
             cookies::take(&api, &mut given);
+        }
+    } else {
+        match person {
+            Some(Ok(person)) => {
+                let ended = api.app.revoke_session(&person, person.session.id).await;
+                ended.map_err(|refusal| refused(&api, refusal))?;
+            }
+            Some(Err(problem)) if problem.code() != ProblemCode::SessionEnded => return Err(problem),
+            Some(Err(_)) | None => {}
         }
     }
     Ok((StatusCode::NO_CONTENT, given))

@@ -273,6 +273,9 @@ impl Problem {
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
             }
+            Refusal::WorkEnded => {
+                Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
+            }
             Refusal::KeyReused => Self::new(
                 ProblemCode::IdempotencyKeyReused,
                 "the same `Idempotency-Key` came with another request before; use a new key for a new request",
