@@ -107,7 +107,7 @@ async fn who_has_signed_in_from_a_device_is_sent_a_code_however_many_ask() {
     let body = json!({ "email": EMAIL, "device_token": ada.device_token });
     app.post("/v1/auth/password-reset").json(body).await.expect(202);
     let body = json!({ "email": EMAIL, "device_token": "wd_nonsense" });
-    app.post("/v1/auth/password-reset").json(body).at_ip("192.0.2.1").await.problem(429, "address_limited");
+    app.post("/v1/auth/password-reset").json(body).at_ip("192.0.2.2").await.problem(429, "address_limited");
     app.run_jobs().await;
 }
 
