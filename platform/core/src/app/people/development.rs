@@ -22,7 +22,7 @@ impl App {
         loop {
             let found = self.find_by::<User>("email", email.key(&self.ports.vault).as_bytes()).await?;
             if let Some(user) = found {
-                return self.open_session(user, Transport::Body, whence).await;
+                return self.open_session(user, Transport::Body, None, None, whence).await;
             }
             match self.make_developer(&email, whence).await {
                 // Two at once: one of them made it.

@@ -93,13 +93,15 @@ impl App {
         let signed = match self.signed.find(&session, now) {
             Some(signed) => signed,
             None => {
-                let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
-                let found = found.filter(|found| found.user == user).ok_or_else(over)?.entity;
+                let forgotten = self.signed.forgotten();
+                // The person first: a session that is kept when all others end is never older than they are.
                 let owner = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
+                let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
+                let found = found.filter(|found| found.is_of(&owner)).ok_or_else(over)?.entity;
                 let members = self.list::<Member>(&EntityList::by(BY_USER, user.to_bytes())).await?;
                 let members = members.into_iter().map(|stored| stored.entity).collect();
                 let signed = Signed { user: Arc::new(owner), session: Arc::new(found), members };
-                self.signed.keep(session, signed.clone(), now);
+                self.signed.keep_unless_forgotten(forgotten, session, signed.clone(), now);
                 signed
             }
         };
@@ -159,9 +161,10 @@ impl App {
         if let Some(tenant) = self.tenants.find(&id, now) {
             return Ok(Some(tenant));
         }
+        let forgotten = self.tenants.forgotten();
         let found = self.ports.store.tenant(id).find_tenant().await?.map(Arc::new);
         if let Some(tenant) = &found {
-            self.tenants.keep(id, Arc::clone(tenant), now);
+            self.tenants.keep_unless_forgotten(forgotten, id, Arc::clone(tenant), now);
         }
         Ok(found)
     }

@@ -130,6 +130,12 @@ problem_sets! {
         Invalid = 422,
     }
 
+    /// One client that asks too often.
+    RateProblem {
+        /// `rate_limited`: see `Retry-After`
+        Limited = 429,
+    }
+
     /// Codes to one address, or by one client, that are too many.
     CodeLimits {
         /// `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`

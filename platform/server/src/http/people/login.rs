@@ -14,6 +14,7 @@ use wotp_core::domain::session::Transport;
 
 use super::super::auth::{FromAtAnyTime, MaybePerson};
 use super::super::body::{Body, MaybeBody};
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, ProblemCode, openapi};
 use super::cookies;
@@ -41,7 +42,7 @@ impl TransportName {
 }
 
 /// Who signs in.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LogIn)]
 pub(in super::super) struct LogInBody {
@@ -60,7 +61,7 @@ pub(in super::super) struct LogInBody {
 }
 
 /// A session that lets somebody in.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignedIn)]
 pub(in super::super) struct OpenedView {
     /// For `Authorization: Bearer …`.
@@ -86,13 +87,14 @@ pub(in super::super) struct OpenedView {
     /// For `X-CSRF-Token` beside the cookie; null when there is none.
     #[schema(required)]
     csrf_token: Option<String>,
-    /// To send with the next login from here; null where it travels in a cookie, or stays the same.
+    /// To send with the next login from here, the one that came while it holds; null where it travels in a cookie, and
+    /// where nobody logged in.
     #[schema(required)]
     device_token: Option<String>,
 }
 
 /// A refresh token, where it does not travel in a cookie.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Refresh)]
 pub(in super::super) struct RefreshBody {
@@ -174,7 +176,7 @@ pub(in super::super) async fn log_in(
     let transport = token_transport.transport();
     let device = device_token.or_else(|| cookies::device(&api, &headers));
     let request = LogIn { email, password, transport, device };
-    let step = api.app.log_in(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    let step = whoever_hangs_up(&api, move |app| async move { app.log_in(request, &from.0).await }).await?;
     Ok(stepped(&api, step))
 }
 

@@ -8,7 +8,8 @@ use wotp_core::domain::guard::Step;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
-use wotp_core::ports::{IdentityError, StoreError};
+use wotp_core::domain::webhook::replay::Replay;
+use wotp_core::ports::{Entity as _, IdentityError, StoreError};
 
 use super::{Problem, ProblemCode, ProblemField};
 
@@ -147,6 +148,12 @@ impl Problem {
             ),
             Refusal::Taken { kind: "entry", index } => {
                 Self::new(ProblemCode::Taken, format!("there is an entry for this {index} already: delete it first"))
+            }
+            Refusal::Taken { kind: Replay::KIND, index: "endpoint" } => {
+                Self::new(ProblemCode::Conflict, "a replay to this endpoint goes on already; wait until it is done")
+            }
+            Refusal::Taken { kind: Replay::KIND, .. } => {
+                Self::new(ProblemCode::Conflict, "five replays go on already; wait until one of them is done")
             }
             Refusal::Taken { kind, index } => {
                 Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
