@@ -87,13 +87,16 @@ impl App {
     /// The guess was right: what its place counted is forgotten, and everywhere's is taken back. Not
     /// forgotten there, or each login of the owner would give an attacker another fifty.
     pub(super) async fn ease(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        for (id, place) in &brakes.places {
-            for _ in 0..TRIES {
-                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
+        for _ in 0..TRIES {
+            let mut changes = Vec::new();
+            for (id, place) in &brakes.places {
+                let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { continue };
                 brake.take_back();
-                if self.made(eased(&brake, *place)).await? {
-                    break;
-                }
+                changes.push(eased(&brake, *place));
+            }
+            // In one commit: over MongoDB each is a transaction, which starts of verifications wait beside.
+            if self.made(changes).await? {
+                break;
             }
         }
         Ok(())
@@ -105,7 +108,7 @@ impl App {
         for (id, _) in &brakes.places {
             for _ in 0..TRIES {
                 let Some(brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { break };
-                if self.made(Change::delete(&brake)).await? {
+                if self.made(vec![Change::delete(&brake)]).await? {
                     break;
                 }
             }
@@ -122,7 +125,7 @@ impl App {
         let mut forgotten = 0;
         for mut brake in self.due::<LoginBrake>(limit).await? {
             if !brake.is_to_be_told() {
-                forgotten += usize::from(self.made(Change::delete(&brake)).await?);
+                forgotten += usize::from(self.made(vec![Change::delete(&brake)]).await?);
                 continue;
             }
             let user = match &brake.account {
@@ -141,8 +144,8 @@ impl App {
         Ok(forgotten)
     }
 
-    async fn made(&self, change: Change) -> Result<bool, Refusal> {
-        match self.ports.store.commit(vec![change]).await {
+    async fn made(&self, changes: Vec<Change>) -> Result<bool, Refusal> {
+        match self.ports.store.commit(changes).await {
             Ok(()) => Ok(true),
             Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(false),
             Err(error) => Err(error.into()),
