@@ -119,8 +119,13 @@ pub(in crate::http) struct UserView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = WotpSignedIn)]
 pub(in crate::http) struct SignedInView {
-    #[serde(flatten)]
-    tokens: Tokens,
+    /// For `Authorization: Bearer …`.
+    #[serde(rename = "accessToken")]
+    access_token: String,
+    /// For the next access token. It works once.
+    #[serde(rename = "refreshToken")]
+    refresh_token: String,
+    /// Who it is.
     user: UserView,
 }
 
@@ -211,8 +216,8 @@ async fn signed_in(api: &Api, opened: Opened, whence: Whence) -> Result<SignedIn
     let first = first.map(|member| member.tenant.to_string());
     let caller = api.app.authenticate_member(&person, first.as_deref(), Mode::Live).await.map_err(refuse)?;
     let user = user_view(api, &person, &caller).await?;
-    let tokens = Tokens { refresh_token: opened.refresh_token.reveal(), access_token: opened.access_token };
-    Ok(SignedInView { tokens, user })
+    let refresh_token = opened.refresh_token.reveal();
+    Ok(SignedInView { access_token: opened.access_token, refresh_token, user })
 }
 
 /// Read who you are, and what was used this month.

@@ -232,7 +232,8 @@ async fn racing_messages_and_nodes_count_for_each_other() {
     assert_eq!(stopped_by(&replies[0].expect(201)), Some("cap_prefix"));
     app.run_jobs().await;
     assert_eq!(app.outbox.letters().len(), 10);
-    assert_eq!(stored(&app, &acme, "guard_use").await.len(), 2);
+    // Each node's of the cap, and how many were stopped.
+    assert_eq!(stored(&app, &acme, "guard_use").await.len(), 3);
 }
 
 #[tokio::test]

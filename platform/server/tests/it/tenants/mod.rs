@@ -266,7 +266,7 @@ async fn the_log_tells_all_of_it_and_no_address() {
     );
     let whole = serde_json::to_string(&log).unwrap();
     assert!(!whole.contains("grace@example.com") && !whole.contains(&token), "{whole}");
-    let renamed = &log[1];
+    let renamed = &log[2];
     assert_eq!(renamed.before.as_ref().unwrap()["name"], "Acme");
     assert_eq!(renamed.after.as_ref().unwrap()["name"], "Acme & Sons");
     assert!(renamed.request.is_some() && renamed.ip.is_some());

@@ -117,7 +117,7 @@ fn messages() -> Vec<Message> {
 #[tokio::test]
 async fn every_record_of_version_1_reads_as_it_was_written() {
     let old = Version1::new();
-    let (mut verifications, messages) = (verifications(), messages());
+    let (mut verifications, mut messages) = (verifications(), messages());
     verifications.iter().for_each(|one| old.store("verification", one, None));
     messages.iter().for_each(|one| old.store("message", one, None));
     let store = old.open();
@@ -127,8 +127,9 @@ async fn every_record_of_version_1_reads_as_it_was_written() {
         expected.news.clear();
         assert_eq!(door.find_verification(expected.id).await.unwrap().as_ref(), Some(&*expected));
     }
-    for expected in &messages {
-        assert_eq!(door.find_message(expected.id).await.unwrap().as_ref(), Some(expected));
+    for expected in &mut messages {
+        expected.news.clear();
+        assert_eq!(door.find_message(expected.id).await.unwrap().as_ref(), Some(&*expected));
     }
     let address = verifications[0].address.as_ref().map(|address| address.index);
     let by_address = door.verifications(&Filter { address, ..Filter::default() }, None, 9).await.unwrap().items;
