@@ -14,7 +14,7 @@ use crate::domain::erasure::Erasure;
 use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::news::News;
-use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
+use crate::domain::rollup::{self, Rollup};
 use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
 
 /// Rollups that are read at once.
@@ -68,7 +68,7 @@ impl App {
             told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
+        let rollups = Rollup::of(counted).into_iter().map(|rollup| self.added(rollup, now));
         let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
         // Beside each other: a fold is not to take longer for what it looks at besides.
         let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
@@ -122,15 +122,14 @@ impl App {
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, figures.clone());
+    async fn added(&self, new: Rollup, now: Timestamp) -> Result<Option<Change>, Refusal> {
         if new.kept_until() <= now {
             return Ok(None);
         }
         let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
         Ok(Some(match known {
             Some(mut known) => {
-                known.add(&figures);
+                known.add(&new);
                 Change::replace(&known)
             }
             None => Change::insert(&new),
