@@ -105,7 +105,8 @@ impl Sum {
                 return ControlFlow::Break(());
             }
         };
-        self.read += rollup.figures().count();
+        let Analytics { from, to, .. } = self.analytics;
+        self.read += rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)).count();
         if self.read > READ_MAX {
             let message = "asks for more hours or days, channels and countries than one answer is summed up from: ask \
                            for less time, by day, or for one service";
@@ -118,7 +119,6 @@ impl Sum {
         let by = |dimension| self.query.group_by.contains(&dimension);
         let (service, channel) = (by(Dimension::Service), by(Dimension::Channel) && !rollup.channel.is_empty());
         let country = by(Dimension::Country);
-        let Analytics { from, to, .. } = self.analytics;
         for (starts, counts, costs) in rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)) {
             let group = Group {
                 starts,
@@ -165,7 +165,7 @@ impl App {
         holds.extend(query.channel.clone().map(|channel| ("channel", channel)));
         holds.extend(query.country.clone().map(|country| ("country", country)));
         let list = EntityList {
-            from: Some(first_id(interval, Interval::Day.start_of(from))),
+            from: Some(first_id(interval, from)),
             before: Some(first_id(interval, day_after(to))),
             holds,
             limit: READ_MAX + 1,

@@ -303,7 +303,7 @@ impl RollupKey {
         hash.update(self.channel.as_bytes());
         hash.update([0]);
         hash.update(self.country.as_deref().unwrap_or_default());
-        let mut id = first_id(self.interval, day_of(self.starts));
+        let mut id = first_id(self.interval, self.starts);
         if let (Some(rest), Some(digest)) = (id.get_mut(5..), hash.finalize().get(..11)) {
             rest.copy_from_slice(digest);
         }
@@ -316,9 +316,9 @@ fn day_of(moment: Timestamp) -> Timestamp {
     Interval::Day.start_of(moment)
 }
 
-/// The least id of a rollup of the day that begins at `day`, or of any later one.
-pub fn first_id(interval: Interval, day: Timestamp) -> [u8; 16] {
-    let hour = u32::try_from(day.as_second().div_euclid(3600)).unwrap_or(0);
+/// The least id of a rollup of the day that a moment is in, or of any later one.
+pub fn first_id(interval: Interval, moment: Timestamp) -> [u8; 16] {
+    let hour = u32::try_from(day_of(moment).as_second().div_euclid(3600)).unwrap_or(0);
     let mut id = [0; 16];
     let head = [u8::from(interval == Interval::Day)].into_iter().chain(hour.to_be_bytes());
     id.iter_mut().zip(head).for_each(|(place, byte)| *place = byte);
@@ -425,7 +425,8 @@ impl Rollup {
 }
 
 impl Entity for Rollup {
-    const KIND: &'static str = "rollup";
+    /// Not `rollup`, as rows were called in which an hour lay by itself.
+    const KIND: &'static str = "rollup_day";
 
     fn id(&self) -> [u8; 16] {
         let key = RollupKey {
@@ -594,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollup_from_before_costs_were_counted_is_read_and_goes_on() {
+    fn a_rollup_without_costs_is_read_and_goes_on() {
         let key = RollupKey {
             tenant: a_tenant().id,
             interval: Interval::Day,

@@ -4,7 +4,8 @@
 //!
 //! Text in base64 of: the form (1), and for each hour its number, the length of what follows, and the counts in
 //! the order below. Numbers are LEB128. NEVER change the order, they are stored: a new count goes to the end,
-//! where an older program does not look, and where it may be missing.
+//! where it may be missing. An older program does not look there, and does not write it again: what is to outlive
+//! one beside it is a field of the rollup.
 
 use std::collections::BTreeMap;
 
