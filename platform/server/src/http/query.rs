@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
 fn misread(rejection: &QueryRejection) -> Problem {
     type OfParameter = serde_path_to_error::Error<serde::de::value::Error>;
     // The rejection's own words are about deserializing; what it comes from is about the parameter.
-    let mut causes = std::iter::successors(rejection.source(), |cause| cause.source());
+    let mut causes = std::iter::successors(rejection.source(), |cause| (*cause).source());
     match causes.find_map(|cause| cause.downcast_ref::<OfParameter>()) {
         Some(error) => {
             let (path, said) = (error.path().to_string(), error.inner().to_string());

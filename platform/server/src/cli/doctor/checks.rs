@@ -237,7 +237,7 @@ pub(super) async fn history(store: &dyn Store, now: Timestamp) -> Finding {
             let created = page.items.first().map(|verification| verification.created_at);
             newest = newest.max(created).max(Some(tenant.created_at));
         }
-        Ok::<_, wotp_core::ports::StoreError>(newest)
+        Ok::<_, StoreError>(newest)
     };
     match newest.await {
         Err(error) => Finding::failed("history", &error, "look at the disk and the server's log"),
