@@ -65,7 +65,7 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::Store`].
     pub async fn retry_work(&self, by: &By, tenant: TenantId, item: Item) -> Result<(), Refusal> {
         self.exists(tenant, item).await?;
-        self.commit(by, vec![deed("work.retry", tenant, item)], Vec::new()).await?;
+        self.write_down(tenant, by, deed("work.retry", tenant, item)).await?;
         self.ring(Job { tenant, item, token: None }).await;
         Ok(())
     }
@@ -100,7 +100,7 @@ impl App {
             // leaves a line too many and never a change that no line tells of.
             if !std::mem::replace(&mut logged, true) {
                 let deed = deed("work.discard", tenant, item).before(json!({ "status": &before }));
-                self.commit(by, vec![deed], Vec::new()).await?;
+                self.write_down(tenant, by, deed).await?;
             }
             let replaced = match left {
                 Left::Verification(found, refunded) => {
@@ -139,8 +139,9 @@ enum Left {
 }
 
 fn deed(action: &'static str, tenant: TenantId, item: Item) -> Deed {
-    match item {
+    let deed = match item {
         Item::Verification(id) => Deed::of(tenant, action, id),
         Item::Message(id) => Deed::of(tenant, action, id),
-    }
+    };
+    deed.after(json!({ "tenant": tenant }))
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::authenticate::served;
+use super::super::authenticate::{served, served_for};
 use super::super::{ApiCaller, App, Holder, Membership, Refusal};
 use super::Whence;
 use crate::domain::access_token::ClaimsRefusal;
@@ -8,6 +8,7 @@ use crate::domain::audit::By;
 use crate::domain::id::TenantId;
 use crate::domain::member::{BY_USER, Member};
 use crate::domain::mode::Mode;
+use crate::domain::permission::Permission;
 use crate::domain::session::Session;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
@@ -118,6 +119,33 @@ impl App {
         named: Option<&str>,
         mode: Mode,
     ) -> Result<ApiCaller, Refusal> {
+        let caller = self.member_of(person, named, mode).await?;
+        served(&caller.tenant)?;
+        Ok(caller)
+    }
+
+    /// As [`authenticate_member`](Self::authenticate_member), for a call that takes this permission.
+    ///
+    /// # Errors
+    /// As there; [`Refusal::Suspended`] but for who has the permission and may use it all the same.
+    pub async fn authenticate_member_who_may(
+        &self,
+        person: &SignedIn,
+        named: Option<&str>,
+        mode: Mode,
+        permission: Permission,
+    ) -> Result<ApiCaller, Refusal> {
+        let caller = self.member_of(person, named, mode).await?;
+        if caller.may(permission) {
+            served_for(&caller.tenant, permission)?;
+        } else {
+            served(&caller.tenant)?;
+        }
+        Ok(caller)
+    }
+
+    /// A person as a caller for a tenant, whether or not it is served.
+    async fn member_of(&self, person: &SignedIn, named: Option<&str>, mode: Mode) -> Result<ApiCaller, Refusal> {
         let named = named
             .map(str::parse::<TenantId>)
             .transpose()
@@ -141,7 +169,6 @@ impl App {
             (None, _) => return Err(Refusal::NotFound("tenant")),
         };
         let tenant = self.tenant_of(id).await?.ok_or(Refusal::NotFound("tenant"))?;
-        served(&tenant)?;
         let membership = Membership { user: person.user.id, role, session: person.session.id, mode, acting };
         let Whence { ip, request, .. } = person.whence.clone();
         Ok(ApiCaller { tenant, holder: Holder::Member(membership), ip, request })

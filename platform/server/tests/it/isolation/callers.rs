@@ -106,10 +106,10 @@ fn acting(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| match operation.asks {
         Asks::PersonIn(_) => Some((404, "not_found")),
         Asks::Operator => None,
-        _ => {
-            let missing = |permission: &Permission| permission.is_for_members() || !role.may(*permission);
-            operation.permission().filter(missing).map(|_| (403, "role_missing"))
-        }
+        _ => match operation.permission() {
+            Some(permission) if permission.is_for_members() => Some((403, "members_only")),
+            permission => permission.filter(|permission| !role.may(*permission)).map(|_| (403, "role_missing")),
+        },
     }
 }
 
@@ -125,6 +125,12 @@ fn key(operation: &Operation) -> Option<Refusal> {
 /// Where calls are for members of a tenant that is served no more.
 pub fn unserved(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal)
+}
+
+/// Where calls are for members of a suspended tenant: its owners may delete it.
+pub fn unserved_owner(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
+    let refused = unserved(refusal);
+    move |operation| refused(operation).filter(|_| operation.asks != Asks::Member(Permission::TenantDelete))
 }
 
 /// Who calls with nothing at all.

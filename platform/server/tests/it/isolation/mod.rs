@@ -19,7 +19,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp, TestTenant};
 use crate::client::{Reply, Request};
-use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved};
+use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved, unserved_owner};
 use document::Document;
 use operations::{Asks, OPERATIONS, Operation, Written};
 use things::{Names, Things};
@@ -180,7 +180,12 @@ async fn insiders(stage: &Stage, code: &'static str) -> Vec<Caller> {
     for role in Role::ALL {
         let member = stage.app.member(&stage.acme, *role).await;
         let name = format!("a member: {}", role.name());
-        all.push(Caller::person(name, &member, stage.acme.id, unserved((403, code))));
+        all.push(match role {
+            Role::Owner if code == "tenant_suspended" => {
+                Caller::person(name, &member, stage.acme.id, unserved_owner((403, code)))
+            }
+            _ => Caller::person(name, &member, stage.acme.id, unserved((403, code))),
+        });
     }
     let operator = appoint(&stage.app, &format!("{code}@example.com")).await;
     act(&stage.app, &operator, &stage.acme, Role::Admin, 60).await;
