@@ -130,7 +130,8 @@ impl Server {
             request_timeout: config.request_timeout(),
             cors_origins: config.server.cors_origins.clone(),
             per_ip: config.per_ip(),
-            development: config.environment == Environment::Development,
+            // Whoever says where people reach it has people who do.
+            development: config.environment == Environment::Development && config.auth.public_url.is_empty(),
             ready: Arc::clone(&ready),
             queue_needed: matches!(wired.others, Others::None(_)),
             metrics: metrics.clone(),

@@ -259,9 +259,10 @@ impl App {
         if let Some(service) = self.services.find(&id, now).filter(|service| service.tenant == tenant) {
             return Ok(Some(service));
         }
+        let forgotten = self.services.forgotten();
         let found = self.ports.store.tenant(tenant).find_service(id).await?.map(Arc::new);
         if let Some(service) = &found {
-            self.services.keep(id, Arc::clone(service), now);
+            self.services.keep_unless_forgotten(forgotten, id, Arc::clone(service), now);
         }
         Ok(found)
     }

@@ -1,16 +1,21 @@
 //! Changes to what is kept as entities, each with its line in the audit log.
 
+use std::sync::atomic::Ordering;
+
 use futures_util::lock::{Mutex, MutexGuard};
+use jiff::SignedDuration;
 
 use super::{App, Ports, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
 use crate::domain::vault::Vault;
-use crate::ports::{Change, CommitError, Entity, EntityList, Entropy, IndexKey, Owner, Store, Stored};
+use crate::ports::{Change, CommitError, Entity, EntityList, Entropy, IndexKey, Owner, Store, StoreError, Stored};
 
 /// How often a commit is tried whose audit chain grew at the same moment.
 const TRIES: usize = 64;
+/// How long what cannot be read waits before it is looked at again.
+const SET_ASIDE: SignedDuration = SignedDuration::from_mins(5);
 /// Chains share a lock with so few others that they do not wait for each other.
 const LOCKS: usize = 64;
 
@@ -125,6 +130,10 @@ impl App {
                         return Err(Refusal::Conflict);
                     }
                 }
+                // So many at one moment that this one lost each round: nothing is wrong with it.
+                Err(CommitError::Taken { kind: AuditHead::KIND | AuditEntry::KIND, .. }) => {
+                    return Err(Refusal::Conflict);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -152,9 +161,40 @@ impl App {
         Ok(rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?)
     }
 
-    /// Things of a kind whose time has come, the longest due first.
+    /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.
     pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
         let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;
-        Ok(rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?)
+        let mut due = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (owner, id) = (row.owner, row.id);
+            match Stored::read(row) {
+                Ok(stored) => due.push(stored),
+                Err(error) => self.set_aside(E::KIND, owner, id, &error).await,
+            }
+        }
+        Ok(due)
+    }
+
+    /// Lets a thing wait that is due and that this program cannot read, or whatever it needs, so that it keeps none
+    /// waiting behind it. It is looked at again in a while, by a newer program or once it was mended.
+    pub(super) async fn set_aside(&self, kind: &'static str, owner: Owner, id: [u8; 16], error: &StoreError) {
+        self.set_aside.fetch_add(1, Ordering::Relaxed);
+        let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        tracing::error!(
+            kind,
+            name,
+            error = error as &dyn std::error::Error,
+            "what is due cannot be read, and is set aside for five minutes"
+        );
+        let now = self.now();
+        let until = now.saturating_add(SET_ASIDE).unwrap_or(Timestamp::MAX);
+        if let Err(error) = self.ports.store.put_off(kind, owner, id, now, until).await {
+            tracing::error!(kind, name, error = &error as &dyn std::error::Error, "it could not be set aside");
+        }
+    }
+
+    /// How many things were set aside since this was last asked.
+    pub fn count_set_aside(&self) -> u64 {
+        self.set_aside.swap(0, Ordering::Relaxed)
     }
 }

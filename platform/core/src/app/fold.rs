@@ -15,7 +15,7 @@ use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::news::News;
 use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
-use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner};
+use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner, StoreError};
 
 /// Rollups that are read at once.
 const AT_ONCE: usize = 32;
@@ -58,10 +58,11 @@ impl App {
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
         let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
         let mut told = Vec::new();
-        let erased = self.erased_of(&news).await?;
-        for (_, news) in news.iter().filter(|(_, news)| !erased.contains(&news.tenant())) {
+        let tenants = self.tenants_of(&news).await?;
+        for (_, news) in &news {
+            let Some(listens) = tenants.get(&news.tenant()) else { continue };
             rollup::count(news, &mut counted);
-            if !self.listens(news.tenant()).await? {
+            if !listens {
                 continue;
             }
             let (tenant, service) = (news.tenant(), Some(news.service()));
@@ -106,19 +107,23 @@ impl App {
         events
     }
 
-    /// Those tenants in the news that are being erased, or are gone: nothing is made of their news any more.
+    /// The tenants in the news, and whether they listen; without those that are being erased, or are gone: nothing
+    /// is made of their news any more.
     ///
     /// Read after the news were. What is folded of a tenant whose erasure had not begun by then is erased with
     /// the rest: its news go in the same commit, from where the erasure takes them too, so that of a fold and an
     /// erasure that race for them one is made after the other.
-    async fn erased_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeSet<TenantId>, Refusal> {
+    async fn tenants_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeMap<TenantId, bool>, Refusal> {
         let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
-        let erased = |tenant: TenantId| async move {
+        let look = |tenant: TenantId| async move {
             let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
-            Ok::<_, Refusal>(erasure.is_some_and(|erasure| erasure.has_begun()).then_some(tenant))
+            if erasure.is_some_and(|erasure| erasure.has_begun()) {
+                return Ok::<_, Refusal>(None);
+            }
+            Ok(Some((tenant, self.listens(tenant).await?)))
         };
-        let erased = stream::iter(tenants).map(erased).buffer_unordered(AT_ONCE);
-        erased.try_filter_map(|erased| async move { Ok(erased) }).try_collect().await
+        let tenants = stream::iter(tenants).map(look).buffer_unordered(AT_ONCE);
+        tenants.try_filter_map(|tenant| async move { Ok(tenant) }).try_collect().await
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.
@@ -127,7 +132,16 @@ impl App {
         if new.kept_until() <= now {
             return Ok(None);
         }
-        let known = self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await?;
+        let known = match self.find::<Rollup>(Owner::Tenant(new.tenant), new.id()).await {
+            Ok(known) => known,
+            // One bucket that cannot be read is not worth everybody's events.
+            Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(tenant = %new.tenant, error, "a bucket of analytics cannot be read; it is not counted up");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         Ok(Some(match known {
             Some(mut known) => {
                 known.add(&figures);

@@ -91,6 +91,11 @@ fn after(id: [u8; 16]) -> [u8; 16] {
 }
 
 impl Following {
+    /// Who follows: what they may see may change meanwhile, and their tenant does not.
+    pub fn caller_mut(&mut self) -> &mut ApiCaller {
+        &mut self.caller
+    }
+
     fn wants(&self, event: &Event) -> bool {
         let WantedEvents { kinds, service } = &self.wanted;
         visible(&self.caller, event)
@@ -179,7 +184,8 @@ impl App {
             if new.len() >= READ || looked_at >= LOOKED_AT_MAX {
                 following.under_way = Some(UnderWay { from, far });
                 following.known = following.known.split_off(&remembered.min(from));
-                let reached = EventId::first_at(moment_of(EventId::from_bytes(from)));
+                // Not `from`: a look that goes back looks at what was told before.
+                let reached = EventId::first_at(moment_of(EventId::from_bytes(following.next)));
                 return Ok(Seen { events: new, reached: Some(reached) });
             }
         }

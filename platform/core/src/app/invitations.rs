@@ -88,7 +88,7 @@ impl App {
         }
         let (invitation, token) = Invitation::new(tenant, email, role, who.user, now, vault, &*self.ports.entropy);
         changes.push(Change::insert(&invitation));
-        changes.extend(self.counted_send(tenant, &email_key, now).await?);
+        changes.extend(self.counted_send(tenant, who.user, &email_key, now).await?);
         let deed = Deed::of(tenant, "invitation.create", invitation.id).after(shown(&invitation));
         self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
         Ok((team.tenant, invitation, token))
@@ -108,7 +108,8 @@ impl App {
             self.reaches_email()?;
             let token = invitation.resend(now, &*self.ports.entropy);
             let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
-            let mut changes = self.counted_send(team.tenant.id, &invitation.email_key, now).await?.to_vec();
+            let by = membership(caller)?.user;
+            let mut changes = self.counted_send(team.tenant.id, by, &invitation.email_key, now).await?.to_vec();
             changes.push(Change::replace(&invitation));
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
@@ -243,6 +244,7 @@ impl App {
     async fn counted_send(
         &self,
         tenant: TenantId,
+        by: UserId,
         email: &AddressIndex,
         now: Timestamp,
     ) -> Result<[Change; 2], Refusal> {
@@ -263,12 +265,12 @@ impl App {
         let often = |next_at| Refusal::InvitedOften { next_at };
         let went = match self.find::<InvitedTally>(Owner::Platform, InvitedTally::id_of(email, vault)).await? {
             Some(mut tally) => {
-                tally.take(now).map_err(often)?;
+                tally.take(by, now).map_err(often)?;
                 Change::replace(&tally)
             }
             None => {
                 let mut tally = InvitedTally::new(email, vault, now);
-                tally.take(now).map_err(often)?;
+                tally.take(by, now).map_err(often)?;
                 Change::insert(&tally)
             }
         };

@@ -41,6 +41,7 @@ mod watch;
 mod webhooks;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::SignedDuration;
 
@@ -160,6 +161,8 @@ pub struct App {
     guard: guard::Memory,
     folds: fold::Folds,
     chains: commit::Chains,
+    /// What was set aside because it cannot be read, and not counted yet.
+    set_aside: AtomicU64,
     key_uses: key_uses::KeyUses,
 }
 
@@ -188,6 +191,7 @@ impl App {
             guard: guard::Memory::default(),
             folds: fold::Folds::default(),
             chains: commit::Chains::default(),
+            set_aside: AtomicU64::default(),
             key_uses: key_uses::KeyUses::default(),
         }
     }

@@ -202,6 +202,9 @@ pub enum Refusal {
     /// It has ended already.
     #[error("it has ended already")]
     Ended,
+    /// Nothing is left to do of it.
+    #[error("nothing is left to do of it")]
+    WorkEnded,
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{ApiCaller, App, FieldError, Refusal, token};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
+use crate::domain::address_limits::AddressLimits;
 use crate::domain::code::{self, Code, CodeKind};
 use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::guard::Step;
@@ -70,6 +71,10 @@ pub struct StartVerification {
     pub ip: Option<String>,
     /// The caller's word that this is the same request as before.
     pub idempotency: Option<IdempotencyKey>,
+    /// How often the address is written to, in place of the service's: for the platform itself.
+    pub address_limits: Option<AddressLimits>,
+    /// What it is to be called, where something that is stored already names it: for the platform itself.
+    pub id: Option<VerificationId>,
 }
 
 impl App {
@@ -138,8 +143,9 @@ impl App {
         let channels = self.route(mode, &request.channels, service, &address)?;
 
         let entropy = Drawn::from(&*self.ports.entropy);
-        let id = VerificationId::new(now, &entropy);
+        let id = request.id.unwrap_or_else(|| VerificationId::new(now, &entropy));
         let token = token(&entropy);
+        let own_limits = request.address_limits.clone();
         let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &entropy));
         // A short code is marked as such, whoever chose it.
         let code_length = u8::try_from(code.as_str().len()).unwrap_or(policy.code_length);
@@ -182,7 +188,9 @@ impl App {
             charged: Vec::new(),
             policy,
         };
-        let address_limits = sandbox::find(&address).is_none().then(|| service.settings.address_limits.clone());
+        let address_limits = sandbox::find(&address)
+            .is_none()
+            .then(|| own_limits.unwrap_or_else(|| service.settings.address_limits.clone()));
         Ok((NewVerification { verification, quota, address_limits, idempotency, unkept: None }, ip, token))
     }
 

@@ -35,21 +35,24 @@ impl App {
         created.ok_or(Refusal::Conflict)
     }
 
-    /// Creates a tenant for a person who is in none; of many calls at once one does.
+    /// Creates a tenant for a person who has no use for those that they are known to be in, or is in none; of many
+    /// calls at once one does.
     ///
     /// # Errors
-    /// As [`create_tenant_of`](Self::create_tenant_of).
+    /// As [`create_tenant_of`](Self::create_tenant_of), [`Refusal::Maintenance`].
     pub async fn create_first_tenant_of(&self, person: &SignedIn, name: &str) -> Result<(), Refusal> {
-        self.create_tenant_unless(person, name, |memberships| !memberships.is_empty()).await.map(|_| ())
+        self.may_change().await?;
+        let is_new = |member: &Stored<Member>| person.members.iter().all(|known| known.tenant != member.tenant);
+        self.create_tenant_unless(person, name, |memberships| memberships.iter().any(is_new)).await.map(|_| ())
     }
 
     async fn create_tenant_unless(
         &self,
         person: &SignedIn,
         name: &str,
-        has_enough: fn(&[Stored<Member>]) -> bool,
+        has_enough: impl Fn(&[Stored<Member>]) -> bool + Send + Sync,
     ) -> Result<Option<OwnTenant>, Refusal> {
-        let (owner, by) = (person.user.id, &person.by());
+        let (owner, by, has_enough) = (person.user.id, &person.by(), &has_enough);
         self.in_turn(move || async move {
             let user = self.find::<User>(Owner::Platform, owner.to_bytes()).await?;
             let user = user.ok_or(Refusal::NotFound("person"))?;

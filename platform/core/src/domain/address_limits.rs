@@ -25,6 +25,10 @@ pub struct AddressLimits {
     pub sends_per_10_minutes: u32,
     /// Sends within 24 hours: 1 to 100.
     pub sends_per_day: u32,
+    /// Whether wrong codes make the next send wait. Not a service's choice: the platform's own codes are too long to be
+    /// guessed, and whoever types wrong ones must not keep their owner from the right one.
+    #[serde(skip)]
+    pub wrong_codes_wait: bool,
     /// Pauses after the first, second, third … send, in seconds; the last one repeats.
     pub cool_down_seconds: Vec<u32>,
 }
@@ -32,7 +36,12 @@ pub struct AddressLimits {
 impl Default for AddressLimits {
     /// 5 in 10 minutes, 10 a day, 30, 60 and 120 seconds apart. Source: product defaults.
     fn default() -> Self {
-        Self { sends_per_10_minutes: 5, sends_per_day: 10, cool_down_seconds: vec![30, 60, 120] }
+        Self {
+            sends_per_10_minutes: 5,
+            sends_per_day: 10,
+            cool_down_seconds: vec![30, 60, 120],
+            wrong_codes_wait: true,
+        }
     }
 }
 
@@ -169,7 +178,7 @@ impl AddressLimits {
         if let Some(last) = sends.iter().rfind(recent) {
             refuse(AddressRefusal::CoolDown, last.saturating_add(self.cool_down(count)).unwrap_or(now));
         }
-        if let Some(failed_at) = history.failed_at {
+        if let Some(failed_at) = history.failed_at.filter(|_| self.wrong_codes_wait) {
             refuse(AddressRefusal::Failures, failed_at.saturating_add(failure_delay(history.failures)).unwrap_or(now));
         }
         limited.map_or(Ok(()), Err)
@@ -202,6 +211,14 @@ mod tests {
     fn refused(sends: &[i64], now: i64) -> Option<(AddressRefusal, i64)> {
         let limited = AddressLimits::default().admit(&history(sends), at(now)).err()?;
         Some((limited.refusal, limited.retry_at.as_second() - 1_000_000))
+    }
+
+    #[test]
+    fn what_is_stored_of_limits_has_wrong_codes_wait() {
+        let limits = AddressLimits { wrong_codes_wait: false, ..AddressLimits::default() };
+        let text = serde_json::to_string(&limits).unwrap();
+        assert!(!text.contains("wrong"), "{text}");
+        assert_eq!(serde_json::from_str::<AddressLimits>(&text).unwrap(), AddressLimits::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Invitations: who may become what in a tenant, by a token that went to their address.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -184,17 +185,23 @@ fn end(sent_at: Timestamp) -> Timestamp {
     sent_at.saturating_add(LIFE).unwrap_or(Timestamp::MAX)
 }
 
-/// Most invitations that go to one address a UTC day, whoever sends them: nobody's mailbox is to be filled.
-pub const INVITED_PER_DAY_MAX: u32 = 5;
+/// Most invitations that one person sends to one address in a UTC day, from however many tenants.
+pub const INVITED_BY_ONE_MAX: u32 = 3;
+/// From so many on that went to one address in a UTC day, each further one is of somebody who sent it none yet:
+/// nobody's mailbox is to be filled, and nobody is to be kept from being invited by whoever fills it.
+pub const INVITED_OFTEN: u32 = 5;
+/// Most people who invite one address in a UTC day.
+pub const INVITING_MAX: usize = 20;
 
-/// How many invitations went to an address today, from all tenants.
+/// Which invitations went to an address today, from all tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitedTally {
     address: [u8; 16],
     /// The day, by its start.
     pub day: Timestamp,
-    /// So many.
-    pub sent: u32,
+    /// How many each person sent.
+    #[serde(default)]
+    by: BTreeMap<UserId, u32>,
 }
 
 impl Entity for InvitedTally {
@@ -221,29 +228,29 @@ impl InvitedTally {
 
     /// Nothing sent yet.
     pub fn new(email: &AddressIndex, vault: &Vault, now: Timestamp) -> Self {
-        Self { address: Self::id_of(email, vault), day: Window::day(now).starts, sent: 0 }
+        Self { address: Self::id_of(email, vault), day: Window::day(now).starts, by: BTreeMap::new() }
     }
 
-    /// Counts one more.
+    /// Counts one more, of this person.
     ///
     /// # Errors
-    /// When the next day begins, if [`INVITED_PER_DAY_MAX`] went out in this one.
-    pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        count(&mut self.day, &mut self.sent, INVITED_PER_DAY_MAX, now)
+    /// When the next day begins, if that is too many for this one.
+    pub fn take(&mut self, by: UserId, now: Timestamp) -> Result<(), Timestamp> {
+        let day = Window::day(now);
+        if self.day != day.starts {
+            self.day = day.starts;
+            self.by.clear();
+        }
+        let may = match self.by.get(&by) {
+            Some(own) => *own < INVITED_BY_ONE_MAX && self.by.values().sum::<u32>() < INVITED_OFTEN,
+            None => self.by.len() < INVITING_MAX,
+        };
+        if !may {
+            return Err(day.ends);
+        }
+        *self.by.entry(by).or_default() += 1;
+        Ok(())
     }
-}
-
-/// Counts one more of a day, which begins anew with the next.
-fn count(of: &mut Timestamp, sent: &mut u32, max: u32, now: Timestamp) -> Result<(), Timestamp> {
-    let day = Window::day(now);
-    if *of != day.starts {
-        (*of, *sent) = (day.starts, 0);
-    }
-    if *sent >= max {
-        return Err(day.ends);
-    }
-    *sent += 1;
-    Ok(())
 }
 
 /// How many invitations a tenant sent today.
@@ -281,7 +288,15 @@ impl InvitationTally {
     /// # Errors
     /// When the next day begins, if `max` were sent in this one.
     pub fn take(&mut self, max: u32, now: Timestamp) -> Result<(), Timestamp> {
-        count(&mut self.day, &mut self.sent, max, now)
+        let day = Window::day(now);
+        if self.day != day.starts {
+            (self.day, self.sent) = (day.starts, 0);
+        }
+        if self.sent >= max {
+            return Err(day.ends);
+        }
+        self.sent += 1;
+        Ok(())
     }
 }
 
@@ -327,5 +342,28 @@ mod tests {
         assert_eq!(tally.take(2, seconds(2)).unwrap_err(), seconds(12 * 3600));
         tally.take(2, seconds(12 * 3600)).unwrap();
         assert_eq!(tally.sent, 1);
+    }
+
+    #[test]
+    fn whoever_fills_a_mailbox_is_stopped_and_others_still_invite_it() {
+        let email = AccountEmail::parse("grace@example.com").unwrap().key(vault());
+        let mut tally = InvitedTally::new(&email, vault(), noon());
+        let somebody = || UserId::new(noon(), entropy());
+        let (eve, mallory) = (somebody(), somebody());
+        let midnight = seconds(12 * 3600);
+        for _ in 0..INVITED_BY_ONE_MAX {
+            tally.take(eve, noon()).unwrap();
+        }
+        assert_eq!(tally.take(eve, noon()), Err(midnight));
+        tally.take(mallory, noon()).unwrap();
+        tally.take(mallory, noon()).unwrap();
+        assert_eq!(tally.take(mallory, noon()), Err(midnight), "it was invited often");
+        for _ in 2..INVITING_MAX {
+            let acme = somebody();
+            tally.take(acme, noon()).unwrap();
+            assert_eq!(tally.take(acme, noon()), Err(midnight));
+        }
+        assert_eq!(tally.take(somebody(), noon()), Err(midnight), "of so many nobody is asked in earnest");
+        tally.take(eve, midnight).unwrap();
     }
 }

@@ -7,6 +7,7 @@ pub mod announcement;
 pub mod api_key;
 pub mod audit;
 pub mod code;
+pub mod code_sends;
 pub mod cost;
 pub mod cursor;
 pub mod dispatch;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::id::{SessionId, VerificationId};
 use super::user::PasswordHash;
-use super::vault::{AddressIndex, Sealed};
+use super::vault::{AddressIndex, CodeHash, Sealed};
 use crate::ports::{Entity, Owner};
 
 /// What waits for a code.
@@ -17,6 +17,15 @@ pub struct Pending {
     pub email: Sealed,
     /// What happens when the code is right.
     pub then: Then,
+    /// Until when the code may come back.
+    #[serde(default)]
+    pub answer_by: Option<Timestamp>,
+    /// What is kept of the code once it was right: what it was for may fail to happen, and the same code finishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proved_by: Option<CodeHash>,
+    /// Wrong codes since then.
+    #[serde(default)]
+    pub failures: u32,
     /// When it is forgotten.
     pub expires_at: Timestamp,
 }
@@ -36,6 +45,11 @@ pub enum Then {
     },
     /// The account takes another password.
     Reset,
+    /// Somebody without a password begins a second factor.
+    EnrolSecondFactor {
+        /// The session that asked.
+        session: SessionId,
+    },
     /// The account moves to the address that the code went to.
     ChangeEmail {
         /// The session that asked: when it ends, as with a password reset, the code is worth nothing.
@@ -43,6 +57,16 @@ pub enum Then {
         /// What the account was found by. Of two changes that wait at once, one is made.
         from: AddressIndex,
     },
+}
+
+/// Wrong codes after a right one, from which on that one does not help any more.
+const FAILURES_MAX: u32 = 5;
+
+impl Pending {
+    /// Whether a code that was right once still finishes what it was for.
+    pub fn may_finish(&self, now: Timestamp) -> bool {
+        self.proved_by.is_some() && self.failures < FAILURES_MAX && self.answer_by.is_some_and(|by| now < by)
+    }
 }
 
 impl Entity for Pending {

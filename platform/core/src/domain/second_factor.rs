@@ -10,6 +10,7 @@ use super::opaque::Opaque;
 use super::recovery_code;
 use super::session::Transport;
 use super::totp::TotpSecret;
+use super::user::User;
 use super::vault::{CodeHash, Purpose, Sealed, Vault, VaultError};
 use crate::ports::{Entity, Entropy, IndexKey, Owner};
 
@@ -171,6 +172,9 @@ pub struct SignInChallenge {
     pub token_hash: String,
     /// Who signs in.
     pub user: UserId,
+    /// The [`epoch`](super::user::User::epoch) of theirs in which the first factor was shown.
+    #[serde(default)]
+    pub epoch: u64,
     /// How the first factor was shown: `password`, or the name of an identity provider.
     pub first_factor: String,
     /// How the session's refresh token is to travel.
@@ -209,7 +213,7 @@ impl Entity for SignInChallenge {
 impl SignInChallenge {
     /// A new one, and what names it to whoever may answer it.
     pub fn pose(
-        user: UserId,
+        user: &User,
         first_factor: &str,
         transport: Transport,
         now: Timestamp,
@@ -219,7 +223,8 @@ impl SignInChallenge {
         let challenge = Self {
             id: ChallengeId::new(now, entropy),
             token_hash: token.hash(),
-            user,
+            user: user.id,
+            epoch: user.epoch,
             first_factor: first_factor.to_owned(),
             transport,
             expires_at: now.saturating_add(CHALLENGE_LASTS).unwrap_or(Timestamp::MAX),
@@ -234,11 +239,6 @@ impl SignInChallenge {
         now < self.expires_at && self.failures < CHALLENGE_TRIES_MAX
     }
 
-    /// When it was posed.
-    pub fn posed_at(&self) -> Timestamp {
-        self.expires_at.saturating_sub(CHALLENGE_LASTS).unwrap_or(Timestamp::MIN)
-    }
-
     /// Counts a wrong answer: the next one waits a second, then two, four and eight.
     pub fn fail(&mut self, now: Timestamp) {
         let seconds = 1i64.checked_shl(self.failures).unwrap_or(i64::MAX).min(3600);
@@ -250,6 +250,7 @@ impl SignInChallenge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::user::AccountEmail;
     use crate::domain::vault::MasterKey;
 
     struct Fixed;
@@ -315,8 +316,10 @@ mod tests {
 
     #[test]
     fn a_challenge_ends_with_its_time_and_with_its_tries() {
-        let (mut challenge, _) =
-            SignInChallenge::pose(UserId::from_bytes([1; 16]), "password", Transport::Cookie, at(0), &Fixed);
+        let (_, vault) = factor();
+        let email = AccountEmail::parse("ada@example.com").unwrap();
+        let ada = User::new(UserId::from_bytes([1; 16]), &email, "", at(0), &vault, &Fixed);
+        let (mut challenge, _) = SignInChallenge::pose(&ada, "password", Transport::Cookie, at(0), &Fixed);
         assert!(challenge.is_open(at(299)) && !challenge.is_open(at(300)));
         let mut waits = Vec::new();
         while challenge.is_open(at(0)) {

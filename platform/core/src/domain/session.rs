@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::Timestamp;
 use super::id::{SessionId, UserId};
+use super::user::User;
 use super::vault::Vault;
 use crate::ports::{Entity, Entropy, IndexKey, Owner};
 
@@ -72,7 +73,10 @@ pub struct Session {
     /// The address from which it was last used.
     #[serde(default)]
     pub ip: Option<std::net::IpAddr>,
-    /// When it was ended, if it was.
+    /// The [`epoch`](super::user::User::epoch) of its person that it belongs to.
+    #[serde(default)]
+    pub epoch: u64,
+    /// When it was ended, if it was and is kept all the same.
     #[serde(default)]
     pub revoked_at: Option<Timestamp>,
     family: Hash,
@@ -182,7 +186,7 @@ pub enum Turned {
 impl Session {
     /// A new session and its first token.
     pub fn begin(
-        user: UserId,
+        user: &User,
         transport: Transport,
         life: SignedDuration,
         now: Timestamp,
@@ -192,13 +196,14 @@ impl Session {
         let token = RefreshToken::draw(id, entropy);
         let session = Self {
             id,
-            user,
+            user: user.id,
             created_at: now,
             refreshed_at: now,
             expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
             transport,
             agent: None,
             ip: None,
+            epoch: user.epoch,
             revoked_at: None,
             family: token.family(),
             current: token.secret(),
@@ -216,7 +221,13 @@ impl Session {
         self
     }
 
-    /// Whether it lets anybody in.
+    /// Whether it is none of those that were ended all at once. Later than the person's as they were read: they
+    /// have ended all others since.
+    pub fn is_of(&self, user: &User) -> bool {
+        self.user == user.id && self.epoch >= user.epoch
+    }
+
+    /// Whether it lets anybody in, as far as it knows: see [`is_of`](Self::is_of).
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
     }
@@ -251,6 +262,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::user::AccountEmail;
     use crate::testing::SeededEntropy;
     use crate::testing::builders::{noon, seconds, vault};
 
@@ -258,7 +270,12 @@ mod tests {
 
     fn begun() -> (Session, RefreshToken) {
         let entropy = SeededEntropy::new(5);
-        Session::begin(UserId::new(noon(), &entropy), Transport::Body, WEEK, noon(), &entropy)
+        Session::begin(&ada(), Transport::Body, WEEK, noon(), &entropy)
+    }
+
+    fn ada() -> User {
+        let (entropy, email) = (SeededEntropy::new(6), AccountEmail::parse("ada@example.com").unwrap());
+        User::new(UserId::new(noon(), &entropy), &email, "", noon(), vault(), &entropy)
     }
 
     fn next(turned: Turned) -> RefreshToken {
@@ -314,6 +331,16 @@ mod tests {
         assert!(matches!(session.turn(&first, WEEK, seconds(2), vault()), Turned::Refused));
         let (mut session, first) = begun();
         assert!(matches!(session.turn(&first, WEEK, session.expires_at, vault()), Turned::Refused));
+    }
+
+    #[test]
+    fn a_session_is_of_its_persons_epoch_or_a_later_one() {
+        let (session, _) = begun();
+        let mut ada = ada();
+        assert!(session.is_of(&ada));
+        ada.epoch = 1;
+        assert!(!session.is_of(&ada));
+        assert!(Session { epoch: 2, ..session }.is_of(&ada));
     }
 
     #[test]

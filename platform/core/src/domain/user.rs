@@ -23,12 +23,20 @@ impl AccountEmail {
     /// use wotp_core::domain::user::AccountEmail;
     /// assert_eq!(AccountEmail::parse(" Ada@Example.com ").unwrap().as_str(), "ada@example.com");
     /// assert!(AccountEmail::parse("+12025550123").is_err());
+    /// assert!(AccountEmail::parse("\u{212A}im@example.com").is_err(), "a Kelvin sign is no k");
     /// ```
+    ///
+    /// Capital letters are those of ASCII: a Kelvin sign becomes a `k` in lower case, and whoever has an address with
+    /// one would have somebody else's account. An address with another capital letter is none; in lower case it is.
     ///
     /// # Errors
     /// [`AddressError::Email`].
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        Email::parse(&text.to_lowercase()).map(|email| Self(Address::Email(email)))
+        let lower = text.to_ascii_lowercase();
+        if text.to_lowercase() != lower {
+            return Err(AddressError::Email);
+        }
+        Email::parse(&lower).map(|email| Self(Address::Email(email)))
     }
 
     /// The whole address. Never for a log.
@@ -73,9 +81,11 @@ pub struct User {
     /// When they proved that the address is theirs.
     #[serde(default)]
     pub email_confirmed_at: Option<Timestamp>,
-    /// When what they sign in with was last replaced or taken away: a sign-in that began before does not go on.
+    /// How often all that they had signed in to was ended. Sessions, sign-ins under way and device tokens hold the
+    /// number that they began with, and hold for as long as it is this one: so however many there are, one commit
+    /// ends them.
     #[serde(default)]
-    pub credentials_changed_at: Option<Timestamp>,
+    pub epoch: u64,
     /// Since when they run the platform, if they do.
     #[serde(default)]
     pub operator_since: Option<Timestamp>,
@@ -133,7 +143,7 @@ impl User {
             name: name.to_owned(),
             password: None,
             email_confirmed_at: None,
-            credentials_changed_at: None,
+            epoch: 0,
             operator_since: None,
             created_at: now,
         }

@@ -347,8 +347,8 @@ pub trait Entities: Send + Sync {
     /// [`StoreError`].
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, visit: Visit) -> Result<(), StoreError>;
 
-    /// Things of a kind whose time has come at `now`, the longest due first. One that is damaged is left out, and
-    /// logged: it must not keep all others waiting.
+    /// Things of a kind whose time has come at `now`, the longest due first. One whose fields cannot be read has
+    /// none, so that whoever reads it finds it damaged and all others are there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -358,6 +358,20 @@ pub trait Entities: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError>;
+
+    /// Lets a thing that is due at `now` be due at `until` instead, whatever its fields are: for what cannot be
+    /// read. Does nothing where it is not due by now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn put_off(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        id: [u8; 16],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Deletes at most `limit` of what a tenant owns, of all kinds, and says how many; for erasing it.
     ///

@@ -24,7 +24,7 @@ pub use entropy::{Drawn, Entropy};
 pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 pub use limiter::{Bucket, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};
-pub use passwords::{Compared, Passwords, PasswordsError};
+pub use passwords::{Compared, HashPlace, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use store::{
     Admission, AdmitError, DueItem, ErasureNote, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page,

@@ -23,9 +23,28 @@ pub enum PasswordsError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// A place among those whose passwords are hashed, or wait for it; given back when it is dropped.
+pub struct HashPlace(
+    #[expect(dead_code, reason = "what gives the place back when it is dropped")] Box<dyn Send + Sync>,
+);
+
+impl HashPlace {
+    /// A place that is given back by dropping this.
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(held))
+    }
+}
+
 /// Hashes passwords, slowly and on purpose. Bounded: it must not take what everything else needs.
 #[async_trait]
 pub trait Passwords: Send + Sync {
+    /// Takes a place for a client, before anything is counted or sent: who holds one is not turned away for being
+    /// one too many any more. One client never gets all of them.
+    ///
+    /// # Errors
+    /// [`PasswordsError::Busy`].
+    fn place(&self, client: &[u8]) -> Result<HashPlace, PasswordsError>;
+
     /// The hash of a new password.
     ///
     /// # Errors

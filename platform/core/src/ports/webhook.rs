@@ -28,11 +28,12 @@ pub enum Unsent {
     /// The URL is not one that may be called any more.
     #[error("the URL is not one that may be called")]
     NotAllowed,
-    /// Its host has an address that is not public.
+    /// Its host has an address that is not public. For the operator: a tenant is told [`Unresolved`](Self::Unresolved),
+    /// or it could ask which names there are within our network.
     #[error("the host has an address that is not public")]
     NotPublic,
     /// Its host has no address.
-    #[error("the host has no address")]
+    #[error("the host has no public address")]
     Unresolved,
     /// Nobody is there.
     #[error("the connection was not accepted")]

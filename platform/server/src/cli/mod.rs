@@ -27,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Inputs, Loaded, StorePlace, load};
 use crate::data_folder::DataFolder;
-use crate::wiring::{Purpose, Wired, wire};
+use crate::wiring::{Purpose, Wired, channels, wire};
 use failure::Failure;
 use output::Output;
 
@@ -122,11 +122,24 @@ impl Global {
 
     /// The installation that is there, for one command.
     async fn open(&self) -> Result<(Loaded, Wired), Failure> {
+        let (loaded, folder) = self.find()?;
+        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new()).await?;
+        Ok((loaded, wired))
+    }
+
+    /// The installation that is there, for a command of which somebody is told: what it stores for them goes out
+    /// through the channels of a server.
+    async fn open_to_tell(&self) -> Result<Wired, Failure> {
+        let (loaded, folder) = self.find()?;
+        let channels = channels(&loaded.config, &folder)?;
+        Ok(wire(&loaded.config, &folder, Purpose::Command, channels).await?)
+    }
+
+    fn find(&self) -> Result<(Loaded, DataFolder), Failure> {
         let folder = DataFolder::open(self.data())?;
         let loaded = self.load(None)?;
         let folder = folder.with_master_key_file(&loaded.config.store.master_key_file);
-        let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new()).await?;
-        Ok((loaded, wired))
+        Ok((loaded, folder))
     }
 
     /// The database file of an embedded installation, for a command that only does something with one.

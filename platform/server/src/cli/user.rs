@@ -21,7 +21,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     let Command::ResetSecondFactor { email } = command;
-    let (_, wired) = global.open().await?;
+    let wired = global.open_to_tell().await?;
     let user = wired.app.reset_second_factor(&By::command_line(), &email).await?;
     let machines = json!({ "user": user.id, "email": user.email_masked });
     global.output().print(&machines, || {

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header::HOST;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
@@ -46,8 +48,8 @@ impl ClientIp {
     }
 }
 
-/// That a call comes from a program on this machine, and that no proxy passed it on. For everybody else there is
-/// no such path.
+/// That a call comes from a program on this machine that meant this machine, and that no proxy passed it on. For
+/// everybody else there is no such path.
 pub(super) struct FromThisMachine;
 
 impl<S: Send + Sync> FromRequestParts<S> for FromThisMachine {
@@ -56,9 +58,23 @@ impl<S: Send + Sync> FromRequestParts<S> for FromThisMachine {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let is_near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-        let is_passed_on = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| parts.headers.contains_key(*name));
-        if is_near && !is_passed_on { Ok(Self) } else { Err(route_not_found().await) }
+        let by_proxies = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+        let is_passed_on = by_proxies.iter().any(|name| parts.headers.contains_key(*name));
+        if is_near && !is_passed_on && names_this_machine(parts) { Ok(Self) } else { Err(route_not_found().await) }
     }
+}
+
+/// Whether whoever calls knows this server as one of their own machine. A page that a browser here shows knows it
+/// by the name of the page's site, whatever address that name has at the moment; and so do proxies that pass on
+/// what they were asked for.
+fn names_this_machine(parts: &Parts) -> bool {
+    let named = match parts.headers.get(HOST) {
+        Some(host) => Authority::try_from(host.as_bytes()).ok(),
+        None => parts.uri.authority().cloned(),
+    };
+    let Some(named) = named else { return !parts.headers.contains_key(HOST) };
+    let host = named.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -90,6 +106,20 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["203.0.113.66", "192.0.2.1"], &["10.0.0.0/8"]).to_string(), "192.0.2.1");
         assert_eq!(client("10.0.0.1", &["192.0.2.1, nonsense"], &["10.0.0.0/8"]).to_string(), "10.0.0.1");
         assert_eq!(client("::ffff:10.0.0.1", &["192.0.2.1"], &["10.0.0.0/8"]).to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_site_that_has_a_name_of_its_own_does_not_mean_this_machine() {
+        let means_it = |host: &str| {
+            let request = axum::http::Request::builder().header(HOST, host).body(()).unwrap();
+            names_this_machine(&request.into_parts().0)
+        };
+        for host in ["localhost", "localhost:8080", "app.localhost:3000", "127.0.0.1:8080", "[::1]:8080"] {
+            assert!(means_it(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "192.0.2.1:8080", "a@localhost:x", ""] {
+            assert!(!means_it(host), "{host}");
+        }
     }
 
     #[test]

@@ -164,7 +164,7 @@ pub(super) struct KeyView {
 }
 
 /// A key as it was just made.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = MadeKey)]
 pub(super) struct MadeKeyView {
     /// What is known of it.

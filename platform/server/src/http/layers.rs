@@ -73,7 +73,10 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     let started = tokio::time::Instant::now();
     let mut response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let cause = response.extensions().get::<Problem>().and_then(Problem::cause).map(str::to_owned);
+    let problem = response.extensions().get::<Problem>();
+    let cause = problem.and_then(Problem::cause).map(str::to_owned);
+    // What operators announced is nothing to be alarmed of.
+    let is_announced = problem.is_some_and(|problem| problem.code() == ProblemCode::Maintenance);
     write_problem(&mut response, route, &id);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -81,7 +84,7 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     secure(&mut response);
     let (status, took) = (response.status(), started.elapsed());
     api.requests.record(&method, route, status, took);
-    if status.is_server_error() {
+    if status.is_server_error() && !is_announced {
         tracing::error!(request_id = &*id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), cause, "a request failed");
     } else {
         tracing::debug!(request_id = &*id.0, %method, route, status = status.as_u16(), took_ms = took.as_millis(), "request");

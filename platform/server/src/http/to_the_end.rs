@@ -24,6 +24,17 @@ where
     work.await.map_err(|refusal| Problem::of(refusal, api.app.ports().clock.now()))
 }
 
+/// The same for what no tenant's caller asks for, but a person: what a guess came to is counted, and a code that was
+/// right does what it was for, also when nobody waits for the answer any more.
+pub(crate) async fn whoever_hangs_up<T, W>(api: &Api, use_case: impl FnOnce(Arc<App>) -> W) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, Refusal>> + Send + 'static,
+{
+    let work = ToTheEnd(Some(Box::pin(use_case(Arc::clone(&api.app)))));
+    work.await.map_err(|refusal| Problem::of(refusal, api.app.ports().clock.now()))
+}
+
 /// A future that becomes a task of its own when it is dropped before its end. Not one from the
 /// start: that takes two more turns of the runtime for each call.
 struct ToTheEnd<W: Future<Output: Send> + Send + 'static>(Option<Pin<Box<W>>>);

@@ -66,6 +66,7 @@ impl Jobs {
                 tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
             }
             tasks.push(("the webhooks", tokio::spawn(webhooks::run(Arc::clone(&app), stop.clone()))));
+            tasks.push(("the replays", tokio::spawn(webhooks::replay(Arc::clone(&app), stop.clone()))));
             let turn = |name| shared.then(|| turn::Turn::new(Arc::clone(&app), name, id));
             tasks.push((
                 "the watch of the guard",

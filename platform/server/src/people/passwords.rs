@@ -2,8 +2,10 @@
 //!
 //! A hash takes tens of milliseconds of a processor and megabytes of memory. On the runtime's threads, a few
 //! logins would stop everything else; on threads without bound, many logins would. So there are few, of low
-//! priority, and a short queue before them; who finds it full is told to come back.
+//! priority, and a short queue before them; who finds it full is told to come back. One client, by its address,
+//! gets a quarter of it, so that nobody keeps everybody else out.
 
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -14,7 +16,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wotp_core::domain::password::Password;
 use wotp_core::domain::user::PasswordHash;
-use wotp_core::ports::{Compared, Passwords, PasswordsError};
+use wotp_core::ports::{Compared, HashPlace, Passwords, PasswordsError};
 
 /// How passwords are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +45,41 @@ impl HashSettings {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// One client has one place of so many.
+const SHARE: usize = 4;
+
+/// Who holds how many places.
+#[derive(Default)]
+struct Places {
+    held: usize,
+    by_client: HashMap<Vec<u8>, usize>,
+}
+
+/// A place, until it is dropped.
+struct Held {
+    places: Arc<Mutex<Places>>,
+    client: Vec<u8>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.held = places.held.saturating_sub(1);
+        if let Some(held) = places.by_client.get_mut(&self.client) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                places.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
 /// Hashes passwords with Argon2id.
 pub struct Argon2Passwords {
     hasher: Arc<Argon2<'static>>,
     settings: HashSettings,
     jobs: OnceLock<SyncSender<Job>>,
+    places: Arc<Mutex<Places>>,
 }
 
 impl Argon2Passwords {
@@ -57,7 +89,7 @@ impl Argon2Passwords {
     /// In words, why Argon2 does not take the parameters.
     pub fn new(settings: HashSettings) -> Result<Self, String> {
         let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, settings.params()?);
-        Ok(Self { hasher: Arc::new(hasher), settings, jobs: OnceLock::new() })
+        Ok(Self { hasher: Arc::new(hasher), settings, jobs: OnceLock::new(), places: Arc::default() })
     }
 
     fn jobs(&self) -> &SyncSender<Job> {
@@ -113,6 +145,20 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
 
 #[async_trait]
 impl Passwords for Argon2Passwords {
+    fn place(&self, client: &[u8]) -> Result<HashPlace, PasswordsError> {
+        // As many as wait. Those that are being hashed have left the queue, so that there is room for what takes no
+        // place: the command line, and hashes that are made anew.
+        let all = self.settings.waiting_max.max(1);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_client = places.by_client.get(client).copied().unwrap_or(0);
+        if places.held >= all || of_client >= (all / SHARE).max(1) {
+            return Err(PasswordsError::Busy);
+        }
+        places.held += 1;
+        places.by_client.insert(client.to_vec(), of_client + 1);
+        Ok(HashPlace::new(Held { places: Arc::clone(&self.places), client: client.to_vec() }))
+    }
+
     async fn hash(&self, password: &Password, salt: [u8; 16]) -> Result<PasswordHash, PasswordsError> {
         let password = password.clone();
         self.run(move |hasher| {
@@ -176,6 +222,19 @@ mod tests {
         let theirs = hasher(2, 4).hash(&Password::typed("correct horse"), [7; 16]).await.unwrap();
         let compared = hasher(1, 4).compare(&Password::typed("correct horse"), Some(&theirs)).await.unwrap();
         assert_eq!(compared, Compared { right: true, outdated: true });
+    }
+
+    #[test]
+    fn one_client_gets_a_quarter_of_the_places_and_gives_them_back() {
+        let hasher = hasher(1, 8);
+        let first = [hasher.place(b"a").unwrap(), hasher.place(b"a").unwrap()];
+        assert!(matches!(hasher.place(b"a"), Err(PasswordsError::Busy)));
+        let others: Vec<_> = (0..6u8).map(|client| hasher.place(&[client]).unwrap()).collect();
+        assert!(matches!(hasher.place(b"b"), Err(PasswordsError::Busy)), "eight are taken");
+        drop(first);
+        let again = hasher.place(b"a").unwrap();
+        drop((others, again));
+        assert!(hasher.places.lock().unwrap().by_client.is_empty());
     }
 
     #[tokio::test]

@@ -549,6 +549,7 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     token(&server.request("POST", "/v1/auth/login", "", body).1);
     let answer = json!({ "challenge": asked["challenge"], "code": "123456" });
     assert_eq!(server.request("POST", "/v1/auth/second-factor", "", answer).0, 401);
+    assert!(server.board().tells("ops@example.com", "was taken away"), "the person is told");
     let log = place.run(&["audit", "export"]).out;
     let line = log.lines().find(|line| line.contains("second_factor.reset")).unwrap();
     assert!(line.contains("command_line") && !log.contains("ops@example.com"), "{line}");

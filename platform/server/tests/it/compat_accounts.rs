@@ -27,6 +27,8 @@ async fn a_login_without_a_password_is_there_for_development_only() {
         let passed_on = app.post("/api/auth/dev-login").at_ip("127.0.0.1").header(header, "1.1 proxy");
         refused(&passed_on.await, 404);
     }
+    let of_a_site = app.post("/api/auth/dev-login").at_ip("127.0.0.1").header("host", "evil.example:8080");
+    refused(&of_a_site.await, 404);
     let user = &first["user"];
     assert_eq!((&user["email"], &user["usageCount"]), (&json!("dev@example.com"), &json!(0)));
     let again = app.post("/api/auth/dev-login").at_ip("127.0.0.1").await.expect(200);

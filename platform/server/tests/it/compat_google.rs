@@ -1,8 +1,9 @@
 //! WOTP's sign-in with Google: an ID token that its button gave to a page.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, seconds};
+use crate::app::{TestApp, id, seconds};
 use crate::client::{Reply, race};
 use crate::people::oidc::{EMAIL, Stage};
 
@@ -109,6 +110,62 @@ async fn who_has_a_second_factor_is_not_let_in_without_it() {
     assert!(details.contains("/v1/auth/oidc/"), "{details}");
     assert_eq!(stage.count("session").await, before);
     stage.app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_is_nobodys_place_to_be_and_a_suspended_one_only_where_there_is_no_other() {
+    let stage = Stage::with("google").await;
+    let mut signed_in = 0;
+    let mut sign_in = async || {
+        signed_in += 1;
+        let token = stage.issuer.button("ada", &json!({ "claims": { "jti": signed_in.to_string() } }));
+        stage.sign_in_with_token(&token).await
+    };
+    let access = |reply: &Reply| reply.expect(200)["accessToken"].as_str().expect("a token").to_owned();
+    let tenants = async |access: &str| {
+        let list = stage.app.get("/v1/tenants").key(access).await.expect(200);
+        list["data"].as_array().expect("tenants").iter().map(|one| id(&one["tenant"]).to_owned()).collect::<Vec<_>>()
+    };
+    let first = access(&sign_in().await);
+    let gone = tenants(&first).await.remove(0);
+    stage.app.request(Method::DELETE, "/v1/tenant").key(&first).await.expect(200);
+    let second = access(&sign_in().await);
+    let both = tenants(&second).await;
+    assert_eq!(both.len(), 2, "one of their own besides the deleted one");
+    stage
+        .app
+        .post("/api/apikey/create")
+        .key(&second)
+        .header("wotp-tenant", &both[1])
+        .json(json!({ "name": "b" }))
+        .await
+        .expect(201);
+    access(&sign_in().await);
+    assert_eq!(tenants(&second).await.len(), 2, "and not one with each sign-in");
+    let operator = stage.app.operator().await;
+    let other = both.iter().find(|tenant| **tenant != gone).expect("the second");
+    let suspend = stage.app.post(format!("/operator/v1/tenants/{other}/suspend")).by(&operator);
+    suspend.json(json!({ "reason": "unpaid" })).await.expect(200);
+    let details = refused(&sign_in().await, 403);
+    assert!(details.contains("unpaid"), "{details}");
+}
+
+#[tokio::test]
+async fn during_maintenance_whoever_is_known_signs_in_and_out_and_nobody_new_does() {
+    let stage = Stage::with("google").await;
+    stage.issuer.says_of("grace", &json!({ "email": "grace@example.com", "email_verified": true }));
+    let known = stage.issuer.button("ada", &json!({ "claims": { "jti": "1" } }));
+    stage.sign_in_with_token(&known).await.expect(200);
+    let operator = stage.app.operator().await;
+    let begin = stage.app.request(Method::PUT, "/operator/v1/maintenance").by(&operator);
+    begin.json(json!({ "message": "a larger database", "minutes": 5 })).await.expect(200);
+    let details = refused(&stage.sign_in_with_token(&stage.issuer.button("grace", &json!({}))).await, 500);
+    assert!(details.contains("a larger database"), "{details}");
+    let known = stage.issuer.button("ada", &json!({ "claims": { "jti": "2" } }));
+    let known = stage.sign_in_with_token(&known).await.expect(200);
+    stage.app.post("/api/auth/logout").key(known["accessToken"].as_str().unwrap()).await.expect(200);
+    // Ada and the operator.
+    assert_eq!(stage.count("user").await, 2);
 }
 
 #[tokio::test]

@@ -111,6 +111,11 @@ async fn a_suspended_tenant_is_refused_and_told_why_until_it_is_resumed() {
         let problem = request.await.problem(403, "tenant_suspended");
         assert!(problem["detail"].as_str().unwrap().contains("the invoice is not paid"));
     }
+    // Whoever suspended it sees what it is.
+    let act = app.post(format!("{}/accesses", of(&acme))).by(&operator);
+    act.json(json!({ "reason": "what was sent", "minutes": 5 })).await.expect(201);
+    let acting = TestPerson { tenant: Some(acme.id), ..operator.clone() };
+    app.get("/v1/usage").by(&acting).await.expect(200);
     // The code that was under way still goes out.
     app.run_jobs().await;
     assert_eq!(app.outbox.last().to, NUMBER);
@@ -301,6 +306,9 @@ async fn what_is_stuck_is_seen_tried_again_and_given_up() {
     app.run_jobs().await;
     assert_eq!(app.outbox.last().to, number(1));
     work(&second, "discard").await.expect(204);
+    work(&second, "retry").await.problem(409, "work_ended");
+    let tried = audited(&app, &acme).await.iter().filter(|entry| entry["action"] == "work.retry").count();
+    assert_eq!(tried, 1, "and nothing is written of what was not done");
     work(&second, "discard").await.expect(204);
     assert_eq!(app.read(&acme.live, &second).await["status"], "canceled");
     let discarded = audited(&app, &acme).await;

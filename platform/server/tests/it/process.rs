@@ -105,6 +105,8 @@ impl Place {
 struct Printed {
     /// By address; several when one was sent twice.
     codes: HashMap<String, Vec<String>>,
+    /// All that went out, a line each.
+    sent: Vec<String>,
     /// Servers that may print more.
     printing: usize,
 }
@@ -128,6 +130,15 @@ impl Board {
         let waiting = |printed: &mut Printed| !printed.codes.contains_key(to) && hoping(printed);
         let (printed, _) = self.0.1.wait_timeout_while(self.printed(), PATIENCE, waiting).unwrap();
         printed.codes.get(to)?.first().cloned()
+    }
+
+    /// Whether something goes out to an address, in time, that says this.
+    pub fn tells(&self, to: &str, words: &str) -> bool {
+        let to = format!("to={to} ");
+        let is_it = |line: &String| line.contains(&to) && line.contains(words);
+        let missing = |printed: &mut Printed| !printed.sent.iter().any(is_it);
+        let (printed, _) = self.0.1.wait_timeout_while(self.printed(), PATIENCE, missing).unwrap();
+        printed.sent.iter().any(is_it)
     }
 
     /// Every code so far, by address.
@@ -209,6 +220,11 @@ impl Server {
         self.child.id()
     }
 
+    /// What its channels print.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -274,8 +290,9 @@ fn listen(lines: Lines<BufReader<ChildStdout>>, board: &Board) {
         let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         if let (Some(to), Some(code)) = (word("to="), word("code=")) {
             board.printed().codes.entry(to).or_default().push(code);
-            board.0.1.notify_all();
         }
+        board.printed().sent.push(line);
+        board.0.1.notify_all();
     }
     board.printed().printing -= 1;
     board.0.1.notify_all();

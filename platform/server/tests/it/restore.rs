@@ -229,6 +229,31 @@ fn refresh(server: &Server, session: &Value) -> (u16, Value) {
 }
 
 #[test]
+fn what_a_changed_password_ended_no_backup_begins_again() {
+    let home = Installation::new();
+    home.operator("ops@example.com");
+    let mut server = Server::start(&home.place);
+    let (stolen, own) = (log_in(&server, "ops@example.com"), log_in(&server, "ops@example.com"));
+    let backup = home.backup("b.db");
+    let change = json!({ "current_password": PASSWORD, "new_password": "another long sentence" });
+    assert_eq!(server.request("POST", "/v1/me/password", &text(&own["access_token"]), change).0, 204);
+    server.signal(Signal::KILL);
+    server.ended();
+
+    let restored = home.json(&["restore", &backup, "--force"]);
+    assert_eq!((&restored["sessions_ended"], &restored["sessions_kept"]), (&json!(1), &json!(1)));
+    let server = Server::start(&home.place);
+    assert_eq!(refresh(&server, &stolen).0, 401);
+    let (status, own) = refresh(&server, &own);
+    assert_eq!(status, 200);
+    // The next epoch is one that there was not before: it ends all that is of earlier ones.
+    let later = log_in(&server, "ops@example.com");
+    let change = json!({ "current_password": PASSWORD, "new_password": "another long sentence" });
+    assert_eq!(server.request("POST", "/v1/me/password", &text(&later["access_token"]), change).0, 204);
+    assert_eq!(refresh(&server, &own).0, 401);
+}
+
+#[test]
 fn nobody_is_signed_in_by_a_backup_but_who_is_signed_in_still() {
     let home = Installation::new();
     home.operator("ops@example.com");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -13,6 +14,7 @@ use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::permission::Role;
 use wotp_core::domain::verification::Status;
 use wotp_core::domain::webhook::endpoint::EventPattern;
 use wotp_core::ports::{Change, Item};
@@ -229,9 +231,19 @@ async fn a_look_at_much_that_nobody_asked_for_ends_and_the_next_goes_on_from_the
     }
     assert_eq!((told.iter().map(|event| event.id).collect::<Vec<_>>(), looks), (vec![rare.id], 3));
     // Whoever hangs up meanwhile need not begin anew.
-    let mut back = app.follow_events(&caller, wanted, Some(last)).await.expect("it is theirs");
+    let mut back = app.follow_events(&caller, wanted.clone(), Some(last)).await.expect("it is theirs");
     let seen = app.next_events(&mut back).await.expect("the store answers");
     assert_eq!(seen.events.iter().map(|event| event.id).collect::<Vec<_>>(), [rare.id]);
+    // Nor is whoever stays led back, when a look goes far back once more.
+    let many: Vec<_> = (0..2500).map(|n| scene.event(&scene.tenant, n / 50)).collect();
+    for part in many.chunks(500) {
+        scene.happens(&part.iter().collect::<Vec<_>>()).await;
+    }
+    while app.next_events(&mut back).await.expect("the store answers").reached.is_some() {}
+    let before = EventId::first_at(scene.now());
+    scene.app.clock.advance(seconds(20));
+    let reached = app.next_events(&mut back).await.expect("the store answers").reached.expect("it is not done");
+    assert!(reached >= before, "{reached} is before {before}");
 }
 
 #[tokio::test]
@@ -287,6 +299,65 @@ async fn a_stream_shows_what_its_caller_may_see_and_asked_for() {
     assert_eq!(asked("").header("last-event-id", "7").await.wrong_fields(), ["Last-Event-ID"]);
     let refused = scene.app.get(format!("/v1/events/stream?service={elsewhere}")).key(&bound).await;
     refused.problem(403, "service_not_allowed");
+}
+
+#[tokio::test]
+async fn a_stream_from_somebody_elses_event_on_tells_ones_own() {
+    let scene = Scene::set().await;
+    let globex = scene.app.tenant("Globex").await;
+    let theirs = scene.event(&globex, 60);
+    scene.happens(&[&theirs, &scene.event(&globex, 50)]).await;
+    let mut stream = scene.follow(&scene.tenant.live, "", Some(&theirs)).await;
+    let own = scene.event(&scene.tenant, 0);
+    scene.happens(&[&scene.event(&globex, 0), &own]).await;
+    stream.tells(&[&own]).await;
+}
+
+/// What a key may see is asked again every few seconds, and an operator's call is noted once.
+#[tokio::test]
+async fn a_stream_tells_what_its_caller_may_see_now_and_is_one_line_of_the_log() {
+    let scene = Scene::set().await;
+    let (app, acme) = (&scene.app, &scene.tenant);
+    let operator = app.operator().await;
+    let act = app.post(format!("/operator/v1/tenants/{}/accesses", acme.id)).by(&operator);
+    act.json(json!({ "reason": "you asked", "minutes": 5 })).await.expect(201);
+    let tenant = acme.id.to_string();
+    let acting = scene.served.get("/v1/events/stream", &operator.access_token, &[("wotp-tenant", &tenant)]).await;
+    let mut acting = Followed { reply: acting, rest: String::new() };
+    assert_eq!(acting.next().await.as_deref(), Some("retry: 2000"));
+    let mut stream = scene.follow(&acme.live, "", None).await;
+    let admin = app.member(acme, Role::Admin).await;
+    let keys = app.get("/v1/keys").by(&admin).await.expect(200);
+    let shown = |key: &&Value| acme.live.starts_with(key["shown"].as_str().expect("how it begins"));
+    let live = keys["data"].as_array().expect("keys").iter().find(shown).expect("its key").clone();
+    let bind = app.request(Method::PATCH, format!("/v1/keys/{}", id(&live))).by(&admin);
+    bind.json(json!({ "service": acme.service.to_string() })).await.expect(200);
+    let elsewhere = ServiceId::new(scene.now(), &*app.app.ports().entropy);
+    let mut told_of_own_only = false;
+    for _ in 0..100 {
+        let other = Event { service: Some(elsewhere), ..scene.event(acme, 0) };
+        let own = scene.event(acme, 0);
+        scene.happens(&[&other, &own]).await;
+        let first = stream.event().await.expect("it goes on");
+        told_of_own_only = first["id"] == own.id.to_string();
+        if told_of_own_only {
+            break;
+        }
+        let (mut of, mut heard) = (
+            [other.id.to_string(), own.id.to_string()],
+            [first["id"].clone(), stream.event().await.expect("it goes on")["id"].clone()]
+                .map(|id| id.as_str().unwrap().to_owned()),
+        );
+        of.sort();
+        heard.sort();
+        assert_eq!(heard, of);
+    }
+    assert!(told_of_own_only, "the key is bound to one service");
+    let last = scene.event(acme, 0);
+    scene.happens(&[&last]).await;
+    while acting.event().await.expect("it goes on")["id"] != last.id.to_string() {}
+    let noted = app.get("/v1/audit?action=operator_access.call").by(&admin).await.expect(200);
+    assert_eq!(noted["data"].as_array().expect("entries").len(), 1, "{noted}");
 }
 
 #[tokio::test]

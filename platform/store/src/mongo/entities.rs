@@ -125,15 +125,21 @@ impl Entities for MongoStore {
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError> {
         let rows = self.rows(due(kind, now), doc! { "w": 1 }, limit).await?;
-        let readable = rows.iter().filter_map(|row| match read(kind, row) {
-            Ok(row) => Some(row),
-            // One document that is damaged is not the end of all others.
-            Err(fault) => {
-                tracing::error!(kind, error = &fault as &dyn std::error::Error, "one that is due is damaged");
-                None
-            }
-        });
-        Ok(readable.collect())
+        Ok(rows.iter().map(|row| read_or_bare(kind, row)).collect::<Result<_, _>>()?)
+    }
+
+    async fn put_off(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        id: [u8; 16],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let wanted = doc! { "_id": binary(&name(kind, owner, id)), "w": { "$lte": now.as_microsecond() } };
+        let change = doc! { "$set": { "w": until.as_microsecond() } };
+        self.server.collection(schema::ENTITIES).update_one(wanted, change).await.map_err(Fault::from)?;
+        Ok(())
     }
 
     async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
@@ -366,18 +372,41 @@ fn due(kind: &str, now: Timestamp) -> Document {
 }
 
 fn read(kind: &'static str, row: &RawDocument) -> Result<EntityRow, Fault> {
-    let version = row.get_i64("v").ok().and_then(|version| u64::try_from(version).ok());
-    let wake_at = row.get_i64("w").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
     let doc = row.get_str("doc").ok().and_then(|doc| serde_json::from_str(doc).ok());
+    let version = version_of(row).ok_or(Fault::Shape("an entity has no version"))?;
+    read_with(kind, row, version, doc.ok_or(Fault::Shape("an entity is not what this program writes"))?)
+}
+
+/// One whose fields cannot be read has none: it is damaged to whoever reads it, and keeps no others from being
+/// read.
+fn read_or_bare(kind: &'static str, row: &RawDocument) -> Result<EntityRow, Fault> {
+    let doc = row.get_str("doc").ok().and_then(|doc| serde_json::from_str(doc).ok());
+    match (version_of(row), doc) {
+        (Some(version), Some(doc)) => read_with(kind, row, version, doc),
+        _ => read_with(kind, row, 0, serde_json::Map::new()),
+    }
+}
+
+fn version_of(row: &RawDocument) -> Option<u64> {
+    row.get_i64("v").ok().and_then(|version| u64::try_from(version).ok())
+}
+
+fn read_with(
+    kind: &'static str,
+    row: &RawDocument,
+    version: u64,
+    doc: serde_json::Map<String, serde_json::Value>,
+) -> Result<EntityRow, Fault> {
+    let wake_at = row.get_i64("w").ok().and_then(|moment| Timestamp::from_microsecond(moment).ok());
     Ok(EntityRow {
         kind,
         owner: Owner::from_bytes(id_of(row, "o")?),
         id: id_of(row, "i")?,
-        version: version.ok_or(Fault::Shape("an entity has no version"))?,
+        version,
         unique: Vec::new(),
         listed: Vec::new(),
         wake_at,
-        doc: doc.ok_or(Fault::Shape("an entity is not what this program writes"))?,
+        doc,
     })
 }
 

@@ -40,13 +40,18 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
     if limit == 0 {
         return Ok(Vec::new());
     }
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // What cannot be read is passed over, and counts for nothing: it stays, at the head.
+    let (mut all, batch) = (Vec::new(), u32::try_from(limit).unwrap_or(u32::MAX));
     // What is alone is older than all that is not, and there is rarely any.
-    let alone = server.collection(schema::OUTBOX).find(doc! {}).sort(doc! { "_id": 1 }).limit(limit).await?;
-    let alone: Vec<Document> = alone.try_collect().await?;
-    let alone: Vec<_> = alone.iter().filter_map(|row| read(row, Some(ALONE))).collect();
-    if !alone.is_empty() {
-        return Ok(alone);
+    let outbox = server.collection(schema::OUTBOX);
+    let mut alone = outbox.find(doc! {}).sort(doc! { "_id": 1 }).batch_size(batch).await?;
+    while all.len() < limit
+        && let Some(row) = alone.try_next().await?
+    {
+        all.extend(read(&row, Some(ALONE)));
+    }
+    if !all.is_empty() {
+        return Ok(all);
     }
     let (verifications, messages) =
         tokio::try_join!(within::<Verification>(server, limit), within::<Message>(server, limit))?;
@@ -55,23 +60,28 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
     Ok(found.into_iter().map(|(_, key, news)| (key, news)).collect())
 }
 
-/// The news within at most `limit` documents of a kind, with when the first of each happened.
-async fn within<R: Row>(server: &Server, limit: i64) -> Result<Vec<(i64, NewsKey, News)>, Fault> {
-    let found = server
-        .collection(R::COLLECTION)
+/// The news within documents of a kind, with when the first of each happened: about `limit`.
+async fn within<R: Row>(server: &Server, limit: usize) -> Result<Vec<(i64, NewsKey, News)>, Fault> {
+    let collection = server.collection(R::COLLECTION);
+    let mut found = collection
         .find(doc! { WITH_NEWS: { "$exists": true } })
         .sort(doc! { WITH_NEWS: 1 })
         .projection(doc! { "n": 1 })
         .hint(Hint::Name(schema::NEWS.to_owned()))
-        .limit(limit)
+        .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
         .await?;
-    let rows: Vec<Document> = found.try_collect().await?;
-    let elements = rows.iter().filter_map(|row| row.get_array("n").ok()).flatten().filter_map(Bson::as_document);
-    let read = |element: &Document| {
-        let (key, news) = read(element, None)?;
-        Some((element.get_i64("s").unwrap_or_default(), key, news))
-    };
-    Ok(elements.filter_map(read).collect())
+    let mut all = Vec::new();
+    while all.len() < limit
+        && let Some(row) = found.try_next().await?
+    {
+        let elements = row.get_array("n").into_iter().flatten().filter_map(Bson::as_document);
+        let read = |element: &Document| {
+            let (key, news) = read(element, None)?;
+            Some((element.get_i64("s").unwrap_or_default(), key, news))
+        };
+        all.extend(elements.filter_map(read));
+    }
+    Ok(all)
 }
 
 /// The news in an element, or in a document of their own.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, ffi, params};
+use serde_json::{Map, Value as Json};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
@@ -147,16 +148,25 @@ impl Entities for SqliteStore {
             .read_many(move |connection| {
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
                 let mut due = connection.prepare_cached(DUE)?;
-                let rows = due.query_and_then(params![kind, now.as_microsecond(), limit], |row| read(kind, row))?;
-                let readable = rows.filter_map(|row| match row {
-                    // One document that is damaged is not the end of all others.
-                    Err(Fault::Document(error)) => {
-                        tracing::error!(kind, error = &error as &dyn std::error::Error, "one that is due is damaged");
-                        None
-                    }
-                    row => Some(row),
-                });
-                readable.collect()
+                due.query_and_then(params![kind, now.as_microsecond(), limit], |row| read_or_bare(kind, row))?.collect()
+            })
+            .await
+    }
+
+    async fn put_off(
+        &self,
+        kind: &'static str,
+        owner: Owner,
+        id: [u8; 16],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .submit(move |work| {
+                let sql = "UPDATE entity SET wake_at = ? WHERE kind = ? AND owner = ? AND id = ? AND wake_at <= ?";
+                let (until, now) = (until.as_microsecond(), now.as_microsecond());
+                work.connection.prepare_cached(sql)?.execute(params![until, kind, owner.to_bytes(), id, now])?;
+                Ok(())
             })
             .await
     }
@@ -214,8 +224,19 @@ fn listing(kind: &str, list: &EntityList) -> (String, Vec<Value>) {
     (sql, values)
 }
 
+/// One whose fields are no JSON has none: it is damaged to whoever reads it, and keeps no others from being read.
+fn read_or_bare(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
+    let doc = row.get_ref(4)?.as_str().ok().and_then(|doc| serde_json::from_str(doc).ok());
+    read_with(kind, row, doc.unwrap_or_default())
+}
+
 /// What is read carries no keys: what is there is read to be looked at, and its kind knows them.
 fn read(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
+    let doc = serde_json::from_str(row.get_ref(4)?.as_str().map_err(Error::from)?)?;
+    read_with(kind, row, doc)
+}
+
+fn read_with(kind: &'static str, row: &Row<'_>, doc: Map<String, Json>) -> Result<EntityRow, Fault> {
     let wake_at: Option<i64> = row.get(3)?;
     Ok(EntityRow {
         kind,
@@ -225,7 +246,7 @@ fn read(kind: &'static str, row: &Row<'_>) -> Result<EntityRow, Fault> {
         unique: Vec::new(),
         listed: Vec::new(),
         wake_at: wake_at.and_then(|moment| Timestamp::from_microsecond(moment).ok()),
-        doc: serde_json::from_str(row.get_ref(4)?.as_str().map_err(Error::from)?)?,
+        doc,
     })
 }
 
@@ -409,5 +430,22 @@ mod tests {
         assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
         let erased = plan(&connection, OWNED, 2);
         assert!(erased.contains("PRIMARY KEY (owner=?)"), "{erased}");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_due_and_damaged_has_no_fields_and_can_be_put_off() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let store = SqliteStore::open(path.clone(), OpenOptions::default()).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for (n, doc) in [(1_u8, "{"), (2, "{\"a\":1}")] {
+            let sql = "INSERT INTO entity (kind, owner, id, version, wake_at, doc) VALUES ('thing', ?, ?, 1, 0, ?)";
+            connection.execute(sql, params![[0_u8; 16], [n; 16], doc]).unwrap();
+        }
+        let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(9).unwrap());
+        let due = store.due_entities("thing", now, 9).await.unwrap();
+        assert_eq!(due.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>(), [(1, 0), (2, 1)]);
+        store.put_off("thing", Owner::Platform, [1; 16], now, later).await.unwrap();
+        assert_eq!(store.due_entities("thing", now, 9).await.unwrap().len(), 1);
     }
 }

@@ -14,11 +14,13 @@ impl Outbox for SqliteStore {
     async fn news(&self, limit: usize) -> Result<Vec<(NewsKey, News)>, StoreError> {
         self.readers
             .read_many(move |connection| {
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let mut find = connection.prepare_cached("SELECT number, doc FROM outbox ORDER BY number LIMIT ?")?;
-                let mut rows = find.query([limit])?;
+                // Not `LIMIT`: what cannot be read stays at the head, and must not fill every batch.
+                let mut find = connection.prepare_cached("SELECT number, doc FROM outbox ORDER BY number")?;
+                let mut rows = find.query([])?;
                 let mut all = Vec::new();
-                while let Some(row) = rows.next()? {
+                while all.len() < limit
+                    && let Some(row) = rows.next()?
+                {
                     let number: i64 = row.get(0)?;
                     match serde_json::from_str::<News>(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?) {
                         Ok(news) => all.push((NewsKey::of(&news, Some(number)), news)),

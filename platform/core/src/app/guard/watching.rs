@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::settings::deed_of;
-use super::{App, Refusal, readable};
+use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::By;
 use crate::domain::guard::watch::{History, Minute};
@@ -21,8 +21,6 @@ const BATCHES_TOGETHER: usize = 4;
 const DUE: usize = 100;
 /// Counts that are over and deleted together.
 const USES_OVER: usize = 500;
-/// Rows that are looked past at most to find some that can be read.
-const UNREADABLE_MAX: usize = 10_000;
 /// Reads that wait for the store at one moment.
 const AT_ONCE: usize = 16;
 
@@ -155,9 +153,9 @@ impl App {
     /// [`Refusal::Store`].
     pub async fn watch_guards(&self) -> Result<GuardWatched, Refusal> {
         let mut watched = GuardWatched::default();
-        let (batches, more_batches) = self.readable_due::<SeenBatch>(BATCHES).await?;
-        let (due, more_due) = self.readable_due::<Watch>(DUE).await?;
-        watched.more = more_batches || more_due;
+        let batches = self.due::<SeenBatch>(BATCHES).await?;
+        let due = self.due::<Watch>(DUE).await?;
+        watched.more = batches.len() == BATCHES || due.len() == DUE;
         let mut work: BTreeMap<(TenantId, ServiceId), Work> = BTreeMap::new();
         for batch in batches {
             work.entry((batch.tenant, batch.service)).or_default().batches.push(batch);
@@ -170,6 +168,8 @@ impl App {
                 batches.truncate(BATCHES_TOGETHER);
                 watched.more = true;
             }
+            let ids = batches.iter().map(|batch| (SeenBatch::KIND, batch.id()));
+            let ids: Vec<_> = ids.chain(due.iter().map(|watch| (Watch::KIND, watch.id().to_bytes()))).collect();
             match self.watch_guard(tenant, service, batches, due).await {
                 Ok((seen, turned)) => {
                     watched.seen += seen;
@@ -179,14 +179,15 @@ impl App {
                 Err(Refusal::Conflict | Refusal::Taken { .. }) => {}
                 // What one service has that cannot be read, as in the middle of an upgrade, is its own affair.
                 Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(%tenant, %service, error, "the guard of a service could not watch");
+                    for (kind, id) in ids {
+                        self.set_aside(kind, Owner::Tenant(tenant), id, &error).await;
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
-        let (over, more_over) = self.readable_due::<UseCount>(USES_OVER).await?;
-        watched.more |= more_over;
+        let over = self.due::<UseCount>(USES_OVER).await?;
+        watched.more |= over.len() == USES_OVER;
         for counts in over.chunks(DUE) {
             // One that was counted in late, or that another node deletes, is left for the next time.
             if self.ports.store.commit(counts.iter().map(Change::delete).collect()).await.is_ok() {
@@ -194,22 +195,6 @@ impl App {
             }
         }
         Ok(watched)
-    }
-
-    /// What is due and can be read, and whether there may be more. What a newer program wrote, and this one cannot
-    /// read, stays for the newer one; it is looked past, so that it does not keep all others waiting.
-    async fn readable_due<E: Entity>(&self, limit: usize) -> Result<(Vec<Stored<E>>, bool), Refusal> {
-        let mut asked = limit;
-        loop {
-            let rows = self.ports.store.due_entities(E::KIND, self.now(), asked).await?;
-            let found = rows.len();
-            let read: Vec<Stored<E>> = rows.into_iter().filter_map(readable).take(limit).collect();
-            let enough = read.len() >= limit;
-            if enough || found < asked || asked >= UNREADABLE_MAX {
-                return Ok((read, enough));
-            }
-            asked = asked.saturating_mul(4).min(UNREADABLE_MAX);
-        }
     }
 
     async fn watch_guard(

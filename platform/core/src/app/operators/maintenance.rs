@@ -12,7 +12,7 @@ const MINUTES_MAX: u32 = 24 * 60;
 
 impl App {
     /// Begins maintenance, or changes what is said of it: from now on everything can be read, and nothing is
-    /// changed but by operators. Codes that are under way still go out.
+    /// changed but by operators. Codes that are under way still go out; none is checked until it is over.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].

@@ -27,15 +27,14 @@ impl App {
             let mut user = found.ok_or(Refusal::NotFound("account"))?;
             let factor = self.find::<SecondFactor>(Owner::Platform, user.id.to_bytes()).await?;
             let factor = factor.ok_or(Refusal::NotFound("second factor"))?;
-            user.credentials_changed_at = Some(self.now());
             let deed = Deed::of_platform("second_factor.reset", user.id)
                 .before(json!({ "active_since": factor.active_since }));
-            self.commit(by, vec![deed], vec![Change::delete(&factor), Change::replace(&user)]).await?;
+            let changes = App::with_all_ended(&mut user, None, vec![Change::delete(&factor)]);
+            self.commit(by, vec![deed], changes).await?;
             Ok(user.entity)
         });
         let user = user.await?;
         self.changed_person(user.id).await;
-        self.revoke_sessions(user.id, None, by).await?;
         self.tell_person(&user, RESET, &Whence::default()).await;
         Ok(user)
     }

@@ -62,9 +62,20 @@ impl App {
     /// Rings for something at once.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::WorkEnded`] when it has ended and is not due, [`Refusal::Store`].
     pub async fn retry_work(&self, by: &By, tenant: TenantId, item: Item) -> Result<(), Refusal> {
-        self.exists(tenant, item).await?;
+        let (store, now) = (self.ports.store.tenant(tenant), self.now());
+        let is_left = match item {
+            Item::Verification(id) => {
+                store.find_verification(id).await?.map(|mut found| found.wake_at() <= now || found.cancel(now))
+            }
+            Item::Message(id) => {
+                store.find_message(id).await?.map(|mut found| found.wake_at() <= now || found.discard(now))
+            }
+        };
+        if !is_left.ok_or(Refusal::NotFound("work"))? {
+            return Err(Refusal::WorkEnded);
+        }
         self.write_down(tenant, by, deed("work.retry", tenant, item)).await?;
         self.ring(Job { tenant, item, token: None }).await;
         Ok(())

@@ -59,11 +59,12 @@ impl App {
         if email.key(&self.ports.vault) == from {
             return Err(Refusal::field("email", "is the address of your account already"));
         }
+        self.brake_mails(&person.whence).await?;
         self.reprove(person, reproof).await?;
         let then = Then::ChangeEmail { session: person.session.id, from };
-        let (pending, started) = self.send_pending(&email, then, &person.whence).await?;
-        let deed = Deed::of_platform("user.request_email_change", person.user.id);
-        self.commit(&person.by(), vec![deed], vec![Change::insert(&pending)]).await?;
+        let by = person.by();
+        let told = (&by, Deed::of_platform("user.request_email_change", person.user.id));
+        let started = self.pend(&email, then, None, Some(told), &person.whence).await?;
         let words = format!(
             "Somebody who is signed in to your account asked to change its email address to {}. If that was not \
              you, ask for a new password at once: then the change is not made.",
@@ -91,7 +92,8 @@ impl App {
         if session != person.session.id {
             return Err(Refusal::Code);
         }
-        let (pending, email) = self.proven(id, code, &person.whence).await?;
+        let (pending, email) =
+            self.proven(id, code, |then| matches!(then, Then::ChangeEmail { .. }), &person.whence).await?;
         let (pending, email, by) = (&pending, &email, &person.by());
         let moved = self.in_turn(move || async move {
             let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;
@@ -101,7 +103,8 @@ impl App {
             let deed = Deed::of_platform("user.change_email", user.id)
                 .before(json!({ "email": before.email_masked }))
                 .after(json!({ "email": user.email_masked }));
-            let changes = vec![Change::replace(&user), Change::delete(pending)];
+            let kept = self.own_session(person, &user).await?;
+            let changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(pending)]);
             match self.commit(by, vec![deed], changes).await {
                 Err(Refusal::Taken { .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
                 committed => committed.map(|()| (before, user.entity)),
@@ -109,7 +112,6 @@ impl App {
         });
         let (before, user) = moved.await?;
         self.changed_person(user.id).await;
-        self.revoke_other_sessions(person).await?;
         // What was guessed at the address before is nothing that its owner has to wait for.
         self.forget_brakes(&self.brakes(&user.email_key, None, &person.whence)).await?;
         let words = format!(

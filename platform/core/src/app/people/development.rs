@@ -22,7 +22,7 @@ impl App {
         loop {
             let found = self.find_by::<User>("email", email.key(&self.ports.vault).as_bytes()).await?;
             if let Some(user) = found {
-                return self.open_session(user, Transport::Body, whence).await;
+                return self.open_session(user, Transport::Body, None, None, whence).await;
             }
             match self.make_developer(&email, whence).await {
                 // Two at once: one of them made it.
@@ -33,6 +33,7 @@ impl App {
     }
 
     async fn make_developer(&self, email: &AccountEmail, whence: &Whence) -> Result<(), Refusal> {
+        self.may_change().await?;
         let (now, entropy) = (self.now(), &*self.ports.entropy);
         let mut user = User::new(UserId::new(now, entropy), email, NAME, now, &self.ports.vault, entropy);
         user.email_confirmed_at = Some(now);

@@ -4,6 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::{ApiCaller, App, Holder, Refusal, SendMessage, StartVerification};
 use super::Whence;
+use super::brake::{Device, bucket};
+use crate::domain::address_limits::AddressLimits;
+use crate::domain::code::CodeKind;
+use crate::domain::code_sends::CodeSends;
+use crate::domain::id::VerificationId;
 use crate::domain::plan::{Limits, OnQuota, Plan};
 use crate::domain::quota::Period;
 use crate::domain::rate::Rate;
@@ -12,13 +17,20 @@ use crate::domain::template::TemplateSet;
 use crate::domain::tenant::{HOUSE, HOUSE_SERVICE, Standing, Tenant};
 use crate::domain::user::AccountEmail;
 use crate::domain::verification::Verification;
-use crate::ports::{Bucket, Change, CommitError};
+use crate::ports::{Change, CommitError, Owner};
 
 /// Life of a code that goes to an email address. Source: NIST SP 800-63B-4 allows a day to confirm an address,
 /// but 10 minutes for what lets somebody in; one time for both.
-const CODE_LIFE_SECONDS: u32 = 600;
+pub(super) const CODE_LIFE_SECONDS: u32 = 600;
+/// Characters of such a code, of an alphabet of 25: for an account as a whole six digits are too few, since whoever asks
+/// for codes all day has some hundred thousand guesses, each at another account.
+const CODE_LENGTH: u8 = 8;
 /// Mails that one address of a client may cause.
 const MAILS: Rate = Rate { per_second: 1, burst: 20 };
+/// Codes that go to one address within a day, whoever asks for them; one client gets ten of them.
+const SENDS_PER_DAY: u32 = 50;
+/// How often a count is tried that others change at the same moment.
+const TRIES: usize = 16;
 /// What the platform calls itself in what it writes.
 const NAME: &str = "WOTP";
 
@@ -94,31 +106,87 @@ impl App {
         }
     }
 
-    /// Sends a code to an address, the same whoever has an account there.
-    pub(super) async fn send_code(&self, email: &AccountEmail, whence: &Whence) -> Result<Verification, Refusal> {
-        self.brake_mails(whence).await?;
+    /// Counts a code for an address before it is sent, the same whoever has an account there: for each client, and
+    /// for whoever has signed in to the account from a device for that alone.
+    ///
+    /// # Errors
+    /// [`Refusal::Address`], [`Refusal::Busy`], [`Refusal::Store`].
+    pub(super) async fn count_code(
+        &self,
+        email: &AccountEmail,
+        device: Option<&Device>,
+        whence: &Whence,
+    ) -> Result<(), Refusal> {
+        let vault = &self.ports.vault;
+        let (label, client) = match device {
+            Some(device) => ("code device", device.to_vec()),
+            None => ("code ip", bucket(whence.ip)),
+        };
+        self.count_send(vault.veil(label, &[email.key(vault).as_bytes(), &client])).await
+    }
+
+    /// Sends a code to an address, under this id. An address as a whole is full only when many ask for it at once,
+    /// and never for whoever has signed in to the account from where they ask.
+    ///
+    /// # Errors
+    /// [`Refusal::Address`], [`Refusal::Routing`], [`Refusal::Store`].
+    pub(super) async fn send_code(
+        &self,
+        id: VerificationId,
+        email: &AccountEmail,
+        device: Option<&Device>,
+        whence: &Whence,
+    ) -> Result<Verification, Refusal> {
+        let per_day = if device.is_some() { u32::MAX } else { SENDS_PER_DAY };
         let house = self.house(whence).await?;
         let request = StartVerification {
+            id: Some(id),
             to: email.as_str().to_owned(),
+            code_kind: Some(CodeKind::Alphanumeric),
+            code_length: Some(CODE_LENGTH),
             expires_in_seconds: Some(CODE_LIFE_SECONDS),
+            address_limits: Some(AddressLimits {
+                sends_per_10_minutes: per_day,
+                sends_per_day: per_day,
+                cool_down_seconds: Vec::new(),
+                wrong_codes_wait: false,
+            }),
             ..StartVerification::default()
         };
         self.start_verification(&house, request).await
     }
 
-    /// Whether one client causes too many mails; addresses have their own limits.
-    async fn brake_mails(&self, whence: &Whence) -> Result<(), Refusal> {
-        let name = self.ports.vault.veil("mails", &[&super::brake::bucket(whence.ip)]);
-        let name = format!("mails:{:032x}", u128::from_be_bytes(name));
-        let Ok(decisions) = self.ports.limiter.take(&[Bucket { name, rate: MAILS }], self.now()).await else {
-            return Ok(());
-        };
-        match decisions.first() {
-            Some(decision) if !decision.allowed => {
-                Err(Refusal::Rate { policy: "client", rate: MAILS, decision: *decision })
+    /// Counts one more code for one client at one address.
+    async fn count_send(&self, id: [u8; 16]) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let now = self.now();
+            let change = match self.find::<CodeSends>(Owner::Platform, id).await? {
+                Some(mut sends) => {
+                    sends.take(now).map_err(Refusal::Address)?;
+                    Change::replace(&sends)
+                }
+                None => {
+                    let mut sends = CodeSends::new(id);
+                    sends.take(now).map_err(Refusal::Address)?;
+                    Change::insert(&sends)
+                }
+            };
+            match self.ports.store.commit(vec![change]).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
-            _ => Ok(()),
         }
+        Err(Refusal::Busy)
+    }
+
+    /// Whether one client causes too many mails; addresses have their own limits. Before anything else is done for
+    /// it.
+    ///
+    /// # Errors
+    /// [`Refusal::Rate`].
+    pub(super) async fn brake_mails(&self, whence: &Whence) -> Result<(), Refusal> {
+        self.brake_client("mails", MAILS, whence).await
     }
 
     /// Tells a person that something happened to their account. What cannot be told is in the log.

@@ -9,6 +9,7 @@ mod brake;
 mod development;
 mod erase;
 mod house;
+mod identities;
 mod login;
 mod oidc;
 mod password;

@@ -13,6 +13,7 @@ use crate::domain::identity::{
     BY_SUBJECT, BrowserSecret, LinkedIdentity, SignInAttempt, SpentToken, TOKEN_AGE_MAX, subject_key,
 };
 use crate::domain::opaque::Opaque;
+use crate::domain::rate::Rate;
 use crate::domain::session::Transport;
 use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
@@ -21,6 +22,9 @@ use crate::ports::{
 
 /// Longest name that is taken from a provider, in characters.
 const NAME_LENGTH_MAX: usize = 100;
+
+/// Sign-ins that one address of a client may begin; nobody has to come back to them.
+const ATTEMPTS: Rate = Rate { per_second: 1, burst: 100 };
 
 /// A sign-in that is to begin.
 pub struct BeginSignIn<'a> {
@@ -52,6 +56,8 @@ pub struct FinishSignIn<'a> {
     pub issuer: Option<&'a str>,
     /// What their browser holds.
     pub browser_secret: Option<&'a str>,
+    /// The device token of an earlier login from here.
+    pub device: Option<&'a str>,
 }
 
 impl App {
@@ -68,8 +74,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] when the page is not among those that the operator named,
-    /// [`Refusal::Provider`], [`Refusal::Store`].
-    pub async fn begin_sign_in(&self, begin: BeginSignIn<'_>) -> Result<SignInBegun, Refusal> {
+    /// [`Refusal::Provider`], [`Refusal::Rate`], [`Refusal::Store`].
+    pub async fn begin_sign_in(&self, begin: BeginSignIn<'_>, whence: &Whence) -> Result<SignInBegun, Refusal> {
         let provider = self.provider(begin.provider).ok_or(Refusal::NotFound("identity provider"))?;
         let pages = provider.redirect_uris();
         let page = match begin.redirect_uri {
@@ -79,6 +85,7 @@ impl App {
         let page = page.ok_or_else(|| {
             Refusal::field("redirect_uri", format!("write one of those that the operator allows: {}", pages.join(", ")))
         })?;
+        self.brake_client("attempts", ATTEMPTS, whence).await?;
         let now = self.now();
         let (attempt, state, browser) =
             SignInAttempt::begin(provider.name(), page, begin.transport, now, &*self.ports.entropy);
@@ -102,6 +109,7 @@ impl App {
     /// [`Refusal::SignInOver`] when there is no such attempt of this browser any more, [`Refusal::Provider`],
     /// [`Refusal::EmailNotVerified`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn finish_sign_in(&self, finish: FinishSignIn<'_>, whence: &Whence) -> Result<SignInStep, Refusal> {
+        let device = finish.device;
         let (user, attempt) = self.identify(finish, whence).await.inspect_err(|refusal| {
             // ASVS 16.3.1. With its sources, which say nothing of the person.
             let error: &dyn std::error::Error = refusal;
@@ -111,7 +119,7 @@ impl App {
                 "a sign-in by an identity provider was refused"
             );
         })?;
-        self.after_first_factor(user, &attempt.provider, attempt.transport, whence).await
+        self.after_first_factor(user, &attempt.provider, attempt.transport, device, None, whence).await
     }
 
     /// Signs in a person by an ID token that their page got from a provider by itself, as WOTP's clients do: whom
@@ -138,7 +146,7 @@ impl App {
             if self.active_factor(user.id).await?.is_some() {
                 return Err(Refusal::SecondFactorNeeded);
             }
-            self.open_session(user, Transport::Body, whence).await
+            self.open_session(user, Transport::Body, None, None, whence).await
         };
         // ASVS 16.3.1. With its sources, which say nothing of the person.
         signed_in.await.inspect_err(|refusal| {
@@ -188,12 +196,14 @@ impl App {
         whence: &Whence,
     ) -> Result<Stored<User>, Refusal> {
         let key = subject_key(provider.issuer(), &identity.subject);
-        if let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? {
-            return self.person(linked.user).await;
+        if let Some(user) = self.linked_person(key).await? {
+            return Ok(user);
         }
         // An address that nobody verified may be anybody's: it neither finds an account nor begins one.
         let email = identity.email.as_deref().filter(|_| identity.email_verified).ok_or(Refusal::EmailNotVerified)?;
         let email = AccountEmail::parse(email).map_err(|_| Refusal::EmailNotVerified)?;
+        // People who are known sign in during maintenance too; whom this changes something for do not.
+        self.may_change().await?;
         let (now, vault, dice) = (self.now(), &self.ports.vault, &*self.ports.entropy);
         let known = self.find_by::<User>("email", email.key(vault).as_bytes()).await?;
         let mut changes = Vec::new();
@@ -238,8 +248,16 @@ impl App {
                 }
             }
         }
-        let linked = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?.ok_or(Refusal::Conflict)?;
-        self.person(linked.user).await
+        self.linked_person(key).await?.ok_or(Refusal::Conflict)
+    }
+
+    /// Whom an identity is linked to, as they were while it was.
+    async fn linked_person(&self, key: [u8; 32]) -> Result<Option<Stored<User>>, Refusal> {
+        let Some(linked) = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await? else { return Ok(None) };
+        let user = self.person(linked.user).await?;
+        // Unlinking raises the epoch: of a person who was read after it, it would end nothing.
+        let still = self.find_by::<LinkedIdentity>(BY_SUBJECT, key).await?;
+        Ok(still.filter(|still| still.user == user.id).map(|_| user))
     }
 
     /// A person who is known to be there.

@@ -2,11 +2,11 @@ use serde_json::json;
 
 use super::super::{App, Refusal};
 use super::{SignedIn, Started, Whence};
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::VerificationId;
 use crate::domain::password::Password;
 use crate::domain::pending::{Pending, Then};
-use crate::domain::user::{AccountEmail, PasswordHash, User};
+use crate::domain::user::{AccountEmail, User};
 use crate::domain::vault::Purpose;
 use crate::ports::{Change, Owner, Stored};
 
@@ -21,9 +21,24 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Rate`], [`Refusal::Address`], [`Refusal::Store`].
-    pub async fn request_password_reset(&self, email: &str, whence: &Whence) -> Result<Started, Refusal> {
+    pub async fn request_password_reset(
+        &self,
+        email: &str,
+        device: Option<&str>,
+        whence: &Whence,
+    ) -> Result<Started, Refusal> {
         let email = AccountEmail::parse(email).map_err(|error| Refusal::field("email", error.to_string()))?;
-        self.pend(&email, Then::Reset, whence).await
+        self.brake_mails(whence).await?;
+        // Looked for only by who says that they have signed in to it before.
+        let device = match device {
+            Some(token) => {
+                let account = email.key(&self.ports.vault);
+                let user = self.find_by::<User>("email", account.as_bytes()).await?;
+                self.known_device(&account, user.map_or(0, |user| user.epoch), token)
+            }
+            None => None,
+        };
+        self.pend(&email, Then::Reset, device.as_ref(), None, whence).await
     }
 
     /// Gives an account another password, ends all its sessions and lifts its brakes.
@@ -47,19 +62,24 @@ impl App {
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         let password =
             Password::new(password, &email).map_err(|error| Refusal::field("password", error.to_string()))?;
-        let (pending, email) = self.proven(id, code, whence).await?;
+        // A place first: a code is not spent on being told to come back.
+        let place = self.hash_place(whence)?;
+        let (pending, email) = self.proven(id, code, |then| *then == Then::Reset, whence).await?;
         let hash = self.hash(&password).await?;
+        drop(place);
         let account = email.key(&self.ports.vault);
         for _ in 0..TRIES {
             let Some(mut user) = self.find_by::<User>("email", account.as_bytes()).await? else {
                 return Err(Refusal::NotFound("account"));
             };
             user.email_confirmed_at.get_or_insert(self.now());
-            match self.set_password(user, hash.clone(), "user.reset_password", Some(&pending), whence).await {
+            let by = whence.by(user.id);
+            user.password = Some(hash.clone());
+            let changes = Self::with_all_ended(&mut user, None, vec![Change::delete(&pending)]);
+            match self.commit_password(&user, "user.reset_password", changes, &by).await {
                 Err(Refusal::Conflict) => {}
                 Err(error) => return Err(error),
-                Ok(user) => {
-                    self.revoke_sessions(user.id, None, &whence.by(user.id)).await?;
+                Ok(()) => {
                     self.forget_brakes(&self.brakes(&account, None, whence)).await?;
                     self.tell(email.as_str(), CHANGED, whence).await;
                     return Ok(());
@@ -78,10 +98,19 @@ impl App {
         let address = person.user.address(&self.ports.vault)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         let new = Password::new(new, &email).map_err(|error| Refusal::field("new_password", error.to_string()))?;
-        let user = self.prove_password(person, current).await?;
-        let hash = self.hash(&new).await?;
-        self.set_password(user, hash, "user.change_password", None, &person.whence).await?;
-        self.revoke_other_sessions(person).await?;
+        let place = self.hash_place(&person.whence)?;
+        let user = self.compare_password(person, current).await?;
+        let (user, hash, by) = (&user, &self.hash(&new).await?, &person.by());
+        let changed = self.in_turn(move || async move {
+            // As it was proved: another password meanwhile is not overwritten by who did not know it.
+            let mut user = self.again(user).await?;
+            let kept = self.own_session(person, &user).await?;
+            user.password = Some(hash.clone());
+            let changes = Self::with_all_ended(&mut user, Some(kept), Vec::new());
+            self.commit_password(&user, "user.change_password", changes, by).await
+        });
+        drop(place);
+        changed.await?;
         self.tell(email.as_str(), CHANGED, &person.whence).await;
         Ok(())
     }
@@ -91,11 +120,23 @@ impl App {
     /// # Errors
     /// [`Refusal::Credentials`], [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Store`].
     pub(super) async fn prove_password(&self, person: &SignedIn, password: &str) -> Result<Stored<User>, Refusal> {
-        let brakes = self.brakes(&person.user.email_key, None, &person.whence);
+        let _place = self.hash_place(&person.whence)?;
+        self.compare_password(person, password).await
+    }
+
+    /// The same for who has a place for its hash.
+    async fn compare_password(&self, person: &SignedIn, password: &str) -> Result<Stored<User>, Refusal> {
+        let brakes = self.session_brakes(person);
         self.brake(&brakes).await?;
         let found = self.find::<User>(Owner::Platform, person.user.id.to_bytes()).await?;
         let user = found.ok_or(Refusal::NotFound("account"))?;
-        let compared = self.ports.passwords.compare(&Password::typed(password), user.password.as_ref()).await?;
+        let compared = match self.ports.passwords.compare(&Password::typed(password), user.password.as_ref()).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                self.uncount(&brakes).await?;
+                return Err(error.into());
+            }
+        };
         if !compared.right {
             tracing::info!(user = %user.id, "a password of somebody who is signed in was wrong");
             return Err(Refusal::Credentials);
@@ -104,21 +145,16 @@ impl App {
         Ok(user)
     }
 
-    async fn set_password(
+    async fn commit_password(
         &self,
-        mut user: Stored<User>,
-        hash: PasswordHash,
+        user: &User,
         action: &'static str,
-        pending: Option<&Stored<Pending>>,
-        whence: &Whence,
-    ) -> Result<User, Refusal> {
-        user.password = Some(hash);
-        user.credentials_changed_at = Some(self.now());
-        let deed = Deed::of_platform(action, user.id).after(json!({ "password": "changed" }));
-        let mut changes = vec![Change::replace(&user)];
-        changes.extend(pending.map(Change::delete));
-        self.commit(&whence.by(user.id), vec![deed], changes).await?;
+        changes: Vec<Change>,
+        by: &By,
+    ) -> Result<(), Refusal> {
+        let deed = Deed::of_platform(action, user.id).after(json!({ "password": "changed", "sessions": "ended" }));
+        self.commit(by, vec![deed], changes).await?;
         self.changed_person(user.id).await;
-        Ok(user.entity)
+        Ok(())
     }
 }

@@ -4,24 +4,26 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::{App, Refusal};
-use super::{Opened, SignedIn, Whence};
+use super::brake::Brakes;
+use super::{Opened, SignedIn, Started, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::code::Code;
-use crate::domain::id::UserId;
+use crate::domain::id::{UserId, VerificationId};
 use crate::domain::opaque::Opaque;
+use crate::domain::pending::Then;
 use crate::domain::recovery_code;
 use crate::domain::second_factor::{Proof, SecondFactor, SignInChallenge, Verdict};
 use crate::domain::session::Transport;
 use crate::domain::totp::TotpSecret;
-use crate::domain::user::User;
-use crate::ports::{Change, Owner, Stored};
+use crate::domain::user::{AccountEmail, User};
+use crate::ports::{Change, CommitError, Owner, Stored};
 
 /// What authenticator apps call us.
 const ISSUER: &str = "WOTP";
-/// How often an answer is tried beside others for the same person. Each lost round is an answer of somebody
-/// else's that was counted, and a challenge takes five.
-const ROUNDS: usize = 8;
+/// How often an answer is tried beside others for the same person. Each lost round is an answer that was counted,
+/// of which a challenge takes five, or a login.
+const ROUNDS: usize = 16;
 const ON: &str =
     "A second factor was switched on for your account. If that was not you, ask for a new password at once.";
 const OFF: &str =
@@ -47,7 +49,6 @@ pub struct Enrolment {
 }
 
 /// What comes of a first factor that was right.
-#[derive(Debug)]
 pub enum SignInStep {
     /// A session: nothing more is asked.
     Open(Box<Opened>),
@@ -81,22 +82,48 @@ impl App {
         })
     }
 
-    /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it: a
-    /// session that was left open must not be enough to lock its owner out.
+    /// Sends the code that somebody without a password begins a second factor with, to the address of their account.
     ///
     /// # Errors
-    /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Invalid`] when the password is
-    /// missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`], [`Refusal::Store`].
-    pub async fn enrol_second_factor(&self, person: &SignedIn, password: Option<&str>) -> Result<Enrolment, Refusal> {
+    /// [`Refusal::Rate`], [`Refusal::Address`], [`Refusal::Routing`], [`Refusal::Store`].
+    pub async fn request_second_factor_code(&self, person: &SignedIn) -> Result<Started, Refusal> {
+        self.brake_mails(&person.whence).await?;
+        let address = person.user.address(&self.ports.vault)?;
+        let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
+        self.pend(&email, Then::EnrolSecondFactor { session: person.session.id }, None, None, &person.whence).await
+    }
+
+    /// Begins a second factor, over one that was begun and not confirmed. Whoever has a password shows it, and whoever
+    /// has none a code that went to the account's address: a session that was left open must not be enough to lock its
+    /// owner out.
+    ///
+    /// # Errors
+    /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Code`], [`Refusal::Invalid`] when the
+    /// password or the code is missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
+    pub async fn enrol_second_factor(
+        &self,
+        person: &SignedIn,
+        password: Option<&str>,
+        mailed: Option<(VerificationId, &str)>,
+    ) -> Result<Enrolment, Refusal> {
         let user = person.user.id;
         let known = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
         if known.as_ref().is_some_and(|factor| factor.is_active()) {
             return Err(Refusal::SecondFactorActive);
         }
         let known_user = self.person(user).await?;
+        let mut changes = Vec::new();
         if known_user.password.is_some() {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
+        } else {
+            let (id, code) =
+                mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
+            let session = person.session.id;
+            let is_for = move |then: &Then| *then == Then::EnrolSecondFactor { session };
+            let (pending, _) = self.proven(id, code, is_for, &person.whence).await?;
+            changes.push(Change::delete(&pending));
         }
         let account = Zeroizing::new(person.user.address(&self.ports.vault)?);
         let secret = TotpSecret::draw(&*self.ports.entropy);
@@ -109,7 +136,7 @@ impl App {
             None => Change::insert(&begun),
         };
         // With the person as they are: one who is erased at this moment leaves no secret behind.
-        let changes = vec![change, Change::replace(&known_user)];
+        changes.extend([change, Change::replace(&known_user)]);
         self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], changes).await?;
         Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
     }
@@ -165,21 +192,33 @@ impl App {
         Ok(())
     }
 
-    /// What follows when a first factor was right: a session, or the question for the second factor.
+    /// What follows when a first factor was right: a session, or the question for the second factor. `counted` is
+    /// where it was counted as a wrong one before it was looked at.
     pub(super) async fn after_first_factor(
         &self,
         user: Stored<User>,
         first_factor: &str,
         transport: Transport,
+        device: Option<&str>,
+        counted: Option<&Brakes>,
         whence: &Whence,
     ) -> Result<SignInStep, Refusal> {
         if self.active_factor(user.id).await?.is_none() {
-            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, whence).await?)));
+            return Ok(SignInStep::Open(Box::new(self.open_session(user, transport, device, counted, whence).await?)));
         }
         let (challenge, token) =
-            SignInChallenge::pose(user.id, first_factor, transport, self.now(), &*self.ports.entropy);
-        self.ports.store.commit(vec![Change::insert(&challenge)]).await?;
-        Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at })
+            SignInChallenge::pose(&user, first_factor, transport, self.now(), &*self.ports.entropy);
+        for _ in 0..ROUNDS {
+            let mut changes = self.eased(counted).await?;
+            changes.push(Change::insert(&challenge));
+            match self.ports.store.commit(changes).await {
+                Ok(()) => return Ok(SignInStep::SecondFactor { challenge: token, expires_at: challenge.expires_at }),
+                // Somebody guesses at the same moment.
+                Err(CommitError::Changed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refusal::Conflict)
     }
 
     /// Answers the question for the second factor, and opens the session that was asked for. Who signs in is
@@ -188,19 +227,25 @@ impl App {
     /// # Errors
     /// [`Refusal::SignInOver`] when nobody may answer it any more, [`Refusal::Code`], [`Refusal::Braked`],
     /// [`Refusal::RecoveryCodeNeeded`], [`Refusal::Conflict`], [`Refusal::Store`].
-    pub async fn answer_second_factor(&self, challenge: &str, code: &str, whence: &Whence) -> Result<Opened, Refusal> {
+    pub async fn answer_second_factor(
+        &self,
+        challenge: &str,
+        code: &str,
+        device: Option<&str>,
+        whence: &Whence,
+    ) -> Result<Opened, Refusal> {
         let hash = Opaque::parse(challenge).ok_or(Refusal::SignInOver)?.hash();
         let guess = Code::typed(code);
         for _ in 0..ROUNDS {
-            match self.try_challenge(&hash, &guess, whence).await {
-                // Another answer was faster: this one has not been looked at.
+            match self.try_challenge(&hash, &guess, device, whence).await {
+                // Another answer, or login, was faster: this one has not been looked at.
                 Err(Refusal::Conflict) => {}
                 Err(refusal) => return Err(refusal),
-                Ok((challenge, user, proof)) => {
+                Ok((opened, proof)) => {
                     if proof == Proof::RecoveryCode {
-                        self.tell_person(&user, RECOVERED, whence).await;
+                        self.tell_person(&opened.user, RECOVERED, whence).await;
                     }
-                    return self.open_session(user, challenge.transport, whence).await;
+                    return Ok(opened);
                 }
             }
         }
@@ -211,8 +256,9 @@ impl App {
         &self,
         hash: &str,
         guess: &Code,
+        device: Option<&str>,
         whence: &Whence,
-    ) -> Result<(SignInChallenge, Stored<User>, Proof), Refusal> {
+    ) -> Result<(Opened, Proof), Refusal> {
         let now = self.now();
         let found = self.find_by::<SignInChallenge>("token", hash).await?;
         let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
@@ -221,7 +267,7 @@ impl App {
         }
         // Its first factor is worth nothing any more.
         let user = self.person(challenge.user).await?;
-        if user.credentials_changed_at.is_some_and(|changed_at| challenge.posed_at() < changed_at) {
+        if user.epoch != challenge.epoch {
             return Err(Refusal::SignInOver);
         }
         // Switched off meanwhile: whoever signs in begins again, and is not asked any more.
@@ -232,8 +278,11 @@ impl App {
                 let deed = Deed::of_platform("second_factor.answer", challenge.user).after(json!({
                     "after": challenge.first_factor, "with": proof, "recovery_codes": factor.recovery_codes.len(),
                 }));
-                self.commit(&by, vec![deed], vec![Change::delete(&challenge), Change::replace(&factor)]).await?;
-                Ok((challenge.entity, user, proof))
+                // With the session: a code that is used up has let somebody in.
+                let used = vec![Change::delete(&challenge), Change::replace(&factor)];
+                let opened =
+                    self.try_open_session(&user, challenge.transport, device, vec![deed], used, whence).await?;
+                Ok((opened, proof))
             }
             Verdict::Wrong => {
                 challenge.fail(now);
@@ -284,16 +333,24 @@ impl App {
     }
 
     /// Looks at a code of somebody who is signed in. A wrong one is kept; a right one the caller keeps.
+    ///
+    /// In a session wrong codes wait like wrong passwords, recovery codes among them: whoever signed up could else fill
+    /// the log with them, which nothing is deleted from.
     async fn take_code(&self, factor: &mut Stored<SecondFactor>, code: &str, by: &SignedIn) -> Result<(), Refusal> {
+        let brakes = self.session_brakes(by);
+        self.brake(&brakes).await?;
         match factor.attempt(&Code::typed(code), self.now(), &self.ports.vault)? {
-            Verdict::Right(_) => Ok(()),
+            Verdict::Right(_) => self.ease(&brakes).await,
             Verdict::Wrong => {
                 let deed = Deed::of_platform("second_factor.refuse", factor.user)
                     .after(json!({ "wrong_codes": factor.failures }));
                 self.commit(&by.by(), vec![deed], vec![Change::replace(factor)]).await?;
                 Err(Refusal::Code)
             }
-            Verdict::Wait { until } => Err(wait(until)),
+            Verdict::Wait { until } => {
+                self.uncount(&brakes).await?;
+                Err(wait(until))
+            }
         }
     }
 

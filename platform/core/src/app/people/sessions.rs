@@ -1,19 +1,23 @@
 use serde_json::json;
 
 use super::super::{App, Refusal};
-use super::{SignedIn, Whence};
+use super::{SignedIn, TokenRefusal, Whence};
 use crate::domain::access_token::SigningKey;
 use crate::domain::audit::{By, Deed};
+use crate::domain::code_sends::CodeSends;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::identity::{SignInAttempt, SpentToken};
 use crate::domain::invitation::InvitedTally;
 use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
+use crate::domain::user::User;
 use crate::ports::{Change, CommitError, Entity, EntityList, Owner, Stored};
 
-/// Most sessions that are listed, and ended at once.
-const SESSIONS_MAX: usize = 1000;
+/// Sessions that are read at once.
+const PAGE: usize = 1000;
+/// Rows that are deleted in one commit.
+const FORGOTTEN_AT_ONCE: usize = 100;
 
 impl App {
     /// Ends the session of a refresh token. A token that is nobody's, or of a session that is over, changes
@@ -39,8 +43,9 @@ impl App {
     /// [`Refusal::Store`].
     pub async fn list_sessions(&self, person: &SignedIn) -> Result<Vec<Session>, Refusal> {
         let now = self.now();
-        let all = self.sessions_of(person.user.id).await?;
-        Ok(all.into_iter().map(|stored| stored.entity).filter(|session| session.is_open(now)).collect())
+        let user = self.person(person.user.id).await?;
+        let all = self.sessions_of(user.id).await?.into_iter().map(|stored| stored.entity);
+        Ok(all.filter(|session| session.is_open(now) && session.is_of(&user)).collect())
     }
 
     /// Ends one of a person's sessions: here at once, on other nodes within a second.
@@ -53,27 +58,49 @@ impl App {
         self.revoke(session, "session.revoke", &person.by()).await
     }
 
-    /// Ends all of a person's sessions but this one.
+    /// Ends all of a person's sessions but this one, and every sign-in of theirs that is under way: at once, and
+    /// however many there are.
     ///
     /// # Errors
-    /// [`Refusal::Store`].
+    /// [`Refusal::Token`] when this one is over meanwhile, [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn revoke_other_sessions(&self, person: &SignedIn) -> Result<(), Refusal> {
-        self.revoke_sessions(person.user.id, Some(person.session.id), &person.by()).await
+        let (id, by) = (person.user.id, &person.by());
+        let ended = self.in_turn(move || async move {
+            let mut user = self.person(id).await?;
+            let kept = self.own_session(person, &user).await?;
+            let deed = Deed::of_platform("session.revoke_others", id).after(json!({ "kept": kept.id }));
+            let changes = Self::with_all_ended(&mut user, Some(kept), Vec::new());
+            self.commit(by, vec![deed], changes).await
+        });
+        ended.await?;
+        self.changed_person(id).await;
+        Ok(())
     }
 
-    /// Ends all sessions of a person, but `except`.
-    pub(in crate::app) async fn revoke_sessions(
-        &self,
-        user: UserId,
-        except: Option<SessionId>,
-        by: &By,
-    ) -> Result<(), Refusal> {
-        for session in self.sessions_of(user).await? {
-            if Some(session.id) != except {
-                self.revoke(session, "session.revoke", by).await?;
-            }
-        }
-        Ok(())
+    /// The changes by which all sessions of a person end but one, with every sign-in that is under way, beside
+    /// others of the same commit. Their rows go with the next login, or by themselves.
+    pub(in crate::app) fn with_all_ended(
+        user: &mut Stored<User>,
+        kept: Option<Stored<Session>>,
+        mut changes: Vec<Change>,
+    ) -> Vec<Change> {
+        user.epoch = user.epoch.saturating_add(1);
+        changes.push(Change::replace(user));
+        changes.extend(kept.map(|mut kept| {
+            kept.epoch = user.epoch;
+            Change::replace(&kept)
+        }));
+        changes
+    }
+
+    /// The session that somebody calls in, as it is now, unless it is over: `user` was read before.
+    ///
+    /// # Errors
+    /// [`Refusal::Token`], [`Refusal::Store`].
+    pub(super) async fn own_session(&self, person: &SignedIn, user: &User) -> Result<Stored<Session>, Refusal> {
+        let found = self.find::<Session>(Owner::Platform, person.session.id.to_bytes()).await?;
+        let open = found.filter(|session| session.is_open(self.now()) && session.is_of(user));
+        open.ok_or(Refusal::Token(TokenRefusal::SessionOver))
     }
 
     async fn revoke(&self, mut session: Stored<Session>, action: &'static str, by: &By) -> Result<(), Refusal> {
@@ -96,16 +123,27 @@ impl App {
     }
 
     /// Ends a session that is as it was read.
-    pub(super) async fn end_session(&self, mut session: Stored<Session>, deed: Deed, by: &By) -> Result<(), Refusal> {
-        session.revoked_at = Some(self.now());
-        let user = session.user;
-        self.commit(by, vec![deed], vec![Change::replace(&session)]).await?;
-        self.changed_person(user).await;
+    ///
+    /// Nothing is kept of it: whoever signs in and out all day must not make the list of their sessions long.
+    pub(super) async fn end_session(&self, session: Stored<Session>, deed: Deed, by: &By) -> Result<(), Refusal> {
+        self.commit(by, vec![deed], vec![Change::delete(&session)]).await?;
+        self.changed_person(session.user).await;
         Ok(())
     }
 
+    /// All sessions of a person that are kept, also those that are over, the newest first.
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Stored<Session>>, Refusal> {
-        self.list(&EntityList::by(BY_USER, user.to_bytes()).newest(SESSIONS_MAX)).await
+        let mut all: Vec<Stored<Session>> = Vec::new();
+        loop {
+            let mut list = EntityList::by(BY_USER, user.to_bytes()).newest(PAGE);
+            list.before = all.last().map(|session| session.id.to_bytes());
+            let page = self.list(&list).await?;
+            let more = page.len() == PAGE;
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     /// Deletes what is over: sessions, brakes, what waited for codes, keys, sign-ins. At most `limit` of each.
@@ -117,6 +155,7 @@ impl App {
             + self.tend_brakes(limit).await?
             + self.forget_due::<Pending>(limit).await?
             + self.forget_due::<InvitedTally>(limit).await?
+            + self.forget_due::<CodeSends>(limit).await?
             + self.forget_due::<SigningKey>(limit).await?
             + self.forget_due::<SignInChallenge>(limit).await?
             + self.forget_due::<SignInAttempt>(limit).await?
@@ -124,12 +163,26 @@ impl App {
     }
 
     async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {
+        let due = self.due::<E>(limit).await?;
+        self.forget_all(&due).await
+    }
+
+    /// Deletes what is over, in as few commits as can be: each of them waits for what verifications wait for.
+    pub(super) async fn forget_all<E: Entity>(&self, over: &[Stored<E>]) -> Result<usize, Refusal> {
         let mut forgotten = 0;
-        for over in self.due::<E>(limit).await? {
-            match self.ports.store.commit(vec![Change::delete(&over)]).await {
-                Ok(()) => forgotten += 1,
-                // It was used at the same moment, or another node was first.
-                Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+        for batch in over.chunks(FORGOTTEN_AT_ONCE) {
+            match self.ports.store.commit(batch.iter().map(Change::delete).collect()).await {
+                Ok(()) => forgotten += batch.len(),
+                // One of them was used at the same moment, or another node was first: those that are left.
+                Err(CommitError::Changed | CommitError::Taken { .. }) => {
+                    for one in batch {
+                        match self.ports.store.commit(vec![Change::delete(one)]).await {
+                            Ok(()) => forgotten += 1,
+                            Err(CommitError::Changed | CommitError::Taken { .. }) => {}
+                            Err(error) => return Err(error.into()),
+                        }
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

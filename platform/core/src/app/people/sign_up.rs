@@ -3,8 +3,11 @@ use serde_json::json;
 
 use super::super::{App, FieldError, Refusal};
 use super::Whence;
+use super::brake::Device;
+use super::house::CODE_LIFE_SECONDS;
 use crate::domain::Timestamp;
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
+use crate::domain::code::Code;
 use crate::domain::id::{UserId, VerificationId};
 use crate::domain::member::Member;
 use crate::domain::password::Password;
@@ -20,8 +23,8 @@ use crate::ports::{Change, Owner, Stored};
 /// How long what waits for a code is kept after the code has expired: a wrong code is answered as such.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// A request for an account and a tenant.
-#[derive(Debug, Clone)]
+/// A request for an account and a tenant. Not to be printed, for its password.
+#[derive(Clone)]
 pub struct SignUp {
     /// The email address.
     pub email: String,
@@ -93,8 +96,13 @@ impl App {
         let (Some(email), Some(password), Some(tenant), true) = (email, password, tenant, errors.is_empty()) else {
             return Err(Refusal::Invalid(errors));
         };
+        // Before the hash, which costs more than anything else here.
+        self.brake_mails(whence).await?;
+        let place = self.hash_place(whence)?;
         let password = self.hash(&password).await?;
-        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, whence).await
+        drop(place);
+        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, None, None, whence)
+            .await
     }
 
     /// Makes the account that waited for this code, and its tenant.
@@ -103,7 +111,7 @@ impl App {
     /// [`Refusal::Code`]; [`Refusal::Taken`] when there is an account, which only the owner of the address
     /// hears; [`Refusal::Store`].
     pub async fn confirm_email(&self, id: VerificationId, code: &str, whence: &Whence) -> Result<Confirmed, Refusal> {
-        let (pending, email) = self.proven(id, code, whence).await?;
+        let (pending, email) = self.proven(id, code, |then| matches!(then, Then::SignUp { .. }), whence).await?;
         let Then::SignUp { name, password, tenant } = pending.then.clone() else { return Err(Refusal::Code) };
         let (now, entropy) = (self.now(), &*self.ports.entropy);
         let mut user = User::new(UserId::new(now, entropy), &email, &name, now, &self.ports.vault, entropy);
@@ -119,52 +127,81 @@ impl App {
         }
     }
 
-    /// Sends a code, and keeps what is to happen when it comes back.
-    pub(super) async fn pend(&self, email: &AccountEmail, then: Then, whence: &Whence) -> Result<Started, Refusal> {
-        let (pending, started) = self.send_pending(email, then, whence).await?;
-        self.ports.store.commit(vec![Change::insert(&pending)]).await?;
-        Ok(started)
-    }
-
-    /// Sends a code; what is to happen when it comes back is the caller's to keep.
-    pub(super) async fn send_pending(
+    /// Keeps what is to happen when a code comes back, together with what the log tells of it, and sends the code.
+    ///
+    /// In this order: a code whose mail went out is for something, whatever crashes in between. What waits for one
+    /// that was not sent goes by itself.
+    pub(super) async fn pend(
         &self,
         email: &AccountEmail,
         then: Then,
+        device: Option<&Device>,
+        told: Option<(&By, Deed)>,
         whence: &Whence,
-    ) -> Result<(Pending, Started), Refusal> {
-        let verification = self.send_code(email, whence).await?;
-        let owner = verification.id.to_bytes();
+    ) -> Result<Started, Refusal> {
+        self.count_code(email, device, whence).await?;
+        let (now, entropy) = (self.now(), &*self.ports.entropy);
+        let id = VerificationId::new(now, entropy);
+        let answer_by =
+            now.saturating_add(SignedDuration::from_secs(CODE_LIFE_SECONDS.into())).unwrap_or(Timestamp::MAX);
         let pending = Pending {
-            id: verification.id,
-            email: self.ports.vault.seal(Purpose::Address, &owner, email.as_str(), &*self.ports.entropy),
+            id,
+            email: self.ports.vault.seal(Purpose::Address, &id.to_bytes(), email.as_str(), entropy),
             then,
-            expires_at: verification.expires_at.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
+            answer_by: Some(answer_by),
+            proved_by: None,
+            failures: 0,
+            expires_at: answer_by.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
         };
-        Ok((pending, Started { verification: verification.id, expires_at: verification.expires_at }))
+        let waits = vec![Change::insert(&pending)];
+        match told {
+            Some((by, deed)) => self.commit(by, vec![deed], waits).await?,
+            None => self.ports.store.commit(waits).await?,
+        }
+        let sent = self.send_code(id, email, device, whence).await?;
+        Ok(Started { verification: id, expires_at: sent.expires_at })
     }
 
-    /// What waited for this code, and the address that it proves.
+    /// What waited for this code, and the address that it proves. A code that was right is right again, as long as
+    /// what it was for has not happened: then what waits is deleted.
     ///
     /// # Errors
-    /// [`Refusal::Code`], [`Refusal::Store`].
+    /// [`Refusal::Code`], also where the code is for something else, which uses up nothing; [`Refusal::Store`].
     pub(super) async fn proven(
         &self,
         id: VerificationId,
         code: &str,
+        is_for: impl Fn(&Then) -> bool + Send,
         whence: &Whence,
     ) -> Result<(Stored<Pending>, AccountEmail), Refusal> {
-        let pending = self.find::<Pending>(Owner::Platform, id.to_bytes()).await?.ok_or(Refusal::Code)?;
-        let house = self.house(whence).await?;
-        match self.check_verification(&house, id, code).await {
-            Ok(checked) if checked.valid => {}
-            Ok(_) | Err(Refusal::NotFound(_)) => {
-                tracing::info!(verification = %id, ip = whence.ip.map(tracing::field::display), "a code for an account was wrong");
-                return Err(Refusal::Code);
+        let wrong = || {
+            tracing::info!(verification = %id, ip = whence.ip.map(tracing::field::display), "a code for an account was wrong");
+            Refusal::Code
+        };
+        let found = self.find::<Pending>(Owner::Platform, id.to_bytes()).await?;
+        let mut pending = found.filter(|pending| is_for(&pending.then)).ok_or(Refusal::Code)?;
+        let (vault, owner, guess) = (&self.ports.vault, id.to_bytes(), Code::typed(code));
+        if let Some(hash) = pending.proved_by.clone() {
+            if !pending.may_finish(self.now()) {
+                return Err(wrong());
             }
-            Err(error) => return Err(error),
+            if !vault.code_matches(&owner, &guess, &hash) {
+                pending.failures = pending.failures.saturating_add(1);
+                self.ports.store.commit(vec![Change::replace(&pending)]).await?;
+                return Err(wrong());
+            }
+        } else {
+            let house = self.house(whence).await?;
+            match self.check_verification(&house, id, code).await {
+                Ok(checked) if checked.valid => {}
+                Ok(_) | Err(Refusal::NotFound(_)) => return Err(wrong()),
+                Err(error) => return Err(error),
+            }
+            pending.proved_by = Some(vault.hash_code(&owner, &guess));
+            self.ports.store.commit(vec![Change::replace(&pending)]).await?;
+            pending = self.find::<Pending>(Owner::Platform, owner).await?.ok_or(Refusal::Code)?;
         }
-        let address = self.ports.vault.open(Purpose::Address, &id.to_bytes(), &pending.email)?;
+        let address = vault.open(Purpose::Address, &owner, &pending.email)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         Ok((pending, email))
     }

@@ -91,13 +91,15 @@ impl App {
         let signed = match self.signed.find(&session, now) {
             Some(signed) => signed,
             None => {
-                let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
-                let found = found.filter(|found| found.user == user).ok_or_else(over)?.entity;
+                let forgotten = self.signed.forgotten();
+                // The person first: a session that is kept when all others end is never older than they are.
                 let owner = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
+                let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
+                let found = found.filter(|found| found.is_of(&owner)).ok_or_else(over)?.entity;
                 let members = self.list::<Member>(&EntityList::by(BY_USER, user.to_bytes())).await?;
                 let members = members.into_iter().map(|stored| stored.entity).collect();
                 let signed = Signed { user: Arc::new(owner), session: Arc::new(found), members };
-                self.signed.keep(session, signed.clone(), now);
+                self.signed.keep_unless_forgotten(forgotten, session, signed.clone(), now);
                 signed
             }
         };
@@ -127,7 +129,7 @@ impl App {
     /// As [`authenticate_member`](Self::authenticate_member), for a call that takes this permission.
     ///
     /// # Errors
-    /// As there; [`Refusal::Suspended`] but for who has the permission and may use it all the same.
+    /// As there. Whoever runs the platform reads what is suspended, and its owners may delete it.
     pub async fn authenticate_member_who_may(
         &self,
         person: &SignedIn,
@@ -136,10 +138,11 @@ impl App {
         permission: Permission,
     ) -> Result<ApiCaller, Refusal> {
         let caller = self.member_of(person, named, mode).await?;
-        if caller.may(permission) {
-            served_for(&caller.tenant, permission)?;
-        } else {
-            served(&caller.tenant)?;
+        let acting = matches!(&caller.holder, Holder::Member(member) if member.acting.is_some());
+        match served(&caller.tenant) {
+            Err(Refusal::Suspended(_)) if acting && !permission.changes() => {}
+            Err(Refusal::Suspended(_)) if caller.may(permission) => served_for(&caller.tenant, permission)?,
+            served => served?,
         }
         Ok(caller)
     }
@@ -180,9 +183,10 @@ impl App {
         if let Some(tenant) = self.tenants.find(&id, now) {
             return Ok(Some(tenant));
         }
+        let forgotten = self.tenants.forgotten();
         let found = self.ports.store.tenant(id).find_tenant().await?.map(Arc::new);
         if let Some(tenant) = &found {
-            self.tenants.keep(id, Arc::clone(tenant), now);
+            self.tenants.keep_unless_forgotten(forgotten, id, Arc::clone(tenant), now);
         }
         Ok(found)
     }

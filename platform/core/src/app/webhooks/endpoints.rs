@@ -9,10 +9,13 @@ use crate::domain::id::{EndpointId, ServiceId, WebhookDeliveryId};
 use crate::domain::vault::Purpose;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::{
-    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EventPattern, URL_SIZE_MAX,
+    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, URL_SIZE_MAX,
 };
 use crate::domain::webhook::signature::SigningKeys;
-use crate::ports::{Change, EntityList, IndexKey, Owner, Stored};
+use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
+
+/// How often an endpoint is created anew that another was created beside.
+const TRIES: usize = 64;
 
 /// An endpoint to create.
 #[derive(Debug, Clone)]
@@ -123,12 +126,18 @@ impl App {
             updated_at: now,
         };
         self.apply(caller, &mut endpoint, change).await?;
-        let there = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
-        if there.iter().filter(|other| other.mode == endpoint.mode).count() >= ENDPOINTS_MAX {
-            return Err(Refusal::field("url", "is one too many; a tenant has at most 50 endpoints"));
-        }
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.create", id).after(told(&endpoint));
-        self.commit(&caller.by(), vec![deed], vec![Change::insert(&endpoint)]).await?;
+        let mut tries = 1;
+        loop {
+            let roll = self.counted(&endpoint).await?;
+            let changes = vec![Change::insert(&endpoint), roll];
+            match self.commit(&caller.by(), vec![deed.clone()], changes).await {
+                Ok(()) => break,
+                // Another was created at the same moment: it is counted too.
+                Err(Refusal::Conflict | Refusal::Taken { kind: EndpointRoll::KIND, .. }) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
         self.changed(caller.tenant.id).await;
         Ok(ChangedEndpoint { endpoint, secret })
     }
@@ -156,7 +165,6 @@ impl App {
         self.commit(&caller.by(), vec![deed], vec![Change::replace(&endpoint)]).await?;
         // Whoever was somewhere else, or off, has not failed here.
         self.works(caller.tenant.id, id).await?;
-        self.webhooks.lanes().forget(id);
         self.changed(caller.tenant.id).await;
         Ok(endpoint.entity)
     }
@@ -207,7 +215,7 @@ impl App {
         let delivery = WebhookDelivery::due(&event, id, now);
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.test", id).after(json!({ "event": event.id }));
         self.commit(&caller.by(), vec![deed], vec![Change::insert(&event), Change::insert(&delivery)]).await?;
-        self.webhooks.bell.ring();
+        self.webhooks.bell().ring();
         Ok(delivery)
     }
 
@@ -254,6 +262,24 @@ impl App {
                 return Ok(page);
             }
         }
+    }
+
+    /// Counts one more endpoint, if it may be: the change is made only where no other is created meanwhile.
+    async fn counted(&self, new: &Endpoint) -> Result<Change, Refusal> {
+        let owner = Owner::Tenant(new.tenant);
+        // In this order, or one that is created in between would not be counted.
+        let roll = self.find::<EndpointRoll>(owner, new.tenant.to_bytes()).await?;
+        let there = self.list::<Endpoint>(&EntityList::of(owner)).await?;
+        if there.iter().filter(|other| other.mode == new.mode).count() >= ENDPOINTS_MAX {
+            return Err(Refusal::field("url", "is one too many; a tenant has at most 50 endpoints"));
+        }
+        Ok(match roll {
+            Some(mut roll) => {
+                roll.created = roll.created.saturating_add(1);
+                Change::replace(&roll)
+            }
+            None => Change::insert(&EndpointRoll { tenant: new.tenant, created: 1 }),
+        })
     }
 
     /// An endpoint that the caller may see.

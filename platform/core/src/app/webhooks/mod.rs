@@ -1,17 +1,22 @@
 //! Events, and the endpoints that they go to.
 
+mod attempt;
+mod backlog;
 mod deliver;
 mod endpoints;
 mod events;
 mod notices;
+mod place;
 mod replay;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
-pub use deliver::{Attempted, HeldWebhook, Taken};
+pub use attempt::Attempted;
+pub use deliver::{HeldWebhook, Taken};
 pub use endpoints::{ChangedEndpoint, EndpointChange, NewEndpoint, WebhookPage};
 pub use events::EventPage;
 pub(super) use events::visible;
+use place::Desk;
 pub use replay::AskReplay;
 
 use super::cache::Cache;
@@ -20,18 +25,19 @@ use crate::domain::event::Event;
 use crate::domain::id::{EndpointId, TenantId};
 use crate::domain::webhook::endpoint::{Audience, Endpoint, Failing};
 use crate::domain::webhook::lanes::Lanes;
-use crate::ports::{Change, Entity as _, EntityList, Owner};
+use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError};
 
 /// What is remembered between deliveries.
 #[derive(Default)]
 pub(super) struct State {
-    /// Rung when there is an event or a delivery in this process.
-    bell: Bell,
-    lanes: Mutex<Lanes>,
+    /// Who may be called, and the bell that is rung when there is an event or a delivery in this process.
+    desk: Arc<Desk>,
+    /// Rung when there is a replay in this process.
+    replays: Bell,
     /// The endpoints of a tenant.
     endpoints: Cache<TenantId, (TenantId, Arc<Vec<Endpoint>>)>,
-    /// Whether somebody reads a tenant's events.
-    audience: Cache<TenantId, (TenantId, bool)>,
+    /// Whose events somebody reads.
+    audience: Cache<TenantId, TenantId>,
     /// Whether an endpoint takes nothing.
     failing: Cache<EndpointId, (TenantId, bool)>,
 }
@@ -39,52 +45,69 @@ pub(super) struct State {
 impl State {
     /// Rung by whoever commits events by themselves.
     pub(super) fn bell(&self) -> &Bell {
-        &self.bell
+        &self.desk.bell
     }
 
     /// Forgets what is kept in memory of a tenant, or of all.
     pub(super) fn forget(&self, tenant: Option<TenantId>) {
         let stale = |of: &TenantId| tenant.is_none_or(|tenant| *of == tenant);
         self.endpoints.forget(|(of, _)| stale(of));
-        self.audience.forget(|(of, _)| stale(of));
+        self.audience.forget(stale);
         self.failing.forget(|(of, _)| stale(of));
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.lanes()
     }
 }
 
 impl App {
     /// Rings when there is something for [`take_webhooks`](Self::take_webhooks) in this process.
     pub fn webhook_bell(&self) -> &Bell {
-        &self.webhooks.bell
+        self.webhooks.bell()
+    }
+
+    /// Rings when there is something for [`step_replays`](Self::step_replays) in this process.
+    pub fn replay_bell(&self) -> &Bell {
+        &self.webhooks.replays
     }
 
     /// After a commit: events among the changes are told at once. What a crash keeps untold, the store tells.
     pub(super) fn tell_of(&self, changes: &[Change]) {
         let event = |change: &Change| matches!(change, Change::Insert(row) if row.kind == Event::KIND);
         if changes.iter().any(event) {
-            self.webhooks.bell.ring();
+            self.webhooks.bell().ring();
         }
     }
 
-    /// Whether anybody is told of a tenant's events: an endpoint that is enabled, or somebody who read them
-    /// within the last day. Whoever emits many asks first. The answer may be a second old.
+    /// Whether a tenant's events are kept for anybody: an endpoint that is enabled, or was within the last 30
+    /// days and may want them replayed, or somebody who read them within the last day. Whoever emits many asks
+    /// first. That somebody listens may be remembered from the last second; that nobody does only the store says,
+    /// or what happens right after somebody began would be told to nobody, ever.
     ///
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn listens(&self, tenant: TenantId) -> Result<bool, Refusal> {
-        if self.endpoints_of(tenant).await?.iter().any(|endpoint| endpoint.disabled.is_none()) {
+        let now = self.now();
+        let kept_for = |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.is_kept_for(now));
+        if self.webhooks.endpoints.find(&tenant, now).is_some_and(|(_, endpoints)| kept_for(&endpoints))
+            || self.webhooks.audience.find(&tenant, now).is_some()
+        {
             return Ok(true);
         }
-        let now = self.now();
-        if let Some((_, there)) = self.webhooks.audience.find(&tenant, now) {
-            return Ok(there);
+        match self.read_endpoints(tenant).await {
+            Ok(endpoints) if kept_for(&endpoints) => return Ok(true),
+            Ok(_) => {}
+            // A newer program may be able to read what this one cannot; all others are not to wait for it.
+            Err(Refusal::Store(StoreError::Damaged(_))) => return Ok(true),
+            Err(error) => return Err(error),
         }
+        let forgotten = self.webhooks.audience.forgotten();
         let audience = self.find::<Audience>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
         let there = audience.is_some_and(|audience| audience.is_there(now));
-        self.webhooks.audience.keep(tenant, (tenant, there), now);
+        if there {
+            self.webhooks.audience.keep_unless_forgotten(forgotten, tenant, tenant, now);
+        }
         Ok(there)
     }
 
@@ -106,13 +129,33 @@ impl App {
     /// The endpoints of a tenant, as they were at most a second ago.
     async fn endpoints_of(&self, tenant: TenantId) -> Result<Arc<Vec<Endpoint>>, Refusal> {
         let now = self.now();
-        if let Some((_, endpoints)) = self.webhooks.endpoints.find(&tenant, now) {
-            return Ok(endpoints);
+        match self.webhooks.endpoints.find(&tenant, now) {
+            Some((_, endpoints)) => Ok(endpoints),
+            None => self.read_endpoints(tenant).await,
         }
+    }
+
+    /// The endpoints of a tenant, as they are now.
+    async fn read_endpoints(&self, tenant: TenantId) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+        let now = self.now();
+        let forgotten = self.webhooks.endpoints.forgotten();
         let endpoints = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(tenant))).await?;
         let endpoints: Arc<Vec<Endpoint>> = Arc::new(endpoints.into_iter().map(|stored| stored.entity).collect());
-        self.webhooks.endpoints.keep(tenant, (tenant, Arc::clone(&endpoints)), now);
+        let kept = (tenant, Arc::clone(&endpoints));
+        self.webhooks.endpoints.keep_unless_forgotten(forgotten, tenant, kept, now);
         Ok(endpoints)
+    }
+
+    /// An endpoint that is told of events. What is remembered may say so; that it is not there, or disabled, only
+    /// the store says: it may have been created or enabled since.
+    async fn enabled_endpoint(&self, tenant: TenantId, id: EndpointId) -> Result<Option<Endpoint>, Refusal> {
+        let enabled = |endpoint: &Endpoint| endpoint.id == id && endpoint.disabled.is_none();
+        let known = self.endpoints_of(tenant).await?;
+        if let Some(endpoint) = known.iter().find(|endpoint| enabled(endpoint)) {
+            return Ok(Some(endpoint.clone()));
+        }
+        let stored = self.find::<Endpoint>(Owner::Tenant(tenant), id.to_bytes()).await?;
+        Ok(stored.map(|stored| stored.entity).filter(enabled))
     }
 
     /// Whether an endpoint takes nothing, as it was at most a second ago.
@@ -121,8 +164,9 @@ impl App {
         if let Some((_, failing)) = self.webhooks.failing.find(&endpoint, now) {
             return Ok(failing);
         }
+        let forgotten = self.webhooks.failing.forgotten();
         let failing = self.find::<Failing>(Owner::Tenant(tenant), endpoint.to_bytes()).await?.is_some();
-        self.webhooks.failing.keep(endpoint, (tenant, failing), now);
+        self.webhooks.failing.keep_unless_forgotten(forgotten, endpoint, (tenant, failing), now);
         Ok(failing)
     }
 }

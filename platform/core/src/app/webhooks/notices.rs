@@ -1,22 +1,22 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, IdempotencyKey, Refusal, SendMessage, Whence};
-use crate::domain::event::DisabledReason;
 use crate::domain::id::UserId;
 use crate::domain::member::Member;
 use crate::domain::permission::Role;
 use crate::domain::template;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
-use crate::domain::webhook::notice::EndpointNotice;
-use crate::ports::{Change, CommitError, EntityList, Owner, Stored};
+use crate::domain::webhook::delivery::WebhookDelivery;
+use crate::domain::webhook::notice::{EndpointNotice, NoticeReason};
+use crate::ports::{Change, EntityList, Owner, Stored};
 
 /// Notices that are looked at in one round.
 const BATCH: usize = 16;
 
 impl App {
-    /// Writes to the owners and admins of tenants whose endpoints the platform disabled; says of how many
-    /// endpoints it told them.
+    /// Writes to the owners and admins of tenants whose endpoints the platform disabled, or that do not keep up;
+    /// says of how many endpoints it told them.
     ///
     /// Several nodes may do it at once, and any of them may stop at any moment: a mail is a message with an
     /// idempotency key of its notice and its reader, so each goes out once.
@@ -24,19 +24,33 @@ impl App {
         let mut told = 0;
         for notice in self.due::<EndpointNotice>(BATCH).await? {
             let endpoint = notice.endpoint;
-            match self.send_notice(notice).await {
-                Ok(()) => told += 1,
+            let outcome = match notice.told_at {
+                Some(_) => self.is_made(vec![Change::delete(&notice)]).await.map(|_| 0),
+                None => self.send_notice(notice).await.map(|()| 1),
+            };
+            match outcome {
+                Ok(one) => told += one,
                 // One that cannot be sent must not keep all others waiting behind it.
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(%endpoint, error, "nobody was told yet that a webhook endpoint was disabled");
+                    tracing::error!(%endpoint, error, "nobody was told yet what became of a webhook endpoint");
                 }
             }
         }
         Ok(told)
     }
 
-    async fn send_notice(&self, notice: Stored<EndpointNotice>) -> Result<(), Refusal> {
+    /// What is written beside a delivery that is given up because its endpoint does not keep up; none where that
+    /// was told within the last week.
+    pub(super) async fn notice_of(&self, expired: &WebhookDelivery) -> Result<Option<Change>, Refusal> {
+        let (tenant, endpoint) = (expired.tenant, expired.endpoint);
+        let told = self.find::<EndpointNotice>(Owner::Tenant(tenant), EndpointNotice::behind(endpoint)).await?;
+        let (event, reason) = (expired.event, NoticeReason::Behind);
+        let notice = || EndpointNotice { event, tenant, endpoint, reason, at: self.now(), told_at: None };
+        Ok(told.is_none().then(|| Change::insert(&notice())))
+    }
+
+    async fn send_notice(&self, mut notice: Stored<EndpointNotice>) -> Result<(), Refusal> {
         let owner = Owner::Tenant(notice.tenant);
         if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
             let content = text(&tenant, &notice);
@@ -46,11 +60,16 @@ impl App {
                 }
             }
         }
-        match self.ports.store.commit(vec![Change::delete(&notice)]).await {
-            // Another node did the same.
-            Ok(()) | Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(()),
-            Err(CommitError::Store(error)) => Err(error.into()),
-        }
+        let done = match notice.reason {
+            NoticeReason::Behind => {
+                notice.told_at = Some(self.now());
+                Change::replace(&notice)
+            }
+            NoticeReason::Gone | NoticeReason::Failing => Change::delete(&notice),
+        };
+        // Where it is not, another node did the same.
+        self.is_made(vec![done]).await?;
+        Ok(())
     }
 
     /// Writes to one person. What cannot be sent to them is in the log, and keeps nobody else from being told.
@@ -73,7 +92,7 @@ impl App {
             Err(Refusal::Store(error)) => Err(error.into()),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(%user, endpoint = %notice.endpoint, error, "a person could not be told of a disabled endpoint");
+                tracing::warn!(%user, endpoint = %notice.endpoint, error, "a person could not be told of an endpoint");
                 Ok(())
             }
         }
@@ -84,8 +103,18 @@ impl App {
 fn text(tenant: &Tenant, notice: &EndpointNotice) -> String {
     let name = if template::holds_link(&tenant.name) { "your team" } else { &tenant.name };
     let why = match notice.reason {
-        DisabledReason::Gone => "it answered that it is gone (410)",
-        DisabledReason::Failing | DisabledReason::Member => "it has taken nothing for five days",
+        NoticeReason::Gone => "it answered that it is gone (410)",
+        NoticeReason::Failing => "it has taken nothing for five days",
+        NoticeReason::Behind => {
+            return format!(
+                "A webhook endpoint of {name} takes less than what happens: events that waited for it for four days \
+                 are not delivered any more.\n\n\
+                 Endpoint: {endpoint}\n\n\
+                 It is still told of what happens. Let your server answer sooner, or the endpoint be told of fewer \
+                 events, and have it sent what it missed: events are kept for 30 days.",
+                endpoint = notice.endpoint,
+            );
+        }
     };
     format!(
         "WOTP disabled a webhook endpoint of {name}, because {why}.\n\n\

@@ -1,3 +1,7 @@
+use std::collections::HashSet;
+
+use futures_util::future::{join_all, try_join_all};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::endpoints::enabled;
@@ -5,14 +9,23 @@ use crate::app::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{Event, EventKind, KEPT};
-use crate::domain::id::{EndpointId, EventId, ReplayId, WebhookDeliveryId};
+use crate::domain::id::{EndpointId, EventId, ReplayId, TenantId, WebhookDeliveryId};
+use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
-use crate::domain::webhook::replay::Replay;
-use crate::ports::{Change, CommitError, EntityList, IndexKey, Owner, Stored};
+use crate::domain::webhook::replay::{REPLAYS_MAX, Replay};
+use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, StoreError, Stored};
 
-/// Deliveries that one step of a replay makes due.
+/// Events that one step of a replay looks at.
 const STEP: usize = 100;
+/// Replays that are looked at together: more than fifty tenants may have.
+const DUE: usize = 256;
+/// Replays that go on at one time, each of another tenant.
+const AT_ONCE: usize = 8;
+/// How long a replay waits while its endpoint has enough to take.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// How much later than it happened an event is written at most, for a replay to find it by when it happened.
+const LATE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// A range of events to have once more.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +72,7 @@ impl App {
         };
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.replay", id).after(json!({ "event": event.id }));
         self.commit(&caller.by(), vec![deed], vec![change]).await?;
-        self.webhooks.bell.ring();
+        self.webhooks.bell().ring();
         Ok(delivery)
     }
 
@@ -67,7 +80,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] for a range that holds nothing or an endpoint that is
-    /// disabled, [`Refusal::Store`].
+    /// disabled, [`Refusal::Taken`] while another goes on to the same endpoint, or five of the tenant do,
+    /// [`Refusal::Store`].
     pub async fn replay_events(&self, caller: &ApiCaller, id: EndpointId, ask: AskReplay) -> Result<Replay, Refusal> {
         let endpoint = self.endpoint(caller, id).await?;
         enabled(&endpoint)?;
@@ -77,45 +91,114 @@ impl App {
             return Err(Refusal::field("since", "is before `until`, and in the past"));
         }
         let oldest = now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
+        let slot = self.replay_slot(caller.tenant.id, id).await?;
+        // Events are written down moments after they happened, and have their ids from then.
+        let before = until.saturating_add(LATE_MAX).unwrap_or(Timestamp::MAX).min(now);
         let replay = Replay {
             id: ReplayId::new(now, &*self.ports.entropy),
             tenant: caller.tenant.id,
             endpoint: id,
             failed_only: ask.failed_only,
             from: EventId::first_at(ask.since.max(oldest)),
-            before: EventId::first_at(until),
+            before: EventId::first_at(before),
+            since: Some(ask.since),
+            until: Some(until),
+            slot,
+            next_at: None,
             created_at: now,
         };
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.replay", id);
         let deed = deed.after(json!({ "since": ask.since, "until": until, "failed_only": ask.failed_only }));
         self.commit(&caller.by(), vec![deed], vec![Change::insert(&replay)]).await?;
-        self.webhooks.bell.ring();
+        self.webhooks.replays.ring();
         Ok(replay)
     }
 
+    /// A place among the tenant's replays.
+    async fn replay_slot(&self, tenant: TenantId, endpoint: EndpointId) -> Result<u8, Refusal> {
+        let others = self.list::<Replay>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        let index = if others.iter().any(|other| other.endpoint == endpoint) { "endpoint" } else { "slot" };
+        let free = |slot: &u8| index == "slot" && !others.iter().any(|other| other.slot == *slot);
+        // Of two who find the same one free the store refuses the second.
+        (0..REPLAYS_MAX).find(free).ok_or(Refusal::Taken { kind: Replay::KIND, index })
+    }
+
+    /// Does the next part of some replays, one of each tenant, and forgets failures that count no more. Says
+    /// whether there is more of replays.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn step_replays(&self) -> Result<bool, Refusal> {
+        self.forget_failing(DUE).await?;
+        // The one that waited longest comes first, and after its part last.
+        let due = self.due::<Replay>(DUE).await?;
+        let count = due.len();
+        let mut tenants = HashSet::new();
+        let turn: Vec<_> = due.into_iter().filter(|replay| tenants.insert(replay.tenant)).take(AT_ONCE).collect();
+        let mut more = count > turn.len();
+        let steps = turn.into_iter().map(|replay| async move {
+            let (owner, id) = (replay.owner(), replay.id());
+            (owner, id, self.step_replay(replay).await)
+        });
+        let mut failed = false;
+        for (owner, id, outcome) in join_all(steps).await {
+            match outcome {
+                Ok(is_more) => more |= is_more,
+                // What it is about cannot be read: it is not to keep all others waiting behind it.
+                Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                    self.set_aside(Replay::KIND, owner, id, &error).await;
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "a part of a replay could not be done");
+                    failed = true;
+                }
+            }
+        }
+        // Those that failed are asked for again in a while, and not at once.
+        Ok(more && !failed)
+    }
+
     /// Does the next part of a replay; says whether there is more.
-    pub(super) async fn step_replay(&self, mut replay: Stored<Replay>) -> Result<bool, Refusal> {
+    ///
+    /// What it finds is parked at the endpoint, and drawn from there as the endpoint takes it. While a whole part is
+    /// parked there already it waits: a month of events is not to be written anew long before it can go out, and
+    /// then to have waited for too long.
+    async fn step_replay(&self, mut replay: Stored<Replay>) -> Result<bool, Refusal> {
         let owner = Owner::Tenant(replay.tenant);
         let endpoint = self.find::<Endpoint>(owner, replay.endpoint.to_bytes()).await?;
+        if self.list_parked(replay.tenant, replay.endpoint, STEP).await?.len() == STEP {
+            replay.next_at = self.now().checked_add(PAUSE).ok();
+            self.is_made(vec![Change::replace(&replay)]).await?;
+            return Ok(false);
+        }
         let part = match endpoint.filter(|endpoint| endpoint.disabled.is_none()) {
             Some(endpoint) if replay.failed_only => self.failed_part(&replay, &endpoint).await?,
             Some(endpoint) => self.whole_part(&replay, &endpoint).await?,
             None => Part { changes: Vec::new(), next: None },
         };
-        let mut changes = part.changes;
+        let (mut changes, now) = (part.changes, self.now());
+        let parks = !changes.is_empty();
+        if parks {
+            changes.push(Change::put(&Backlog::new(replay.endpoint, replay.tenant, now)));
+        }
         match part.next {
             Some(next) => {
-                replay.from = next;
+                (replay.from, replay.next_at) = (next, Some(now));
                 changes.push(Change::replace(&replay));
             }
             None => changes.push(Change::delete(&replay)),
         }
-        match self.ports.store.commit(changes).await {
-            Ok(()) => Ok(part.next.is_some()),
+        if !self.is_made(changes).await? {
             // A delivery or the replay itself moved meanwhile: the same part is looked at again.
-            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(true),
-            Err(CommitError::Store(error)) => Err(error.into()),
+            return Ok(true);
         }
+        if parks {
+            self.parked(&[replay.endpoint]);
+            // This process may not have called the endpoint yet, and draws by what is due.
+            self.webhooks.bell().ring();
+        }
+        Ok(part.next.is_some())
     }
 
     async fn failed_part(&self, replay: &Replay, endpoint: &Endpoint) -> Result<Part, Refusal> {
@@ -129,8 +212,9 @@ impl App {
         let failed: Vec<Stored<WebhookDelivery>> = self.list(&list).await?;
         let next = (failed.len() == STEP).then(|| failed.last().map(|last| after(last.id.to_bytes()))).flatten();
         let now = self.now();
-        let again = failed.into_iter().map(|mut delivery| {
+        let again = failed.into_iter().filter(|delivery| replay.covers(delivery.created_at)).map(|mut delivery| {
             delivery.replay(now);
+            delivery.park();
             Change::replace(&delivery)
         });
         Ok(Part { changes: again.collect(), next })
@@ -147,18 +231,27 @@ impl App {
         let events: Vec<Stored<Event>> = self.list(&list).await?;
         let next = (events.len() == STEP).then(|| events.last().map(|last| after(last.id.to_bytes()))).flatten();
         let now = self.now();
-        let mut changes = Vec::new();
-        for event in events.iter().filter(|event| !is_test(event) && endpoint.wants(event)) {
+        let wanted = events.iter().filter(|event| !is_test(event) && endpoint.wants(event) && replay.covers(event.at));
+        let known = wanted.map(|event| async move {
             let id = WebhookDeliveryId::of(event.id, endpoint.id);
-            match self.find::<WebhookDelivery>(owner, id.to_bytes()).await? {
+            Ok::<_, Refusal>((event, self.find::<WebhookDelivery>(owner, id.to_bytes()).await?))
+        });
+        let mut changes = Vec::new();
+        for (event, known) in try_join_all(known).await? {
+            match known {
                 // It is on its way, or will be.
                 Some(known) if known.status == WebhookStatus::Pending => {}
                 Some(mut known) => {
                     known.replay(now);
+                    known.park();
                     changes.push(Change::replace(&known));
                 }
                 None if !event.fanned_out => {}
-                None => changes.push(Change::insert(&WebhookDelivery::due(event, endpoint.id, now))),
+                None => {
+                    let mut delivery = WebhookDelivery::due(event, endpoint.id, now);
+                    delivery.park();
+                    changes.push(Change::insert(&delivery));
+                }
             }
         }
         Ok(Part { changes, next })

@@ -40,6 +40,8 @@ pub enum GivenUp {
     Gone,
     /// The endpoint was disabled.
     Disabled,
+    /// It waited for its endpoint for longer than all attempts take.
+    Expired,
 }
 
 /// One attempt.
@@ -127,6 +129,12 @@ pub struct WebhookDelivery {
     /// Whose hold it is, while it is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<LeaseToken>,
+    /// Whether it waits for its endpoint to have room, and for no moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
+    /// When it was made or replayed; none means when the event happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_since: Option<Timestamp>,
     /// The last attempts, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -135,6 +143,9 @@ pub struct WebhookDelivery {
 }
 
 impl WebhookDelivery {
+    /// The index of those that wait for their endpoint.
+    pub const PARKED: &'static str = "parked";
+
     /// A delivery that is due at `at`.
     pub fn due(event: &Event, endpoint: EndpointId, at: Timestamp) -> Self {
         Self {
@@ -148,6 +159,8 @@ impl WebhookDelivery {
             tries: 0,
             next_at: at,
             held_by: None,
+            parked: false,
+            pending_since: Some(at),
             attempts: Vec::new(),
             created_at: event.at,
         }
@@ -156,6 +169,7 @@ impl WebhookDelivery {
     /// Holds it for whoever tries it.
     pub fn hold(&mut self, token: LeaseToken, now: Timestamp) {
         self.held_by = Some(token);
+        self.parked = false;
         self.next_at = now.saturating_add(HOLD).unwrap_or(Timestamp::MAX);
     }
 
@@ -164,10 +178,15 @@ impl WebhookDelivery {
         self.status == WebhookStatus::Pending && self.held_by == Some(token)
     }
 
-    /// Tries it later: the endpoint has enough to do.
-    pub fn wait(&mut self, until: Timestamp) {
+    /// Lets it wait until its endpoint has room.
+    pub fn park(&mut self) {
         self.held_by = None;
-        self.next_at = until;
+        self.parked = true;
+    }
+
+    /// When it has waited for too long.
+    pub fn expires_at(&self) -> Timestamp {
+        self.pending_since.unwrap_or(self.created_at).saturating_add(schedule::SPAN).unwrap_or(Timestamp::MAX)
     }
 
     /// Tries it again, with all attempts before it.
@@ -176,6 +195,8 @@ impl WebhookDelivery {
         self.given_up = None;
         self.tries = 0;
         self.held_by = None;
+        self.parked = false;
+        self.pending_since = Some(now);
         self.next_at = now;
     }
 
@@ -184,6 +205,7 @@ impl WebhookDelivery {
         self.status = WebhookStatus::Failed;
         self.given_up = Some(why);
         self.held_by = None;
+        self.parked = false;
     }
 
     /// Applies what came of an attempt. `dice` spreads what failed together.
@@ -220,17 +242,24 @@ impl Entity for WebhookDelivery {
         Owner::Tenant(self.tenant)
     }
 
-    /// Under its endpoint, and once more where it failed.
+    /// Under its endpoint, and once more where it waits for it or failed.
     fn listed(&self) -> Vec<IndexKey> {
         let mut keys = vec![IndexKey::new("endpoint", self.endpoint.to_bytes())];
         if self.status == WebhookStatus::Failed {
             keys.push(IndexKey::new("failed", self.endpoint.to_bytes()));
         }
+        if self.parked {
+            keys.push(IndexKey::new(Self::PARKED, self.endpoint.to_bytes()));
+        }
         keys
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        Some(if self.status == WebhookStatus::Pending { self.next_at } else { self.kept_until() })
+        Some(match self.status {
+            WebhookStatus::Pending if self.parked => self.expires_at(),
+            WebhookStatus::Pending => self.next_at,
+            WebhookStatus::Delivered | WebhookStatus::Failed => self.kept_until(),
+        })
     }
 }
 
@@ -289,6 +318,21 @@ mod tests {
         assert!(delivery.is_held(1));
         delivery.hold(2, NOW);
         assert!(!delivery.is_held(1));
+    }
+
+    #[test]
+    fn one_that_is_parked_asks_for_nothing_until_it_has_waited_for_longer_than_all_attempts_take() {
+        let mut delivery = delivery();
+        delivery.park();
+        assert_eq!(delivery.wake_at(), Some(NOW + schedule::SPAN));
+        assert!(delivery.listed().iter().any(|key| key.index == WebhookDelivery::PARKED));
+        let later = NOW + SignedDuration::from_hours(30 * 24);
+        delivery.replay(later);
+        delivery.park();
+        assert_eq!(delivery.expires_at(), later + schedule::SPAN, "a replay of an old event waits as long");
+        delivery.hold(1, later);
+        assert_eq!(delivery.wake_at(), Some(later + HOLD));
+        assert_eq!(delivery.listed().len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::event::{DisabledReason, Event, EventKind};
+use crate::domain::event::{self, DisabledReason, Event, EventKind};
 use crate::domain::id::{EndpointId, ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::vault::Sealed;
@@ -110,6 +110,12 @@ impl Endpoint {
             && (self.events.is_empty() || self.events.iter().any(|pattern| pattern.matches(&event.kind)))
     }
 
+    /// Whether events are kept for it: it is told of them, or may want those that it missed replayed. One that
+    /// is disabled is as it was last changed, which is when, or after, it was disabled.
+    pub fn is_kept_for(&self, now: Timestamp) -> bool {
+        self.disabled.is_none() || now.duration_since(self.updated_at) < event::KEPT
+    }
+
     /// The keys that sign at `now`, the newest first.
     pub fn keys_at(&self, now: Timestamp) -> impl Iterator<Item = &EndpointKeys> {
         self.keys.iter().filter(move |keys| keys.until.is_none_or(|until| now < until))
@@ -141,6 +147,29 @@ impl Entity for Endpoint {
     }
 }
 
+/// That a tenant's endpoints became more: whoever creates one replaces this, so that of two who do at once the
+/// second counts again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRoll {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// How many were ever created.
+    pub created: u64,
+}
+
+impl Entity for EndpointRoll {
+    const KIND: &'static str = "webhook_endpoint_roll";
+
+    /// One for each tenant.
+    fn id(&self) -> [u8; 16] {
+        self.tenant.to_bytes()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Tenant(self.tenant)
+    }
+}
+
 /// That an endpoint takes nothing. It is there from the first failure to the next success, so that an
 /// endpoint that works costs no write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,9 +180,35 @@ pub struct Failing {
     pub tenant: TenantId,
     /// Since when.
     pub since: Timestamp,
+    /// When it last failed, to within [`NOTED`](Self::NOTED); none means when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
 }
 
 impl Failing {
+    /// How exactly the last failure is noted: one that fails all the time is one write in so long.
+    pub const NOTED: SignedDuration = SignedDuration::from_hours(1);
+    /// How long after the last failure it still counts. Longer than any pause between two attempts.
+    pub const LASTS: SignedDuration = SignedDuration::from_hours(48);
+
+    /// From `now` on.
+    pub fn new(endpoint: EndpointId, tenant: TenantId, now: Timestamp) -> Self {
+        Self { endpoint, tenant, since: now, last_at: None }
+    }
+
+    /// It failed again. Says whether that is to be written down.
+    pub fn again(&mut self, now: Timestamp) -> bool {
+        let last = self.last_at.unwrap_or(self.since);
+        if now.duration_since(last) >= Self::LASTS {
+            self.since = now;
+        }
+        let noted = now.duration_since(last) >= Self::NOTED;
+        if noted {
+            self.last_at = Some(now);
+        }
+        noted
+    }
+
     /// Whether it has gone on for too long.
     pub fn is_hopeless(&self, now: Timestamp) -> bool {
         now.duration_since(self.since) >= FAILING_MAX
@@ -170,6 +225,11 @@ impl Entity for Failing {
 
     fn owner(&self) -> Owner {
         Owner::Tenant(self.tenant)
+    }
+
+    /// When it counts no more.
+    fn wake_at(&self) -> Option<Timestamp> {
+        Some(self.last_at.unwrap_or(self.since).saturating_add(Self::LASTS).unwrap_or(Timestamp::MAX))
     }
 }
 
@@ -210,6 +270,19 @@ impl Entity for Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_that_are_far_apart_are_not_one() {
+        let at = |hours| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let mut failing = Failing::new(EndpointId::from_bytes([1; 16]), TenantId::from_bytes([2; 16]), at(0));
+        assert!(failing.again(at(1)) && !failing.again(at(1)), "noted once an hour");
+        for day in 1..5 {
+            assert!(failing.again(at(24 * day)) && !failing.is_hopeless(at(24 * day)));
+        }
+        assert!(failing.is_hopeless(at(24 * 5)));
+        assert!(failing.again(at(24 * 6)) && failing.since == at(24 * 6), "it was quiet for two days");
+        assert_eq!(failing.wake_at(), Some(at(24 * 8)));
+    }
 
     #[test]
     fn a_pattern_names_one_kind_or_all_of_a_thing() {

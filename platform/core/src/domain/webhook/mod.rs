@@ -1,5 +1,6 @@
 //! Webhooks: where events of a tenant go, signed, until they are taken.
 
+pub mod backlog;
 pub mod delivery;
 pub mod endpoint;
 pub mod lanes;

@@ -1,5 +1,6 @@
-//! That an endpoint was disabled, until the people who run its tenant are written to.
+//! That an endpoint was disabled, or does not keep up, until the people who run its tenant are written to.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
@@ -7,34 +8,73 @@ use crate::domain::event::DisabledReason;
 use crate::domain::id::{EndpointId, EventId, TenantId};
 use crate::ports::{Entity, Owner};
 
-/// That the platform disabled an endpoint. Stored together with that, and gone once everybody was written to.
+/// Whoever was told that an endpoint does not keep up is told again after so long at the earliest.
+const AGAIN: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What there is to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeReason {
+    /// It was disabled: nothing was taken for five days.
+    Failing,
+    /// It was disabled: it answered 410.
+    Gone,
+    /// What waited for it for too long was given up.
+    Behind,
+}
+
+impl From<DisabledReason> for NoticeReason {
+    fn from(reason: DisabledReason) -> Self {
+        match reason {
+            DisabledReason::Gone => Self::Gone,
+            DisabledReason::Failing | DisabledReason::Member => Self::Failing,
+        }
+    }
+}
+
+/// What happened to an endpoint that somebody is to know. Stored together with that, and gone once everybody was
+/// written to, or, where it may happen again at once, a week later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointNotice {
-    /// The event that tells of the same.
+    /// The event that tells of the same, or the first that was given up.
     pub event: EventId,
     /// Whose the endpoint is.
     pub tenant: TenantId,
     /// Which it is.
     pub endpoint: EndpointId,
-    /// Why it was disabled.
-    pub reason: DisabledReason,
-    /// When.
-    pub disabled_at: Timestamp,
+    /// What there is to tell.
+    pub reason: NoticeReason,
+    /// When it happened.
+    #[serde(rename = "disabled_at")]
+    pub at: Timestamp,
+    /// When everybody was written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
+}
+
+impl EndpointNotice {
+    /// The id of the one that tells that an endpoint does not keep up.
+    pub fn behind(endpoint: EndpointId) -> [u8; 16] {
+        endpoint.to_bytes()
+    }
 }
 
 impl Entity for EndpointNotice {
     const KIND: &'static str = "webhook_notice";
 
     fn id(&self) -> [u8; 16] {
-        self.event.to_bytes()
+        match self.reason {
+            NoticeReason::Behind => Self::behind(self.endpoint),
+            NoticeReason::Failing | NoticeReason::Gone => self.event.to_bytes(),
+        }
     }
 
     fn owner(&self) -> Owner {
         Owner::Tenant(self.tenant)
     }
 
-    /// At once, until it is gone.
+    /// At once, and when it may be told again.
     fn wake_at(&self) -> Option<Timestamp> {
-        Some(self.disabled_at)
+        Some(self.told_at.map_or(self.at, |told| told.saturating_add(AGAIN).unwrap_or(Timestamp::MAX)))
     }
 }

@@ -20,12 +20,18 @@ const PAUSES: [SignedDuration; 9] = [
 /// Attempts of one event at one endpoint: the first and nine more, over three days.
 pub const ATTEMPTS: u8 = 10;
 
+/// Longer than all attempts take. What waited for its endpoint for so long is given up.
+pub const SPAN: SignedDuration = SignedDuration::from_hours(4 * 24);
+
 /// Longest that an answer's `Retry-After` is honoured.
 const ASKED_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Pauses of an endpoint that asks for fewer calls, without saying how long.
 const REST_MIN: SignedDuration = SignedDuration::from_secs(5);
 const REST_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// Longest that a whole endpoint is left alone because one answer asked for it. What was answered waits for as
+/// long as it says; whether the rest may go is asked by one call.
+const REST_ASKED_MAX: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long to wait after `attempts` that failed; none when there are no more.
 ///
@@ -41,7 +47,7 @@ pub fn pause(attempts: u8, asked: Option<SignedDuration>, dice: u16) -> Option<S
 /// How long an endpoint is left alone that was not there, or asked for it, `times` in a row.
 pub fn rest(times: u32, asked: Option<SignedDuration>) -> SignedDuration {
     let doubled = REST_MIN.saturating_mul(1 << times.saturating_sub(1).min(10));
-    doubled.min(REST_MAX).max(asked.unwrap_or_default().min(ASKED_MAX))
+    doubled.min(REST_MAX).max(asked.unwrap_or_default().min(REST_ASKED_MAX))
 }
 
 /// How long a `Retry-After` asks us to wait: seconds, or a date (RFC 9110). What is neither asks nothing.
@@ -67,7 +73,7 @@ mod tests {
             attempts += 1;
         }
         assert_eq!(attempts, ATTEMPTS);
-        assert!(total < SignedDuration::from_hours(4 * 24), "{total}");
+        assert!(total < SPAN, "{total}");
     }
 
     #[test]
@@ -85,7 +91,8 @@ mod tests {
         let rests: Vec<i64> = (1..=8).map(|times| rest(times, None).as_secs()).collect();
         assert_eq!(rests, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(rest(u32::MAX, None), REST_MAX);
-        assert_eq!(rest(1, Some(SignedDuration::from_hours(1))), SignedDuration::from_hours(1));
+        assert_eq!(rest(1, Some(SignedDuration::from_mins(10))), SignedDuration::from_mins(10));
+        assert_eq!(rest(1, Some(SignedDuration::from_hours(24))), REST_ASKED_MAX);
     }
 
     #[test]

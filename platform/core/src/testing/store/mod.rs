@@ -133,6 +133,7 @@ macro_rules! store_contract {
             things_are_listed_in_the_order_of_their_ids
             a_listing_by_key_follows_changes
             due_things_come_longest_due_first
+            a_thing_is_put_off_where_it_is_due
             what_is_listed_under_a_few_values_is_found_at_once
             things_are_shown_one_by_one_until_somebody_has_seen_enough
             another_owners_thing_does_not_exist

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::json;
 use wotp_core::app::Refusal;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::audit::Deed;
 use wotp_core::domain::id::{SessionId, UserId};
 use wotp_core::domain::operator_access::OperatorAccess;
@@ -28,6 +29,7 @@ const BATCH: usize = 256;
 pub(super) struct People {
     sessions: HashMap<SessionId, Session>,
     second_factors: HashMap<UserId, SecondFactor>,
+    epochs: HashMap<UserId, u64>,
 }
 
 impl People {
@@ -35,10 +37,18 @@ impl People {
     pub(super) fn of(database: &Path) -> Self {
         let sessions: Vec<Session> = embedded::salvage_entities(database).unwrap_or_default();
         let factors: Vec<SecondFactor> = embedded::salvage_entities(database).unwrap_or_default();
+        let users: Vec<User> = embedded::salvage_entities(database).unwrap_or_default();
         Self {
+            epochs: users.into_iter().map(|user| (user.id, user.epoch)).collect(),
             sessions: sessions.into_iter().map(|session| (session.id, session)).collect(),
             second_factors: factors.into_iter().map(|factor| (factor.user, factor)).collect(),
         }
+    }
+
+    /// Whether it still lets somebody in there: an account's epoch ends sessions whose rows are still kept.
+    fn lets_in(&self, session: &Session, now: Timestamp) -> bool {
+        let epoch = self.epochs.get(&session.user);
+        session.is_open(now) && epoch.is_some_and(|epoch| session.epoch >= *epoch)
     }
 }
 
@@ -59,6 +69,7 @@ pub(super) struct SignedOut {
 /// # Errors
 /// [`Refusal::Store`].
 pub(super) async fn sign_out(staged: &Staged<'_>, replaced: &People) -> Result<SignedOut, Refusal> {
+    raise_epochs(staged, replaced).await?;
     let mut done = end_sessions(staged, replaced).await?;
     use_up_codes(staged, replaced).await?;
     done.accesses = end_accesses(staged).await?;
@@ -69,14 +80,15 @@ async fn end_sessions(staged: &Staged<'_>, replaced: &People) -> Result<SignedOu
     let mut done = SignedOut::default();
     let mut changes = Vec::new();
     for mut session in everything::<Session>(staged).await? {
-        let goes_on = replaced.sessions.get(&session.id).is_some_and(|held| held.is_open(staged.now));
+        let goes_on = replaced.sessions.get(&session.id).is_some_and(|held| replaced.lets_in(held, staged.now));
         if !goes_on && session.is_open(staged.now) {
             session.revoked_at = Some(staged.now);
             changes.push(Change::replace(&session));
             done.ended += 1;
         }
     }
-    let mut held: Vec<&Session> = replaced.sessions.values().filter(|held| held.is_open(staged.now)).collect();
+    let mut held: Vec<&Session> =
+        replaced.sessions.values().filter(|held| replaced.lets_in(held, staged.now)).collect();
     held.sort_by_key(|held| held.id);
     for session in held {
         // An account that began after the backup is not there any more.
@@ -87,6 +99,18 @@ async fn end_sessions(staged: &Staged<'_>, replaced: &People) -> Result<SignedOu
     }
     in_batches(staged, changes).await?;
     Ok(done)
+}
+
+/// An epoch that goes back would let in again what it ended, and the next one would not end what was of later ones.
+async fn raise_epochs(staged: &Staged<'_>, replaced: &People) -> Result<(), Refusal> {
+    let mut changes = Vec::new();
+    for mut user in everything::<User>(staged).await? {
+        if let Some(epoch) = replaced.epochs.get(&user.id).filter(|epoch| **epoch > user.epoch) {
+            user.epoch = *epoch;
+            changes.push(Change::replace(&user));
+        }
+    }
+    in_batches(staged, changes).await
 }
 
 /// A second factor that is still the same is what it became.

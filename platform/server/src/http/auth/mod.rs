@@ -19,7 +19,7 @@ use super::{Api, Problem};
 
 mod person;
 
-pub(super) use person::{From, FromAtAnyTime, Operator, Person};
+pub(super) use person::{AskedAgain, From, FromAtAnyTime, MaybePerson, Operator, Person, PersonAtAnyTime};
 
 /// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {

@@ -67,6 +67,40 @@ impl FromRequestParts<Arc<Api>> for Person {
     }
 }
 
+/// A person who is signed in, during maintenance too.
+pub(in super::super) struct PersonAtAnyTime(SignedIn);
+
+impl Deref for PersonAtAnyTime {
+    type Target = SignedIn;
+
+    fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for PersonAtAnyTime {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        signed_in(parts, api).await.map(Self)
+    }
+}
+
+/// The person whose access token comes with a call that needs none, during maintenance too: what became of it, if
+/// there is one.
+pub(in super::super) struct MaybePerson(pub(in super::super) Option<Result<SignedIn, Problem>>);
+
+impl FromRequestParts<Arc<Api>> for MaybePerson {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Self::Rejection> {
+        Ok(Self(match Credential::of(parts) {
+            Credential::AccessToken(_) => Some(signed_in(parts, api).await),
+            Credential::Key(_) | Credential::None => None,
+        }))
+    }
+}
+
 /// A person who runs the platform.
 pub(in super::super) struct Operator(SignedIn);
 
@@ -131,10 +165,16 @@ pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> 
         tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
         refused(api, refusal)
     })?;
-    let noted = api.app.note_acting(&member, parts.method.as_str(), &path_asked_for(parts)).await;
-    noted.map_err(|refusal| refused(api, refusal))?;
+    if parts.extensions.get::<AskedAgain>().is_none() {
+        let noted = api.app.note_acting(&member, parts.method.as_str(), &path_asked_for(parts)).await;
+        noted.map_err(|refusal| refused(api, refusal))?;
+    }
     Ok(member)
 }
+
+/// Of a call that was let in, and noted where that is due: it goes on, and it is only asked whether it still may.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct AskedAgain;
 
 /// The path of a call as an audit log may keep it: of what the caller fills in only ids of ours.
 fn path_asked_for(parts: &Parts) -> String {

@@ -9,7 +9,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wotp_core::app::{AnalyticsQuery, ApiCaller, Opened, ResourceUsage, SignedIn, Whence, WindowUsage};
+use wotp_core::app::{AnalyticsQuery, ApiCaller, Opened, Refusal, ResourceUsage, SignedIn, Whence, WindowUsage};
 use wotp_core::domain::dispatch::DeliveryStatus;
 use wotp_core::domain::id::VerificationId;
 use wotp_core::domain::mode::Mode;
@@ -19,7 +19,9 @@ use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
 use super::{CompatProblems, keys};
-use crate::http::auth::{AnalyticsRead, Caller, FromAtAnyTime, Member, Person, UsageRead, VerificationsRead};
+use crate::http::auth::{
+    AnalyticsRead, Caller, FromAtAnyTime, Member, Person, PersonAtAnyTime, UsageRead, VerificationsRead,
+};
 use crate::http::body::Body;
 use crate::http::client_ip::FromThisMachine;
 use crate::http::query::ListQuery;
@@ -167,7 +169,10 @@ pub(in crate::http) async fn auth_refresh(
 /// Log out: ends the session whose access token comes with the call.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "WOTP-compatible", security(("session" = [])),
     responses((status = 200, description = "Logged out", body = Done), CompatProblems))]
-pub(in crate::http) async fn auth_logout(State(api): State<Arc<Api>>, person: Person) -> Result<Json<Done>, Problem> {
+pub(in crate::http) async fn auth_logout(
+    State(api): State<Arc<Api>>,
+    person: PersonAtAnyTime,
+) -> Result<Json<Done>, Problem> {
     let ended = api.app.revoke_session(&person, person.session.id).await;
     ended.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(Done::of("Logged out successfully")))
@@ -201,23 +206,54 @@ pub(in crate::http) async fn development_login(
     signed_in(&api, opened, from.0).await.map(Json)
 }
 
-/// A person whose session was opened, in their tenant: the one that they were in first, since WOTP's clients name
-/// none when they sign in.
+/// A person whose session was opened, in their tenant, since WOTP's clients name none when they sign in. Who gets
+/// no answer has no session either.
 async fn signed_in(api: &Api, opened: Opened, whence: Whence) -> Result<SignedInView, Problem> {
     let refuse = |refusal| refused(api, refusal);
-    let token = Some(opened.access_token.as_str());
-    let mut person = api.app.authenticate_person(token, whence.clone()).await.map_err(refuse)?;
-    if person.members.is_empty() {
-        let name = Some(&*person.user.name).filter(|name| !name.is_empty()).unwrap_or(FIRST_TENANT);
-        api.app.create_first_tenant_of(&person, name).await.map_err(refuse)?;
-        person = api.app.authenticate_person(token, whence).await.map_err(refuse)?;
-    }
-    let first = person.members.iter().min_by_key(|member| (member.joined_at, member.tenant));
-    let first = first.map(|member| member.tenant.to_string());
-    let caller = api.app.authenticate_member(&person, first.as_deref(), Mode::Live).await.map_err(refuse)?;
+    let person = api.app.authenticate_person(Some(&opened.access_token), whence.clone()).await.map_err(refuse)?;
+    let (person, caller) = match in_first_tenant(api, person.clone(), &opened, whence).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            api.app.revoke_session(&person, person.session.id).await.map_err(refuse)?;
+            return Err(refuse(refusal));
+        }
+    };
     let user = user_view(api, &person, &caller).await?;
     let refresh_token = opened.refresh_token.reveal();
     Ok(SignedInView { access_token: opened.access_token, refresh_token, user })
+}
+
+/// The person in the first tenant that they joined of those that are served. Somebody who has none, or only such as
+/// were deleted, gets one.
+async fn in_first_tenant(
+    api: &Api,
+    person: SignedIn,
+    opened: &Opened,
+    whence: Whence,
+) -> Result<(SignedIn, ApiCaller), Refusal> {
+    if let Some(caller) = first_served(api, &person).await? {
+        return Ok((person, caller));
+    }
+    let name = Some(&*person.user.name).filter(|name| !name.is_empty()).unwrap_or(FIRST_TENANT);
+    api.app.create_first_tenant_of(&person, name).await?;
+    let person = api.app.authenticate_person(Some(&opened.access_token), whence).await?;
+    let caller = first_served(api, &person).await?.ok_or(Refusal::Conflict)?;
+    Ok((person, caller))
+}
+
+async fn first_served(api: &Api, person: &SignedIn) -> Result<Option<ApiCaller>, Refusal> {
+    let mut tenants: Vec<_> = person.members.iter().map(|member| (member.joined_at, member.tenant)).collect();
+    tenants.sort_unstable();
+    let mut suspended = None;
+    for (_, tenant) in tenants {
+        match api.app.authenticate_member(person, Some(&tenant.to_string()), Mode::Live).await {
+            Ok(caller) => return Ok(Some(caller)),
+            Err(Refusal::TenantDeleted { .. }) => {}
+            Err(refusal @ Refusal::Suspended(_)) => suspended = suspended.or(Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    suspended.map_or(Ok(None), Err)
 }
 
 /// Read who you are, and what was used this month.

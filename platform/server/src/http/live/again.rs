@@ -7,9 +7,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
+use wotp_core::app::ApiCaller;
+
 use super::ASK_AGAIN_EVERY;
 use crate::http::Api;
-use crate::http::auth::{Caller, Privilege};
+use crate::http::auth::{AskedAgain, Caller, Privilege};
 
 /// What a call was authenticated with.
 pub(crate) struct Again {
@@ -27,17 +29,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Again {
 
 impl Again {
     pub(super) fn of(parts: &Parts) -> Self {
-        Self { parts: parts.clone(), asked_at: Instant::now() }
+        let mut parts = parts.clone();
+        parts.extensions.insert(AskedAgain);
+        Self { parts, asked_at: Instant::now() }
     }
 
-    /// Whether the caller still has the privilege `P`, as of a few seconds ago.
-    pub(super) async fn holds<P: Privilege>(&mut self, api: &Arc<Api>) -> bool {
+    /// Whether the caller still has the privilege `P`, as of a few seconds ago. What else they may is then in
+    /// `caller`: it may be less than when they called.
+    pub(super) async fn holds<P: Privilege>(&mut self, api: &Arc<Api>, caller: &mut ApiCaller) -> bool {
         if self.asked_at.elapsed() < ASK_AGAIN_EVERY {
             return true;
         }
         let (api, mut parts) = (Arc::clone(api), self.parts.clone());
-        let asked = tokio::spawn(async move { Caller::<P>::from_request_parts(&mut parts, &api).await.is_ok() });
+        let asked = tokio::spawn(async move {
+            let asked = Caller::<P>::from_request_parts(&mut parts, &api).await;
+            asked.ok().map(|caller| (*caller).clone())
+        });
         self.asked_at = Instant::now();
-        asked.await.unwrap_or(false)
+        let Ok(Some(now)) = asked.await else { return false };
+        *caller = now;
+        true
     }
 }

@@ -133,7 +133,8 @@ impl Streamed {
             return Some(begin);
         }
         loop {
-            if is_stopping(&self.api) || !self.again.holds::<EventsRead>(&self.api).await {
+            let caller = self.following.as_mut()?.caller_mut();
+            if is_stopping(&self.api) || !self.again.holds::<EventsRead>(&self.api, caller).await {
                 return None;
             }
             let Seen { events, reached } = self.look().await?;

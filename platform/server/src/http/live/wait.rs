@@ -106,7 +106,7 @@ impl Waiting {
                 () = self.watch.changed() => {}
                 () = look => {}
             }
-            if !self.again.holds::<VerificationsRead>(&self.api).await {
+            if !self.again.holds::<VerificationsRead>(&self.api, &mut self.caller).await {
                 return Err(io::Error::other("the caller may not see it any more"));
             }
             let (app, caller, id) = (Arc::clone(&self.api.app), self.caller.clone(), found.id);

@@ -129,6 +129,12 @@ problem_sets! {
         Invalid = 422,
     }
 
+    /// One client that asks too often.
+    RateProblem {
+        /// `rate_limited`: see `Retry-After`
+        Limited = 429,
+    }
+
     /// Codes to one address, or by one client, that are too many.
     CodeLimits {
         /// `rate_limited`, `address_limited`, `cool_down`: see `Retry-After`
@@ -200,6 +206,14 @@ problem_sets! {
         Csrf = 403,
     }
 
+    /// A session that may go on, since its access token does not tell.
+    LogoutProblems {
+        /// `token_refused`, `token_expired`
+        Unknown = 401,
+        /// `csrf_refused`
+        Csrf = 403,
+    }
+
     /// A page that is not the session's.
     CsrfProblem {
         /// `csrf_refused`
@@ -234,6 +248,12 @@ problem_sets! {
     UnkeptConflict {
         /// `guard_blocked`: beyond those that are stored of a day
         NotKept = 409,
+    }
+
+    /// What waits for nothing.
+    WorkConflict {
+        /// `work_ended`
+        Ended = 409,
     }
 
     /// A code that cannot be sent again.

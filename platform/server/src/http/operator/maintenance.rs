@@ -71,8 +71,9 @@ pub(super) struct BeginBody {
 
 /// Begin maintenance, or change what is said of it.
 ///
-/// Within a second, on every node, calls that change something are 503 with `Retry-After`. Reading goes on, and
-/// so do codes that are under way, and what operators do.
+/// Within a second, on every node, calls that change something are 503 with `Retry-After`, checks of codes among
+/// them. Reading goes on, and so does what operators do; people sign in and out, and codes that are under way still
+/// go out.
 #[utoipa::path(put, path = "/operator/v1/maintenance", tag = "Operators", security(("session" = [])), request_body = BeginBody,
     responses((status = 200, description = "It has begun", body = MaintenanceView), openapi::BodyProblems, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn begin_maintenance(

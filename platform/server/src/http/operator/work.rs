@@ -74,7 +74,7 @@ fn item(text: &str) -> Result<Item, Problem> {
 
 /// Try something that is stuck once more, now.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/work/{item}/retry", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "Whose it is"), ("item" = String, Path, description = "The verification or message")),
-    responses((status = 204, description = "A worker was told"), openapi::NotFoundProblem, openapi::OperatorProblems))]
+    responses((status = 204, description = "A worker was told"), openapi::NotFoundProblem, openapi::WorkConflict, openapi::OperatorProblems))]
 pub(in crate::http) async fn retry_work(
     State(api): State<Arc<Api>>,
     operator: Operator,

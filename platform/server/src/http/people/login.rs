@@ -12,10 +12,11 @@ use utoipa::ToSchema;
 use wotp_core::app::{LogIn, Opened, Refusal, TokenRefusal};
 use wotp_core::domain::session::Transport;
 
-use super::super::auth::FromAtAnyTime;
+use super::super::auth::{FromAtAnyTime, MaybePerson};
 use super::super::body::Body;
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
-use super::super::{Api, Problem, openapi};
+use super::super::{Api, Problem, ProblemCode, openapi};
 use super::cookies;
 use super::second_factor::{SignInView, stepped};
 
@@ -41,7 +42,7 @@ impl TransportName {
 }
 
 /// Who signs in.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LogIn)]
 pub(in super::super) struct LogInBody {
@@ -60,7 +61,7 @@ pub(in super::super) struct LogInBody {
 }
 
 /// A session that lets somebody in.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignedIn)]
 pub(in super::super) struct OpenedView {
     /// For `Authorization: Bearer …`.
@@ -86,13 +87,14 @@ pub(in super::super) struct OpenedView {
     /// For `X-CSRF-Token` beside the cookie; null when there is none.
     #[schema(required)]
     csrf_token: Option<String>,
-    /// To send with the next login from here; null where it travels in a cookie, or stays the same.
+    /// To send with the next login from here, the one that came while it holds; null where it travels in a cookie, and
+    /// where nobody logged in.
     #[schema(required)]
     device_token: Option<String>,
 }
 
 /// A refresh token, where it does not travel in a cookie.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Refresh)]
 pub(in super::super) struct RefreshBody {
@@ -174,7 +176,7 @@ pub(in super::super) async fn log_in(
     let transport = token_transport.transport();
     let device = device_token.or_else(|| cookies::device(&api, &headers));
     let request = LogIn { email, password, transport, device };
-    let step = api.app.log_in(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    let step = whoever_hangs_up(&api, move |app| async move { app.log_in(request, &from.0).await }).await?;
     Ok(stepped(&api, step))
 }
 
@@ -203,16 +205,18 @@ pub(in super::super) async fn refresh(
 
 /// Log out: ends the session, on all nodes within a second.
 ///
-/// A session that is over already is no reason to complain.
+/// The session is the refresh token's; where none comes, in the body or in a cookie, the access token's. A session
+/// that is over already is no reason to complain; an access token that has expired is, since its session may go on.
 #[utoipa::path(post, path = "/v1/auth/logout", tag = "Sign-in", security(()), request_body = RefreshBody,
     params(("X-CSRF-Token" = Option<String>, Header, description = "`csrf_token` of the session, with the cookie")),
     responses(
         (status = 204, description = "Logged out", headers(("Set-Cookie" = String, description = "With the cookie: takes it away"))),
-        openapi::BodyProblems, openapi::CsrfProblem,
+        openapi::BodyProblems, openapi::LogoutProblems,
     ))]
 pub(in super::super) async fn log_out(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
+    MaybePerson(person): MaybePerson,
     headers: HeaderMap,
     body: Body<RefreshBody>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
@@ -221,6 +225,15 @@ pub(in super::super) async fn log_out(
         api.app.log_out(&token, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
         if transport == Transport::Cookie {
             cookies::take(&api, &mut given);
+        }
+    } else {
+        match person {
+            Some(Ok(person)) => {
+                let ended = api.app.revoke_session(&person, person.session.id).await;
+                ended.map_err(|refusal| refused(&api, refusal))?;
+            }
+            Some(Err(problem)) if problem.code() != ProblemCode::SessionEnded => return Err(problem),
+            Some(Err(_)) | None => {}
         }
     }
     Ok((StatusCode::NO_CONTENT, given))

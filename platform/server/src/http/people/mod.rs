@@ -2,6 +2,7 @@
 
 pub(super) mod account;
 mod cookies;
+pub(super) mod identities;
 pub(super) mod login;
 pub(super) mod me;
 pub(super) mod oidc;

@@ -56,7 +56,7 @@ pub(in super::super) struct BeginBody {
 }
 
 /// A sign-in that began.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = SignInBegun)]
 pub(in super::super) struct BegunView {
     /// Where the browser goes now.
@@ -103,17 +103,18 @@ pub(in super::super) async fn list_identity_providers(State(api): State<Arc<Api>
     params(("name" = String, Path, description = "The provider's name", example = "google")),
     responses(
         (status = 200, description = "Begun", body = BegunView, headers(("Set-Cookie" = String, description = "What makes the answer this browser's own"))),
-        openapi::BodyProblems, openapi::NotFoundProblem, openapi::ProviderAway,
+        openapi::BodyProblems, openapi::NotFoundProblem, openapi::ProviderAway, openapi::RateProblem,
     ))]
 pub(in super::super) async fn begin_sign_in(
     State(api): State<Arc<Api>>,
+    from: FromAtAnyTime,
     Path(name): Path<String>,
     body: Body<BeginBody>,
 ) -> Result<(HeaderMap, Json<BegunView>), Problem> {
     let BeginBody { redirect_uri, token_transport } = body.value;
     let begin =
         BeginSignIn { provider: &name, redirect_uri: redirect_uri.as_deref(), transport: token_transport.transport() };
-    let begun = api.app.begin_sign_in(begin).await.map_err(|refusal| refused(&api, refusal))?;
+    let begun = api.app.begin_sign_in(begin, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
     let mut headers = HeaderMap::new();
     let age = begun.expires_at.duration_since(api.app.ports().clock.now()).as_secs();
     cookies::give_sign_in(&api, &begun.browser_secret, age, &mut headers);
@@ -136,11 +137,13 @@ pub(in super::super) async fn complete_sign_in(
     body: Body<CompleteBody>,
 ) -> Result<(HeaderMap, Json<SignInView>), Problem> {
     let CompleteBody { state, code, iss } = body.value;
+    let device = cookies::device(&api, &headers);
     let finish = FinishSignIn {
         state: &state,
         code: &code,
         issuer: iss.as_deref(),
         browser_secret: cookies::sign_in(&api, &headers),
+        device: device.as_deref(),
     };
     let step = api.app.finish_sign_in(finish, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
     let (mut headers, view) = stepped(&api, step);

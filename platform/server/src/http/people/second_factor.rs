@@ -12,9 +12,12 @@ use wotp_core::app::{Opened, Reproof, SignInStep};
 
 use super::super::auth::{FromAtAnyTime, Person};
 use super::super::body::Body;
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
+use super::cookies;
 use super::login::{OpenedView, given};
+use super::sign_up::{CodeSentView, verification};
 
 /// What signing in gives: a session, or the question for the second factor.
 #[derive(Serialize, ToSchema)]
@@ -52,6 +55,9 @@ pub(in super::super) struct AnswerBody {
     /// The six digits that the app shows now, or a recovery code.
     #[schema(example = "492039")]
     code: String,
+    /// `device_token` of an earlier login from here; a browser sends it by itself.
+    #[serde(default)]
+    device_token: Option<String>,
 }
 
 /// Your second factor.
@@ -77,6 +83,14 @@ pub(in super::super) struct EnrolBody {
     #[serde(default)]
     #[schema(format = Password, example = "correct horse battery")]
     password: Option<String>,
+    /// Without a password: what the code of `POST /v1/me/second-factor/code` went out with.
+    #[serde(default)]
+    #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    verification: Option<String>,
+    /// The code.
+    #[serde(default)]
+    #[schema(example = "ACDE4679")]
+    code: Option<String>,
 }
 
 /// What an authenticator app is to know. Shown once.
@@ -171,11 +185,16 @@ pub(super) fn stepped(api: &Api, step: SignInStep) -> (HeaderMap, Json<SignInVie
 pub(in super::super) async fn answer_second_factor(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
+    headers: HeaderMap,
     body: Body<AnswerBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
-    let AnswerBody { challenge, code } = body.value;
-    let answered: Result<Opened, _> = api.app.answer_second_factor(&challenge, &code, &from.0).await;
-    Ok(given(&api, answered.map_err(|refusal| refused(&api, refusal))?))
+    let AnswerBody { challenge, code, device_token } = body.value;
+    let device = device_token.or_else(|| cookies::device(&api, &headers));
+    let opened: Opened = whoever_hangs_up(&api, move |app| async move {
+        app.answer_second_factor(&challenge, &code, device.as_deref(), &from.0).await
+    })
+    .await?;
+    Ok(given(&api, opened))
 }
 
 /// Read whether you have a second factor.
@@ -194,20 +213,38 @@ pub(in super::super) async fn find_second_factor(
     }))
 }
 
-/// Begin a second factor: an authenticator app.
+/// Ask for the code that begins a second factor where you have no password: it goes to your email address.
+#[utoipa::path(post, path = "/v1/me/second-factor/code", tag = "Sign-in", security(("session" = [])), responses(
+    (status = 202, description = "A code went out", body = CodeSentView),
+    openapi::PersonProblems, openapi::CodeLimits,
+))]
+pub(in super::super) async fn request_second_factor_code(
+    State(api): State<Arc<Api>>,
+    person: Person,
+) -> Result<(StatusCode, Json<CodeSentView>), Problem> {
+    let started = api.app.request_second_factor_code(&person).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok((StatusCode::ACCEPTED, Json(started.into())))
+}
+
+/// Begin a second factor: an authenticator app. Whoever has no password shows a code that went to their address.
 ///
 /// It is asked for once its first code was right: `POST /v1/me/second-factor/confirm`. Beginning again gives
 /// another secret, as long as none is on.
 #[utoipa::path(post, path = "/v1/me/second-factor", tag = "Sign-in", security(("session" = [])), request_body = EnrolBody, responses(
     (status = 201, description = "Begun", body = EnrolmentView),
-    openapi::BodyProblems, openapi::ReproofProblems, openapi::SecondFactorConflict,
+    openapi::CodeProblems, openapi::ReproofProblems, openapi::SecondFactorConflict,
 ))]
 pub(in super::super) async fn enrol_second_factor(
     State(api): State<Arc<Api>>,
     person: Person,
     body: Body<EnrolBody>,
 ) -> Result<(StatusCode, Json<EnrolmentView>), Problem> {
-    let enrolled = api.app.enrol_second_factor(&person, body.value.password.as_deref()).await;
+    let EnrolBody { password, verification: id, code } = body.value;
+    let mailed = match (&id, &code) {
+        (Some(id), Some(code)) => Some((verification(id)?, code.as_str())),
+        _ => None,
+    };
+    let enrolled = api.app.enrol_second_factor(&person, password.as_deref(), mailed).await;
     let enrolment = enrolled.map_err(|refusal| refused(&api, refusal))?;
     let view = EnrolmentView { secret: (*enrolment.secret).clone(), uri: (*enrolment.uri).clone() };
     Ok((StatusCode::CREATED, Json(view)))

@@ -13,11 +13,11 @@ use wotp_core::domain::id::VerificationId;
 
 use super::super::auth::From;
 use super::super::body::Body;
-use super::super::verifications::refused;
+use super::super::to_the_end::whoever_hangs_up;
 use super::super::{Api, Problem, openapi};
 
 /// An account and a tenant.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SignUp)]
 pub(in super::super) struct SignUpBody {
@@ -55,15 +55,15 @@ impl std::convert::From<Started> for CodeSentView {
 }
 
 /// A code that came back.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ConfirmEmail)]
 pub(in super::super) struct ConfirmBody {
     /// What it went out with.
     #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     pub(super) verification: String,
-    /// The code.
-    #[schema(example = "123456")]
+    /// The code: eight letters and digits.
+    #[schema(example = "ACDE4679")]
     pub(super) code: String,
 }
 
@@ -99,7 +99,7 @@ pub(in super::super) async fn sign_up(
 ) -> Result<(StatusCode, Json<CodeSentView>), Problem> {
     let SignUpBody { email, password, name, tenant } = body.value;
     let request = SignUp { email, password, name: name.unwrap_or_default(), tenant };
-    let started = api.app.sign_up(request, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
+    let started = whoever_hangs_up(&api, move |app| async move { app.sign_up(request, &from.0).await }).await?;
     Ok((StatusCode::ACCEPTED, Json(started.into())))
 }
 
@@ -117,8 +117,9 @@ pub(in super::super) async fn confirm_email(
     body: Body<ConfirmBody>,
 ) -> Result<(StatusCode, Json<ConfirmedView>), Problem> {
     let id = verification(&body.value.verification)?;
-    let confirmed = api.app.confirm_email(id, &body.value.code, &from.0).await;
-    let confirmed = confirmed.map_err(|refusal| refused(&api, refusal))?;
+    let code = body.value.code;
+    let confirmed =
+        whoever_hangs_up(&api, move |app| async move { app.confirm_email(id, &code, &from.0).await }).await?;
     let view = ConfirmedView { user: confirmed.user.id.to_string(), tenant: confirmed.tenant.id.to_string() };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -150,6 +150,8 @@ problems! {
     GuardBlocked = "guard_blocked", CONFLICT, true, "The guard stopped it";
     /// The verification has ended.
     VerificationEnded = "verification_ended", CONFLICT, false, "The verification has ended";
+    /// Nothing is left to do of it.
+    WorkEnded = "work_ended", CONFLICT, false, "Nothing is left to do of it";
     /// The idempotency key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, false, "The idempotency key was used for another request";
     /// Somebody else changed it at the same moment.

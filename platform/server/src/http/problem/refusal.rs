@@ -7,7 +7,8 @@ use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::guard::Step;
 use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
-use wotp_core::ports::{IdentityError, StoreError};
+use wotp_core::domain::webhook::replay::Replay;
+use wotp_core::ports::{Entity as _, IdentityError, StoreError};
 
 use super::{Problem, ProblemCode, ProblemField};
 
@@ -123,6 +124,12 @@ impl Problem {
             Refusal::Maintenance { message, until } => {
                 Self::new(ProblemCode::Maintenance, format!("{message}; reading goes on, changes wait until {until}"))
                     .retry(until, now)
+            }
+            Refusal::Taken { kind: Replay::KIND, index: "endpoint" } => {
+                Self::new(ProblemCode::Conflict, "a replay to this endpoint goes on already; wait until it is done")
+            }
+            Refusal::Taken { kind: Replay::KIND, .. } => {
+                Self::new(ProblemCode::Conflict, "five replays go on already; wait until one of them is done")
             }
             Refusal::Taken { kind, index } => {
                 Self::new(ProblemCode::Taken, format!("there is another {kind} with the same {index}: choose another"))
@@ -272,6 +279,9 @@ impl Problem {
             }
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
+            }
+            Refusal::WorkEnded => {
+                Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
             }
             Refusal::KeyReused => Self::new(
                 ProblemCode::IdempotencyKeyReused,

@@ -153,6 +153,9 @@ pub(super) async fn start_verification(
         metadata: body.metadata,
         ip: body.ip,
         idempotency,
+        // Those of the service.
+        address_limits: None,
+        id: None,
     };
     let verification =
         to_the_end(&api, &caller, |app, caller| async move { app.start_verification(&caller, request).await }).await?;

@@ -54,10 +54,11 @@ pub(in crate::http) struct DeliveryView {
     /// Where it stands.
     #[schema(value_type = WebhookStatusName)]
     status: WebhookStatus,
-    /// Why it is not tried any more: every attempt failed, or the endpoint is gone or disabled.
+    /// Why it is not tried any more: every attempt failed, it waited for too long, or the endpoint is gone or
+    /// disabled.
     #[schema(required, value_type = Option<GivenUpName>)]
     reason: Option<GivenUp>,
-    /// When it is tried next; null when it is not.
+    /// When it is tried next; null when it is not, or as soon as the endpoint has room.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     next_attempt_at: Option<Timestamp>,
     /// The last 20 attempts, oldest first.
@@ -82,7 +83,8 @@ impl From<WebhookDelivery> for DeliveryView {
             event_type: delivery.kind,
             status: delivery.status,
             reason: delivery.given_up,
-            next_attempt_at: (delivery.status == WebhookStatus::Pending).then_some(delivery.next_at),
+            next_attempt_at: (delivery.status == WebhookStatus::Pending && !delivery.parked)
+                .then_some(delivery.next_at),
             attempts: delivery.attempts.into_iter().map(attempt).collect(),
             created_at: delivery.created_at,
         }
@@ -148,10 +150,10 @@ pub(in crate::http) struct ReplayBody {
     /// This event, and no range.
     #[schema(example = "evt_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     event: Option<String>,
-    /// Events from this moment on, at most 30 days back.
+    /// Events that happened from this moment on, at most 30 days back.
     #[schema(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
-    /// Events before this moment; until now when left out.
+    /// Events that happened before this moment; until now when left out.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
     /// Only what was not taken; otherwise everything that the endpoint is told of.
@@ -173,7 +175,9 @@ pub(in crate::http) struct ReplayAccepted {
 /// Deliver one event, or a range, to an endpoint once more.
 ///
 /// Each has all attempts before it, and the same `webhook-id`. What the endpoint was not told of because it was
-/// disabled or did not exist is delivered too, unless `failed_only`.
+/// disabled, or because it was created later, is delivered too, unless `failed_only`: as far as events were kept,
+/// which they are while the tenant has an endpoint, for 30 days after it was disabled, and for a day after somebody
+/// read them. One range at a time for each endpoint, and five for the tenant.
 #[utoipa::path(post, path = "/v1/webhooks/endpoints/{id}/replay", tag = "Webhooks", security(("api_key" = ["webhooks:write"])), params(("id" = String, Path, description = "`whe_…`", example = "whe_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = ReplayBody,
     responses((status = 202, description = "It has begun", body = ReplayAccepted), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
 pub(in crate::http) async fn replay_events(

@@ -41,6 +41,8 @@ pub(in crate::http) enum GivenUpName {
     Gone,
     /// The endpoint was disabled.
     Disabled,
+    /// It waited for the endpoint for longer than all attempts take.
+    Expired,
 }
 
 macro_rules! data {

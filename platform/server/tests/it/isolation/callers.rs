@@ -20,7 +20,7 @@ use crate::people::{PASSWORD, TestPerson, claims, signing_key};
 pub type Refusal = (u16, &'static str);
 
 /// What an operation refuses a caller with, if it does.
-type Refuses = Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>;
+pub type Refuses = Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>;
 
 /// Somebody, as their requests say who they are.
 pub struct Caller {
@@ -123,14 +123,20 @@ fn key(operation: &Operation) -> Option<Refusal> {
 }
 
 /// Where calls are for members of a tenant that is served no more.
-pub fn unserved(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
-    move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal)
+pub fn unserved(refusal: Refusal) -> Refuses {
+    Box::new(move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal))
 }
 
-/// Where calls are for members of a suspended tenant: its owners may delete it.
-pub fn unserved_owner(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
+/// As [`unserved`], of a suspended tenant for its owners, who may delete it.
+pub fn unserved_owner(refusal: Refusal) -> Refuses {
     let refused = unserved(refusal);
-    move |operation| refused(operation).filter(|_| operation.asks != Asks::Member(Permission::TenantDelete))
+    Box::new(move |operation| refused(operation).filter(|_| operation.asks != Asks::Member(Permission::TenantDelete)))
+}
+
+/// As [`unserved`], of a suspended tenant for an operator who acts as it: they look at what it is.
+pub fn unserved_changes(refusal: Refusal) -> Refuses {
+    let refused = unserved(refusal);
+    Box::new(move |operation| refused(operation).filter(|_| operation.permission().is_some_and(Permission::changes)))
 }
 
 /// Who calls with nothing at all.

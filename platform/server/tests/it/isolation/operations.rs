@@ -291,7 +291,11 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/v1/me/password", Asks::Person)
         .with(|_| json!({ "current_password": PASSWORD, "new_password": "quite another sentence" })),
     op("get", "/v1/me/second-factor", Asks::Person),
-    op("post", "/v1/me/second-factor", Asks::Person).with(|_| json!({ "password": PASSWORD })),
+    // Whoever has a password is asked for that alone.
+    op("post", "/v1/me/second-factor", Asks::Person)
+        .with(|own| json!({ "password": PASSWORD, "verification": own.name(Thing::Verification), "code": own.code() }))
+        .finds_nothing(),
+    op("post", "/v1/me/second-factor/code", Asks::Person),
     op("post", "/v1/me/second-factor/confirm", Asks::Person)
         .with(|_| json!({ "code": "000000" }))
         .answers(404, "not_found"),
@@ -301,6 +305,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/v1/me/second-factor/disable", Asks::Person)
         .with(|_| json!({ "password": PASSWORD }))
         .answers(404, "not_found"),
+    op("get", "/v1/me/identities", Asks::Person),
+    op("delete", "/v1/me/identities/{id}", Asks::Person).of(&[Thing::Identity]),
     op("get", "/v1/me/sessions", Asks::Person),
     op("delete", "/v1/me/sessions", Asks::Person),
     op("delete", "/v1/me/sessions/{id}", Asks::Person).of(&[Thing::Session]),

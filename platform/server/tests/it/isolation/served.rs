@@ -6,7 +6,7 @@ use super::callers::{Caller, appoint};
 use super::document::Document;
 use super::operations::{Asks, OPERATIONS, Operation};
 use super::request;
-use super::things::{Names, Thing, Things};
+use super::things::{Names, Thing, Things, linked_identity};
 use crate::app::{NUMBER, TestApp, TestTenant, seconds};
 use crate::client::Reply;
 use crate::people::TestPerson;
@@ -62,6 +62,9 @@ async fn the_least_role_is_enough() {
         };
         if operation.things().contains(&Thing::Session) {
             things.rename(Thing::Session, app.logged_in(&member.email).await.session);
+        }
+        if operation.things().contains(&Thing::Identity) {
+            things.rename(Thing::Identity, linked_identity(app, member.user).await);
         }
         let caller = Caller::person("whom it is for", &member, tenant.id, |_| None);
         let reply = caller.sends(request(app, operation, &mut Names::of(&things))).await;

@@ -9,6 +9,7 @@ use wotp_core::domain::announcement::Level;
 use wotp_core::domain::audit::By;
 use wotp_core::domain::guard::{Destination, State, Watch};
 use wotp_core::domain::id::{TenantId, UserId};
+use wotp_core::domain::identity::LinkedIdentity;
 use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Role;
@@ -36,6 +37,8 @@ pub enum Thing {
     Member,
     /// A session of the member.
     Session,
+    /// An account elsewhere that signs in to the member's.
+    Identity,
     Invitation,
     InvitationToken,
     /// An operator's access to the tenant.
@@ -47,7 +50,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Tenant,
         Self::Service,
         Self::Template,
@@ -61,6 +64,7 @@ impl Thing {
         Self::Key,
         Self::Member,
         Self::Session,
+        Self::Identity,
         Self::Invitation,
         Self::InvitationToken,
         Self::Access,
@@ -169,6 +173,7 @@ impl Things {
                 self.rename(Thing::Member, member.user.to_string());
                 return;
             }
+            Thing::Identity => linked_identity(app, app.member(tenant, Role::Viewer).await.user).await,
             Thing::Invitation | Thing::InvitationToken => return self.invite(app, tenant, operator).await,
             Thing::Access => {
                 let by = By::command_line();
@@ -198,6 +203,15 @@ impl Things {
         self.rename(Thing::Invitation, invitation.id.to_string());
         self.rename(Thing::InvitationToken, token.reveal());
     }
+}
+
+/// A link of somebody's account to one elsewhere, by its id.
+pub async fn linked_identity(app: &TestApp, user: UserId) -> String {
+    let ports = app.app.ports();
+    let subject = user.to_string();
+    let link = LinkedIdentity::new(user, "https://accounts.example.com", &subject, ports.clock.now(), &*ports.entropy);
+    ports.store.commit(vec![Change::insert(&link)]).await.expect("it is stored");
+    link.id.to_string()
 }
 
 /// A destination that the watch of the tenant's guard has slowed, by its id.

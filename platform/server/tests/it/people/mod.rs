@@ -2,7 +2,9 @@
 
 mod account;
 mod cookies;
+mod epoch;
 mod erase;
+mod fairness;
 mod login;
 mod membership;
 pub mod oidc;
@@ -14,16 +16,18 @@ mod tokens;
 
 pub use tokens::{claims, signing_key};
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wotp_core::domain::id::{TenantId, UserId};
 use wotp_core::domain::member::Member;
 use wotp_core::domain::password::Password;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::user::{AccountEmail, PasswordHash, User};
-use wotp_core::ports::{Change, Compared, Passwords, PasswordsError};
+use wotp_core::ports::{Change, Compared, HashPlace, Passwords, PasswordsError};
 use wotp_server::people::{Argon2Passwords, HashSettings};
 
 use crate::app::{TestApp, TestTenant};
@@ -49,14 +53,27 @@ pub struct TestPerson {
 pub struct CountedPasswords {
     hasher: Argon2Passwords,
     hashed: AtomicUsize,
+    full: AtomicBool,
+    /// Held while no comparison is to answer.
+    gate: Arc<Mutex<()>>,
 }
 
 impl CountedPasswords {
     pub fn new() -> Self {
-        Self { hasher: cheap(1), hashed: AtomicUsize::new(0) }
+        Self { hasher: cheap(1), hashed: AtomicUsize::new(0), full: AtomicBool::new(false), gate: Arc::default() }
     }
 
-    /// How many hashes were computed.
+    /// From now on there is a place for nobody, or for all.
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// No comparison answers until this is dropped.
+    pub async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
+    }
+
+    /// How many hashes were computed, or begun.
     pub fn hashed(&self) -> usize {
         self.hashed.load(Ordering::SeqCst)
     }
@@ -70,6 +87,10 @@ pub fn cheap(passes: u32) -> Argon2Passwords {
 
 #[async_trait]
 impl Passwords for CountedPasswords {
+    fn place(&self, client: &[u8]) -> Result<HashPlace, PasswordsError> {
+        if self.full.load(Ordering::SeqCst) { Err(PasswordsError::Busy) } else { self.hasher.place(client) }
+    }
+
     async fn hash(&self, password: &Password, salt: [u8; 16]) -> Result<PasswordHash, PasswordsError> {
         self.hashed.fetch_add(1, Ordering::SeqCst);
         self.hasher.hash(password, salt).await
@@ -77,7 +98,9 @@ impl Passwords for CountedPasswords {
 
     async fn compare(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<Compared, PasswordsError> {
         self.hashed.fetch_add(1, Ordering::SeqCst);
-        self.hasher.compare(password, hash).await
+        let compared = self.hasher.compare(password, hash).await;
+        drop(self.gate.lock().await);
+        compared
     }
 }
 

@@ -300,3 +300,55 @@ mod alone {
         said.failed_saying(&["identity provider `mock`", "http://id.example.com"]);
     }
 }
+
+#[tokio::test]
+async fn people_see_by_whom_they_sign_in_and_end_it() {
+    let stage = Stage::set().await;
+    let ada = stage.app.person(EMAIL).await;
+    let eve = stage.app.person("eve@example.com").await;
+    let elsewhere = stage.sign_in("ada").await.expect(200)["access_token"].as_str().expect("a token").to_owned();
+    let list = |person| stage.app.get("/v1/me/identities").by(person);
+    let linked = list(&ada).await.expect(200)["data"][0].clone();
+    assert_eq!((&linked["provider"], &linked["issuer"]), (&json!("mock"), &json!(stage.issuer.url())));
+    assert_eq!(list(&eve).await.expect(200)["data"], json!([]));
+    let path = format!("/v1/me/identities/{}", linked["id"].as_str().expect("an id"));
+    let unlink = |person| stage.app.request(http::Method::DELETE, &path).by(person);
+    unlink(&eve).await.problem(404, "not_found");
+    unlink(&ada).await.expect(204);
+    unlink(&ada).await.problem(404, "not_found");
+    assert_eq!(list(&ada).await.expect(200)["data"], json!([]));
+    stage.app.get("/v1/me").key(&elsewhere).await.problem(401, "session_ended");
+    // An address that the provider does not vouch for any more finds no account.
+    stage.issuer.says_of("ada", &json!({ "email": EMAIL, "email_verified": false }));
+    stage.sign_in("ada").await.problem(403, "email_not_verified");
+    stage.app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn who_has_no_password_shows_a_mailed_code_before_a_second_factor() {
+    let stage = Stage::set().await;
+    let app = &stage.app;
+    let token = |reply: &Value| reply["access_token"].as_str().expect("a token").to_owned();
+    let (here, there) =
+        (token(&stage.sign_in("ada").await.expect(200)), token(&stage.sign_in("ada").await.expect(200)));
+    let enrol = |body: Value, token: &str| app.post("/v1/me/second-factor").key(token).json(body);
+    assert_eq!(enrol(json!({}), &here).await.wrong_fields(), ["code"]);
+    let sent = app.post("/v1/me/second-factor/code").key(&here).await.expect(202);
+    let code = app.mailed(EMAIL).await;
+    let body = json!({ "verification": sent["verification"], "code": code });
+    enrol(body.clone(), &there).await.problem(422, "code_wrong");
+    enrol(body.clone(), &here).await.expect(201);
+    enrol(body, &here).await.problem(422, "code_wrong");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn one_client_does_not_begin_sign_ins_without_end() {
+    let stage = Stage::set().await;
+    let begin = || stage.app.post("/v1/auth/oidc/mock/start").json(json!({}));
+    for _ in 0..100 {
+        begin().await.expect(200);
+    }
+    begin().await.problem(429, "rate_limited");
+    begin().at_ip("203.0.113.9").await.expect(200);
+}

@@ -5,10 +5,11 @@ mod delivering;
 mod endpoints;
 
 mod receiver;
+mod scheduling;
 mod signatures;
 
 use serde_json::{Value, json};
-use wotp_core::app::{Attempted, Taken};
+use wotp_core::app::{Attempted, HeldWebhook};
 use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::quota::{Resource, WindowKind};
@@ -62,21 +63,30 @@ impl TestApp {
     }
 
     /// What is to be done for webhooks now.
-    pub async fn take_webhooks(&self) -> Taken {
-        self.app.take_webhooks(256).await.expect("what is due")
+    pub async fn take_webhooks(&self) -> Looked {
+        let mut held = Vec::new();
+        let taken = self.app.take_webhooks(256, |one| held.push(one)).await.expect("what is due");
+        Looked { held, more: taken.more }
+    }
+
+    /// Takes and calls once; says what came of it, and whether there is more.
+    pub async fn run_webhooks_once(&self) -> (Vec<Attempted>, bool) {
+        let looked = self.take_webhooks().await;
+        let attempts = looked.held.into_iter().map(|held| self.app.attempt_webhook(held));
+        let attempted = futures_util::future::join_all(attempts).await;
+        (attempted.into_iter().map(|attempted| attempted.expect("an attempt")).collect(), looked.more)
     }
 
     /// Does what is due for webhooks until nothing is.
     pub async fn run_webhooks(&self) -> Vec<Attempted> {
         let mut done = Vec::new();
         loop {
-            let taken = self.take_webhooks().await;
-            let attempts = taken.held.into_iter().map(|held| self.app.attempt_webhook(held));
-            let attempted = futures_util::future::join_all(attempts).await;
-            if attempted.is_empty() && !taken.more {
+            let replaying = self.app.step_replays().await.expect("what is to be replayed");
+            let (attempted, more) = self.run_webhooks_once().await;
+            if attempted.is_empty() && !more && !replaying {
                 return done;
             }
-            done.extend(attempted.into_iter().map(|attempted| attempted.expect("an attempt")));
+            done.extend(attempted);
         }
     }
 
@@ -90,6 +100,12 @@ impl TestApp {
     pub fn of_endpoint(&self, endpoint: &Value, operation: &str) -> crate::client::Request {
         self.post(format!("/v1/webhooks/endpoints/{}/{operation}", id(&endpoint["endpoint"])))
     }
+}
+
+/// What a look found.
+pub struct Looked {
+    pub held: Vec<HeldWebhook>,
+    pub more: bool,
 }
 
 /// A tenant with one endpoint that is told of everything.

@@ -68,3 +68,20 @@ async fn everything_that_is_looked_for_is_found_by_an_index_in_its_order() {
     walks(rests_on.clone(), doc! {}, "unique");
     walks(rests_on, doc! {}, "_id_");
 }
+
+#[tokio::test]
+async fn one_that_is_due_and_damaged_has_no_fields_and_can_be_put_off() {
+    let database = MongoDatabase::fresh();
+    let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
+    let entities = store.server.collection(schema::ENTITIES);
+    let row = |n: u8, doc: &str| {
+        let name = binary(&name("thing", Owner::Platform, [n; 16]));
+        doc! { "_id": name, "k": "thing", "o": binary(&[0; 16]), "i": binary(&[n; 16]), "v": 1_i64, "w": 0_i64, "doc": doc }
+    };
+    entities.insert_many([row(1, "{"), row(2, "{\"a\":1}")]).await.unwrap();
+    let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(9).unwrap());
+    let due = store.due_entities("thing", now, 9).await.unwrap();
+    assert_eq!(due.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>(), [(1, 0), (2, 1)]);
+    store.put_off("thing", Owner::Platform, [1; 16], now, later).await.unwrap();
+    assert_eq!(store.due_entities("thing", now, 9).await.unwrap().len(), 1);
+}

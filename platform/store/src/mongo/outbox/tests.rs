@@ -94,7 +94,9 @@ async fn news_that_cannot_be_read_keep_no_others_waiting() {
     let verifications = store.server.collection(schema::VERIFICATIONS);
     verifications.update_one(doc! {}, doc! { "$set": { "n.0.d": "{" } }).await.unwrap();
     assert_eq!(store.news(9).await.unwrap().len(), 1);
+    assert_eq!(store.news(1).await.unwrap().len(), 1, "it fills no batch either");
     let alone = doc! { "_id": binary(&[1; 24]), "t": binary(&tenant.to_bytes()), "d": "{" };
     store.server.collection(schema::OUTBOX).insert_one(alone).await.unwrap();
     assert_eq!(store.news(9).await.unwrap().len(), 1);
+    assert_eq!(store.news(1).await.unwrap().len(), 1);
 }

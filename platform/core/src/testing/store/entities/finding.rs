@@ -163,6 +163,19 @@ pub async fn due_things_come_longest_due_first(store: Subject) {
     assert_eq!(due(&store, seconds(99), 9).await, [put_off.entity, later]);
 }
 
+/// And keeps all that it has, and is found as before.
+pub async fn a_thing_is_put_off_where_it_is_due(store: Subject) {
+    let thing = Thing { due_at: Some(seconds(1)), tags: vec!["a".to_owned()], ..a_thing(new_tenant(), 0) };
+    made(&store, vec![Change::insert(&thing)]).await;
+    let (kind, owner, id, only) = (Thing::KIND, thing.owner(), thing.id(), [thing]);
+    store.put_off(kind, owner, id, seconds(0), seconds(9)).await.expect(ANSWERS);
+    assert_eq!(due(&store, seconds(1), 9).await, only, "it was not due yet");
+    store.put_off(kind, owner, id, seconds(2), seconds(9)).await.expect(ANSWERS);
+    assert_eq!(due(&store, seconds(8), 9).await, []);
+    assert_eq!(due(&store, seconds(9), 9).await, only);
+    assert_eq!(listed(&store, &EntityList::by("tag", "a")).await, only);
+}
+
 /// Whatever is known of it.
 pub async fn another_owners_thing_does_not_exist(store: Subject) {
     let (tenant, other) = (new_tenant(), new_tenant());
