@@ -4,7 +4,7 @@
 //! cores as the server. Everything else goes through serde.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -43,6 +43,9 @@ pub enum ApiError {
         /// The beginning of the body.
         body: String,
     },
+    /// A code that was sent was not printed.
+    #[error("no code for {0} was printed within half a minute")]
+    NoCode(String),
     /// A verification was accepted and then not handed to its channel.
     #[error("{id} was accepted, and half a minute later its delivery is {status}")]
     NotHandedOver {
@@ -59,7 +62,8 @@ impl ApiError {
         Self::Refused { call, status, body: beginning(body) }
     }
 
-    fn incomplete(call: &'static str, missing: &'static str, body: &[u8]) -> Self {
+    /// A reply without what was looked for, with the beginning of its body.
+    pub fn incomplete(call: &'static str, missing: &'static str, body: &[u8]) -> Self {
         Self::Incomplete { call, missing, body: beginning(body) }
     }
 }
@@ -72,6 +76,8 @@ fn beginning(body: &[u8]) -> String {
 /// What `wotp tenant create --json` prints, as far as it is needed here.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tenant {
+    /// Its id.
+    pub tenant: String,
     /// Id of its first service.
     pub service: String,
     /// Key whose calls reach a channel.
@@ -124,6 +130,7 @@ pub fn checked_verification(body: &[u8]) -> Option<Verification> {
 pub struct Requests {
     authority: String,
     key: Option<String>,
+    client: Option<Ipv4Addr>,
     buffer: Vec<u8>,
     body: Vec<u8>,
 }
@@ -134,6 +141,7 @@ impl Requests {
         Self {
             authority: address.to_string(),
             key: key.map(str::to_owned),
+            client: None,
             buffer: Vec::with_capacity(512),
             body: Vec::with_capacity(128),
         }
@@ -159,6 +167,18 @@ impl Requests {
         self.body.extend_from_slice(code.as_bytes());
         self.body.extend_from_slice(b"\"}");
         self.render("POST", &["/v1/verifications/", id, "/check"])
+    }
+
+    /// From now on in the name of this client, as a proxy says it that the server trusts.
+    pub fn on_behalf_of(&mut self, client: Ipv4Addr) {
+        self.client = Some(client);
+    }
+
+    /// Hands something in at `path`.
+    pub fn post(&mut self, path: &[&str], body: &Value) -> &[u8] {
+        self.body.clear();
+        write!(self.body, "{body}").expect("writing to memory does not fail");
+        self.render("POST", path)
     }
 
     /// Reads what lies at `path`.
@@ -187,6 +207,9 @@ impl Requests {
         if let Some(key) = &self.key {
             out.extend_from_slice(b"\r\nauthorization: Bearer ");
             out.extend_from_slice(key.as_bytes());
+        }
+        if let Some(client) = self.client {
+            write!(out, "\r\nx-forwarded-for: {client}").expect("writing to memory does not fail");
         }
         if !self.body.is_empty() {
             write!(out, "\r\ncontent-type: application/json\r\ncontent-length: {}", self.body.len())
@@ -272,6 +295,15 @@ mod tests {
         assert!(head.contains("authorization: Bearer wk_live_x"));
         assert!(head.ends_with(&format!("content-length: {}", body.len())));
         assert_eq!(body, r#"{"to":"+12025550123","code":"123456"}"#);
+    }
+
+    #[test]
+    fn a_client_is_named_as_a_proxy_would() {
+        let mut requests = Requests::new(SocketAddr::from(([127, 0, 0, 1], 80)), None);
+        requests.on_behalf_of(Ipv4Addr::new(198, 18, 0, 7));
+        let text = String::from_utf8(requests.post(&["/v1/auth/login"], &serde_json::json!({})).to_vec()).unwrap();
+        assert!(text.starts_with("POST /v1/auth/login HTTP/1.1\r\n"), "{text}");
+        assert!(text.contains("\r\nx-forwarded-for: 198.18.0.7\r\n") && text.ends_with("\r\n\r\n{}"), "{text}");
     }
 
     #[test]

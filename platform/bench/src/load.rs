@@ -150,6 +150,8 @@ pub struct Tally {
     pub late: Latencies,
     /// Latency of checks.
     pub check: Latencies,
+    /// Latency of other calls.
+    pub answer: Latencies,
     /// From accepted to handed over to the channel, by the server's own times; sampled.
     pub handover: Latencies,
     /// The last verifications accepted.
@@ -168,6 +170,7 @@ impl Tally {
         self.start.take(&other.start);
         self.late.take(&other.late);
         self.check.take(&other.check);
+        self.answer.take(&other.answer);
         self.handover.take(&other.handover);
     }
 
@@ -212,6 +215,7 @@ impl Course {
             start: Latencies::new(),
             late: Latencies::new(),
             check: Latencies::new(),
+            answer: Latencies::new(),
             handover: Latencies::new(),
             last: VecDeque::with_capacity(LAST_KEPT),
             all: keep_all.then(Vec::new),

@@ -10,15 +10,18 @@ mod client;
 mod confine;
 mod load;
 mod number;
+mod people;
 mod preload;
 mod process;
 mod queue;
 mod report;
+mod rollups;
 mod scenario;
 mod shared;
 mod stand;
 mod stub;
 mod suite;
+mod webhooks;
 
 use std::error::Error;
 use std::fs;
@@ -138,6 +141,7 @@ impl Arguments {
             cold_starts: if quick { 2 } else { 5 },
             rings: if quick { 50_000 } else { 1_000_000 },
             rings_after: if quick { 50_000 } else { 200_000 },
+            counted: if quick { 10_000 } else { 1_000_000 },
         }
     }
 

@@ -84,6 +84,7 @@ async fn fill(data: &Path, tenants: u32, verifications: u64) -> Result<Vec<Tenan
         models.push(model(&app, &format!("Bench {n}")).await?);
     }
     let returned = models.iter().take(CALLERS).map(|model| Tenant {
+        tenant: model.new.tenant.id.to_string(),
         service: model.new.service.id.to_string(),
         live_key: model.new.live_key.reveal().to_owned(),
         test_key: model.new.test_key.reveal().to_owned(),

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 
 /// How long a server may take until it says where it listens. Generous: a store of a million
@@ -77,7 +78,20 @@ impl Server {
     ///
     /// # Errors
     /// [`ProcessError::Spawn`] and [`ProcessError::NotListening`]; no process is left running.
-    pub fn spawn(mut command: Command, log: &Path) -> Result<Self, ProcessError> {
+    pub fn spawn(command: Command, log: &Path) -> Result<Self, ProcessError> {
+        Self::start(command, log, None)
+    }
+
+    /// The same, of a server that prints what we are to read: each line after the first one is told.
+    ///
+    /// # Errors
+    /// [`ProcessError::Spawn`] and [`ProcessError::NotListening`]; no process is left running.
+    pub fn spawn_heard(command: Command, log: &Path) -> Result<(Self, UnboundedReceiver<String>), ProcessError> {
+        let (lines, heard) = unbounded_channel();
+        Ok((Self::start(command, log, Some(lines))?, heard))
+    }
+
+    fn start(mut command: Command, log: &Path, lines: Option<UnboundedSender<String>>) -> Result<Self, ProcessError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let spawn = |source| ProcessError::Spawn { program: program.clone(), source };
         let errors = File::create(log).map_err(spawn)?;
@@ -92,7 +106,7 @@ impl Server {
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let output = server.child.stdout.take().expect("standard output was asked for as a pipe");
         let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || follow(BufReader::new(output), &tell));
+        std::thread::spawn(move || follow(BufReader::new(output), &tell, lines));
         match told.recv_timeout(START_TIMEOUT) {
             Ok(address) => {
                 server.address = address;
@@ -140,7 +154,7 @@ impl Drop for Server {
     }
 }
 
-fn follow(mut output: impl BufRead, tell: &mpsc::Sender<SocketAddr>) {
+fn follow(mut output: impl BufRead, tell: &mpsc::Sender<SocketAddr>, lines: Option<UnboundedSender<String>>) {
     let mut line = String::new();
     while output.read_line(&mut line).is_ok_and(|read| read > 0) {
         if let Some(address) = listening_address(&line) {
@@ -149,6 +163,14 @@ fn follow(mut output: impl BufRead, tell: &mpsc::Sender<SocketAddr>) {
             break;
         }
         line.clear();
+    }
+    if let Some(lines) = lines {
+        for line in output.by_ref().lines().map_while(Result::ok) {
+            // Who has heard enough lets the rest go.
+            if lines.send(line).is_err() {
+                break;
+            }
+        }
     }
     let _ = io::copy(&mut output, &mut io::sink());
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::{Run, Summary};
+use crate::load::{Latencies, Run, Summary};
 use crate::process::Memory;
 use crate::queue::Doorbell;
 
@@ -45,7 +46,10 @@ pub struct Measured {
     pub late: Option<Summary>,
     /// Latency of checks.
     pub check: Option<Summary>,
-    /// From accepted to handed over.
+    /// Latency of other calls: logins, queries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Summary>,
+    /// From accepted to handed over, or from an event to the request that tells of it.
     pub handover: Option<Summary>,
     /// What only runs of a queue have.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,39 @@ impl Measured {
     /// a check that ends a verification saves what its delivery would have cost.
     pub fn is_mostly_early(&self) -> bool {
         self.early * 200 > self.done
+    }
+
+    /// Nothing yet, of something that took `wall`.
+    pub fn nothing(subject: &str, callers: usize, round: usize, wall: Duration) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            callers,
+            round,
+            wall_seconds: wall.as_secs_f64(),
+            done: 0,
+            failed: 0,
+            first_failure: None,
+            early: 0,
+            per_second: 0.0,
+            server_cpu_micros: 0.0,
+            beside_cpu_micros: BTreeMap::new(),
+            driver_cpu_micros: 0.0,
+            memory: Memory { resident_bytes: 0, peak_bytes: 0 },
+            start: None,
+            late: None,
+            check: None,
+            answer: None,
+            handover: None,
+            doorbell: None,
+        }
+    }
+
+    /// Calls one after another, of which only their latency is known.
+    pub fn of_answers(subject: &str, round: usize, wall: Duration, latencies: &Latencies) -> Self {
+        let answer = latencies.summary();
+        let done = answer.map_or(0, |summary| summary.count);
+        let per_second = done as f64 / wall.as_secs_f64();
+        Self { answer, done, per_second, ..Self::nothing(subject, 1, round, wall) }
     }
 
     /// The numbers of `run`.
@@ -83,6 +120,7 @@ impl Measured {
             start: run.tally.start.summary(),
             late: run.tally.late.summary(),
             check: run.tally.check.summary(),
+            answer: run.tally.answer.summary(),
             handover: run.tally.handover.summary(),
             doorbell: None,
         }
@@ -143,6 +181,8 @@ pub enum Goal {
     AtLeast(f64),
     /// Good when no more.
     AtMost(f64),
+    /// Good when neither less than the first nor more than the second.
+    Within(f64, f64),
 }
 
 /// A number that the project has promised.
@@ -167,6 +207,7 @@ impl Figure {
         let kept = match goal {
             Goal::AtLeast(least) => measured.median >= least,
             Goal::AtMost(most) => measured.median <= most,
+            Goal::Within(least, most) => (least..=most).contains(&measured.median),
         };
         Self { name: name.to_owned(), goal, measured, unit, ok: kept && clean }
     }
@@ -223,9 +264,10 @@ impl Section {
 pub fn show_figures<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
     let mut table = Table::new(&["figure", "target", "measured (min–max)", ""]);
     for figure in figures {
-        let (sign, goal) = match figure.goal {
-            Goal::AtLeast(goal) => ("≥", goal),
-            Goal::AtMost(goal) => ("≤", goal),
+        let goal = match figure.goal {
+            Goal::AtLeast(goal) => format!("≥ {goal}"),
+            Goal::AtMost(goal) => format!("≤ {goal}"),
+            Goal::Within(least, most) => format!("{least}–{most}"),
         };
         let unit = figure.unit;
         let measured = match figure.measured.median {
@@ -233,12 +275,7 @@ pub fn show_figures<'a>(figures: impl Iterator<Item = &'a Figure>) -> String {
             _ => format!("{} {unit}", figure.measured.show(2)).trim_end().to_owned(),
         };
         let verdict = if figure.ok { "ok" } else { "missed" };
-        table.row([
-            figure.name.clone(),
-            format!("{sign} {goal} {unit}").trim_end().to_owned(),
-            measured,
-            verdict.to_owned(),
-        ]);
+        table.row([figure.name.clone(), format!("{goal} {unit}").trim_end().to_owned(), measured, verdict.to_owned()]);
     }
     format!("\nFigures to reach\n{}", table.show())
 }
@@ -307,6 +344,15 @@ mod tests {
         assert!(Figure::new("a", Goal::AtLeast(0.6), spread, "", true).ok);
         assert!(!Figure::new("a", Goal::AtLeast(0.6), spread, "", false).ok);
         assert!(!Figure::new("a", Goal::AtMost(0.6), spread, "", true).ok);
+    }
+
+    #[test]
+    fn what_is_to_be_alike_may_be_neither_less_nor_more() {
+        let goal = Goal::Within(0.9, 1.1);
+        let ok = |ratio| Figure::new("a", goal, Spread::of([ratio]).unwrap(), "", true).ok;
+        assert_eq!([0.89, 0.9, 1.1, 1.11].map(ok), [false, true, true, false]);
+        let figure = Figure::new("a", goal, Spread::of([1.0]).unwrap(), "", true);
+        assert!(show_figures(std::iter::once(&figure)).contains("0.9–1.1"));
     }
 
     #[test]

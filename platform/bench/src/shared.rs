@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, doc};
@@ -64,7 +65,7 @@ impl fmt::Debug for Shared {
 
 impl Servers {
     /// Where the platform's store is.
-    fn store_url(&self) -> String {
+    pub fn store_url(&self) -> String {
         self.mongod.url(DATABASE)
     }
 
@@ -74,7 +75,7 @@ impl Servers {
     }
 
     /// Whom to count beside a node.
-    fn beside(&self) -> [Option<Beside>; 2] {
+    pub fn beside(&self) -> [Option<Beside>; 2] {
         [("mongod", self.mongod.member(0).id()), ("redis", self.redis.pid())]
             .map(|(name, pid)| Some(Beside { name, pid }))
     }
@@ -140,12 +141,21 @@ impl Stand {
     /// # Errors
     /// [`StandError`].
     pub async fn node(&self, shared: &Shared, nth: usize) -> Result<Node, StandError> {
-        let data = self.node_folder(shared, nth)?;
-        let mut command = self.wotp();
-        command.envs(shared.settings()).args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
-        let server = Server::spawn(command, &data.join("bench-serve.log"))?;
+        let (command, log) = self.node_serving(shared, nth)?;
+        let server = Server::spawn(command, &log)?;
         let mode = Self::ready(&server, &shared.tenants).await?;
         Ok(Node { target: Target { beside: shared.servers.beside(), ..target(&server) }, mode, delivers: true, server })
+    }
+
+    /// What serves as a node, and where its log is.
+    ///
+    /// # Errors
+    /// [`StandError::Folder`].
+    pub fn node_serving(&self, shared: &Shared, nth: usize) -> Result<(Command, PathBuf), StandError> {
+        let data = self.node_folder(shared, nth)?;
+        let mut command = self.serving(&data);
+        command.envs(shared.settings());
+        Ok((command, data.join("bench-serve.log")))
     }
 
     /// A node with a store in memory, and a tenant on it.

@@ -147,9 +147,14 @@ impl Stand {
     /// # Errors
     /// [`StandError::Process`].
     pub fn serve(&self, data: &Path) -> Result<Server, StandError> {
+        Ok(Server::spawn(self.serving(data), &data.join("bench-serve.log"))?)
+    }
+
+    /// What serves the data folder `data`.
+    pub fn serving(&self, data: &Path) -> Command {
         let mut command = self.wotp();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        Ok(Server::spawn(command, &data.join("bench-serve.log"))?)
+        command
     }
 
     /// A new tenant on the plan `unlimited`.

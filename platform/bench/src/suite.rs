@@ -4,8 +4,11 @@
 //! runs of the bare server and of the platform alternate, a ratio is formed within each round, and the
 //! median of the rounds is the figure.
 
+mod analytics;
 mod nodes;
+mod people;
 mod values;
+mod webhooks;
 
 use std::fs;
 use std::io;
@@ -25,8 +28,10 @@ use crate::preload::{PreloadError, preload};
 use crate::process::{self, ProcessError};
 use crate::queue;
 use crate::report::{Figure, Goal, Measured, Section};
+use crate::rollups::SeedError;
 use crate::scenario::{self, Callers, Mode};
 use crate::stand::{Pair, Side, Stand, StandError, folder_bytes, progress, target, wait_until_ready};
+use crate::webhooks::WebhookError;
 use values::{check_latency, clean, early, measured, megabytes, ratios, whole};
 pub use values::{failures, handover_latency, micros, middle, note_failures, spread, start_latency};
 
@@ -64,6 +69,14 @@ pub enum Part {
     Nodes,
     /// The Redis queue: from ring to worker, and a backlog.
     Queue,
+    /// Starts beside people who log in.
+    Logins,
+    /// Whether answers tell who has an account by how long they take.
+    Answers,
+    /// From an event to the requests at endpoints, some of which hang.
+    Webhooks,
+    /// Analytics of a tenant with a million verifications.
+    Analytics,
 }
 
 /// How the report is made.
@@ -95,6 +108,8 @@ pub struct Plan {
     pub rings: u64,
     /// Rings after those.
     pub rings_after: u64,
+    /// Verifications that analytics are asked about.
+    pub counted: u64,
 }
 
 impl Plan {
@@ -139,6 +154,12 @@ pub enum SuiteError {
     /// What a process uses cannot be read.
     #[error("what a server uses is not to be had")]
     Usage(#[from] ProcessError),
+    /// Rollups cannot be stored.
+    #[error("what analytics are asked about cannot be stored")]
+    Seed(#[from] SeedError),
+    /// Webhooks cannot be measured.
+    #[error("webhooks cannot be measured")]
+    Webhooks(#[from] WebhookError),
     /// The queue cannot be measured.
     #[error("the queue cannot be measured")]
     Queue(#[from] queue::PartError),
@@ -176,6 +197,10 @@ impl Suite {
             Part::Shared => self.shared().await,
             Part::Nodes => self.nodes().await,
             Part::Queue => Ok(queue::measure(&self.plan).await?),
+            Part::Logins => self.logins().await,
+            Part::Answers => self.answers().await,
+            Part::Webhooks => self.webhooks().await,
+            Part::Analytics => self.analytics().await,
         }
     }
 

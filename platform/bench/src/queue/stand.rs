@@ -224,6 +224,7 @@ impl Stand {
             start: came.rung.as_ref().and_then(|rung| rung.taken.summary()),
             late: came.rung.as_ref().and_then(|rung| rung.late.summary()),
             check: None,
+            answer: None,
             handover: came.heard.as_ref().and_then(|heard| heard.latency),
             doorbell: Some(Doorbell {
                 worker_cpu_micros: before.worker.zip(after.worker).map(|(before, after)| each(before, after)),

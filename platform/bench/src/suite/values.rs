@@ -66,6 +66,11 @@ pub(super) fn check_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
     run.check.map_or(f64::NAN, |summary| value(summary) as f64)
 }
 
+/// A percentile of other calls.
+pub(super) fn answer_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
+    run.answer.map_or(f64::NAN, |summary| value(summary) as f64)
+}
+
 /// A percentile from accepted to handed over.
 pub fn handover_latency(run: &Measured, value: fn(Summary) -> u64) -> f64 {
     run.handover.map_or(f64::NAN, |summary| value(summary) as f64)

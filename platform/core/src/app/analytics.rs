@@ -12,7 +12,7 @@ use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
 pub const GROUPS_MAX: usize = 5_000;
-/// Rollups that one answer is summed up from at most: all hours of 35 days, of 300 channels and countries.
+/// Hours or days that one answer is summed up from at most: all hours of 35 days, of 300 channels and countries.
 const READ_MAX: usize = 252_000;
 
 /// By what analytics are told apart.
@@ -105,7 +105,8 @@ impl Sum {
                 return ControlFlow::Break(());
             }
         };
-        self.read += 1;
+        let Analytics { from, to, .. } = self.analytics;
+        self.read += rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)).count();
         if self.read > READ_MAX {
             let message = "asks for more hours or days, channels and countries than one answer is summed up from: ask \
                            for less time, by day, or for one service";
@@ -116,14 +117,19 @@ impl Sum {
             return ControlFlow::Continue(());
         }
         let by = |dimension| self.query.group_by.contains(&dimension);
-        let group = Group {
-            starts: rollup.starts,
-            service: by(Dimension::Service).then_some(rollup.service),
-            channel: Some(rollup.channel).filter(|channel| by(Dimension::Channel) && !channel.is_empty()),
-            country: rollup.country.filter(|_| by(Dimension::Country)),
-        };
-        self.analytics.totals.add(&rollup.counts, &rollup.costs);
-        self.analytics.groups.entry(group).or_default().add(&rollup.counts, &rollup.costs);
+        let (service, channel) = (by(Dimension::Service), by(Dimension::Channel) && !rollup.channel.is_empty());
+        let country = by(Dimension::Country);
+        for (starts, counts, costs) in rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)) {
+            let group = Group {
+                starts,
+                service: service.then_some(rollup.service),
+                channel: channel.then(|| rollup.channel.clone()),
+                country: rollup.country.clone().filter(|_| country),
+            };
+            let group = self.analytics.groups.entry(group).or_default();
+            group.counts.add(counts);
+            costs.into_iter().for_each(|costs| group.costs.add_all(costs));
+        }
         if self.analytics.groups.len() > GROUPS_MAX {
             let message =
                 format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
@@ -160,7 +166,7 @@ impl App {
         holds.extend(query.country.clone().map(|country| ("country", country)));
         let list = EntityList {
             from: Some(first_id(interval, from)),
-            before: Some(first_id(interval, to)),
+            before: Some(first_id(interval, day_after(to))),
             holds,
             limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))
@@ -174,7 +180,11 @@ impl App {
         let mut sum = summed.lock().unwrap_or_else(PoisonError::into_inner);
         match sum.ended.take() {
             Some(refusal) => Err(refusal),
-            None => Ok(sum.analytics.clone()),
+            None => {
+                let Analytics { totals, groups, .. } = &mut sum.analytics;
+                groups.values().for_each(|group| totals.add(&group.counts, &group.costs));
+                Ok(sum.analytics.clone())
+            }
         }
     }
 
@@ -201,4 +211,10 @@ impl App {
         }
         Ok((from, to))
     }
+}
+
+/// The first moment of the first day that has nothing of what is before `to`.
+fn day_after(to: Timestamp) -> Timestamp {
+    let day = Interval::Day.start_of(to);
+    if day == to { day } else { Interval::Day.end_of(day) }
 }

@@ -14,7 +14,7 @@ use crate::domain::erasure::Erasure;
 use crate::domain::event::{Event, Fact};
 use crate::domain::id::{EventId, ServiceId, TenantId};
 use crate::domain::news::News;
-use crate::domain::rollup::{self, Figures, Rollup, RollupKey};
+use crate::domain::rollup::{self, Rollup};
 use crate::ports::{Change, CommitError, Entity as _, NewsKey, Owner, StoreError};
 
 /// Rollups that are read at once.
@@ -69,7 +69,7 @@ impl App {
             told.extend(news.facts().map(|(at, fact)| Told { tenant, service, at, fact }));
             uses.note(news);
         }
-        let rollups = counted.into_iter().map(|(key, figures)| self.added(key, figures, now));
+        let rollups = Rollup::of(counted).into_iter().map(|rollup| self.added(rollup, now));
         let rollups = stream::iter(rollups).buffered(AT_ONCE).try_collect::<Vec<_>>();
         // Beside each other: a fold is not to take longer for what it looks at besides.
         let (rollups, reached) = try_join(rollups, self.thresholds(uses, now)).await?;
@@ -116,9 +116,18 @@ impl App {
     async fn tenants_of(&self, news: &[(NewsKey, News)]) -> Result<BTreeMap<TenantId, bool>, Refusal> {
         let tenants: BTreeSet<TenantId> = news.iter().map(|(_, news)| news.tenant()).collect();
         let look = |tenant: TenantId| async move {
-            let erasure = self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await?;
-            if erasure.is_some_and(|erasure| erasure.has_begun()) {
-                return Ok::<_, Refusal>(None);
+            let begun = match self.find::<Erasure>(Owner::Platform, tenant.to_bytes()).await {
+                Ok(erasure) => erasure.is_some_and(|erasure| erasure.has_begun()),
+                // Deleted in any case; and nobody's events wait for what cannot be read of one tenant.
+                Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(%tenant, error, "an erasure cannot be read; nothing is made of the tenant's news");
+                    true
+                }
+                Err(error) => return Err(error),
+            };
+            if begun {
+                return Ok(None);
             }
             Ok(Some((tenant, self.listens(tenant).await?)))
         };
@@ -127,8 +136,7 @@ impl App {
     }
 
     /// The change by which a rollup counts more; none where it would have been deleted by now.
-    async fn added(&self, key: RollupKey, figures: Figures, now: Timestamp) -> Result<Option<Change>, Refusal> {
-        let new = Rollup::new(key, figures.clone());
+    async fn added(&self, new: Rollup, now: Timestamp) -> Result<Option<Change>, Refusal> {
         if new.kept_until() <= now {
             return Ok(None);
         }
@@ -144,7 +152,7 @@ impl App {
         };
         Ok(Some(match known {
             Some(mut known) => {
-                known.add(&figures);
+                known.add(&new);
                 Change::replace(&known)
             }
             None => Change::insert(&new),

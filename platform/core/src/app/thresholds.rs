@@ -19,7 +19,7 @@ use crate::domain::mode::Mode;
 use crate::domain::news::{News, What};
 use crate::domain::quota::{Resource, Window};
 use crate::domain::quota_marks::QuotaMarks;
-use crate::ports::{Change, CommitError, Owner};
+use crate::ports::{Change, CommitError, Owner, StoreError};
 
 /// Tenants that are looked at at once.
 const AT_ONCE: usize = 16;
@@ -65,7 +65,15 @@ impl App {
     /// plan is, nobody is.
     pub(super) async fn thresholds(&self, uses: Uses, now: Timestamp) -> Result<Reached, Refusal> {
         let looks = uses.0.into_iter().map(|(tenant, uses)| async move {
-            let reached = self.thresholds_of(tenant, uses).await?;
+            let reached = match self.thresholds_of(tenant, uses).await {
+                // What cannot be read of one tenant keeps nobody's events waiting.
+                Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(%tenant, error, "it is not known what a tenant was told of its quotas; it is told nothing");
+                    None
+                }
+                reached => reached?,
+            };
             Ok::<_, Refusal>(reached.map(|(data, mark)| (tenant, data, mark)))
         });
         let all: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;

@@ -1,8 +1,10 @@
 //! Rollups: what came of all verifications that were started in one hour or on one day, per service, channel
-//! and country. All that analytics read.
+//! and country. All that analytics read. A row holds a day: as a whole, or hour by hour.
 //!
 //! A verification counts in the hour in which it was started, whenever it ends: so what was approved is
 //! never more than what was started. Live verifications only.
+
+mod packed;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -86,92 +88,101 @@ static BUCKETS: LazyLock<Vec<u64>> = LazyLock::new(|| {
 });
 
 /// How long things took: how many of them by how long, in buckets that grow with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Histogram(BTreeMap<u16, u64>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// The least bucket in which there is something.
+    first: usize,
+    /// From that one up to the last in which there is something.
+    counts: Vec<u64>,
+}
 
 impl Histogram {
     /// Counts one.
     pub fn record(&mut self, took: SignedDuration) {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(0);
         let bucket = BUCKETS.partition_point(|start| *start <= milliseconds).saturating_sub(1);
-        *self.0.entry(u16::try_from(bucket).unwrap_or(u16::MAX)).or_default() += 1;
+        self.reach(bucket, 1);
+        if let Some(count) = self.counts.get_mut(bucket - self.first) {
+            *count += 1;
+        }
     }
 
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
-        for (bucket, count) in &other.0 {
-            *self.0.entry(*bucket).or_default() += count;
+        if other.is_empty() {
+            return;
+        }
+        self.reach(other.first, other.counts.len());
+        let same = self.counts.iter_mut().skip(other.first - self.first);
+        same.zip(&other.counts).for_each(|(sum, count)| *sum += count);
+    }
+
+    /// Makes room for so many buckets from one on.
+    fn reach(&mut self, first: usize, length: usize) {
+        if self.counts.is_empty() {
+            self.first = first;
+        }
+        if first < self.first {
+            self.counts.splice(0..0, std::iter::repeat_n(0, self.first - first));
+            self.first = first;
+        }
+        let end = first + length - self.first;
+        if end > self.counts.len() {
+            self.counts.resize(end, 0);
         }
     }
 
     /// How many were counted.
     pub fn count(&self) -> u64 {
-        self.0.values().sum()
+        self.counts.iter().sum()
     }
 
     /// Whether none was counted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.counts.is_empty()
     }
 
     /// Milliseconds within which so many of a hundred were done, to within 5 %; none where none was counted.
     pub fn percentile(&self, percent: u64) -> Option<u64> {
         let rank = (self.count() * percent).div_ceil(100).max(1);
         let mut seen = 0;
-        let bucket = self.0.iter().find(|(_, count)| {
+        let place = self.counts.iter().position(|count| {
             seen += *count;
             seen >= rank
         });
-        let place = usize::from(*bucket?.0);
+        let place = self.first + place?;
         let start = BUCKETS.get(place).copied()?;
         let end = BUCKETS.get(place + 1).copied().unwrap_or(start + 1);
         Some(start.midpoint(end - 1))
     }
 }
 
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 /// What came of verifications.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Started, at the channel that was first in line; one that a guard stopped at none.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub started: u64,
     /// That came to the channel at all, first or after another one.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub tried: u64,
     /// How often a code was to go out through the channel: first, by a resend, or after another channel.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub sends: u64,
     /// Whose code the channel's server was the first to acknowledge.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub sent: u64,
     /// Whose code reached the device through the channel first. Not every channel can tell.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub delivered: u64,
     /// Approved, at the channel that was used last.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub approved: u64,
     /// Failed, by reason.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed: BTreeMap<String, u64>,
     /// Whose time ran out.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub expired: u64,
     /// Called off.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub canceled: u64,
     /// From the start until a channel's server acknowledged.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub sent_after: Histogram,
     /// From the start until a code reached the device.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub delivered_after: Histogram,
     /// From the start until the right code was typed.
-    #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub approved_after: Histogram,
 }
 
@@ -284,8 +295,9 @@ pub struct RollupKey {
 }
 
 impl RollupKey {
-    /// Its id: those of one tenant and one length lie beside each other, in the order of time.
-    pub fn id(&self) -> [u8; 16] {
+    /// The id of the rollup that it is in: those of one tenant and one length lie beside each other, in the
+    /// order of their days.
+    fn id(&self) -> [u8; 16] {
         let mut hash = Sha256::new();
         hash.update(self.service.to_bytes());
         hash.update(self.channel.as_bytes());
@@ -299,24 +311,31 @@ impl RollupKey {
     }
 }
 
-/// The least id of a rollup that begins at `starts`, or of any that begins later.
-pub fn first_id(interval: Interval, starts: Timestamp) -> [u8; 16] {
-    let hour = u32::try_from(starts.as_second().div_euclid(3600)).unwrap_or(0);
+/// The first moment of the day of UTC that a moment is in.
+fn day_of(moment: Timestamp) -> Timestamp {
+    Interval::Day.start_of(moment)
+}
+
+/// The least id of a rollup of the day that a moment is in, or of any later one.
+pub fn first_id(interval: Interval, moment: Timestamp) -> [u8; 16] {
+    let hour = u32::try_from(day_of(moment).as_second().div_euclid(3600)).unwrap_or(0);
     let mut id = [0; 16];
     let head = [u8::from(interval == Interval::Day)].into_iter().chain(hour.to_be_bytes());
     id.iter_mut().zip(head).for_each(|(place, byte)| *place = byte);
     id
 }
 
-/// What came of all verifications that were started in one hour or on one day.
+/// What came of all verifications that were started on one day: of each of its hours, or of all of it.
+///
+/// The hours of a day lie in one: a month of hours is then as few rows to read as a month of days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollup {
     /// Whose.
     pub tenant: TenantId,
-    /// Of which length.
+    /// What is told apart: hours, or nothing within the day.
     pub interval: Interval,
-    /// Its first moment.
-    pub starts: Timestamp,
+    /// The day's first moment.
+    pub day: Timestamp,
     /// For which service.
     pub service: ServiceId,
     /// Through which channel; empty for what a guard stopped before it came to any.
@@ -324,51 +343,101 @@ pub struct Rollup {
     /// To which country; none for email.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
-    /// What came of them.
-    pub counts: Counts,
+    /// What came of them, by the hour of the day; of a whole day at 0.
+    #[serde(with = "packed")]
+    pub(crate) counts: BTreeMap<u8, Counts>,
     /// What the channel charged for them, as far as it says. Not within the counts: a program that does not know
     /// of it leaves it alone here.
-    #[serde(default, skip_serializing_if = "CostSums::is_empty")]
-    pub costs: CostSums,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) costs: BTreeMap<u8, CostSums>,
 }
 
 impl Rollup {
-    /// A new one.
-    pub fn new(key: RollupKey, figures: Figures) -> Self {
-        let RollupKey { tenant, interval, starts, service, channel, country } = key;
-        let Figures { counts, costs } = figures;
-        Self { tenant, interval, starts, service, channel, country, counts, costs }
+    /// Those that hold what was counted.
+    pub fn of(counted: BTreeMap<RollupKey, Figures>) -> Vec<Self> {
+        let mut rollups: BTreeMap<(TenantId, [u8; 16]), Self> = BTreeMap::new();
+        for (key, Figures { counts, costs }) in counted {
+            let hour = key.starts.duration_since(day_of(key.starts)).as_hours();
+            let hour = u8::try_from(hour).unwrap_or(0);
+            let rollup = rollups.entry((key.tenant, key.id())).or_insert_with(|| Self {
+                tenant: key.tenant,
+                interval: key.interval,
+                day: day_of(key.starts),
+                service: key.service,
+                channel: key.channel,
+                country: key.country,
+                counts: BTreeMap::new(),
+                costs: BTreeMap::new(),
+            });
+            rollup.note(hour, &counts, Some(&costs));
+        }
+        rollups.into_values().collect()
     }
 
-    /// Counts more.
-    pub fn add(&mut self, more: &Figures) {
-        self.counts.add(&more.counts);
-        self.costs.add_all(&more.costs);
-    }
-
-    /// What it is of.
-    pub fn key(&self) -> RollupKey {
-        RollupKey {
-            tenant: self.tenant,
-            interval: self.interval,
-            starts: self.starts,
-            service: self.service,
-            channel: self.channel.clone(),
-            country: self.country.clone(),
+    fn note(&mut self, hour: u8, counts: &Counts, costs: Option<&CostSums>) {
+        self.counts.entry(hour).or_default().add(counts);
+        if let Some(costs) = costs.filter(|costs| !costs.is_empty()) {
+            self.costs.entry(hour).or_default().add_all(costs);
         }
     }
 
-    /// When it is deleted.
+    /// Adds what another one of the same day, service, channel and country counted.
+    pub fn add(&mut self, other: &Self) {
+        for (hour, counts) in &other.counts {
+            self.note(*hour, counts, other.costs.get(hour));
+        }
+    }
+
+    /// What it counts, in the order of time: from when on, what came of it, and what was charged.
+    pub fn figures(&self) -> impl Iterator<Item = (Timestamp, &Counts, Option<&CostSums>)> {
+        self.counts.iter().map(|(hour, counts)| (self.at(*hour), counts, self.costs.get(hour)))
+    }
+
+    /// What it counts, by what that is of.
+    pub fn into_figures(mut self) -> impl Iterator<Item = (RollupKey, Figures)> {
+        let counts = std::mem::take(&mut self.counts);
+        counts.into_iter().map(move |(hour, counts)| {
+            let costs = self.costs.remove(&hour).unwrap_or_default();
+            let key = RollupKey {
+                tenant: self.tenant,
+                interval: self.interval,
+                starts: self.at(hour),
+                service: self.service,
+                channel: self.channel.clone(),
+                country: self.country.clone(),
+            };
+            (key, Figures { counts, costs })
+        })
+    }
+
+    fn at(&self, hour: u8) -> Timestamp {
+        self.day.saturating_add(SignedDuration::from_hours(hour.into())).unwrap_or(self.day)
+    }
+
+    /// When it is deleted: when its last hour has been kept long enough.
     pub fn kept_until(&self) -> Timestamp {
-        self.starts.saturating_add(self.interval.kept()).unwrap_or(Timestamp::MAX)
+        let last = match self.interval {
+            Interval::Hour => SignedDuration::from_hours(23),
+            Interval::Day => SignedDuration::ZERO,
+        };
+        self.day.saturating_add(last + self.interval.kept()).unwrap_or(Timestamp::MAX)
     }
 }
 
 impl Entity for Rollup {
-    const KIND: &'static str = "rollup";
+    /// Not `rollup`, as rows were called in which an hour lay by itself.
+    const KIND: &'static str = "rollup_day";
 
     fn id(&self) -> [u8; 16] {
-        self.key().id()
+        let key = RollupKey {
+            tenant: self.tenant,
+            interval: self.interval,
+            starts: self.day,
+            service: self.service,
+            channel: self.channel.clone(),
+            country: self.country.clone(),
+        };
+        key.id()
     }
 
     fn owner(&self) -> Owner {
@@ -452,10 +521,11 @@ mod tests {
         let beside = id(Interval::Hour, "2026-03-15T12:00:00Z", "email");
         let one = id(Interval::Hour, "2026-03-15T13:00:00Z", "sms");
         let day = id(Interval::Day, "2026-03-15T00:00:00Z", "sms");
-        assert!(noon != beside && noon < one && beside < one && one < day);
-        let range = first_id(Interval::Hour, moment("2026-03-15T12:00:00Z"))
-            ..first_id(Interval::Hour, moment("2026-03-15T13:00:00Z"));
-        assert!(range.contains(&noon) && range.contains(&beside) && !range.contains(&one));
+        let next = id(Interval::Hour, "2026-03-16T00:00:00Z", "sms");
+        assert!(noon == one && noon != beside && noon < next && beside < next && next < day);
+        let range = first_id(Interval::Hour, moment("2026-03-15T00:00:00Z"))
+            ..first_id(Interval::Hour, moment("2026-03-16T00:00:00Z"));
+        assert!(range.contains(&noon) && range.contains(&beside) && !range.contains(&next));
         assert!(first_id(Interval::Hour, Timestamp::MAX) < first_id(Interval::Day, Timestamp::UNIX_EPOCH));
     }
 
@@ -493,33 +563,60 @@ mod tests {
     }
 
     #[test]
-    fn a_rollup_from_before_costs_were_counted_is_read_and_goes_on() {
-        let key = RollupKey {
-            tenant: a_tenant().id,
-            interval: Interval::Day,
-            starts: noon(),
+    fn the_hours_of_a_day_are_counted_in_one_and_each_by_itself() {
+        let tenant = a_tenant().id;
+        let key = |at: &str, interval| RollupKey {
+            tenant,
+            interval,
+            starts: moment(at),
             service: ServiceId::from_bytes([1; 16]),
             channel: "sms".to_owned(),
             country: None,
         };
-        let counts = Counts { started: 3, ..Counts::default() };
-        let old = serde_json::to_value(Rollup::new(key, Figures { counts, ..Figures::default() })).unwrap();
-        assert_eq!(old.get("costs"), None, "it is written as it was before");
-        let mut rollup: Rollup = serde_json::from_value(old).unwrap();
-        let mut more = Figures::default();
-        more.costs.add(Cost::new(45_000, "EUR".parse().unwrap()).unwrap());
-        rollup.add(&more);
-        assert_eq!((rollup.counts.started, rollup.costs.iter().count()), (3, 1));
+        let counts = |started| {
+            let mut figures = Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() };
+            figures.costs.add(Cost::new(started * 1000, "EUR".parse().unwrap()).unwrap());
+            figures
+        };
+        let counted = BTreeMap::from([
+            (key("2026-03-15T00:00:00Z", Interval::Hour), counts(1)),
+            (key("2026-03-15T23:00:00Z", Interval::Hour), counts(2)),
+            (key("2026-03-16T00:00:00Z", Interval::Hour), counts(4)),
+            (key("2026-03-15T00:00:00Z", Interval::Day), counts(3)),
+        ]);
+        let rollups = Rollup::of(counted.clone());
+        assert_eq!(rollups.len(), 3);
+        let back: BTreeMap<_, _> = rollups.iter().cloned().flat_map(Rollup::into_figures).collect();
+        assert_eq!(back, counted);
+        let mut twice = rollups[0].clone();
+        twice.add(&rollups[0]);
+        let started: Vec<u64> = twice.figures().map(|(_, counts, _)| counts.started).collect();
+        assert_eq!(started, [2, 4]);
     }
 
     #[test]
-    fn what_was_counted_is_read_as_it_was_written() {
-        let mut counts = Counts { started: 3, ..Counts::default() };
-        counts.note(What::Approved, None, SignedDuration::from_secs(9));
-        counts.note(What::Failed, Some(FailureReason::MaxChecks), SignedDuration::from_secs(9));
-        let written = serde_json::to_value(&counts).unwrap();
-        assert_eq!(written["failed"], serde_json::json!({"max_checks": 1}));
-        assert_eq!(serde_json::from_value::<Counts>(written).unwrap(), counts);
-        assert_eq!(of(&[]).percentile(50), None);
+    fn a_rollup_without_costs_is_read_and_goes_on() {
+        let key = RollupKey {
+            tenant: a_tenant().id,
+            interval: Interval::Day,
+            starts: Interval::Day.start_of(noon()),
+            service: ServiceId::from_bytes([1; 16]),
+            channel: "sms".to_owned(),
+            country: None,
+        };
+        let figures = |started, cost: Option<Cost>| {
+            let mut figures = Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() };
+            cost.into_iter().for_each(|cost| figures.costs.add(cost));
+            Rollup::of(BTreeMap::from([(key.clone(), figures)])).remove(0)
+        };
+        let old = serde_json::to_value(figures(3, None)).unwrap();
+        assert_eq!(old.get("costs"), None, "it is written as it was before");
+        let mut rollup: Rollup = serde_json::from_value(old).unwrap();
+        rollup.add(&figures(1, Cost::new(45_000, "EUR".parse().unwrap())));
+        let stored = serde_json::to_value(&rollup).unwrap();
+        assert_eq!(serde_json::from_value::<Rollup>(stored).unwrap(), rollup);
+        let told: Vec<_> =
+            rollup.into_figures().map(|(_, one)| (one.counts.started, one.costs.iter().count())).collect();
+        assert_eq!(told, [(4, 1)]);
     }
 }

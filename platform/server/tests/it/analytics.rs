@@ -308,8 +308,7 @@ async fn exact(seed: u64) {
     let blocked = live().filter(|record| record.reason == Some(FailureReason::Blocked)).count();
     assert!(blocked > 0, "the guard stops some");
     let rollups = all::<Rollup>(&app, acme.id).await;
-    let figures = |rollup: Rollup| Figures { counts: rollup.counts, costs: rollup.costs };
-    let found: BTreeMap<RollupKey, Figures> = rollups.into_iter().map(|one| (one.key(), figures(one))).collect();
+    let found: BTreeMap<RollupKey, Figures> = rollups.into_iter().flat_map(Rollup::into_figures).collect();
     assert_eq!(found, expected, "seed {seed}");
     let events = all::<Event>(&app, acme.id).await;
     let mut told: Vec<(String, String)> =
@@ -446,9 +445,12 @@ async fn hours_go_after_35_days_and_days_after_13_months() {
         all::<Rollup>(&app, acme.id).await.iter().map(|rollup| rollup.interval).collect::<Vec<_>>()
     };
     assert_eq!(kept().await, [Interval::Hour, Interval::Day]);
-    app.clock.advance(days(35));
+    app.clock.advance(days(34));
+    assert_eq!(kept().await, [Interval::Hour, Interval::Day]);
+    // With the last hour of their day.
+    app.clock.advance(days(2));
     assert_eq!(kept().await, [Interval::Day]);
-    app.clock.advance(days(361));
+    app.clock.advance(days(360));
     assert_eq!(kept().await, [Interval::Day]);
     assert_eq!(analytics(&app, &acme, "from=2026-11-22T00:00:00Z").await["totals"]["started"], 1);
     app.clock.advance(days(1));
@@ -532,7 +534,7 @@ async fn what_cannot_be_answered_is_refused_by_name() {
 async fn a_large_tenant_is_answered_and_told_which_bound_it_meets() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let end: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-    let mut rollups = Vec::new();
+    let mut counted = BTreeMap::new();
     for hour in 1..=24 * 7 {
         for place in 0..300u16 {
             let (country, channel) = (place / 3, ["sms", "voice", "\"odd\" ✓"][usize::from(place % 3)]);
@@ -545,12 +547,11 @@ async fn a_large_tenant_is_answered_and_told_which_bound_it_meets() {
                 channel: channel.to_owned(),
                 country: Some([letter(country / 10), letter(country % 10)].iter().collect()),
             };
-            rollups.push(Rollup::new(
-                key,
-                Figures { counts: Counts { started: 1, ..Counts::default() }, ..Figures::default() },
-            ));
+            let counts = Counts { started: 1, ..Counts::default() };
+            counted.insert(key, Figures { counts, ..Figures::default() });
         }
     }
+    let rollups = Rollup::of(counted);
     for part in rollups.chunks(2_000) {
         app.app.ports().store.commit(part.iter().map(Change::insert).collect()).await.expect("they are new");
     }

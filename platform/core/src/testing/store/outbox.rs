@@ -1,5 +1,6 @@
 //! News: kept with the change that they are of, and taken once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -55,7 +56,8 @@ pub(super) fn a_rollup(tenant: TenantId, started: u64) -> Rollup {
         channel: "console".to_owned(),
         country: None,
     };
-    Rollup::new(key, Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() })
+    let figures = Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() };
+    Rollup::of(BTreeMap::from([(key, figures)])).remove(0)
 }
 
 fn settle(verification: &mut Verification, verdict: Verdict, second: i64) {

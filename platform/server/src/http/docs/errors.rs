@@ -101,6 +101,7 @@ fn advice(code: ProblemCode) -> &'static str {
              /v1/services/{id}/guard`."
         }
         ProblemCode::VerificationEnded => "It was approved, has expired, failed or was canceled. Start another.",
+        ProblemCode::WorkEnded => "Nothing: it was done or given up, and nothing of it is due.",
         ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",
         ProblemCode::Conflict => "Read it again, and repeat the change on what it is now.",
         ProblemCode::StoreFull => "Nothing was kept. Tell the operator: the server's disk is full.",
