@@ -48,7 +48,7 @@ impl Problem {
                 format!("this takes the role `{}` or a higher one: ask an owner or admin of the tenant", role.name()),
             ),
             Refusal::ForMembers => Self::new(
-                ProblemCode::RoleMissing,
+                ProblemCode::MembersOnly,
                 "this is left to the tenant's members: an operator who acts for a tenant makes no keys, invitations \
                  or webhook endpoints, and sees no whole addresses",
             ),
@@ -177,7 +177,7 @@ impl Problem {
             Refusal::InvitedOften { next_at } => {
                 let detail = "this address was invited often enough today; try again tomorrow (UTC), or tell the \
                               person to look for the mails that went out";
-                let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
+                let mut problem = Self::new(ProblemCode::InvitedOften, detail).retry(next_at, now);
                 problem.0.violated = vec!["invited"];
                 problem
             }
