@@ -153,7 +153,7 @@ impl Record for Message {
         self.dispatch.turn != Turn::Settled
     }
     fn news_of_start(&self) -> Option<News> {
-        None
+        self.news_of_change(self.version)
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
         MessageNews::of_change(self, version).map(News::Message)

@@ -138,8 +138,20 @@ impl ApiCaller {
 pub(super) fn served(tenant: &Tenant) -> Result<(), Refusal> {
     match &tenant.standing {
         Standing::Active => Ok(()),
-        Standing::Suspended { reason, .. } => Err(Refusal::Suspended(reason.clone())),
+        Standing::Suspended(suspension) => Err(Refusal::Suspended(suspension.reason.clone())),
         Standing::Deleted { erased_at, .. } => Err(Refusal::TenantDeleted { erased_at: *erased_at }),
+    }
+}
+
+/// Whether a tenant's callers are served with what takes this permission. Owners delete a suspended tenant too: else
+/// a person who is the only owner could not erase their account.
+///
+/// # Errors
+/// [`Refusal::Suspended`], [`Refusal::TenantDeleted`].
+pub(super) fn served_for(tenant: &Tenant, permission: Permission) -> Result<(), Refusal> {
+    match served(tenant) {
+        Err(Refusal::Suspended(_)) if permission == Permission::TenantDelete => Ok(()),
+        served => served,
     }
 }
 

@@ -29,12 +29,22 @@ impl App {
         }
         for invitation in self.due::<Invitation>(BATCH).await? {
             let id = invitation.id;
-            let deed = Deed::of(invitation.tenant, "invitation.expire", id);
-            let deed = deed.before(json!({ "email": invitation.email_masked, "role": invitation.role }));
-            let gone = self.commit(&By::platform(), vec![deed], vec![Change::delete(&invitation)]).await;
-            steps += usize::from(made(gone, "end", &id));
+            steps += usize::from(made(self.expire(&invitation).await, "end", &id));
         }
         Ok(steps)
+    }
+
+    /// Nobody reads the log of a deleted tenant any more, and what is being erased must not grow.
+    async fn expire(&self, invitation: &Stored<Invitation>) -> Result<(), Refusal> {
+        let tenant = self.ports.store.tenant(invitation.tenant).find_tenant().await?;
+        let (mut deeds, mut changes) = (Vec::new(), vec![Change::delete(invitation)]);
+        if let Some(tenant) = tenant.filter(|tenant| tenant.standing.erased_at().is_none()) {
+            let deed = Deed::of(tenant.id, "invitation.expire", invitation.id);
+            deeds.push(deed.before(json!({ "email": invitation.email_masked, "role": invitation.role })));
+            // As it was read: it may be deleted meanwhile.
+            changes.push(Change::ReplaceTenant(Box::new(tenant)));
+        }
+        self.commit(&By::platform(), deeds, changes).await
     }
 
     async fn erase_more(&self, mut erasure: Stored<Erasure>) -> Result<(), Refusal> {

@@ -12,7 +12,7 @@ use crate::domain::id::{ApiKeyId, ServiceId, TenantId};
 use crate::domain::key_use::KeyUse;
 use crate::domain::mode::Mode;
 use crate::domain::permission::Permission;
-use crate::domain::tenant;
+use crate::domain::tenant::{self, Tenant};
 use crate::ports::{Change, Entropy, Owner, TenantStore};
 
 /// Most keys of one tenant that work.
@@ -160,20 +160,41 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`]; [`Refusal::LimitReached`];
+    /// [`Refusal::TenantDeleted`]; [`Refusal::Conflict`] when others change the tenant all the time;
     /// [`Refusal::Store`].
     pub async fn issue_key(&self, by: &By, tenant: TenantId, settings: NewKeySettings) -> Result<NewKey, Refusal> {
-        let now = self.now();
-        let door = self.ports.store.tenant(tenant);
-        door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        let (key, secret) = draw_key(tenant, settings, now, &*self.ports.entropy);
-        let key = self.checked_key(&*door, key).await?;
-        let working = door.keys().await?.iter().filter(|key| !over(key, now)).count();
-        if working >= WORKING_MAX {
-            return Err(Refusal::LimitReached("keys that work", WORKING_MAX));
+        let settings = &settings;
+        self.in_turn(move || async move {
+            let door = self.ports.store.tenant(tenant);
+            let found = self.tenant_for_key(&*door).await?;
+            let (key, secret) = draw_key(tenant, settings.clone(), self.now(), &*self.ports.entropy);
+            let key = self.checked_key(&*door, key).await?;
+            if !self.has_room_for_key(&*door, None).await? {
+                return Err(Refusal::LimitReached("keys that work", WORKING_MAX));
+            }
+            let deed = Deed::of(tenant, "api_key.create", key.id).after(shown(&key));
+            let changes =
+                vec![Change::InsertKey(Box::new(key.clone()), secret.hash()), Change::ReplaceTenant(Box::new(found))];
+            self.commit(by, vec![deed], changes).await?;
+            Ok(NewKey { key, secret })
+        })
+        .await
+    }
+
+    /// The tenant that a key is made for. Whoever makes one replaces it as it was read, before the keys were counted:
+    /// of two that are made at once the second counts the first, and none comes into a tenant that is deleted.
+    async fn tenant_for_key(&self, door: &dyn TenantStore) -> Result<Tenant, Refusal> {
+        let tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
+        match tenant.standing.erased_at() {
+            Some(erased_at) => Err(Refusal::TenantDeleted { erased_at }),
+            None => Ok(tenant),
         }
-        let deed = Deed::of(tenant, "api_key.create", key.id).after(shown(&key));
-        self.commit(by, vec![deed], vec![Change::InsertKey(Box::new(key.clone()), secret.hash())]).await?;
-        Ok(NewKey { key, secret })
+    }
+
+    /// Whether one more key may work, besides those that do, but for one whose place it takes at once.
+    async fn has_room_for_key(&self, door: &dyn TenantStore, but: Option<ApiKeyId>) -> Result<bool, Refusal> {
+        let (keys, now) = (door.keys().await?, self.now());
+        Ok(keys.iter().filter(|key| !over(key, now) && Some(key.id) != but).count() < WORKING_MAX)
     }
 
     /// Every key of a tenant, also those that do not work any more, oldest first.
@@ -238,14 +259,12 @@ impl App {
     /// would have expired if that is sooner.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::KeyOver`]; [`Refusal::Role`] for a scope that the
-    /// caller does not have; [`Refusal::Conflict`] when somebody changed it at the same moment;
-    /// [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::KeyOver`]; [`Refusal::Invalid`], also where both would be one more than may
+    /// work; [`Refusal::Role`] for a scope that the caller does not have; [`Refusal::TenantDeleted`];
+    /// [`Refusal::Conflict`] when others change the tenant all the time; [`Refusal::Store`].
     pub async fn rotate_key(&self, caller: &ApiCaller, id: ApiKeyId, rotation: Rotation) -> Result<NewKey, Refusal> {
-        let door = self.store_of(caller);
-        let found = self.key(&*door, id).await?;
-        may_give(caller, &found.scopes)?;
-        self.replace(&caller.by(), &*door, found, rotation).await
+        let (by, may) = (&caller.by(), |key: &ApiKey| may_give(caller, &key.scopes));
+        self.in_turn(|| self.replace(by, caller.tenant.id, id, rotation, may)).await
     }
 
     /// As [`rotate_key`](Self::rotate_key), for the command line.
@@ -259,19 +278,21 @@ impl App {
         id: ApiKeyId,
         rotation: Rotation,
     ) -> Result<NewKey, Refusal> {
-        let door = self.ports.store.tenant(tenant);
-        let found = self.key(&*door, id).await?;
-        self.replace(by, &*door, found, rotation).await
+        self.in_turn(|| self.replace(by, tenant, id, rotation, |_| Ok(()))).await
     }
 
     async fn replace(
         &self,
         by: &By,
-        door: &dyn TenantStore,
-        before: ApiKey,
+        tenant: TenantId,
+        id: ApiKeyId,
         rotation: Rotation,
+        may: impl Fn(&ApiKey) -> Result<(), Refusal> + Send,
     ) -> Result<NewKey, Refusal> {
-        let now = self.now();
+        let (now, door) = (self.now(), self.ports.store.tenant(tenant));
+        let found = self.tenant_for_key(&*door).await?;
+        let before = self.key(&*door, id).await?;
+        may(&before)?;
         if over(&before, now) || before.replaced_by.is_some() {
             return Err(Refusal::KeyOver);
         }
@@ -289,7 +310,11 @@ impl App {
         };
         let (mut key, secret) = draw_key(before.tenant, settings, now, &*self.ports.entropy);
         key.replaces = Some(before.id);
-        let key = self.checked_key(door, key).await?;
+        let key = self.checked_key(&*door, key).await?;
+        if !self.has_room_for_key(&*door, rotation.overlap.is_zero().then_some(id)).await? {
+            let full = format!("a tenant has at most {WORKING_MAX} keys that work; revoke one, or leave no overlap");
+            return Err(Refusal::field("overlap_seconds", full));
+        }
         let mut old = before.clone();
         old.replaced_by = Some(key.id);
         let ends_at = now.saturating_add(rotation.overlap).unwrap_or(Timestamp::MAX);
@@ -298,7 +323,11 @@ impl App {
             Deed::of(key.tenant, "api_key.create", key.id).after(shown(&key)),
             Deed::of(key.tenant, "api_key.rotate", old.id).between(shown(&before), shown(&old)),
         ];
-        let changes = vec![Change::InsertKey(Box::new(key.clone()), secret.hash()), Change::ReplaceKey(Box::new(old))];
+        let changes = vec![
+            Change::InsertKey(Box::new(key.clone()), secret.hash()),
+            Change::ReplaceKey(Box::new(old)),
+            Change::ReplaceTenant(Box::new(found)),
+        ];
         self.commit(by, deeds, changes).await?;
         self.changed(key.tenant).await;
         Ok(NewKey { key, secret })

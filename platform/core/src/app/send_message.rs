@@ -55,6 +55,7 @@ impl App {
             new.message.guard = notes;
         }
         let admitted = self.store_of(caller).admit_message(new).await.map_err(admit_refusal);
+        judgement.is_admitted();
         if !matches!(admitted, Ok(Admission::Admitted(_))) {
             self.judged_in_vain(&judgement);
         }

@@ -103,6 +103,7 @@ impl App {
             new.unkept = (!kept).then_some(note);
         }
         let admitted = self.store_of(caller).admit(new).await.map_err(admit_refusal);
+        judgement.is_admitted();
         match admitted {
             Ok(Admission::Admitted(verification)) if verification.status == Status::Pending => {
                 self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::authenticate::served_for;
 use super::team::membership;
 use super::{ApiCaller, App, Refusal, SignedIn};
 use crate::domain::Timestamp;
@@ -128,19 +129,21 @@ impl App {
         .await
     }
 
-    /// Deletes the tenant: its keys and members are refused at once, on other nodes within a second. It can be
-    /// had back for a while, and is erased then.
+    /// Deletes the tenant, a suspended one too: its keys and members are refused at once, on other nodes within a
+    /// second. It can be had back for a while, and is erased then.
     ///
     /// # Errors
     /// [`Refusal::Role`], [`Refusal::Store`].
     pub async fn delete_tenant(&self, caller: &ApiCaller) -> Result<Tenant, Refusal> {
         self.in_turn(move || async move {
-            let mut team = self.team(caller.tenant.id).await?;
+            let tenant = self.store_of(caller).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
+            served_for(&tenant, Permission::TenantDelete)?;
+            let mut team = self.team_of(tenant).await?;
             let who = membership(caller)?;
             team.role(who, Permission::TenantDelete)?;
             let now = self.now();
             let erased_at = now.saturating_add(self.ports.tenant_rules.deletion_grace).unwrap_or(Timestamp::MAX);
-            team.tenant.standing = Standing::Deleted { since: now, erased_at };
+            team.tenant.standing.delete(now, erased_at);
             let id = team.tenant.id;
             let after = json!({ "erasure_due_at": erased_at });
             // The tenant's own log goes with it.
@@ -153,7 +156,7 @@ impl App {
         .await
     }
 
-    /// Has a deleted tenant back, as it was.
+    /// Has a deleted tenant back, as it was, and suspended if an operator stopped it meanwhile.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for whoever is no member, [`Refusal::Role`] for whoever is no owner,
@@ -174,7 +177,7 @@ impl App {
                 if !erasure.is_revocable(self.now()) {
                     return Err(Refusal::TenantDeleted { erased_at });
                 }
-                tenant.standing = Standing::Active;
+                tenant.standing.restore();
                 let before = json!({ "erasure_due_at": erased_at });
                 let deeds = [Deed::of(id, "tenant.restore", id), Deed::of_platform("tenant.restore", id)];
                 let deeds = deeds.map(|deed| deed.before(before.clone())).to_vec();

@@ -219,9 +219,9 @@ pub struct MessageData {
     pub service: ServiceId,
     /// Where it stands.
     pub status: DeliveryStatus,
-    /// Why it failed.
+    /// Why it failed; none where the guard stopped it.
     pub reason: Option<DeliveryFailure>,
-    /// The channel at hand.
+    /// The channel at hand; none where the guard stopped it.
     pub channel: Option<String>,
     /// ISO 3166-1 alpha-2 of a phone number.
     pub country: Option<String>,

@@ -120,8 +120,9 @@ impl Message {
     }
 
     /// Stops it before anything went out, for what the guard noted: it is kept, reaches no channel and is not
-    /// counted.
+    /// counted, and nobody will try to deliver it.
     pub fn block(&mut self, notes: Vec<GuardNote>) {
+        self.news.push(Happening { what: What::Failed, at: self.created_at, channel: None });
         self.guard = notes;
         self.content = None;
         self.dispatch.deliveries.clear();

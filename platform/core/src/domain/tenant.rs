@@ -56,19 +56,26 @@ pub enum Standing {
     #[default]
     Active,
     /// An operator stopped it, until an operator lets it go on.
-    Suspended {
-        /// Since when.
-        since: Timestamp,
-        /// Why, as its members are told.
-        reason: String,
-    },
+    Suspended(Suspension),
     /// An owner deleted it: it is erased at `erased_at`, and can be had back until then.
     Deleted {
         /// Since when.
         since: Timestamp,
         /// When nothing of it will be left.
         erased_at: Timestamp,
+        /// What holds again when an owner has it back: a deletion is no way out of a suspension.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspended: Option<Suspension>,
     },
+}
+
+/// That an operator stopped a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, as its members are told.
+    pub reason: String,
 }
 
 impl Standing {
@@ -79,9 +86,44 @@ impl Standing {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Active => "active",
-            Self::Suspended { .. } => "suspended",
+            Self::Suspended(_) => "suspended",
             Self::Deleted { .. } => "deleted",
         }
+    }
+
+    /// When a deleted one is erased; none where it is not deleted.
+    pub fn erased_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Deleted { erased_at, .. } => Some(*erased_at),
+            Self::Active | Self::Suspended(_) => None,
+        }
+    }
+
+    /// That an operator stopped it, whether or not it is deleted besides.
+    pub fn suspension(&self) -> Option<&Suspension> {
+        match self {
+            Self::Active => None,
+            Self::Suspended(suspension) => Some(suspension),
+            Self::Deleted { suspended, .. } => suspended.as_ref(),
+        }
+    }
+
+    /// Stops it, or lets it go on; what is deleted stays deleted.
+    pub fn suspend(&mut self, suspension: Option<Suspension>) {
+        match self {
+            Self::Deleted { suspended, .. } => *suspended = suspension,
+            Self::Active | Self::Suspended(_) => *self = suspension.map_or(Self::Active, Self::Suspended),
+        }
+    }
+
+    /// An owner deletes it.
+    pub fn delete(&mut self, since: Timestamp, erased_at: Timestamp) {
+        *self = Self::Deleted { since, erased_at, suspended: self.suspension().cloned() };
+    }
+
+    /// An owner has it back: as it was, and suspended if an operator stopped it before or meanwhile.
+    pub fn restore(&mut self) {
+        *self = self.suspension().cloned().map_or(Self::Active, Self::Suspended);
     }
 }
 
@@ -98,4 +140,49 @@ pub fn name(text: &str) -> Result<String, NameError> {
     let text = text.trim();
     let holds = !text.is_empty() && text.chars().count() <= NAME_LENGTH_MAX && !text.chars().any(char::is_control);
     if holds { Ok(text.to_owned()) } else { Err(NameError) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::builders::{noon, seconds};
+
+    fn suspension(reason: &str) -> Suspension {
+        Suspension { since: noon(), reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn a_deletion_is_no_way_out_of_a_suspension() {
+        let mut standing = Standing::Active;
+        standing.delete(noon(), seconds(60));
+        standing.suspend(Some(suspension("unpaid")));
+        assert_eq!((standing.name(), standing.erased_at()), ("deleted", Some(seconds(60))));
+        standing.restore();
+        assert_eq!(standing, Standing::Suspended(suspension("unpaid")));
+        standing.delete(noon(), seconds(60));
+        assert_eq!(standing.suspension(), Some(&suspension("unpaid")));
+        standing.suspend(None);
+        standing.restore();
+        assert_eq!(standing, Standing::Active);
+    }
+
+    #[test]
+    fn a_standing_is_written_as_it_always_was() {
+        let at = noon();
+        for (written, standing) in [
+            (
+                json!({ "state": "suspended", "since": at, "reason": "unpaid" }),
+                Standing::Suspended(suspension("unpaid")),
+            ),
+            (
+                json!({ "state": "deleted", "since": at, "erased_at": at }),
+                Standing::Deleted { since: at, erased_at: at, suspended: None },
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&standing).unwrap(), written);
+            assert_eq!(serde_json::from_value::<Standing>(written).unwrap(), standing);
+        }
+    }
 }

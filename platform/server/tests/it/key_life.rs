@@ -290,3 +290,28 @@ async fn the_last_use_is_kept_to_the_minute_with_one_write_for_any_number_of_cal
     assert_eq!(app.get("/v1/keys").by(&developer).await.expect(200)["data"][0]["last_used_at"], "2026-11-22T12:02:00Z");
     assert_eq!(app.app.find_key(acme.id, key_id).await.unwrap().key.version, kept, "the key itself is not changed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_more_keys_work_than_a_tenant_may_have_however_they_are_made() {
+    let (app, acme, developer) = stage().await;
+    let (key, _) = made(&app, &developer, json!({ "name": "a" })).await;
+    // With the two that came with the tenant: there is room for one more.
+    for _ in 3..199 {
+        app.key(&acme, |_| {}).await;
+    }
+    let working = async || {
+        let keys = app.app.list_keys(acme.id).await.unwrap();
+        let now = app.app.ports().clock.now();
+        keys.iter().filter(|info| info.key.expires_at.is_none_or(|at| at > now)).count()
+    };
+    let replies = race((0..6).map(|_| app.post("/v1/keys").by(&developer).json(json!({ "name": "last" })))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "{replies:?}");
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        reply.problem(409, "limit_reached");
+    }
+    assert_eq!(working().await, 200);
+    // Two that work where one did would be one too many.
+    assert_eq!(rotating(&app, &developer, &key, json!({})).await.wrong_fields(), ["overlap_seconds"]);
+    rotating(&app, &developer, &key, json!({ "overlap_seconds": 0 })).await.expect(201);
+    assert_eq!(working().await, 200);
+}

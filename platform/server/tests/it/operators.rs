@@ -4,9 +4,10 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::permission::Role;
+use wotp_core::ports::{EntityList, Owner};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, id, number, path, seconds};
-use crate::client::Request;
+use crate::client::{Request, race};
 use crate::people::{PASSWORD, TestPerson};
 
 impl TestApp {
@@ -32,7 +33,6 @@ fn of(tenant: &TestTenant) -> String {
 
 /// What the tenant's audit log says, oldest first.
 async fn audited(app: &TestApp, tenant: &TestTenant) -> Vec<Value> {
-    use wotp_core::ports::{EntityList, Owner};
     let list = EntityList::of(Owner::Tenant(tenant.id));
     let rows = app.app.ports().store.list_entities("audit_entry", &list).await.expect("a list");
     rows.into_iter().map(|row| Value::Object(row.doc)).collect()
@@ -128,6 +128,86 @@ async fn a_suspended_tenant_is_refused_and_told_why_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_suspension_outlasts_a_deletion_and_owners_may_delete_what_is_suspended() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (operator, admin) = (app.operator().await, app.member(&acme, Role::Admin).await);
+    let owner = app.member(&acme, Role::Owner).await;
+    let suspend = async |reason: &str| {
+        let request = app.post(format!("{}/suspend", of(&acme))).by(&operator).json(json!({ "reason": reason }));
+        request.await.expect(200)
+    };
+    let resume = async || app.post(format!("{}/resume", of(&acme))).by(&operator).await.expect(200)["state"].clone();
+    let delete = async || app.delete("/v1/tenant").by(&owner).await.expect(200)["state"].clone();
+    let restore = async || {
+        let back = app.post(format!("/v1/tenants/{}/restore", acme.id)).by(&owner).await.expect(200);
+        back["tenant"]["state"].clone()
+    };
+    suspend("unpaid").await;
+    // Owners may delete it, and nobody may do anything else.
+    app.delete("/v1/tenant").by(&admin).await.problem(403, "tenant_suspended");
+    app.request(Method::PATCH, "/v1/tenant")
+        .by(&owner)
+        .json(json!({ "name": "Acme Two" }))
+        .await
+        .problem(403, "tenant_suspended");
+    assert_eq!(delete().await, "deleted");
+    app.get("/v1/usage").key(&acme.live).await.problem(403, "tenant_deleted");
+    app.delete("/v1/tenant").by(&owner).await.problem(403, "tenant_deleted");
+    assert_eq!(restore().await, "suspended");
+    app.get("/v1/usage").key(&acme.live).await.problem(403, "tenant_suspended");
+    assert_eq!(resume().await, "active");
+    // Suspended while it is deleted.
+    delete().await;
+    let suspended = suspend("unpaid again").await;
+    assert_eq!((&suspended["state"], &suspended["reason"]), (&json!("deleted"), &json!("unpaid again")));
+    assert_eq!(restore().await, "suspended");
+    let detail = app.get("/v1/usage").by(&admin).await.problem(403, "tenant_suspended")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("unpaid again"), "{detail}");
+    delete().await;
+    assert_eq!(resume().await, "deleted");
+    assert_eq!(restore().await, "active");
+    // So the only owner of a suspended tenant can have their account erased.
+    suspend("unpaid").await;
+    let erase = || app.post("/v1/me/erase").by(&owner).json(json!({ "password": PASSWORD }));
+    erase().await.problem(409, "last_owner");
+    delete().await;
+    erase().await.expect(204);
+    app.run_jobs().await;
+}
+
+/// What the platform's log says of an action, newest first.
+async fn told(app: &TestApp, operator: &TestPerson, action: &str) -> Vec<Value> {
+    let page = app.get(format!("/operator/v1/audit?action={action}")).by(operator).await.expect(200);
+    page["data"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_operators_do_to_a_tenant_is_in_the_platforms_log_too_which_outlives_the_tenants() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let operator = app.operator().await;
+    let suspend =
+        |reason: &str| app.post(format!("{}/suspend", of(&acme))).by(&operator).json(json!({ "reason": reason }));
+    suspend("unpaid").await.expect(200);
+    suspend("unpaid for long").await.expect(200);
+    app.post(format!("{}/resume", of(&acme))).by(&operator).await.expect(200);
+    app.request(Method::PATCH, of(&acme)).by(&operator).json(json!({ "plan": "free" })).await.expect(200);
+    let own = audited(&app, &acme).await;
+    for (action, before, after) in [
+        ("tenant.resume", json!({ "reason": "unpaid for long" }), Value::Null),
+        ("tenant.suspend", json!({ "reason": "unpaid" }), json!({ "reason": "unpaid for long" })),
+    ] {
+        let platforms = told(&app, &operator, action).await.remove(0);
+        let tenants = own.iter().rfind(|entry| entry["action"] == action).unwrap();
+        for entry in [&platforms, tenants] {
+            assert_eq!(entry["target"], acme.id.to_string());
+            assert_eq!((&entry["before"], &entry["after"]), (&before, &after), "{entry}");
+        }
+    }
+    let changed = told(&app, &operator, "tenant.change").await.remove(0);
+    assert_eq!((&changed["target"], &changed["after"]["plan"]), (&json!(acme.id.to_string()), &json!("free")));
+}
+
+#[tokio::test]
 async fn limits_of_an_operator_stand_in_place_of_the_plans() {
     let app = TestApp::start().await;
     let acme = app.tenant_on("Acme", "free").await;
@@ -192,7 +272,7 @@ async fn an_operator_acts_as_a_tenant_for_a_while_and_the_tenant_sees_it() {
         ("/v1/tenant/invitations", json!({ "email": "operator@example.com", "role": "admin" })),
         ("/v1/webhooks/endpoints", json!({ "url": "https://example.com/hook" })),
     ] {
-        app.post(to).by(&acting).json(body).await.problem(403, "role_missing");
+        app.post(to).by(&acting).json(body).await.problem(403, "members_only");
     }
     assert_eq!(read().await.expect(200)["to"], "+1********23", "masked, for an admin too");
     // Over by itself, and by hand.
@@ -278,7 +358,10 @@ async fn during_maintenance_everything_is_read_and_nothing_is_changed() {
     let (verification, code) = app.started(&acme.live, NUMBER).await;
     let begin = |body: Value| app.put("/operator/v1/maintenance").by(&operator).json(body);
     begin(json!({ "message": "", "minutes": 5 })).await.problem(422, "invalid_request");
+    begin(json!({ "message": "soon", "minutes": 1 })).await.expect(200);
     begin(json!({ "message": "a larger database", "minutes": 5 })).await.expect(200);
+    let log = app.get("/operator/v1/audit?action=maintenance.begin").by(&operator).await.expect(200);
+    assert_eq!((&log["data"][0]["before"]["message"], &log["data"][1]["before"]), (&json!("soon"), &Value::Null));
     let refused = app.starting(&acme.live, json!({ "to": number(1) })).await;
     assert_eq!(refused.retry_after(), 300);
     assert!(refused.problem(503, "maintenance")["detail"].as_str().unwrap().contains("a larger database"));
@@ -292,6 +375,11 @@ async fn during_maintenance_everything_is_read_and_nothing_is_changed() {
     let sign_up = json!({ "email": "new@example.com", "password": "correct horse battery", "tenant": "New" });
     app.post("/v1/auth/sign-up").json(sign_up).await.problem(503, "maintenance");
     app.get("/v1/me").by(&owner).await.expect(200);
+    // What is read by POST is read.
+    let text = json!({ "locale": "en", "text": "{{code}} is your code." });
+    app.post(format!("/v1/services/{}/templates/preview", acme.service)).key(&acme.live).json(text).await.expect(200);
+    let token = json!({ "token": "none" });
+    app.post("/v1/invitations/preview").json(token).await.problem(404, "not_found");
     // Operators go on.
     app.post("/operator/v1/announcements")
         .by(&operator)
@@ -413,6 +501,80 @@ async fn reading_the_log_of_a_deleted_tenant_adds_nothing_to_it() {
     app.delete("/v1/tenant").by(&owner).await.expect(200);
     let page = app.get(format!("/operator/v1/audit?tenant={}&limit=1", acme.id)).by(&operator).await.expect(200);
     assert_eq!(page["data"][0]["action"], "tenant.delete");
-    let told = app.get("/operator/v1/audit?action=audit.read").by(&operator).await.expect(200);
-    assert_eq!(told["data"][0]["target"], acme.id.to_string());
+    assert_eq!(told(&app, &operator, "audit.read").await[0]["target"], acme.id.to_string());
+}
+
+#[tokio::test]
+async fn the_log_of_a_deleted_tenant_does_not_grow() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (operator, owner) = (app.operator().await, app.member(&acme, Role::Owner).await);
+    let stuck = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    app.lose_jobs().await;
+    let access = json!({ "reason": "you asked", "minutes": 60 });
+    let act = |operator: &TestPerson| app.post(format!("{}/accesses", of(&acme))).by(operator).json(access.clone());
+    let running = act(&operator).await.expect(201);
+    let invited = json!({ "email": "grace@example.com", "role": "viewer" });
+    app.post("/v1/tenant/invitations").by(&owner).json(invited).await.expect(201);
+    app.delete("/v1/tenant").by(&owner).await.expect(200);
+    let log = audited(&app, &acme).await;
+    assert_eq!(log.last().unwrap()["action"], "tenant.delete");
+
+    act(&operator).await.problem(403, "tenant_deleted");
+    app.delete(format!("{}/accesses/{}", of(&acme), id(&running))).by(&operator).await.expect(200);
+    app.request(Method::PATCH, of(&acme)).by(&operator).json(json!({ "plan": "free" })).await.expect(200);
+    app.post(format!("{}/suspend", of(&acme))).by(&operator).json(json!({ "reason": "unpaid" })).await.expect(200);
+    app.post(format!("{}/resume", of(&acme))).by(&operator).await.expect(200);
+    for what in ["retry", "discard"] {
+        app.post(format!("{}/work/{}/{what}", of(&acme), id(&stuck))).by(&operator).await.expect(204);
+    }
+    app.lose_jobs().await;
+    for action in
+        ["operator_access.end", "tenant.change", "tenant.suspend", "tenant.resume", "work.retry", "work.discard"]
+    {
+        assert_eq!(told(&app, &operator, action).await.len(), 1, "{action}");
+    }
+    let settings = wotp_core::app::NewKeySettings::named("late", wotp_core::domain::mode::Mode::Live);
+    let late = app.app.issue_key(&By::command_line(), acme.id, settings).await;
+    assert!(matches!(late, Err(wotp_core::app::Refusal::TenantDeleted { .. })), "{late:?}");
+    app.clock.advance(days(7));
+    app.sweep().await;
+    let list = EntityList::of(Owner::Tenant(acme.id));
+    let invitations = app.app.ports().store.list_entities("invitation", &list).await.unwrap();
+    assert_eq!(invitations, [], "it ran out all the same");
+    assert_eq!(audited(&app, &acme).await, log);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_that_an_operator_does_at_that_moment_comes_into_a_log_after_the_deletion() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (operator, owner) = (app.operator().await, app.member(&acme, Role::Owner).await);
+    let act = json!({ "reason": "you asked", "minutes": 60 });
+    let act = app.post(format!("{}/accesses", of(&acme))).by(&operator).json(act);
+    let read = app.get(format!("/operator/v1/audit?tenant={}", acme.id)).by(&operator);
+    let mut calls = vec![act.clone(), read.clone(), act.clone(), read.clone(), act, read];
+    calls.insert(3, app.delete("/v1/tenant").by(&owner));
+    for reply in race(calls).await {
+        assert!([200, 201, 403, 409].contains(&reply.status), "{}", reply.text);
+    }
+    assert_eq!(audited(&app, &acme).await.last().unwrap()["action"], "tenant.delete");
+}
+
+#[tokio::test]
+async fn work_of_the_platforms_own_tenant_is_in_the_log_that_operators_read() {
+    let app = TestApp::start().await;
+    app.operator().await;
+    let sign_up = json!({ "email": "new@example.com", "password": PASSWORD, "tenant": "New" });
+    app.post("/v1/auth/sign-up").json(sign_up).await.expect(202);
+    app.lose_jobs().await;
+    app.clock.advance(seconds(75));
+    let operator = app.logged_in("operator@example.com").await;
+    let stuck = app.get("/operator/v1/work").by(&operator).await.expect(200)["stuck"][0].clone();
+    let house = stuck["tenant"].as_str().unwrap();
+    let path = format!("/operator/v1/tenants/{house}/work/{}", id(&stuck));
+    for what in ["retry", "discard"] {
+        app.post(format!("{path}/{what}")).by(&operator).await.expect(204);
+        let told = told(&app, &operator, &format!("work.{what}")).await;
+        assert_eq!((&told[0]["target"], &told[0]["after"]["tenant"]), (&stuck["id"], &stuck["tenant"]));
+    }
+    app.lose_jobs().await;
 }

@@ -152,3 +152,31 @@ impl Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use wotp_core::domain::erasure::Erasure;
+    use wotp_core::domain::id::UserId;
+    use wotp_core::ports::{Change, Store as _};
+    use wotp_core::testing::builders::{a_service, a_tenant, noon};
+
+    use super::super::OpenOptions;
+    use super::*;
+
+    #[tokio::test]
+    async fn news_that_are_no_json_keep_no_tenant_from_being_erased() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let store = SqliteStore::open(path.clone(), OpenOptions::default()).unwrap();
+        let tenant = a_tenant();
+        store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
+        let damage = "INSERT INTO outbox (id, version, doc) VALUES (zeroblob(16), 1, '{no news')";
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let erasure = Erasure::new(tenant.id, UserId::from_bytes([1; 16]), noon(), noon());
+        let note: ErasureNote = Arc::new(move |_: &ErasureStep| Change::put(&erasure));
+        let step = store.erase_tenant_step(tenant.id, 100, note).await.unwrap();
+        assert!(step.whole);
+        assert_eq!(store.tenant(tenant.id).find_tenant().await.unwrap(), None);
+    }
+}

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use futures_util::future::try_join;
 
+use super::places::Place;
 use super::uses::{Taken, Use};
 use super::{App, Guard, Refusal, Restriction};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::guard::note::{Effect, GuardNote, Rule, Step};
 use crate::domain::guard::{Cap, Destination, GuardMode, ListEffect, Span, State};
-use crate::domain::id::CountId;
+use crate::domain::id::{CountId, TenantId};
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Resource, Window};
@@ -32,12 +33,19 @@ pub(in crate::app) struct Judgement {
     pub(super) watches: bool,
     /// What was counted against caps, to be given back if nothing goes out after all.
     taken: Taken,
+    /// Its place below the tenant's cap, until the quota counts it.
+    place: Option<Place>,
 }
 
 impl Judgement {
     /// The note that stops it, if one does.
     pub(in crate::app) fn blocked(&self) -> Option<&GuardNote> {
         self.notes.iter().find(|note| note.effect == Effect::Blocked)
+    }
+
+    /// The quota has counted it, or never will: the next may look whether there is room below the tenant's cap.
+    pub(in crate::app) fn is_admitted(&mut self) {
+        self.place = None;
     }
 }
 
@@ -82,6 +90,7 @@ struct Case<'a> {
     step: Step,
     now: Timestamp,
     notes: Vec<GuardNote>,
+    place: Option<Place>,
 }
 
 impl Case<'_> {
@@ -251,32 +260,54 @@ impl App {
             step,
             now: self.now(),
             notes: Vec::new(),
+            place: None,
         };
         if case.asks_lists() || case.asks_countries() || !case.counts {
-            return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
+            return Ok(Judgement { notes: case.notes, watches, ..Judgement::default() });
         }
         let mut uses = Vec::new();
         let more = self.restricted_besides(guard, case.destinations()).await?;
         if case.asks_watch(self, &more, &mut uses) || self.asks_tenant_cap(&mut case).await? {
-            return Ok(Judgement { notes: case.notes, watches, taken: Taken::default() });
+            return Ok(Judgement { notes: case.notes, watches, ..Judgement::default() });
         }
         case.capped(self, &mut uses);
         let taken = self.asks_caps(&mut case, uses).await?;
-        Ok(Judgement { notes: case.notes, watches, taken })
+        Ok(Judgement { notes: case.notes, watches, taken, place: case.place })
     }
 
-    /// Asks the cap of the tenant, by what the quota has counted.
+    /// Asks the cap of the tenant, by what the quota has counted and by what is on its way there from this node. Says
+    /// whether that is the end of it.
     async fn asks_tenant_cap(&self, case: &mut Case<'_>) -> Result<bool, Refusal> {
         let Some(cap) = case.guard.settings.caps.tenant_per_day else { return Ok(false) };
         let day = Window::day(case.now);
-        let store = self.ports.store.tenant(case.guard.tenant);
-        let windows = [day];
+        if case.step == Step::Resend {
+            // It is not counted by the quota, so it needs no room in it.
+            let full = self.used_in(case.guard.tenant, day).await? > cap;
+            return Ok(full && case.against(Rule::CapTenant, Some(day.ends)));
+        }
+        // Before the count is read: what is not ahead is counted by then.
+        let (place, mut ahead) = self.guard.places.take(case.guard.tenant);
+        loop {
+            let used = self.used_in(case.guard.tenant, day).await?;
+            if used >= cap {
+                return Ok(case.against(Rule::CapTenant, Some(day.ends)));
+            }
+            if used.saturating_add(ahead) < cap {
+                case.place = Some(place);
+                return Ok(false);
+            }
+            // Some that are ahead may be counted already, or be refused: only near the cap is it worth the wait.
+            place.first().await;
+            ahead = 0;
+        }
+    }
+
+    /// What the quota has counted of a tenant's codes and messages.
+    async fn used_in(&self, tenant: TenantId, window: Window) -> Result<u64, Refusal> {
+        let (store, windows) = (self.ports.store.tenant(tenant), [window]);
         let (codes, messages) =
             try_join(store.usage(Resource::Verifications, &windows), store.usage(Resource::Messages, &windows)).await?;
-        let used = codes.iter().chain(&messages).fold(0_u64, |used, usage| used.saturating_add(usage.used));
-        // A resend is not counted by the quota, so it needs no room in it.
-        let full = if case.step == Step::Start { used >= cap } else { used > cap };
-        Ok(full && case.against(Rule::CapTenant, Some(day.ends)))
+        Ok(codes.iter().chain(&messages).fold(0_u64, |used, usage| used.saturating_add(usage.used)))
     }
 
     async fn asks_caps(&self, case: &mut Case<'_>, uses: Vec<Use>) -> Result<Taken, Refusal> {

@@ -112,7 +112,8 @@ impl App {
                 Listed::Address { index: self.ports.vault.index(tenant, &address), masked: address.masked() }
             }
             NewListed::Prefix(text) => {
-                let wrong = || Refusal::field("prefix", "is `+` and 1 to 14 digits, as in `+4477009`");
+                let right = "is `+` and 1 to 11 digits, as in `+4477009`; name a whole number as `address`";
+                let wrong = || Refusal::field("prefix", right);
                 Listed::Prefix { prefix: prefix(&text).ok_or_else(wrong)? }
             }
             NewListed::Network(text) => {

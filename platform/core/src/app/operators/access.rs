@@ -1,6 +1,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
+use super::logs::in_both;
 use crate::app::{ApiCaller, App, Holder, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::event::{AccessData, Event, Fact};
@@ -17,7 +18,8 @@ impl App {
     /// its audit log, with the reason, as it sees all that is done meanwhile.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for the tenant, [`Refusal::Invalid`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`] for the tenant, [`Refusal::TenantDeleted`], [`Refusal::Invalid`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
     pub async fn act_as_tenant(
         &self,
         by: &By,
@@ -37,7 +39,6 @@ impl App {
         if role == Role::Owner {
             return Err(Refusal::field("role", "is viewer, developer or admin: a tenant keeps its owners"));
         }
-        self.tenant(tenant).await?;
         let now = self.now();
         let ends_at = now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now);
         let access = OperatorAccess {
@@ -50,14 +51,22 @@ impl App {
             ends_at,
         };
         let told = json!({ "operator": operator, "role": role, "reason": reason, "ends_at": ends_at });
-        let deeds = vec![
+        let deeds = [
             Deed::of(tenant, "operator_access.start", access.id).after(&told),
             Deed::of_platform("operator_access.start", access.id).after(json!({ "tenant": tenant, "access": told })),
         ];
         let fact =
             Fact::TenantAccessedByOperator(AccessData { operator, reason: access.reason.clone(), until: ends_at });
         let event = Event::new(tenant, None, &fact, now, &*self.ports.entropy);
-        self.commit(by, deeds, vec![Change::insert(&access), Change::insert(&event)]).await?;
+        let (deeds, changes) = (&deeds, &[Change::insert(&access), Change::insert(&event)]);
+        self.in_turn(move || async move {
+            let found = self.tenant(tenant).await?;
+            if let Some(erased_at) = found.standing.erased_at() {
+                return Err(Refusal::TenantDeleted { erased_at });
+            }
+            self.commit_for(&found, by, deeds.clone(), changes.to_vec()).await
+        })
+        .await?;
         self.changed(tenant).await;
         Ok(access)
     }
@@ -80,11 +89,9 @@ impl App {
             return Ok(access.entity);
         }
         access.ends_at = now;
-        let deeds = vec![
-            Deed::of(tenant, "operator_access.end", id),
-            Deed::of_platform("operator_access.end", id).after(json!({ "tenant": tenant })),
-        ];
-        self.commit(by, deeds, vec![Change::replace(&access)]).await?;
+        let ends = Deed::of(tenant, "operator_access.end", id).after(json!({ "tenant": tenant }));
+        let found = self.tenant(tenant).await?;
+        self.commit_for(&found, by, in_both(ends), vec![Change::replace(&access)]).await?;
         self.changed(tenant).await;
         Ok(access.entity)
     }

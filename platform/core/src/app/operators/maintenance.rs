@@ -31,7 +31,10 @@ impl App {
             until: now.saturating_add(SignedDuration::from_mins(i64::from(minutes))).unwrap_or(now),
             message: message.to_owned(),
         };
-        let deed = Deed::of_platform("maintenance.begin", "maintenance").after(&maintenance);
+        let mut deed = Deed::of_platform("maintenance.begin", "maintenance").after(&maintenance);
+        if let Some(going) = &found {
+            deed = deed.before(&going.entity);
+        }
         let change = match found {
             Some(mut found) => {
                 found.entity = maintenance.clone();

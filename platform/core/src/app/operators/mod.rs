@@ -5,6 +5,7 @@ mod announcements;
 mod appoint;
 mod audit;
 mod erasures;
+mod logs;
 mod maintenance;
 mod second_factor;
 mod tenants;

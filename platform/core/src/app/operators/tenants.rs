@@ -1,11 +1,12 @@
 use serde_json::json;
 
+use super::logs::in_both;
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
-use crate::domain::tenant::{HOUSE, Standing, Tenant};
-use crate::ports::{Change, TenantSearch};
+use crate::domain::tenant::{HOUSE, Suspension, Tenant};
+use crate::ports::TenantSearch;
 
 /// Longest reason of a suspension, in characters.
 const REASON_LENGTH_MAX: usize = 300;
@@ -74,22 +75,21 @@ impl App {
     }
 
     /// Stops a tenant: its callers are refused and told why, until it is resumed. Codes that are under way
-    /// still go out.
+    /// still go out. Of a deleted one it holds when an owner has it back.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`] when it is deleted,
-    /// [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn suspend_tenant(&self, by: &By, id: TenantId, reason: &str) -> Result<Tenant, Refusal> {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
             return Err(Refusal::field("reason", "is 1 to 300 characters on one line; the tenant's members read it"));
         }
         let mut tenant = self.tenant(id).await?;
-        if matches!(tenant.standing, Standing::Deleted { .. }) {
-            return Err(Refusal::Conflict);
+        let mut deed = Deed::of(id, "tenant.suspend", id).after(json!({ "reason": reason }));
+        if let Some(before) = tenant.standing.suspension() {
+            deed = deed.before(json!({ "reason": before.reason }));
         }
-        tenant.standing = Standing::Suspended { since: self.now(), reason: reason.to_owned() };
-        let deed = Deed::of(id, "tenant.suspend", id).after(json!({ "reason": reason }));
+        tenant.standing.suspend(Some(Suspension { since: self.now(), reason: reason.to_owned() }));
         self.replace_tenant(by, deed, tenant).await
     }
 
@@ -99,15 +99,15 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn resume_tenant(&self, by: &By, id: TenantId) -> Result<Tenant, Refusal> {
         let mut tenant = self.tenant(id).await?;
-        let Standing::Suspended { reason, .. } = &tenant.standing else { return Ok(tenant) };
-        let deed = Deed::of(id, "tenant.resume", id).before(json!({ "reason": reason }));
-        tenant.standing = Standing::Active;
+        let Some(before) = tenant.standing.suspension() else { return Ok(tenant) };
+        let deed = Deed::of(id, "tenant.resume", id).before(json!({ "reason": before.reason }));
+        tenant.standing.suspend(None);
         self.replace_tenant(by, deed, tenant).await
     }
 
     async fn replace_tenant(&self, by: &By, deed: Deed, tenant: Tenant) -> Result<Tenant, Refusal> {
         let id = tenant.id;
-        self.commit(by, vec![deed], vec![Change::ReplaceTenant(Box::new(tenant.clone()))]).await?;
+        self.commit_for(&tenant, by, in_both(deed), Vec::new()).await?;
         self.changed(id).await;
         Ok(Tenant { version: tenant.version.saturating_add(1), ..tenant })
     }

@@ -76,7 +76,7 @@ impl App {
         if !is_left.ok_or(Refusal::NotFound("work"))? {
             return Err(Refusal::WorkEnded);
         }
-        self.commit(by, vec![deed("work.retry", tenant, item)], Vec::new()).await?;
+        self.write_down(tenant, by, deed("work.retry", tenant, item)).await?;
         self.ring(Job { tenant, item, token: None }).await;
         Ok(())
     }
@@ -111,7 +111,7 @@ impl App {
             // leaves a line too many and never a change that no line tells of.
             if !std::mem::replace(&mut logged, true) {
                 let deed = deed("work.discard", tenant, item).before(json!({ "status": &before }));
-                self.commit(by, vec![deed], Vec::new()).await?;
+                self.write_down(tenant, by, deed).await?;
             }
             let replaced = match left {
                 Left::Verification(found, refunded) => {
@@ -150,8 +150,9 @@ enum Left {
 }
 
 fn deed(action: &'static str, tenant: TenantId, item: Item) -> Deed {
-    match item {
+    let deed = match item {
         Item::Verification(id) => Deed::of(tenant, action, id),
         Item::Message(id) => Deed::of(tenant, action, id),
-    }
+    };
+    deed.after(json!({ "tenant": tenant }))
 }

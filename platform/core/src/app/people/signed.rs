@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::super::authenticate::served;
+use super::super::authenticate::{served, served_for};
 use super::super::{ApiCaller, App, Holder, Membership, Refusal};
 use super::Whence;
 use crate::domain::access_token::ClaimsRefusal;
@@ -8,8 +8,9 @@ use crate::domain::audit::By;
 use crate::domain::id::TenantId;
 use crate::domain::member::{BY_USER, Member};
 use crate::domain::mode::Mode;
+use crate::domain::permission::Permission;
 use crate::domain::session::Session;
-use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
 use crate::ports::{EntityList, Owner};
 
@@ -123,6 +124,34 @@ impl App {
         named: Option<&str>,
         mode: Mode,
     ) -> Result<ApiCaller, Refusal> {
+        let caller = self.member_of(person, named, mode).await?;
+        served(&caller.tenant)?;
+        Ok(caller)
+    }
+
+    /// As [`authenticate_member`](Self::authenticate_member), for a call that takes this permission.
+    ///
+    /// # Errors
+    /// As there. Whoever runs the platform reads what is suspended, and its owners may delete it.
+    pub async fn authenticate_member_who_may(
+        &self,
+        person: &SignedIn,
+        named: Option<&str>,
+        mode: Mode,
+        permission: Permission,
+    ) -> Result<ApiCaller, Refusal> {
+        let caller = self.member_of(person, named, mode).await?;
+        let acting = matches!(&caller.holder, Holder::Member(member) if member.acting.is_some());
+        match served(&caller.tenant) {
+            Err(Refusal::Suspended(_)) if acting && !permission.changes() => {}
+            Err(Refusal::Suspended(_)) if caller.may(permission) => served_for(&caller.tenant, permission)?,
+            served => served?,
+        }
+        Ok(caller)
+    }
+
+    /// A person as a caller for a tenant, whether or not it is served.
+    async fn member_of(&self, person: &SignedIn, named: Option<&str>, mode: Mode) -> Result<ApiCaller, Refusal> {
         let named = named
             .map(str::parse::<TenantId>)
             .transpose()
@@ -146,10 +175,6 @@ impl App {
             (None, _) => return Err(Refusal::NotFound("tenant")),
         };
         let tenant = self.tenant_of(id).await?.ok_or(Refusal::NotFound("tenant"))?;
-        // Whoever runs the platform sees what it is that was suspended.
-        if acting.is_none() || !matches!(tenant.standing, Standing::Suspended { .. }) {
-            served(&tenant)?;
-        }
         let membership = Membership { user: person.user.id, role, session: person.session.id, mode, acting };
         let Whence { ip, request, .. } = person.whence.clone();
         Ok(ApiCaller { tenant, holder: Holder::Member(membership), ip, request })

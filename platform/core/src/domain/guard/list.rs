@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::guard::note::Rule;
 use crate::domain::id::{GuardEntryId, ServiceId, TenantId};
+use crate::domain::phone::Phone;
 use crate::domain::vault::AddressIndex;
 use crate::ports::{Entity, Owner};
 
@@ -37,9 +38,9 @@ pub enum Listed {
         /// What its owner would recognise.
         masked: String,
     },
-    /// Numbers that begin with this: `+` and 1 to 14 digits.
+    /// Numbers that begin with this.
     Prefix {
-        /// As in `+4477009`.
+        /// `+` and a few digits, as in `+4477009`.
         prefix: String,
     },
     /// IP addresses of end users.
@@ -191,12 +192,13 @@ fn specificity(what: &Listed, index: &AddressIndex, number: Option<&str>) -> Opt
     }
 }
 
-/// A prefix as it is stored: `+` and 1 to 14 digits, spaces taken out.
+/// A prefix as it is stored: `+` and 1 to 11 digits, the four less that a number has at most, spaces taken out. None
+/// of what is a whole number: a prefix is kept and logged as it is, and a person's number never.
 pub fn prefix(text: &str) -> Option<String> {
     let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let digits = plain.strip_prefix('+')?;
-    let holds = (1..=14).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    holds.then_some(plain)
+    let holds = (1..=11).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (holds && Phone::parse(&plain).is_err()).then_some(plain)
 }
 
 /// A network as it is stored, from an IP address or a CIDR. Bits beyond its length are taken off.

@@ -147,6 +147,7 @@ macro_rules! store_contract {
             what_happens_to_a_verification_is_news
             what_a_channel_charged_is_news_once
             what_a_guard_stopped_at_its_start_is_news
+            a_message_that_a_guard_stopped_is_news
             what_happens_to_a_message_is_news
             news_of_both_kinds_come_in_order_and_are_taken_together
             what_was_not_made_has_no_news

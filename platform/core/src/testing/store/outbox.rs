@@ -144,6 +144,20 @@ pub async fn what_a_guard_stopped_at_its_start_is_news(store: Subject) {
     assert_eq!(happened(&store).await, [(0, vec![What::Started, What::Blocked])]);
 }
 
+/// A message that a guard stopped is told of as one that nobody will deliver.
+pub async fn a_message_that_a_guard_stopped_is_news(store: Subject) {
+    let mut stopped = a_message(new_tenant(), TO, noon());
+    stopped.block(Vec::new());
+    let stopped = sent(&store, message_admission(stopped)).await;
+    assert!(stopped.news.is_empty(), "what is stored is not stored again");
+    let all = news(&store).await;
+    assert_eq!(all.len(), 1);
+    let told = of_message(&all[0]);
+    assert_eq!((told.message, told.happenings[0].what), (stopped.id, What::Failed));
+    store.commit(take(&all)).await.expect("nobody else takes them");
+    assert_eq!(news(&store).await, []);
+}
+
 /// What is told of a message is how it got out; that it was accepted is no news.
 pub async fn what_happens_to_a_message_is_news(store: Subject) {
     let tenant = new_tenant();

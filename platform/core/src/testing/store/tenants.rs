@@ -5,7 +5,7 @@ use crate::domain::api_key::KeyHash;
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::Service;
-use crate::domain::tenant::{Standing, Tenant};
+use crate::domain::tenant::{Standing, Suspension, Tenant};
 use crate::ports::{Change, CommitError, ReplaceError, TenantSearch};
 use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, noon, seconds};
 
@@ -153,7 +153,7 @@ pub async fn tenants_are_searched_by_name_plan_and_state(store: Subject) {
         tenant.name = name.to_owned();
         tenant.plan = plan.to_owned();
         if plan == "pro" {
-            tenant.standing = Standing::Suspended { since: noon(), reason: "unpaid".to_owned() };
+            tenant.standing = Standing::Suspended(Suspension { since: noon(), reason: "unpaid".to_owned() });
         }
         store.create_tenant(&tenant, &a_service(&tenant), &[]).await.expect(ANSWERS);
         tenants.push(tenant);

@@ -9,6 +9,7 @@ use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
 use wotp_core::domain::audit::{Actor, By};
 use wotp_core::domain::mode::Mode;
+use wotp_core::domain::permission::Permission;
 
 use super::super::verifications::refused;
 use super::super::{Api, Problem};
@@ -153,11 +154,11 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
 }
 
 /// The member that a person is in the tenant that the call names, or in their only one.
-pub(super) async fn member(parts: &Parts, api: &Api) -> Result<ApiCaller, Problem> {
+pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> Result<ApiCaller, Problem> {
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
     let tenant = header(parts, TENANT)?;
-    let member = api.app.authenticate_member(&person, tenant, mode).await.map_err(|refusal| {
+    let member = api.app.authenticate_member_who_may(&person, tenant, mode, permission).await.map_err(|refusal| {
         tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
         refused(api, refusal)
     })?;

@@ -31,6 +31,7 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::ApiKeyOver => "Make another key, or change the one that took its place.",
         ProblemCode::KeyNotAllowed => "Sign in, and send the access token of the session instead of a key.",
         ProblemCode::RoleMissing => "Ask an owner or admin of the tenant for the role that `detail` names.",
+        ProblemCode::MembersOnly => "Ask a member of the tenant: no role of an operator who acts for it is enough.",
         ProblemCode::TokenMissing => "Sign in with `POST /v1/auth/login`, and send the access token.",
         ProblemCode::TokenRefused => "Sign in at this server; tokens of another one, and keys, are none of its own.",
         ProblemCode::TokenExpired => "Call `POST /v1/auth/refresh`, and repeat the request with the new access token.",
@@ -69,6 +70,9 @@ fn advice(code: ProblemCode) -> &'static str {
         }
         ProblemCode::LimitReached => "Remove one that is not needed any more; `detail` says how many there may be.",
         ProblemCode::InvitationsUsed => "Wait until `retry_at`, when the next day begins.",
+        ProblemCode::InvitedOften => {
+            "Wait until `retry_at`, when the next day begins, or tell the person to look for the mails that went out."
+        }
         ProblemCode::ServiceNotAllowed => "Leave `service` out, or use a key that is not bound to another service.",
         ProblemCode::NotFound => {
             "Look at the id. What belongs to somebody else is answered the same way, and so is what retention has deleted."

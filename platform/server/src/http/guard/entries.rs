@@ -38,7 +38,8 @@ pub(in crate::http) struct EntryBody {
     /// A phone number in E.164 or an email address. Only a keyed index of it is kept.
     #[schema(min_length = 3, max_length = 254)]
     address: Option<String>,
-    /// How phone numbers begin: `+` and 1 to 14 digits.
+    /// How phone numbers begin: `+` and 1 to 11 digits. It is kept as it is, so a whole number is none: that is an
+    /// `address`.
     #[schema(example = "+4477009")]
     prefix: Option<String>,
     /// An IP address or a network (CIDR) of your users. Looked at when a verification is started.

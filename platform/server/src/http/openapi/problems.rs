@@ -67,8 +67,8 @@ problem_sets! {
         /// `api_key_missing`, `api_key_malformed`, `api_key_unknown`, `api_key_revoked`, `api_key_expired`,
         /// `token_refused`, `token_expired`, `session_ended`
         Unknown = 401,
-        /// `ip_not_allowed`, `scope_missing`, `service_not_allowed`, `role_missing`, `tenant_suspended`,
-        /// `tenant_deleted`
+        /// `ip_not_allowed`, `scope_missing`, `service_not_allowed`, `role_missing`, `members_only`,
+        /// `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
     }
 
@@ -95,7 +95,7 @@ problem_sets! {
         /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
         /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `members_only`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
         /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
         NoTenant = 404,

@@ -75,7 +75,8 @@ pub(super) struct ActBody {
 ///
 /// From then on calls with your session and `WOTP-Tenant` are taken as those of a member with this role, but for
 /// what is left to members: keys, invitations and roles, webhook endpoints, whole addresses. The tenant sees it
-/// in its audit log, with the reason, and each call that you make as it, also those that only read.
+/// in its audit log, with the reason, and each call that you make as it, also those that only read. A deleted one is
+/// refused, with `tenant_deleted`.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/accesses", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = ActBody,
     responses((status = 201, description = "You may", body = AccessView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn act_as_tenant(

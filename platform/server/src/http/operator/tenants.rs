@@ -109,7 +109,7 @@ pub(super) struct TenantView {
     /// `active`, `suspended` or `deleted`.
     #[schema(example = "active")]
     state: &'static str,
-    /// Why it is suspended.
+    /// Why it is suspended; of a deleted one, why it is when an owner has it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// From when on a deleted one is erased; until then an owner can have it back.
@@ -124,11 +124,8 @@ pub(super) struct TenantView {
 impl From<Tenant> for TenantView {
     fn from(tenant: Tenant) -> Self {
         let state = tenant.standing.name();
-        let (reason, erasure_due_at) = match tenant.standing {
-            Standing::Active => (None, None),
-            Standing::Suspended { reason, .. } => (Some(reason), None),
-            Standing::Deleted { erased_at, .. } => (None, Some(erased_at)),
-        };
+        let (suspension, erasure_due_at) = (tenant.standing.suspension(), tenant.standing.erased_at());
+        let reason = suspension.map(|suspension| suspension.reason.clone());
         Self {
             id: tenant.id.to_string(),
             name: tenant.name,
@@ -242,6 +239,8 @@ pub(super) struct SuspendBody {
 }
 
 /// Suspend a tenant: its callers are refused and told why. Codes that are under way still go out.
+///
+/// Of a deleted one it holds when an owner has it back. An owner may delete a suspended one.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/suspend", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")), request_body = SuspendBody,
     responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn suspend_tenant(
@@ -254,7 +253,7 @@ pub(in crate::http) async fn suspend_tenant(
     Ok(Json(suspended.map_err(|refusal| refused(&api, refusal))?.into()))
 }
 
-/// Let a suspended tenant go on.
+/// Let a suspended tenant go on, or a deleted one when an owner has it back.
 #[utoipa::path(post, path = "/operator/v1/tenants/{id}/resume", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The tenant")),
     responses((status = 200, description = "The tenant as it is now", body = TenantView), openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn resume_tenant(

@@ -68,6 +68,8 @@ problems! {
     KeyNotAllowed = "key_not_allowed", FORBIDDEN, false, "This is for people, not for API keys";
     /// The member's role does not allow it.
     RoleMissing = "role_missing", FORBIDDEN, false, "The member's role does not allow it";
+    /// It is left to the tenant's members, and an operator who acts for the tenant is none.
+    MembersOnly = "members_only", FORBIDDEN, false, "It is left to the tenant's members";
     /// Nobody is signed in.
     TokenMissing = "token_missing", UNAUTHORIZED, false, "There is no access token";
     /// The access token is not one of ours, or not for this.
@@ -118,6 +120,8 @@ problems! {
     LimitReached = "limit_reached", CONFLICT, false, "There are as many as there may be";
     /// The tenant's invitations of the day are used.
     InvitationsUsed = "invitations_used", TOO_MANY_REQUESTS, true, "The invitations of the day are used";
+    /// The address was invited often enough today.
+    InvitedOften = "invited_often", TOO_MANY_REQUESTS, true, "The address was invited often enough today";
     /// The API key is bound to another service.
     ServiceNotAllowed = "service_not_allowed", FORBIDDEN, false, "The API key is bound to another service";
     /// There is no such thing, or it is somebody else's.

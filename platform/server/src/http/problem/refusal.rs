@@ -57,7 +57,7 @@ impl Problem {
                 Self::new(ProblemCode::RoleMissing, detail)
             }
             Refusal::ForMembers => Self::new(
-                ProblemCode::RoleMissing,
+                ProblemCode::MembersOnly,
                 "this is left to the tenant's members: an operator who acts for a tenant makes no keys, invitations \
                  or webhook endpoints, neither deletes the tenant nor hands it on, and sees no whole addresses",
             ),
@@ -201,7 +201,7 @@ impl Problem {
             Refusal::InvitedOften { next_at } => {
                 let detail = "this address was invited often enough today; try again tomorrow (UTC), or tell the \
                               person to look for the mails that went out";
-                let mut problem = Self::new(ProblemCode::InvitationsUsed, detail).retry(next_at, now);
+                let mut problem = Self::new(ProblemCode::InvitedOften, detail).retry(next_at, now);
                 problem.0.violated = vec!["invited"];
                 problem
             }

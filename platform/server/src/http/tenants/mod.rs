@@ -92,7 +92,7 @@ pub(super) struct TenantView {
     default_service: String,
     /// Whether its callers are served.
     state: StateName,
-    /// Why it is suspended, if it is.
+    /// Why it is suspended, if it is; of a deleted one, why it is when an owner has it back.
     #[schema(required)]
     suspended_because: Option<String>,
     /// From when on a deleted one is erased; until then an owner can have it back.
@@ -104,11 +104,12 @@ pub(super) struct TenantView {
 }
 
 fn view(tenant: Tenant) -> TenantView {
-    let (state, suspended_because, erasure_due_at) = match tenant.standing {
-        Standing::Active => (StateName::Active, None, None),
-        Standing::Suspended { reason, .. } => (StateName::Suspended, Some(reason), None),
-        Standing::Deleted { erased_at, .. } => (StateName::Deleted, None, Some(erased_at)),
+    let state = match tenant.standing {
+        Standing::Active => StateName::Active,
+        Standing::Suspended(_) => StateName::Suspended,
+        Standing::Deleted { .. } => StateName::Deleted,
     };
+    let suspended_because = tenant.standing.suspension().map(|suspension| suspension.reason.clone());
     TenantView {
         id: tenant.id.to_string(),
         name: tenant.name,
@@ -116,7 +117,7 @@ fn view(tenant: Tenant) -> TenantView {
         default_service: tenant.default_service.to_string(),
         state,
         suspended_because,
-        erasure_due_at,
+        erasure_due_at: tenant.standing.erased_at(),
         created_at: tenant.created_at,
     }
 }
@@ -246,7 +247,8 @@ pub(super) async fn create_tenant(
 
 /// Have a deleted tenant back.
 ///
-/// For its owners, until the moment at which it is erased. One that is not deleted stays as it is.
+/// For its owners, until the moment at which it is erased. One that is not deleted stays as it is, and one that was
+/// suspended, before or meanwhile, is suspended.
 #[utoipa::path(post, path = "/v1/tenants/{id}/restore", tag = "Tenants", security(("session" = ["tenant:delete"])), params(("id" = String, Path, description = "`ten_…`", example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "It is as it was", body = OwnTenantView), MemberProblems, NotFoundProblem, ConflictProblem))]
 pub(super) async fn restore_tenant(
@@ -301,7 +303,8 @@ pub(super) async fn rename_tenant(
 /// Delete the tenant.
 ///
 /// Its keys and members are refused from now on, with `tenant_deleted`. Until `erasure_due_at` an owner can have
-/// it back with `POST /v1/tenants/{id}/restore`; then all of it is erased, for good.
+/// it back with `POST /v1/tenants/{id}/restore`; then all of it is erased, for good. Owners may delete a suspended
+/// tenant too.
 #[utoipa::path(delete, path = "/v1/tenant", tag = "Tenants", security(("session" = ["tenant:delete"])),
     responses((status = 200, description = "Deleted, and when it is erased", body = TenantView), MemberProblems, ConflictProblem))]
 pub(super) async fn delete_tenant(

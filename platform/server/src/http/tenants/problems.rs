@@ -11,7 +11,7 @@ problem_sets! {
         /// `token_missing`, `token_refused`, `token_expired`, `session_ended`; of a key `api_key_malformed`,
         /// `api_key_unknown`, `api_key_revoked`, `api_key_expired`
         Unknown = 401,
-        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `tenant_suspended`, `tenant_deleted`
+        /// `key_not_allowed`, `ip_not_allowed`, `role_missing`, `members_only`, `tenant_suspended`, `tenant_deleted`
         Forbidden = 403,
         /// `not_found`
         NotFound = 404,
@@ -39,7 +39,7 @@ problem_sets! {
 
     /// Too many invitations.
     InvitationLimits {
-        /// `rate_limited`, `invitations_used`, `cool_down`: see `Retry-After`
+        /// `rate_limited`, `invitations_used`, `invited_often`, `cool_down`: see `Retry-After`
         Limited = 429,
     }
 

@@ -102,9 +102,9 @@ data! {
         service: String,
         /// Where it stands.
         status: DeliveryStatusName,
-        /// Why it failed.
+        /// Why it failed; none where the guard stopped it.
         reason: Option<DeliveryFailureName>,
-        /// The channel at hand.
+        /// The channel at hand; none where the guard stopped it.
         #[schema(example = "email")]
         channel: Option<String>,
         /// ISO 3166-1 alpha-2 of a phone number.

@@ -1,7 +1,8 @@
 //! Caps: by address, prefix, IP address, service, tenant and what is spent.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::messages::sending;
 use super::{Fellow, blocked_by, london, set, sheffield, start, start_as, stored};
 use crate::app::{NUMBER, TestApp, seconds};
 use crate::client::race;
@@ -94,6 +95,31 @@ async fn of_30_racing_starts_on_one_node_a_cap_lets_exactly_its_number_pass() {
     assert_eq!(passed, 7);
     app.run_jobs().await;
     assert_eq!(app.outbox.letters().len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_64_racing_starts_and_messages_on_one_node_the_tenants_cap_lets_exactly_its_number_pass() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    set(&app, &acme, json!({ "mode": "on", "caps": { "tenant_per_day": 21 } })).await;
+    for n in 0..10 {
+        start(&app, &acme, &london(100 + n)).await;
+    }
+    // None of the others takes the place of what is refused, or only repeats what was made.
+    let again = app.starting(&acme.live, json!({ "to": london(200) })).header("idempotency-key", "once");
+    again.clone().await.expect(201);
+    let racing = (0..64).map(|n| match n % 4 {
+        0 => app.starting(&acme.live, json!({ "to": "nobody" })),
+        1 => again.clone(),
+        2 => sending(&app, &acme, json!({ "to": london(n) })),
+        _ => app.starting(&acme.live, json!({ "to": london(n) })),
+    });
+    let replies = race(racing).await;
+    let new = replies.iter().enumerate().filter(|(n, _)| n % 4 > 1).map(|(_, reply)| reply.expect(201));
+    let blocked = |reply: &Value| reply["verdict"]["reason"] == "cap_tenant";
+    let (stopped, passed): (Vec<Value>, Vec<Value>) = new.partition(blocked);
+    assert_eq!((passed.len(), stopped.len()), (10, 22));
+    app.run_jobs().await;
+    assert_eq!(app.outbox.letters().len(), 21);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -99,6 +99,10 @@ async fn an_entry_that_names_nothing_or_two_things_is_refused() {
         (json!({ "effect": "block", "prefix": "+44", "network": "192.0.2.1" }), "address"),
         (json!({ "effect": "block", "address": "12" }), "address"),
         (json!({ "effect": "block", "prefix": "44" }), "prefix"),
+        // A person's number is not kept in clear.
+        (json!({ "effect": "block", "prefix": london(1) }), "prefix"),
+        (json!({ "effect": "block", "prefix": "+1 202 555 0123" }), "prefix"),
+        (json!({ "effect": "block", "prefix": "+442079460001" }), "prefix"),
         (json!({ "effect": "block", "network": "home" }), "network"),
         (json!({ "effect": "deny", "prefix": "+44" }), "effect"),
         (json!({ "effect": "block", "prefix": "+44", "note": "x".repeat(101) }), "note"),

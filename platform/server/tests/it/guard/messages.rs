@@ -6,7 +6,7 @@ use super::{Fellow, blocked_by, list, london, set, sheffield, start, stored, wat
 use crate::app::{NUMBER, TestApp, TestTenant, days, id, seconds};
 use crate::client::{Request, race};
 
-fn sending(app: &TestApp, tenant: &TestTenant, mut body: Value) -> Request {
+pub fn sending(app: &TestApp, tenant: &TestTenant, mut body: Value) -> Request {
     body["content"] = "Your order has arrived.".into();
     app.post("/v1/messages").key(&tenant.live).json(body)
 }
@@ -123,12 +123,19 @@ async fn the_tenants_cap_is_over_codes_and_messages_of_all_its_services() {
 async fn a_message_that_is_stopped_reaches_no_channel_and_costs_nothing() {
     let app = TestApp::with().plan("limits = { messages_day = 1 }").start().await;
     let acme = app.tenant("Acme").await;
+    app.app.heard(acme.id).await.unwrap();
     set(&app, &acme, json!({ "mode": "on", "countries": { "blocked": ["GB"] } })).await;
     let request = sending(&app, &acme, json!({ "to": london(1) })).header("idempotency-key", "once");
     let stopped = request.clone().await.expect(201);
     assert_eq!(stopped_by(&stopped), Some("country_blocked"));
     assert!(app.run_jobs().await.is_empty() && app.outbox.letters().is_empty());
     assert_eq!(app.used_today(&acme.live, "messages").await, 0);
+    // Its tenant is told, once.
+    while app.app.fold(50).await.unwrap().taken > 0 {}
+    let told = stored(&app, &acme, "event").await;
+    let [event] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&event["kind"], &event["data"]["id"]), (&json!("message.failed"), &stopped["id"]));
+    assert_eq!((&event["data"]["reason"], &event["data"]["channel"]), (&Value::Null, &Value::Null));
     assert_eq!(read(&app, &acme, &stopped).await, stopped);
     assert_eq!(app.get("/v1/messages").key(&acme.live).await.expect(200)["data"], json!([stopped]));
     // The key repeats what it made, though it would pass now.

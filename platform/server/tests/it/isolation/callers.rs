@@ -20,7 +20,7 @@ use crate::people::{PASSWORD, TestPerson, claims, signing_key};
 pub type Refusal = (u16, &'static str);
 
 /// What an operation refuses a caller with, if it does.
-type Refuses = Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>;
+pub type Refuses = Box<dyn Fn(&Operation) -> Option<Refusal> + Send + Sync>;
 
 /// Somebody, as their requests say who they are.
 pub struct Caller {
@@ -106,10 +106,10 @@ fn acting(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| match operation.asks {
         Asks::PersonIn(_) => Some((404, "not_found")),
         Asks::Operator => None,
-        _ => {
-            let missing = |permission: &Permission| permission.is_for_members() || !role.may(*permission);
-            operation.permission().filter(missing).map(|_| (403, "role_missing"))
-        }
+        _ => match operation.permission() {
+            Some(permission) if permission.is_for_members() => Some((403, "members_only")),
+            permission => permission.filter(|permission| !role.may(*permission)).map(|_| (403, "role_missing")),
+        },
     }
 }
 
@@ -123,8 +123,20 @@ fn key(operation: &Operation) -> Option<Refusal> {
 }
 
 /// Where calls are for members of a tenant that is served no more.
-pub fn unserved(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
-    move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal)
+pub fn unserved(refusal: Refusal) -> Refuses {
+    Box::new(move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal))
+}
+
+/// As [`unserved`], of a suspended tenant for its owners, who may delete it.
+pub fn unserved_owner(refusal: Refusal) -> Refuses {
+    let refused = unserved(refusal);
+    Box::new(move |operation| refused(operation).filter(|_| operation.asks != Asks::Member(Permission::TenantDelete)))
+}
+
+/// As [`unserved`], of a suspended tenant for an operator who acts as it: they look at what it is.
+pub fn unserved_changes(refusal: Refusal) -> Refuses {
+    let refused = unserved(refusal);
+    Box::new(move |operation| refused(operation).filter(|_| operation.permission().is_some_and(Permission::changes)))
 }
 
 /// Who calls with nothing at all.

@@ -19,7 +19,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp, TestTenant};
 use crate::client::{Reply, Request};
-use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved};
+use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved, unserved_changes, unserved_owner};
 use document::Document;
 use operations::{Asks, OPERATIONS, Operation, Written};
 use things::{Names, Things};
@@ -180,11 +180,13 @@ async fn insiders(stage: &Stage, code: &'static str) -> Vec<Caller> {
     for role in Role::ALL {
         let member = stage.app.member(&stage.acme, *role).await;
         let name = format!("a member: {}", role.name());
-        all.push(Caller::person(name, &member, stage.acme.id, unserved((403, code))));
+        let refused = if *role == Role::Owner && code == "tenant_suspended" { unserved_owner } else { unserved };
+        all.push(Caller::person(name, &member, stage.acme.id, refused((403, code))));
     }
     let operator = appoint(&stage.app, &format!("{code}@example.com")).await;
     act(&stage.app, &operator, &stage.acme, Role::Admin, 60).await;
-    all.push(Caller::person("an operator as admin", &operator, stage.acme.id, unserved((403, code))));
+    let refused = if code == "tenant_suspended" { unserved_changes } else { unserved };
+    all.push(Caller::person("an operator as admin", &operator, stage.acme.id, refused((403, code))));
     for key in [&stage.acme.live, &stage.acme.test] {
         all.push(Caller::key("a key", key, callers::everywhere((403, code))));
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::erasure::Erasure;
 use wotp_core::domain::event::Event;
+use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::rollup::Rollup;
 use wotp_core::ports::{Admission, Change, Clock as _, Entity as _, EntityList, Owner, Stored};
@@ -74,7 +75,8 @@ async fn after_the_grace_all_of_a_tenant_is_erased_and_a_report_stays() {
     team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
     team.app.clock.advance(days(14));
     // More than one step erases, so that others are served between.
-    let invitation = |_| Change::insert(&an_invitation(team.tenant, Role::Viewer));
+    let expires_at = team.app.clock.now().saturating_add(days(7)).unwrap();
+    let invitation = |_| Change::insert(&Invitation { expires_at, ..an_invitation(team.tenant, Role::Viewer) });
     team.app.app.ports().store.commit((0..600).map(invitation).collect()).await.unwrap();
     let mut steps = 0;
     while team.app.sweep().await.erased > 0 {

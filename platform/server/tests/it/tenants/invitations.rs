@@ -162,7 +162,7 @@ async fn nobodys_mailbox_is_filled_with_invitations_by_however_many_tenants() {
     let refused: Vec<&Reply> = replies.iter().filter(|reply| reply.status != 201).collect();
     assert_eq!(refused.len(), 5, "{replies:?}");
     for reply in refused {
-        reply.problem(429, "invitations_used");
+        reply.problem(429, "invited_often");
         assert!(!reply.header("retry-after").is_empty());
     }
     invite(&tenants[0], "heidi@example.com").await.expect(201);
