@@ -79,6 +79,7 @@ fn complete(document: &mut Document) {
         let changing = changing.into_iter().flatten().map(|operation| (operation, true));
         for (operation, changes) in reading.chain(changing) {
             either_header(operation);
+            body_without_null(operation);
             operation.parameters.iter_mut().flatten().for_each(parameter_without_null);
             // WOTP's own paths document their refusals themselves, in WOTP's shape.
             if !super::compat::speaks_at(path) {
@@ -122,6 +123,17 @@ fn either_header(operation: &mut Operation) {
 fn takes_a_key(operation: &Operation) -> bool {
     let security = serde_json::to_value(&operation.security).expect("requirements serialise");
     security.as_array().is_some_and(|all| all.iter().any(|requirement| requirement.get("api_key").is_some()))
+}
+
+/// A body that may be left out is left out; it is not null.
+fn body_without_null(operation: &mut Operation) {
+    for content in operation.request_body.iter_mut().flat_map(|body| body.content.values_mut()) {
+        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
+            && let [named @ RefOr::Ref(_), RefOr::T(Schema::Object(_))] = choice.items.as_slice()
+        {
+            content.schema = Some(named.clone());
+        }
+    }
 }
 
 /// A header or a query cannot say null: what is optional is left out.
