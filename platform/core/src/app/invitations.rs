@@ -315,8 +315,9 @@ fn text(tenant: &Tenant, invitation: &Invitation, token: &InvitationToken) -> St
     let name = if template::holds_link(&tenant.name) { "a team" } else { &tenant.name };
     format!(
         "You are invited to join {name} on WOTP, as {role}.\n\n\
-         Sign in, or sign up, with this email address, and accept the invitation with this token:\n\n\
+         Sign in with this email address where your team uses WOTP, and accept the invitation with this token:\n\n\
          {token}\n\n\
+         If you have no account there, sign up with this address first.\n\n\
          It is good for {days} days. If you do not know who invites you, ignore this message.",
         role = invitation.role.name(),
         token = token.reveal(),

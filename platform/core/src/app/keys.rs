@@ -159,7 +159,7 @@ impl App {
     /// Makes a key.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`], also where as many keys work as may;
+    /// [`Refusal::NotFound`] for the tenant or service; [`Refusal::Invalid`]; [`Refusal::LimitReached`];
     /// [`Refusal::TenantDeleted`]; [`Refusal::Conflict`] when others change the tenant all the time;
     /// [`Refusal::Store`].
     pub async fn issue_key(&self, by: &By, tenant: TenantId, settings: NewKeySettings) -> Result<NewKey, Refusal> {
@@ -170,8 +170,7 @@ impl App {
             let (key, secret) = draw_key(tenant, settings.clone(), self.now(), &*self.ports.entropy);
             let key = self.checked_key(&*door, key).await?;
             if !self.has_room_for_key(&*door, None).await? {
-                let full = format!("a tenant has at most {WORKING_MAX} keys that work; revoke one");
-                return Err(Refusal::field("name", full));
+                return Err(Refusal::LimitReached("keys that work", WORKING_MAX));
             }
             let deed = Deed::of(tenant, "api_key.create", key.id).after(shown(&key));
             let changes =

@@ -25,7 +25,7 @@ pub struct FieldError {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The request does not hold.
-    #[error("the request does not hold")]
+    #[error("something in the request is not right")]
     Invalid(Vec<FieldError>),
     /// There is no key, or it cannot be one.
     #[error("there is no API key, or it cannot be one")]
@@ -68,8 +68,8 @@ pub enum Refusal {
     /// Nobody is signed in.
     #[error("there is no access token")]
     NoToken,
-    /// The access token does not hold.
-    #[error("the access token does not hold: {0:?}")]
+    /// The access token lets nobody in.
+    #[error(transparent)]
     Token(TokenRefusal),
     /// The email address and the password do not belong together.
     #[error("the email address and the password do not belong together")]

@@ -145,7 +145,7 @@ impl App {
             let erased_at = now.saturating_add(self.ports.tenant_rules.deletion_grace).unwrap_or(Timestamp::MAX);
             team.tenant.standing.delete(now, erased_at);
             let id = team.tenant.id;
-            let after = json!({ "erased_at": erased_at });
+            let after = json!({ "erasure_due_at": erased_at });
             // The tenant's own log goes with it.
             let deeds = [Deed::of(id, "tenant.delete", id), Deed::of_platform("tenant.delete", id)];
             let deeds = deeds.map(|deed| deed.after(after.clone())).to_vec();
@@ -178,7 +178,7 @@ impl App {
                     return Err(Refusal::TenantDeleted { erased_at });
                 }
                 tenant.standing.restore();
-                let before = json!({ "erased_at": erased_at });
+                let before = json!({ "erasure_due_at": erased_at });
                 let deeds = [Deed::of(id, "tenant.restore", id), Deed::of_platform("tenant.restore", id)];
                 let deeds = deeds.map(|deed| deed.before(before.clone())).to_vec();
                 let back = Change::ReplaceTenant(Box::new(tenant.clone()));

@@ -4,6 +4,8 @@
 //! how long the chain is, so that its end cannot be cut off unseen. Digests are keyed with a key that the
 //! database has not: whoever can only write to the database cannot forge a chain.
 
+mod actions;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ use super::Timestamp;
 use super::id::{ApiKeyId, AuditId, TenantId, UserId};
 use super::vault::Vault;
 use crate::ports::{Entity, IndexKey, Owner};
+
+pub use actions::{ACTIONS, Action, Log, begins_an_action};
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +83,7 @@ impl By {
 pub struct Deed {
     /// In whose log it goes.
     pub owner: Owner,
-    /// What was done, as in `api_key.create`: the thing, then the use case.
+    /// What was done: one of [`ACTIONS`].
     pub action: &'static str,
     /// To what: the id as the API shows it.
     pub target: String,
@@ -261,6 +265,7 @@ impl AuditEntry {
         id: AuditId,
         vault: &Vault,
     ) -> (Self, AuditHead) {
+        debug_assert!(actions::is_known(deed.action), "{} is not in the list of actions", deed.action);
         let mut entry = Self {
             id,
             tenant: tenant(deed.owner),
@@ -332,7 +337,9 @@ pub enum AuditFault {
         place: u64,
     },
     /// The end of the chain is not there, or the head is not what was written.
-    #[error("the chain has {found} entries, and its head does not say so")]
+    #[error(
+        "{found} entries were found, and the head of the log tells of another end: the end was cut off, or the head was changed or removed"
+    )]
     End {
         /// Entries that were found.
         found: u64,

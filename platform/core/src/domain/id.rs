@@ -11,12 +11,19 @@ use crate::ports::Entropy;
 
 /// The text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a {kind} id: expected `{prefix}` followed by 26 characters, as in `{prefix}01J9ZK3V8X6W5T4S3R2Q1P0N9M`")]
+#[error(
+    "not {} {kind} id: expected `{prefix}` followed by 26 characters, as in `{prefix}01J9ZK3V8X6W5T4S3R2Q1P0N9M`",
+    article(.kind)
+)]
 pub struct IdError {
     /// What was expected, as in `verification`.
     pub kind: &'static str,
     /// The prefix of that kind, as in `ver_`.
     pub prefix: &'static str,
+}
+
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" }
 }
 
 fn parse(text: &str, kind: &'static str, prefix: &'static str) -> Result<Ulid, IdError> {
@@ -182,6 +189,9 @@ mod tests {
     fn an_id_of_another_kind_is_refused() {
         let error = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M".parse::<VerificationId>().unwrap_err();
         assert_eq!(error.prefix, "ver_");
+        assert!(error.to_string().starts_with("not a verification id: expected `ver_`"), "{error}");
+        let error = "x".parse::<InvitationId>().unwrap_err();
+        assert!(error.to_string().starts_with("not an invitation id"), "{error}");
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub enum Then {
         name: String,
         /// Their password.
         password: PasswordHash,
-        /// What their tenant is called.
-        tenant: String,
+        /// What their tenant is called; none for somebody who begins without one.
+        #[serde(default)]
+        tenant: Option<String>,
     },
     /// The account takes another password.
     Reset,

@@ -117,7 +117,9 @@ impl From<Refusal> for Failure {
                 let all = fields.iter().map(|field| format!("{}: {}", field.field, field.message));
                 Self::new(all.collect::<Vec<_>>().join("; "))
             }
-            Refusal::NotFound("tenant") => Self::of(&refusal, Some("`wotp tenant list` shows them all".to_owned())),
+            Refusal::NotFound("tenant" | "tenant on this platform") => {
+                Self::of(&refusal, Some("`wotp tenant list` shows them all".to_owned()))
+            }
             Refusal::NotFound("API key") => {
                 Self::of(&refusal, Some("`wotp key list TENANT` shows them all".to_owned()))
             }

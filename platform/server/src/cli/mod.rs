@@ -19,6 +19,7 @@ mod serve;
 mod tenant;
 mod user;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -169,8 +170,10 @@ impl Global {
 pub fn main() -> ExitCode {
     // Database, log, backups: nothing that we make is for anybody but its owner.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    // Prints help and mistakes in the call itself, and exits with 0 and 2.
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return called_wrongly(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::caused("the runtime does not start", error).report(global.json),
@@ -183,6 +186,21 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.report(json),
     }
+}
+
+/// Prints help, or what was wrong with the call: as JSON where that was asked for, since nothing was read of it.
+fn called_wrongly(error: &clap::Error) -> ExitCode {
+    let asked_for = |argument: OsString| argument == "--json";
+    if error.use_stderr() && std::env::args_os().skip(1).take_while(|argument| argument != "--").any(asked_for) {
+        let said = error.to_string();
+        let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        _ = Failure::new(what).help(lines.collect::<Vec<_>>().join("\n")).report(true);
+    } else {
+        // Nobody is left to be told that there is nobody to tell.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {

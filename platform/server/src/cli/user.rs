@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
+use wotp_core::app::Refusal;
 use wotp_core::domain::audit::By;
 
 use super::Global;
@@ -22,7 +23,12 @@ pub(super) enum Command {
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     let Command::ResetSecondFactor { email } = command;
     let wired = global.open_to_tell().await?;
-    let user = wired.app.reset_second_factor(&By::command_line(), &email).await?;
+    let reset = wired.app.reset_second_factor(&By::command_line(), &email).await;
+    let user = reset.map_err(|refusal| match refusal {
+        Refusal::NotFound("account") => Failure::new(format!("{email} has no account")),
+        Refusal::NotFound("second factor") => Failure::new(format!("{email} has no second factor")),
+        refusal => refusal.into(),
+    })?;
     let machines = json!({ "user": user.id, "email": user.email_masked });
     global.output().print(&machines, || {
         format!("{} ({}) has no second factor any more, and is signed out everywhere", user.email_masked, user.id)

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use wotp_core::app::{App, AuditFilter, AuditFrom, AuditPage, Refusal};
-use wotp_core::domain::audit::{Actor, AuditEntry};
+use wotp_core::domain::audit::{Actor, AuditEntry, begins_an_action};
+use wotp_core::domain::id::{ApiKeyId, UserId};
 use wotp_core::ports::Owner;
 
-use super::auth::{AuditRead, Member};
-use super::query::{ListPage, Params, page};
+use super::auth::{AuditRead, Member, is_an_id};
+use super::problem::ProblemField;
+use super::query::{ListPage, Params, moment_or_null, page};
 use super::verifications::refused;
 use super::{Api, Problem, openapi};
 
@@ -127,14 +129,16 @@ pub(super) struct AuditListParams {
     cursor: Option<String>,
     /// Only what was done by this person or key; or `command_line`, or `platform`.
     actor: Option<String>,
-    /// Only what was done whose name begins so, as in `api_key.`.
+    /// Only what was done whose name begins so, as in `api_key.`. The guide lists all names.
     action: Option<String>,
     /// Only what was done to this thing: its id.
     target: Option<String>,
     /// Only what was done then or later.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
     /// Only what was done before.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
 }
@@ -146,16 +150,63 @@ pub(super) struct AuditListParams {
 pub(super) struct AuditExportParams {
     /// Only what was done by this person or key; or `command_line`, or `platform`.
     actor: Option<String>,
-    /// Only what was done whose name begins so, as in `api_key.`.
+    /// Only what was done whose name begins so, as in `api_key.`. The guide lists all names.
     action: Option<String>,
     /// Only what was done to this thing: its id.
     target: Option<String>,
     /// Only what was done then or later.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
     /// Only what was done before.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
+}
+
+/// What is asked for of a log. What cannot be is refused, so that a typing error is not an empty page.
+///
+/// # Errors
+/// A [`Problem`] that names each parameter.
+pub(super) fn filter(
+    actor: Option<String>,
+    action: Option<String>,
+    target: Option<String>,
+    (from, before): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<AuditFilter, Problem> {
+    const PLACES: [&str; 2] = ["maintenance", "database"];
+    let is_actor = |text: &str| {
+        text == Actor::CommandLine.name()
+            || text == Actor::Platform.name()
+            || text.parse::<UserId>().is_ok()
+            || text.parse::<ApiKeyId>().is_ok()
+    };
+    let is_target = |text: &str| PLACES.contains(&text) || is_an_id(text);
+    let rules = [
+        (
+            "actor",
+            "is a person `usr_…`, a key `key_…`, `command_line` or `platform`",
+            actor.as_deref().is_none_or(is_actor),
+        ),
+        (
+            "action",
+            "begins no action that there is, as `api_key.` does; `/docs` lists them",
+            action.as_deref().is_none_or(begins_an_action),
+        ),
+        (
+            "target",
+            "is the id of a thing, as in `key_01J9ZK3V8X6W5T4S3R2Q1P0N9M`",
+            target.as_deref().is_none_or(is_target),
+        ),
+    ];
+    let wrong = rules.into_iter().filter(|(_, _, right)| !right);
+    let wrong: Vec<_> = wrong
+        .map(|(field, message, _)| ProblemField { field: field.to_owned(), message: message.to_owned() })
+        .collect();
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    Ok(AuditFilter { actor, action, target, from, before })
 }
 
 /// List what was done, newest first.
@@ -171,7 +222,7 @@ pub(super) async fn list_audit(
 ) -> Result<Json<ListPage<EntryView>>, Problem> {
     let AuditListParams { limit, cursor, actor, action, target, from, before } = params;
     let page = page(limit, cursor.as_deref())?;
-    let filter = AuditFilter { actor, action, target, from, before };
+    let filter = filter(actor, action, target, (from, before))?;
     listed(&api, Owner::Tenant(caller.tenant.id), &filter, page).await
 }
 
@@ -198,7 +249,7 @@ pub(super) async fn export_audit(
     Params(params): Params<AuditExportParams>,
 ) -> Result<(HeaderMap, Body), Problem> {
     let AuditExportParams { actor, action, target, from, before } = params;
-    let filter = AuditFilter { actor, action, target, from, before };
+    let filter = filter(actor, action, target, (from, before))?;
     exported(&api, Owner::Tenant(caller.tenant.id), filter).await
 }
 

@@ -10,6 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
+use super::misread::in_words;
 use super::problem::{Problem, ProblemCode};
 
 /// A JSON body, and the SHA-256 of its bytes.
@@ -24,23 +25,49 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let json = essence.eq_ignore_ascii_case("application/json")
-            || (essence.starts_with("application/") && essence.ends_with("+json"));
-        if !json {
-            return Err(Problem::new(
-                ProblemCode::UnsupportedMediaType,
-                "send the body as JSON, with `Content-Type: application/json`",
-            ));
+        if !is_json(&request) {
+            return Err(not_json());
         }
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
-                413 => Problem::new(ProblemCode::BodyTooLarge, "a body has at most 16 KiB"),
-                _ => Problem::new(ProblemCode::MalformedJson, "the body did not arrive whole"),
-            })?;
+        let bytes = whole(request, state).await?;
         Ok(Self { value: parse(&bytes)?, fingerprint: Sha256::digest(&bytes).into() })
     }
+}
+
+/// A JSON body that may be left out: a page that posts with its cookie alone has nothing to say.
+pub(super) struct MaybeBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = is_json(&request);
+        let bytes = whole(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json {
+            return Err(not_json());
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn not_json() -> Problem {
+    Problem::new(ProblemCode::UnsupportedMediaType, "send the body as JSON, with `Content-Type: application/json`")
+}
+
+async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
+        413 => Problem::new(ProblemCode::BodyTooLarge, "a body has at most 16 KiB"),
+        _ => Problem::new(ProblemCode::MalformedJson, "the body did not arrive whole"),
+    })
 }
 
 /// Reads a `T` from an object only.
@@ -109,7 +136,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             // Without the position: a person looks for the name.
             let message = inner.to_string();
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            Problem::field(field(&path, message), message)
+            Problem::field(field(&path, message).unwrap_or_else(|| "body".to_owned()), in_words(message))
         } else {
             Problem::new(ProblemCode::MalformedJson, format!("the body cannot be read: {inner}"))
         }
@@ -118,15 +145,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// The field that a message is about: for an unknown or a missing one, serde names the object.
-fn field(path: &str, message: &str) -> String {
+/// The field that a message is about, for an unknown or a missing one serde names the object; none where it is about
+/// all of it.
+pub(super) fn field(path: &str, message: &str) -> Option<String> {
     let named =
         ["unknown field `", "missing field `"].iter().find_map(|start| message.strip_prefix(start)?.split('`').next());
     match (path, named) {
-        (".", Some(name)) => name.to_owned(),
-        (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
-        (".", None) => "body".to_owned(),
-        (path, _) => path.to_owned(),
+        (".", Some(name)) => Some(name.to_owned()),
+        (path, Some(name)) if !path.ends_with(name) => Some(format!("{path}.{name}")),
+        (".", None) => None,
+        (path, _) => Some(path.to_owned()),
     }
 }
 

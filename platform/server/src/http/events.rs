@@ -54,7 +54,8 @@ pub(super) struct EventListParams {
     limit: usize,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// Only of this type, as in `verification.approved`, or of all that begin like it, as in `verification.*`.
+    /// Only of this type, as in `verification.approved`, or of all that begin like it, as in `verification.*`. One: the
+    /// stream takes several, as `types`.
     #[serde(rename = "type")]
     #[param(example = "verification.*")]
     kind: Option<String>,

@@ -16,8 +16,8 @@ use wotp_core::domain::id::ServiceId;
 use wotp_core::domain::mode::Mode;
 
 use super::auth::{KeysRead, KeysWrite, Member};
-use super::body::Body;
-use super::query::{ListPage, Params, page};
+use super::body::{Body, MaybeBody};
+use super::query::{ListPage, Params, moment_or_null, page};
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
 use crate::config::network;
@@ -68,6 +68,7 @@ pub(super) struct NewKeyBody {
     #[schema(value_type = Option<String>, example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: Option<ServiceId>,
     /// When it stops working.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-11-22T12:00:00Z")]
     expires_at: Option<Timestamp>,
     /// Networks or addresses that it may be used from; any when left out or empty.
@@ -91,7 +92,7 @@ pub(super) struct KeyChangeBody {
     #[schema(value_type = Option<String>, example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: Option<Option<ServiceId>>,
     /// When it stops working; null for never.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "nullable_moment")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-11-22T12:00:00Z")]
     expires_at: Option<Option<Timestamp>>,
     /// Networks or addresses that it may be used from; empty for any.
@@ -108,6 +109,7 @@ pub(super) struct RotationBody {
     #[schema(minimum = 0, maximum = 604_800, default = 86400)]
     overlap_seconds: Option<u32>,
     /// When the new key stops working. When left out, it lasts as long as the old one was made for.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-11-22T12:00:00Z")]
     expires_at: Option<Timestamp>,
 }
@@ -115,6 +117,10 @@ pub(super) struct RotationBody {
 /// Tells null from nothing.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+fn nullable_moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
+    moment_or_null(deserializer).map(Some)
 }
 
 /// A key: all that is known of it but the key.
@@ -259,7 +265,7 @@ pub(super) async fn list_keys(
 
 /// Make a key. It is shown this once.
 #[utoipa::path(post, path = "/v1/keys", tag = "Keys", security(("session" = ["keys:write"])), request_body = NewKeyBody,
-    responses((status = 201, description = "Made", body = MadeKeyView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem))]
+    responses((status = 201, description = "Made", body = MadeKeyView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::LimitConflict))]
 pub(super) async fn create_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
@@ -321,15 +327,15 @@ pub(super) async fn change_key(
 ///
 /// The new key works at once and is shown this once. The old one works until the overlap ends, so that nothing
 /// stops while you put the new one in its place; revoke it when nothing uses it any more.
-#[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = RotationBody,
+#[utoipa::path(post, path = "/v1/keys/{id}/rotate", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = Option<RotationBody>,
     responses((status = 201, description = "The new key", body = MadeKeyView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::KeyConflict))]
 pub(super) async fn rotate_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
     Path(id): Path<String>,
-    body: Body<RotationBody>,
+    MaybeBody(body): MaybeBody<RotationBody>,
 ) -> Result<(StatusCode, HeaderMap, Json<MadeKeyView>), Problem> {
-    let RotationBody { overlap_seconds, expires_at } = body.value;
+    let RotationBody { overlap_seconds, expires_at } = body;
     let overlap = SignedDuration::from_secs(overlap_seconds.unwrap_or(OVERLAP_DEFAULT_SECONDS).into());
     let rotation = Rotation { overlap, expires_at };
     let new = api.app.rotate_key(&caller, path_id(&id)?, rotation).await.map_err(|refusal| refused(&api, refusal))?;

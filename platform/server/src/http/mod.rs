@@ -17,6 +17,7 @@ mod layers;
 mod limits;
 mod live;
 mod messages;
+mod misread;
 mod openapi;
 mod operator;
 mod people;

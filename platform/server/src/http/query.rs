@@ -1,6 +1,7 @@
 //! Query strings of listings: every name is known, and a wrong one is refused by name.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use jiff::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::ApiCaller;
 use wotp_core::domain::cursor::Cursor;
@@ -17,6 +18,8 @@ use wotp_core::domain::id::ServiceId;
 use wotp_core::domain::verification::Status;
 use wotp_core::ports::Filter;
 
+use super::body::field;
+use super::misread::in_words;
 use super::problem::ProblemField;
 use super::verifications::refused;
 use super::{Api, Problem};
@@ -49,11 +52,21 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
         let read = Query::<T>::try_from_uri(&parts.uri);
-        // The rejection's own words are about deserializing; its source's are about the parameter.
-        let words = |rejection: QueryRejection| {
-            std::error::Error::source(&rejection).map_or_else(|| rejection.body_text(), ToString::to_string)
-        };
-        read.map(|Query(params)| Self(params)).map_err(|rejection| Problem::field("query", words(rejection)))
+        read.map(|Query(params)| Self(params)).map_err(|rejection| misread(&rejection))
+    }
+}
+
+/// Which parameter of a query does not hold, and what would be right.
+fn misread(rejection: &QueryRejection) -> Problem {
+    type OfParameter = serde_path_to_error::Error<serde::de::value::Error>;
+    // The rejection's own words are about deserializing; what it comes from is about the parameter.
+    let mut causes = std::iter::successors(rejection.source(), |cause| (*cause).source());
+    match causes.find_map(|cause| cause.downcast_ref::<OfParameter>()) {
+        Some(error) => {
+            let (path, said) = (error.path().to_string(), error.inner().to_string());
+            Problem::field(field(&path, &said).unwrap_or_else(|| "query".to_owned()), in_words(&said))
+        }
+        None => Problem::field("query", rejection.body_text()),
     }
 }
 
@@ -157,6 +170,13 @@ impl ListQuery {
         }
         Ok(())
     }
+}
+
+/// For a moment in a body or a query: `#[serde(default, deserialize_with = "moment_or_null")]`. The words of the
+/// library that reads it are about how it reads.
+pub(super) fn moment_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| moment(&text)).transpose().map_err(serde::de::Error::custom)
 }
 
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {

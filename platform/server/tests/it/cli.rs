@@ -90,6 +90,17 @@ fn a_folder_that_is_not_there_is_not_made_by_looking_into_it() {
 }
 
 #[test]
+fn a_wrong_call_is_json_too_when_that_is_asked_for() {
+    let said = Place::new().run(&["key", "list", "nonsense", "--json"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let error: Value = serde_json::from_str(&said.err).unwrap();
+    assert!(text(&error["error"]).starts_with("invalid value 'nonsense'"), "{error}");
+    assert!(text(&error["help"]).contains("--help"), "{error}");
+    let said = Place::new().run(&["key", "list", "nonsense", "--", "--json"]);
+    assert!(said.err.starts_with("error: "), "{}", said.err);
+}
+
+#[test]
 fn errors_are_json_when_asked_for() {
     let said = Place::new().run(&["tenant", "list", "--json"]);
     assert_eq!(said.code, 1);

@@ -103,6 +103,19 @@ async fn keys_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_asks_for_nothing_needs_no_body() {
+    let (app, _, developer) = stage().await;
+    let (key, _) = made(&app, &developer, json!({ "name": "a" })).await;
+    app.post(format!("{}/rotate", at(&key)))
+        .by(&developer)
+        .bytes("overlap")
+        .await
+        .problem(415, "unsupported_media_type");
+    let rotated = app.post(format!("{}/rotate", at(&key))).by(&developer).await.expect(201);
+    assert_eq!(rotated["key"]["name"], "a");
+}
+
+#[tokio::test]
 async fn a_viewer_looks_and_a_developer_gives_no_more_than_they_have() {
     let (app, acme, developer) = stage().await;
     let viewer = app.member(&acme, Role::Viewer).await;

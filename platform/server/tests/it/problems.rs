@@ -3,6 +3,7 @@
 use axum::http::Method;
 use insta::assert_json_snapshot;
 use serde_json::json;
+use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp};
 use crate::client::Reply;
@@ -48,6 +49,52 @@ async fn a_problem_says_what_was_wrong_and_what_would_be_right() {
     app.started(&acme.live, NUMBER).await;
     let limited = app.starting(&acme.live, json!({ "to": NUMBER })).header("x-request-id", "mine").await;
     assert_json_snapshot!("problem_cool_down", limited.problem(429, "cool_down"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_without_the_types_of_the_program() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let wrong = |reply: &Reply| {
+        let problem = reply.problem(422, "invalid_request");
+        let [error] = problem["errors"].as_array().unwrap().as_slice() else { panic!("{problem}") };
+        (error["field"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+    };
+    let said = |field: &str, message: &str| (field.to_owned(), message.to_owned());
+    const MOMENT: &str = "is a moment as in `2026-11-22T12:00:00Z`";
+    let key = app.post("/v1/keys").by(&owner).json(json!({ "name": "a", "expires_at": "tomorrow" })).await;
+    assert_eq!(wrong(&key), said("expires_at", MOMENT));
+    let get = |path: &'static str| app.get(path).by(&owner);
+    assert_eq!(wrong(&get("/v1/audit?from=nonsense").await), said("from", MOMENT));
+    assert_eq!(wrong(&get("/v1/audit?limit=many").await), said("limit", "is a whole number"));
+    let (name, message) = wrong(&get("/v1/audit?form=x").await);
+    assert!(name == "form" && message.starts_with("is not known here; known are `limit`, "), "{name}: {message}");
+    let guard = |body| app.request(Method::PUT, format!("/v1/services/{}/guard", acme.service)).by(&owner).json(body);
+    let percent = guard(json!({ "mode": "on", "watch": { "drop_percent": 500 } })).await;
+    assert_eq!(wrong(&percent), said("watch.drop_percent", "is 20 to 90"));
+    let cap = guard(json!({ "mode": "on", "caps": { "ip": 3 } })).await;
+    assert_eq!(wrong(&cap), said("caps.ip", "is an object or null"));
+    let mode = guard(json!({ "mode": "off or on" })).await;
+    assert_eq!(wrong(&mode), said("mode", "is `off`, `shadow` or `on`"));
+}
+
+#[tokio::test]
+async fn a_header_that_contradicts_the_key_is_refused() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let asking = |key: &str, mode: &str| app.get("/v1/verifications").key(key).header("wotp-mode", mode);
+    for (key, mode) in [(&acme.live, "test"), (&acme.test, "live"), (&acme.live, "both")] {
+        assert_eq!(asking(key, mode).await.wrong_fields(), ["WOTP-Mode"]);
+    }
+    asking(&acme.live, "live").await.expect(200);
+    asking(&acme.test, "TEST").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_neither_a_key_nor_a_token_is_told_what_is_asked_for() {
+    let app = TestApp::start().await;
+    app.get("/v1/me").key("nonsense").await.problem(401, "token_refused");
+    app.get("/v1/me").key("wk_live_nonsense").await.problem(401, "api_key_malformed");
+    app.get("/v1/verifications").key("nonsense").await.problem(401, "api_key_malformed");
 }
 
 #[tokio::test]

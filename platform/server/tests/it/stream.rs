@@ -293,7 +293,7 @@ async fn a_stream_shows_what_its_caller_may_see_and_asked_for() {
         stream.tells(in_order).await;
     }
     let asked = |query: &str| scene.app.get(format!("/v1/events/stream?{query}")).key(&scene.tenant.live);
-    for (query, field) in [("types=nothing", "types"), ("service=svc_1", "service"), ("kind=a", "query")] {
+    for (query, field) in [("types=nothing", "types"), ("service=svc_1", "service"), ("kind=a", "kind")] {
         assert_eq!(asked(query).await.wrong_fields(), [field]);
     }
     assert_eq!(asked("").header("last-event-id", "7").await.wrong_fields(), ["Last-Event-ID"]);

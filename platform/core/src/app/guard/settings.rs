@@ -5,7 +5,7 @@ use crate::app::{ApiCaller, FieldError};
 use crate::domain::address::Address;
 use crate::domain::audit::Deed;
 use crate::domain::event::{DestinationData, Event, Fact};
-use crate::domain::guard::list::{NOTE_LENGTH_MAX, network, prefix};
+use crate::domain::guard::list::{ENTRIES_MAX, ListError, NOTE_LENGTH_MAX, network, prefix};
 use crate::domain::guard::{
     GuardList, GuardMode, GuardSettings, ListEffect, ListEntry, Listed, State, Transition, Watch,
 };
@@ -129,7 +129,10 @@ impl App {
         let entry = ListEntry { id, effect: new.effect, what, note: new.note, created_at: now };
         let found = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
         let mut list = found.as_ref().map_or_else(|| GuardList::new(tenant, service), |stored| stored.entity.clone());
-        list.add(entry.clone()).map_err(|error| Refusal::field(entry.what.kind(), error.to_string()))?;
+        list.add(entry.clone()).map_err(|error| match error {
+            ListError::Full => Refusal::LimitReached("entries of this kind", ENTRIES_MAX),
+            ListError::Known => Refusal::Taken { kind: "entry", index: entry.what.kind() },
+        })?;
         let change = match found {
             Some(mut stored) => {
                 stored.entity = list;

@@ -39,7 +39,7 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::Store`].
     pub async fn tenant(&self, id: TenantId) -> Result<Tenant, Refusal> {
         let found = self.ports.store.tenant(id).find_tenant().await?;
-        found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant"))
+        found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant on this platform"))
     }
 
     /// Changes a tenant's plan or limits, from now on. What is used up by those the tenant is told at once.

@@ -23,7 +23,7 @@ use crate::ports::{Change, Owner, Stored};
 /// How long what waits for a code is kept after the code has expired: a wrong code is answered as such.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 
-/// A request for an account and a tenant. Not to be printed, for its password.
+/// A request for an account, and a tenant. Not to be printed, for its password.
 #[derive(Clone)]
 pub struct SignUp {
     /// The email address.
@@ -32,8 +32,8 @@ pub struct SignUp {
     pub password: String,
     /// What the person is called; may be empty.
     pub name: String,
-    /// What their tenant is called.
-    pub tenant: String,
+    /// What their tenant is called; none for somebody who begins without one, as when they are invited.
+    pub tenant: Option<String>,
 }
 
 /// A code went to an email address.
@@ -50,15 +50,15 @@ pub struct Started {
 pub struct Confirmed {
     /// The person.
     pub user: User,
-    /// Their tenant, which they own.
-    pub tenant: Tenant,
+    /// Their tenant, which they own; none where they asked for none.
+    pub tenant: Option<Tenant>,
 }
 
 /// What makes an account with a tenant of its own, and what the logs tell of it.
 pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Timestamp) -> (Vec<Deed>, Vec<Change>) {
     let member = Member { tenant: tenant.id, user: user.id, role: Role::Owner, joined_at: now };
     let deeds = vec![
-        Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked })),
+        began(user),
         Deed::of(tenant.id, "tenant.create", tenant.id).after(json!({ "name": tenant.name, "plan": tenant.plan })),
         Deed::of(tenant.id, "service.create", service.id).after(super::super::services::shown(&service)),
         Deed::of(tenant.id, "member.create", user.id).after(json!({ "role": member.role })),
@@ -70,6 +70,10 @@ pub(super) fn account(user: &User, tenant: &Tenant, service: Service, now: Times
         Change::insert(&member),
     ];
     (deeds, changes)
+}
+
+fn began(user: &User) -> Deed {
+    Deed::of_platform("user.create", user.id).after(json!({ "email": user.email_masked }))
 }
 
 impl App {
@@ -92,7 +96,8 @@ impl App {
         {
             wrong("name", error.to_string());
         }
-        let tenant = tenant::name(&request.tenant).map_err(|error| wrong("tenant", error.to_string())).ok();
+        let tenant = request.tenant.as_deref().map(tenant::name).transpose();
+        let tenant = tenant.map_err(|error| wrong("tenant", error.to_string())).ok();
         let (Some(email), Some(password), Some(tenant), true) = (email, password, tenant, errors.is_empty()) else {
             return Err(Refusal::Invalid(errors));
         };
@@ -105,7 +110,7 @@ impl App {
             .await
     }
 
-    /// Makes the account that waited for this code, and its tenant.
+    /// Makes the account that waited for this code, and its tenant if it is to have one.
     ///
     /// # Errors
     /// [`Refusal::Code`]; [`Refusal::Taken`] when there is an account, which only the owner of the address
@@ -117,8 +122,14 @@ impl App {
         let mut user = User::new(UserId::new(now, entropy), &email, &name, now, &self.ports.vault, entropy);
         user.password = Some(password);
         user.email_confirmed_at = Some(now);
-        let (tenant, service) = self.draw_tenant(&tenant, &self.ports.people.plan)?;
-        let (deeds, mut changes) = account(&user, &tenant, service, now);
+        let drawn = tenant.map(|name| self.draw_tenant(&name, &self.ports.people.plan)).transpose()?;
+        let (tenant, (deeds, mut changes)) = match drawn {
+            Some((tenant, service)) => {
+                let made = account(&user, &tenant, service, now);
+                (Some(tenant), made)
+            }
+            None => (None, (vec![began(&user)], vec![Change::insert(&user)])),
+        };
         changes.push(Change::delete(&pending));
         match self.commit(&whence.by(user.id), deeds, changes).await {
             Ok(()) => Ok(Confirmed { user, tenant }),

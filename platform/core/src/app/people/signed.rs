@@ -14,14 +14,17 @@ use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
 use crate::ports::{EntityList, Owner};
 
-/// Why an access token does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an access token lets nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
     /// It is not signed by one of our keys, or it is of the future, of another issuer, or for somebody else.
+    #[error("the access token is not of this server")]
     Foreign,
     /// Its time is over.
+    #[error("the access token has expired")]
     Expired,
     /// Its session is over.
+    #[error("the session of the access token is over")]
     SessionOver,
 }
 

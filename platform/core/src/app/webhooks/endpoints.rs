@@ -100,7 +100,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::NotFound`] for the service, [`Refusal::OtherService`],
-    /// [`Refusal::Store`].
+    /// [`Refusal::LimitReached`], [`Refusal::Store`].
     pub async fn create_endpoint(&self, caller: &ApiCaller, new: NewEndpoint) -> Result<ChangedEndpoint, Refusal> {
         let now = self.now();
         let id = EndpointId::new(now, &*self.ports.entropy);
@@ -271,7 +271,7 @@ impl App {
         let roll = self.find::<EndpointRoll>(owner, new.tenant.to_bytes()).await?;
         let there = self.list::<Endpoint>(&EntityList::of(owner)).await?;
         if there.iter().filter(|other| other.mode == new.mode).count() >= ENDPOINTS_MAX {
-            return Err(Refusal::field("url", "is one too many; a tenant has at most 50 endpoints"));
+            return Err(Refusal::LimitReached("endpoints", ENDPOINTS_MAX));
         }
         Ok(match roll {
             Some(mut roll) => {

@@ -210,6 +210,11 @@ impl GuardSettings {
             ("countries.allowed", COUNTRIES, all_known(&self.countries.allowed)),
             ("countries.blocked", COUNTRIES, all_known(&self.countries.blocked)),
             ("countries.watched", COUNTRIES, all_known(&self.countries.watched)),
+            (
+                "countries.blocked",
+                "names no country that is allowed as well",
+                self.countries.blocked.iter().all(|country| !self.countries.allowed.contains(country)),
+            ),
             ("caps.address", CAP, both(&caps.address)),
             ("caps.prefix", CAP, both(&caps.prefix)),
             ("caps.ip", CAP, both(&caps.ip)),
@@ -246,6 +251,10 @@ mod tests {
     #[test]
     fn all_that_does_not_hold_is_named_at_once() {
         assert_eq!(off().check(), Ok(()));
+        let mut both = off();
+        both.countries.allowed = vec!["FR".to_owned(), "DE".to_owned()];
+        both.countries.blocked = vec!["FR".to_owned()];
+        assert_eq!(both.check().unwrap_err()[0].field, "countries.blocked");
         let mut settings = off();
         settings.countries.allowed = vec!["gb".to_owned()];
         settings.countries.blocked = vec!["XX".to_owned()];

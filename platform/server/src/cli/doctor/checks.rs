@@ -9,7 +9,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::tenant::HOUSE;
 use wotp_core::domain::vault::Vault;
-use wotp_core::ports::{Channel, Filter, Store};
+use wotp_core::ports::{Channel, Filter, Store, StoreError};
 
 use super::Finding;
 use crate::cli::loopback;
@@ -162,12 +162,13 @@ pub(super) fn database(path: &Path) -> (Finding, bool) {
 }
 
 pub(super) async fn contents(store: &SqliteStore) -> Finding {
-    match store.stats().await {
-        Ok(stats) => Finding::ok(
+    let counted = async { Ok::<_, StoreError>((store.stats().await?, store.tenants().await?)) };
+    match counted.await {
+        Ok((stats, tenants)) => Finding::ok(
             "contents",
             format!(
                 "{} tenants, {} verifications, {} messages, {} entities in {} MiB",
-                stats.tenants,
+                tenants.iter().filter(|tenant| tenant.id != HOUSE).count(),
                 stats.verifications,
                 stats.messages,
                 stats.entities,
@@ -236,7 +237,7 @@ pub(super) async fn history(store: &dyn Store, now: Timestamp) -> Finding {
             let created = page.items.first().map(|verification| verification.created_at);
             newest = newest.max(created).max(Some(tenant.created_at));
         }
-        Ok::<_, wotp_core::ports::StoreError>(newest)
+        Ok::<_, StoreError>(newest)
     };
     match newest.await {
         Err(error) => Finding::failed("history", &error, "look at the disk and the server's log"),

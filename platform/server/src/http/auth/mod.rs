@@ -19,7 +19,7 @@ use super::{Api, Problem};
 
 mod person;
 
-pub(super) use person::{AskedAgain, From, FromAtAnyTime, MaybePerson, Operator, Person, PersonAtAnyTime};
+pub(super) use person::{AskedAgain, From, FromAtAnyTime, MaybePerson, Operator, Person, PersonAtAnyTime, is_an_id};
 
 /// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {
@@ -65,7 +65,7 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
         let calls = async {
             match Credential::of(parts) {
                 Credential::AccessToken(_) => person::member(parts, api, P::PERMISSION).await,
-                Credential::Key(_) | Credential::None => program(parts, api).await,
+                Credential::Key(_) | Credential::None => of_its_mode(parts, program(parts, api).await?),
             }
         };
         // Both at once: a store that is far is waited for once. Who calls is answered first.
@@ -122,6 +122,17 @@ async fn may_change(parts: &Parts, api: &Api, changes: bool) -> Result<(), Probl
         return Ok(());
     }
     api.app.may_change().await.map_err(|refusal| refused(api, refusal))
+}
+
+/// A program, unless its call says that it is about other data than its key is: a header that is not heard could make
+/// somebody send codes who means to try.
+fn of_its_mode(parts: &Parts, caller: ApiCaller) -> Result<ApiCaller, Problem> {
+    match person::named_mode(parts)? {
+        Some(named) if named != caller.mode() => {
+            Err(Problem::field("WOTP-Mode", "is for people; whether a call is live or a test is said by its key"))
+        }
+        _ => Ok(caller),
+    }
 }
 
 /// The program whose key comes with a call.

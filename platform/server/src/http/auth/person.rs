@@ -137,6 +137,8 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
     let token = match Credential::of(parts) {
         Credential::AccessToken(token) => Some(token),
         Credential::None => None,
+        // Neither a key nor a token, however it is spelled: here it could only be a token.
+        Credential::Key(text) if !text.starts_with("wk_") => Some(text),
         Credential::Key(_) => {
             program(parts, api).await?;
             return Err(refused(api, Refusal::KeyNotAllowed));
@@ -154,12 +156,7 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
 /// The member that a person is in the tenant that the call names, or in their only one.
 pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> Result<ApiCaller, Problem> {
     let person = signed_in(parts, api).await?;
-    let mode = match header(parts, MODE)? {
-        None => Mode::Live,
-        Some(text) if text.eq_ignore_ascii_case("live") => Mode::Live,
-        Some(text) if text.eq_ignore_ascii_case("test") => Mode::Test,
-        Some(_) => return Err(Problem::field("WOTP-Mode", "is `live` or `test`")),
-    };
+    let mode = named_mode(parts)?.unwrap_or(Mode::Live);
     let tenant = header(parts, TENANT)?;
     let member = api.app.authenticate_member_who_may(&person, tenant, mode, permission).await.map_err(|refusal| {
         tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
@@ -170,6 +167,16 @@ pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> 
         noted.map_err(|refusal| refused(api, refusal))?;
     }
     Ok(member)
+}
+
+/// Whether a call says that it is about live or test data.
+pub(super) fn named_mode(parts: &Parts) -> Result<Option<Mode>, Problem> {
+    match header(parts, MODE)? {
+        None => Ok(None),
+        Some(text) if text.eq_ignore_ascii_case("live") => Ok(Some(Mode::Live)),
+        Some(text) if text.eq_ignore_ascii_case("test") => Ok(Some(Mode::Test)),
+        Some(_) => Err(Problem::field("WOTP-Mode", "is `live` or `test`")),
+    }
 }
 
 /// Of a call that was let in, and noted where that is due: it goes on, and it is only asked whether it still may.
@@ -188,7 +195,7 @@ fn path_asked_for(parts: &Parts) -> String {
 }
 
 /// Whether it is written like an id: a short name, then a ULID.
-fn is_an_id(text: &str) -> bool {
+pub(in super::super) fn is_an_id(text: &str) -> bool {
     let Some((name, ulid)) = text.split_once('_') else { return false };
     (2..=4).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase())

@@ -62,7 +62,7 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::TenantSuspended => "The tenant's owner may ask whoever runs the platform; `detail` says why.",
         ProblemCode::TenantDeleted => "An owner can have the tenant back until the moment that `detail` names.",
         ProblemCode::Maintenance => "Repeat the change after `Retry-After`. Nothing was kept, and reading goes on.",
-        ProblemCode::Taken => "Choose another value for what `detail` names.",
+        ProblemCode::Taken => "Choose another value, or go on with what is there already: `detail` says which.",
         ProblemCode::LastOwner => "Make another member an owner, or transfer the ownership; or delete the tenant.",
         ProblemCode::AlreadyMember => "Change the member's role instead.",
         ProblemCode::OtherEmail => {

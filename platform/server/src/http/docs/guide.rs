@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::audit::ACTIONS;
 use wotp_core::domain::code;
 use wotp_core::domain::message::CONTENT_LENGTH_MAX;
 use wotp_core::domain::sandbox;
@@ -16,7 +17,7 @@ use super::sample::Sample;
 use crate::http::BODY_SIZE_MAX;
 
 /// Every section: its anchor and its title.
-pub(super) const SECTIONS: [(&str, &str); 10] = [
+pub(super) const SECTIONS: [(&str, &str); 11] = [
     ("start", "Getting started"),
     ("keys", "API keys and scopes"),
     ("test-mode", "Test mode and sandbox numbers"),
@@ -26,6 +27,7 @@ pub(super) const SECTIONS: [(&str, &str); 10] = [
     ("rate-limits", "Rate limits"),
     ("lists", "Lists"),
     ("languages", "Languages"),
+    ("audit-actions", "What the audit log tells"),
     ("standards", "Standards and security"),
 ];
 
@@ -96,7 +98,7 @@ pub(super) fn language_name(tag: &str) -> Option<&'static str> {
 
 /// The whole guide.
 pub(super) fn write(html: &mut String, reference: &Reference<'_>) {
-    let parts: [&dyn Fn(&mut String); 10] = [
+    let parts: [&dyn Fn(&mut String); 11] = [
         &|html| start(html, reference),
         &keys,
         &test_mode,
@@ -106,6 +108,7 @@ pub(super) fn write(html: &mut String, reference: &Reference<'_>) {
         &rate_limits,
         &lists,
         &spoken,
+        &audit_actions,
         &standards,
     ];
     for ((id, title), part) in SECTIONS.into_iter().zip(parts) {
@@ -254,6 +257,25 @@ fn test_mode(html: &mut String) {
             "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td></tr>\n",
             Text(number.number),
             Text(number.description)
+        );
+    }
+    html.push_str("</tbody></table>\n");
+}
+
+fn audit_actions(html: &mut String) {
+    paragraph(
+        html,
+        "Every `action` of the audit log. Admins read their tenant's log at `GET /v1/audit`, operators every log at \
+         `GET /operator/v1/audit`; `?action=api_key.` asks for all that begin so.",
+    );
+    html.push_str("<table class=\"fields three\"><thead><tr><th scope=\"col\">Action</th><th scope=\"col\">In whose log</th><th scope=\"col\">Meaning</th></tr></thead><tbody>\n");
+    for action in ACTIONS {
+        put!(
+            html,
+            "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td></tr>\n",
+            Name(action.name),
+            Text(action.log.whose()),
+            Text(action.meaning)
         );
     }
     html.push_str("</tbody></table>\n");

@@ -111,7 +111,7 @@ pub(in crate::http) async fn list_guard_entries(
 /// The closest entry decides: the address itself before a prefix, a longer prefix before a shorter one, a smaller
 /// network before a larger one. Where an address may pass and a network may not, or the other way round, it is blocked.
 #[utoipa::path(post, path = "/v1/services/{id}/guard/entries", tag = "Guard", security(("api_key" = ["guard:write"])), params(("id" = String, Path, description = "`svc_…`", example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = EntryBody,
-    responses((status = 201, description = "On the list", body = EntryView), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
+    responses((status = 201, description = "On the list", body = EntryView), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::EntryConflict))]
 pub(in crate::http) async fn add_guard_entry(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardWrite>,

@@ -112,8 +112,8 @@ struct WatchBody {
     #[schema(minimum = 10, maximum = 1000)]
     volume_min: Option<u32>,
     /// By how much the conversion has to fall against what is usual, in percent; 50 when left out.
-    #[schema(minimum = 20, maximum = 90)]
-    drop_percent: Option<u8>,
+    #[schema(value_type = Option<u8>, minimum = 20, maximum = 90)]
+    drop_percent: Option<u64>,
     /// Codes a minute that still go to a slowed destination, or as many as usual if that is more; 5 when left out.
     #[schema(minimum = 1, maximum = 60)]
     slow_per_minute: Option<u32>,
@@ -169,7 +169,8 @@ impl GuardBody {
         settings.watch = WatchSettings {
             enabled: watch.enabled.unwrap_or(usual.enabled),
             volume_min: watch.volume_min.unwrap_or(usual.volume_min),
-            drop_percent: watch.drop_percent.unwrap_or(usual.drop_percent),
+            // What is far too much is told its bounds as well.
+            drop_percent: watch.drop_percent.map_or(usual.drop_percent, |it| u8::try_from(it).unwrap_or(u8::MAX)),
             slow_per_minute: watch.slow_per_minute.unwrap_or(usual.slow_per_minute),
             block_minutes: watch.block_minutes.unwrap_or(usual.block_minutes),
         };

@@ -85,8 +85,8 @@ fn last_heard(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
 /// A line that begins with a colon is sent every 15 seconds and means nothing. While much is looked at that you did
 /// not ask for, an `id` without an event says how far that is: a client that connects again with it goes on there.
 ///
-/// The stream ends when the key is revoked, within seconds, and when the server is about to stop: connect
-/// again, with the last id.
+/// The stream ends when the key is revoked, the session ends or the tenant is suspended, within seconds, and when the
+/// server is about to stop: connect again, with the last id.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "Events", security(("api_key" = ["events:read"])),
     params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "The last event that you heard", example = "evt_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String), crate::http::openapi::AuthProblems, crate::http::openapi::WaitProblems))]

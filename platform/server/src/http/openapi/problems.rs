@@ -24,7 +24,7 @@ macro_rules! problem_sets {
 pub(in crate::http) use problem_sets;
 
 problem_sets! {
-    /// A body that does not hold.
+    /// A body that cannot be taken.
     BodyProblems {
         /// `malformed_json`
         Malformed = 400,
@@ -36,7 +36,7 @@ problem_sets! {
         Invalid = 422,
     }
 
-    /// A body that does not hold, of a call that sends something.
+    /// A body that cannot be taken, of a call that sends something.
     SendProblems {
         /// `malformed_json`
         Malformed = 400,
@@ -48,13 +48,13 @@ problem_sets! {
         Invalid = 422,
     }
 
-    /// A query that does not hold.
+    /// A query that cannot be taken.
     QueryProblems {
         /// `invalid_request`
         Invalid = 422,
     }
 
-    /// A wait that does not hold, or that there is no place for.
+    /// A wait that cannot be had, or that there is no place for.
     WaitProblems {
         /// `invalid_request`
         Invalid = 422,
@@ -76,7 +76,8 @@ problem_sets! {
     TenantProblems {
         /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
         NoTenant = 404,
-        /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none
+        /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none; or `WOTP-Mode` is
+        /// not the key's
         Unnamed = 422,
     }
 
@@ -218,6 +219,18 @@ problem_sets! {
     CsrfProblem {
         /// `csrf_refused`
         Csrf = 403,
+    }
+
+    /// As many as there may be.
+    LimitConflict {
+        /// `limit_reached`
+        Reached = 409,
+    }
+
+    /// An entry that is there already, or that there is no room for.
+    EntryConflict {
+        /// `taken`, `limit_reached`, `conflict`
+        Taken = 409,
     }
 
     /// A value that something else has.

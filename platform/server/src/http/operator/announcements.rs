@@ -13,6 +13,7 @@ use wotp_core::domain::announcement::{Announcement, Level};
 
 use crate::http::auth::{Operator, Person};
 use crate::http::body::Body;
+use crate::http::query::moment_or_null;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -122,9 +123,11 @@ pub(super) struct AnnounceBody {
     /// How much it matters.
     level: LevelName,
     /// From when on; now when left out.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
     /// Until when; until it is withdrawn when left out.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Option<Timestamp>,
 }

@@ -8,12 +8,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serde::Deserialize;
-use wotp_core::app::AuditFilter;
 use wotp_core::ports::Owner;
 
-use crate::http::audit::{EntryView, exported, listed};
+use crate::http::audit::{EntryView, exported, filter, listed};
 use crate::http::auth::Operator;
-use crate::http::query::{ListPage, Params, page};
+use crate::http::query::{ListPage, Params, moment_or_null, page};
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -32,14 +31,16 @@ pub(super) struct OperatorAuditListParams {
     tenant: Option<String>,
     /// Only what was done by this person or key; or `command_line`, or `platform`.
     actor: Option<String>,
-    /// Only what was done whose name begins so, as in `operator_access.`.
+    /// Only what was done whose name begins so, as in `operator_access.`. The guide lists all names.
     action: Option<String>,
     /// Only what was done to this thing: its id.
     target: Option<String>,
     /// Only what was done then or later.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
     /// Only what was done before.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
 }
@@ -54,14 +55,16 @@ pub(super) struct OperatorAuditExportParams {
     tenant: Option<String>,
     /// Only what was done by this person or key; or `command_line`, or `platform`.
     actor: Option<String>,
-    /// Only what was done whose name begins so, as in `operator_access.`.
+    /// Only what was done whose name begins so, as in `operator_access.`. The guide lists all names.
     action: Option<String>,
     /// Only what was done to this thing: its id.
     target: Option<String>,
     /// Only what was done then or later.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
     /// Only what was done before.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
 }
@@ -86,7 +89,7 @@ pub(in crate::http) async fn list_any_audit(
 ) -> Result<Json<ListPage<EntryView>>, Problem> {
     let OperatorAuditListParams { limit, cursor, tenant, actor, action, target, from, before } = params;
     let page = page(limit, cursor.as_deref())?;
-    let filter = AuditFilter { actor, action, target, from, before };
+    let filter = filter(actor, action, target, (from, before))?;
     let owner = opened(&api, &operator, tenant.as_deref()).await?;
     listed(&api, owner, &filter, page).await
 }
@@ -103,7 +106,7 @@ pub(in crate::http) async fn export_any_audit(
     Params(params): Params<OperatorAuditExportParams>,
 ) -> Result<(HeaderMap, Body), Problem> {
     let OperatorAuditExportParams { tenant, actor, action, target, from, before } = params;
-    let filter = AuditFilter { actor, action, target, from, before };
+    let filter = filter(actor, action, target, (from, before))?;
     let owner = opened(&api, &operator, tenant.as_deref()).await?;
     exported(&api, owner, filter).await
 }

@@ -57,11 +57,13 @@ impl NodeView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NodeList)]
 pub(super) struct NodeList {
-    /// Oldest first. A server with a database file of its own is alone, and is not listed.
+    /// Oldest first. Empty where the server has a database file of its own: it is alone then, and is not listed.
     data: Vec<NodeView>,
 }
 
 /// List the nodes that share the store.
+///
+/// A server with a database file of its own is alone, and the list is empty.
 #[utoipa::path(get, path = "/operator/v1/nodes", tag = "Operators", security(("session" = [])),
     responses((status = 200, description = "All nodes", body = NodeList), openapi::OperatorProblems))]
 pub(in crate::http) async fn list_nodes(State(api): State<Arc<Api>>, _: Operator) -> Result<Json<NodeList>, Problem> {

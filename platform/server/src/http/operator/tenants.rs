@@ -112,10 +112,10 @@ pub(super) struct TenantView {
     /// Why it is suspended; of a deleted one, why it is when an owner has it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// When a deleted one is erased.
+    /// From when on a deleted one is erased; until then an owner can have it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    erased_at: Option<Timestamp>,
+    erasure_due_at: Option<Timestamp>,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -124,7 +124,7 @@ pub(super) struct TenantView {
 impl From<Tenant> for TenantView {
     fn from(tenant: Tenant) -> Self {
         let state = tenant.standing.name();
-        let (suspension, erased_at) = (tenant.standing.suspension(), tenant.standing.erased_at());
+        let (suspension, erasure_due_at) = (tenant.standing.suspension(), tenant.standing.erased_at());
         let reason = suspension.map(|suspension| suspension.reason.clone());
         Self {
             id: tenant.id.to_string(),
@@ -133,7 +133,7 @@ impl From<Tenant> for TenantView {
             limits: tenant.limits.into(),
             state,
             reason,
-            erased_at,
+            erasure_due_at,
             created_at: tenant.created_at,
         }
     }

@@ -124,7 +124,7 @@ pub(super) fn refresh_token(
     let session = RefreshToken::parse(token).map(|token| token.session());
     let known = session.is_some_and(|session| api.app.ports().vault.csrf_matches(session, csrf));
     if !known || !from_own_page(api, headers) {
-        tracing::info!(?session, "a session's cookie came from another page");
+        tracing::info!(session = session.map(tracing::field::display), "a session's cookie came from another page");
         return Err(refused(api, Refusal::Csrf));
     }
     Ok(Some((token.to_owned(), Transport::Cookie)))

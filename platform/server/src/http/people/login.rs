@@ -13,7 +13,7 @@ use wotp_core::app::{LogIn, Opened, Refusal, TokenRefusal};
 use wotp_core::domain::session::Transport;
 
 use super::super::auth::{FromAtAnyTime, MaybePerson};
-use super::super::body::Body;
+use super::super::body::{Body, MaybeBody};
 use super::super::to_the_end::whoever_hangs_up;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, ProblemCode, openapi};
@@ -94,7 +94,7 @@ pub(in super::super) struct OpenedView {
 }
 
 /// A refresh token, where it does not travel in a cookie.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Refresh)]
 pub(in super::super) struct RefreshBody {
@@ -184,7 +184,7 @@ pub(in super::super) async fn log_in(
 ///
 /// A refresh token works once. For 10 seconds it leads to the same next one, so that two tabs may refresh at
 /// once; after that it is taken for a stolen copy, and the session ends for whoever has a token of it.
-#[utoipa::path(post, path = "/v1/auth/refresh", tag = "Sign-in", security(()), request_body = RefreshBody,
+#[utoipa::path(post, path = "/v1/auth/refresh", tag = "Sign-in", security(()), request_body = Option<RefreshBody>,
     params(("X-CSRF-Token" = Option<String>, Header, description = "`csrf_token` of the session, with the cookie")),
     responses(
         (status = 200, description = "Refreshed", body = OpenedView, headers(("Set-Cookie" = String, description = "With the cookie: the next one"))),
@@ -194,10 +194,10 @@ pub(in super::super) async fn refresh(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
     headers: HeaderMap,
-    body: Body<RefreshBody>,
+    MaybeBody(body): MaybeBody<RefreshBody>,
 ) -> Result<(HeaderMap, Json<OpenedView>), Problem> {
     let over = || refused(&api, Refusal::Token(TokenRefusal::SessionOver));
-    let found = cookies::refresh_token(&api, &headers, body.value.refresh_token)?;
+    let found = cookies::refresh_token(&api, &headers, body.refresh_token)?;
     let (token, transport) = found.ok_or_else(over)?;
     let opened = api.app.refresh(&token, transport, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(given(&api, opened))
@@ -207,7 +207,7 @@ pub(in super::super) async fn refresh(
 ///
 /// The session is the refresh token's; where none comes, in the body or in a cookie, the access token's. A session
 /// that is over already is no reason to complain; an access token that has expired is, since its session may go on.
-#[utoipa::path(post, path = "/v1/auth/logout", tag = "Sign-in", security(()), request_body = RefreshBody,
+#[utoipa::path(post, path = "/v1/auth/logout", tag = "Sign-in", security(()), request_body = Option<RefreshBody>,
     params(("X-CSRF-Token" = Option<String>, Header, description = "`csrf_token` of the session, with the cookie")),
     responses(
         (status = 204, description = "Logged out", headers(("Set-Cookie" = String, description = "With the cookie: takes it away"))),
@@ -218,10 +218,10 @@ pub(in super::super) async fn log_out(
     from: FromAtAnyTime,
     MaybePerson(person): MaybePerson,
     headers: HeaderMap,
-    body: Body<RefreshBody>,
+    MaybeBody(body): MaybeBody<RefreshBody>,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
     let mut given = HeaderMap::new();
-    if let Some((token, transport)) = cookies::refresh_token(&api, &headers, body.value.refresh_token)? {
+    if let Some((token, transport)) = cookies::refresh_token(&api, &headers, body.refresh_token)? {
         api.app.log_out(&token, &from.0).await.map_err(|refusal| refused(&api, refusal))?;
         if transport == Transport::Cookie {
             cookies::take(&api, &mut given);

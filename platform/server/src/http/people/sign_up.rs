@@ -31,9 +31,11 @@ pub(in super::super) struct SignUpBody {
     #[serde(default)]
     #[schema(example = "Ada", max_length = 100)]
     name: Option<String>,
-    /// What your organisation is called.
+    /// What your organisation is called: it begins with your account. Leave it out to begin without one, as when you
+    /// were invited to somebody else's; `POST /v1/tenants` makes one later.
+    #[serde(default)]
     #[schema(example = "Acme", min_length = 1, max_length = 100)]
-    tenant: String,
+    tenant: Option<String>,
 }
 
 /// A code went out.
@@ -74,9 +76,9 @@ pub(in super::super) struct ConfirmedView {
     /// The person.
     #[schema(example = "usr_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     user: String,
-    /// Their tenant, which they own.
-    #[schema(example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
-    tenant: String,
+    /// Their tenant, which they own; null where they asked for none.
+    #[schema(required, example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+    tenant: Option<String>,
 }
 
 /// The id in a body.
@@ -103,7 +105,7 @@ pub(in super::super) async fn sign_up(
     Ok((StatusCode::ACCEPTED, Json(started.into())))
 }
 
-/// Confirm an email address: makes the account and its tenant.
+/// Confirm an email address: makes the account, and the tenant if one was named.
 ///
 /// Sign in afterwards. Who has an account already is told so (`taken`): they have proved that the address is
 /// theirs.
@@ -120,6 +122,7 @@ pub(in super::super) async fn confirm_email(
     let code = body.value.code;
     let confirmed =
         whoever_hangs_up(&api, move |app| async move { app.confirm_email(id, &code, &from.0).await }).await?;
-    let view = ConfirmedView { user: confirmed.user.id.to_string(), tenant: confirmed.tenant.id.to_string() };
+    let tenant = confirmed.tenant.map(|tenant| tenant.id.to_string());
+    let view = ConfirmedView { user: confirmed.user.id.to_string(), tenant };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -46,8 +46,8 @@ problems! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, false, "The body has to be JSON";
     /// The body is over 16 KiB.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, false, "The body is too large";
-    /// A field does not hold; `errors` names each.
-    InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, false, "The request does not hold";
+    /// A field is not what it has to be; `errors` names each.
+    InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, false, "Something in the request is not right";
     /// There is no API key.
     ApiKeyMissing = "api_key_missing", UNAUTHORIZED, false, "There is no API key";
     /// The API key has a typing error.
@@ -65,7 +65,7 @@ problems! {
     /// The API key lacks a scope.
     ScopeMissing = "scope_missing", FORBIDDEN, false, "The API key lacks a scope";
     /// No API key may do this: it takes a member's session.
-    KeyNotAllowed = "key_not_allowed", FORBIDDEN, false, "No API key may do this";
+    KeyNotAllowed = "key_not_allowed", FORBIDDEN, false, "This is for people, not for API keys";
     /// The member's role does not allow it.
     RoleMissing = "role_missing", FORBIDDEN, false, "The member's role does not allow it";
     /// It is left to the tenant's members, and an operator who acts for the tenant is none.
@@ -73,7 +73,7 @@ problems! {
     /// Nobody is signed in.
     TokenMissing = "token_missing", UNAUTHORIZED, false, "There is no access token";
     /// The access token is not one of ours, or not for this.
-    TokenRefused = "token_refused", UNAUTHORIZED, false, "The access token does not hold";
+    TokenRefused = "token_refused", UNAUTHORIZED, false, "This is no access token of this server";
     /// The access token has expired.
     TokenExpired = "token_expired", UNAUTHORIZED, false, "The access token has expired";
     /// The session is over.
@@ -94,7 +94,7 @@ problems! {
     SecondFactorActive = "second_factor_active", CONFLICT, false, "A second factor is on already";
     /// The identity provider does not vouch for the email address.
     EmailNotVerified = "email_not_verified", FORBIDDEN, false, "The email address is not verified";
-    /// What the identity provider says does not hold.
+    /// What the identity provider says cannot be believed.
     ProviderRefused = "provider_refused", UNAUTHORIZED, false, "The identity provider does not say who it is";
     /// The identity provider does not answer.
     ProviderUnavailable = "provider_unavailable", BAD_GATEWAY, true, "The identity provider does not answer";
@@ -142,8 +142,8 @@ problems! {
     TooManyWaiting = "too_many_waiting", TOO_MANY_REQUESTS, true, "Too many calls wait already";
     /// The address was written to too often.
     AddressLimited = "address_limited", TOO_MANY_REQUESTS, true, "The address was written to too often";
-    /// The last code went out moments ago.
-    CoolDown = "cool_down", TOO_MANY_REQUESTS, true, "The last code went out moments ago";
+    /// The last code, or the last invitation, went out moments ago.
+    CoolDown = "cool_down", TOO_MANY_REQUESTS, true, "The last one went out moments ago";
     /// Every allowed send of the verification is used.
     NoSendsLeft = "no_sends_left", CONFLICT, false, "Every allowed send is used";
     /// The guard of the service stopped it.

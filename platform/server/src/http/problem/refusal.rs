@@ -5,6 +5,7 @@ use wotp_core::app::{FieldError, Refusal, TokenRefusal};
 use wotp_core::domain::address_limits::AddressRefusal;
 use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::guard::Step;
+use wotp_core::domain::permission::Role;
 use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
 use wotp_core::domain::webhook::replay::Replay;
@@ -43,14 +44,22 @@ impl Problem {
                 ProblemCode::KeyNotAllowed,
                 "this is for people: sign in, and send the session's access token instead of an API key",
             ),
-            Refusal::Role(role) => Self::new(
-                ProblemCode::RoleMissing,
-                format!("this takes the role `{}` or a higher one: ask an owner or admin of the tenant", role.name()),
-            ),
+            Refusal::Role(role) => {
+                let detail = match role {
+                    Role::Owner => "only an owner of the tenant may do this: ask one".to_owned(),
+                    Role::Admin => {
+                        "this takes the role `admin` or `owner`: ask somebody who has one of them".to_owned()
+                    }
+                    Role::Viewer | Role::Developer => {
+                        format!("this takes the role `{}` or a higher one: ask an owner or admin", role.name())
+                    }
+                };
+                Self::new(ProblemCode::RoleMissing, detail)
+            }
             Refusal::ForMembers => Self::new(
                 ProblemCode::MembersOnly,
                 "this is left to the tenant's members: an operator who acts for a tenant makes no keys, invitations \
-                 or webhook endpoints, and sees no whole addresses",
+                 or webhook endpoints, neither deletes the tenant nor hands it on, and sees no whole addresses",
             ),
             Refusal::NoToken => {
                 Self::new(ProblemCode::TokenMissing, "sign in, and send the access token as `Authorization: Bearer …`")
@@ -102,7 +111,7 @@ impl Problem {
             .because(&error),
             Refusal::Provider(error) => Self::new(
                 ProblemCode::ProviderRefused,
-                "the code was used or is another sign-in's, or the provider's token does not hold; begin anew",
+                "the code was used or is another sign-in's, or the provider's token cannot be believed; begin anew",
             )
             .because(&error),
             Refusal::Csrf => Self::new(
@@ -119,11 +128,26 @@ impl Problem {
             ),
             Refusal::TenantDeleted { erased_at } => Self::new(
                 ProblemCode::TenantDeleted,
-                format!("the tenant was deleted and is erased at {erased_at}; until then an owner can have it back"),
+                format!(
+                    "the tenant was deleted and is erased at {erased_at}; until then an owner can have it back with \
+                     `POST /v1/tenants/{{id}}/restore`"
+                ),
             ),
             Refusal::Maintenance { message, until } => {
                 Self::new(ProblemCode::Maintenance, format!("{message}; reading goes on, changes wait until {until}"))
                     .retry(until, now)
+            }
+            Refusal::Taken { kind: "account", .. } => Self::new(
+                ProblemCode::Taken,
+                "there is an account with this email address: sign in to it, or ask for a new password, or use another \
+                 address",
+            ),
+            Refusal::Taken { kind: "invitation", .. } => Self::new(
+                ProblemCode::Taken,
+                "an invitation to this address is open: send it again, or take it back and invite anew",
+            ),
+            Refusal::Taken { kind: "entry", index } => {
+                Self::new(ProblemCode::Taken, format!("there is an entry for this {index} already: delete it first"))
             }
             Refusal::Taken { kind: Replay::KIND, index: "endpoint" } => {
                 Self::new(ProblemCode::Conflict, "a replay to this endpoint goes on already; wait until it is done")
@@ -184,9 +208,7 @@ impl Problem {
             Refusal::OtherService => {
                 Self::new(ProblemCode::ServiceNotAllowed, "this key works only for the service it is bound to")
             }
-            Refusal::NotFound(what) => {
-                Self::new(ProblemCode::NotFound, format!("there is no such {what}, or it belongs to somebody else"))
-            }
+            Refusal::NotFound(what) => Self::new(ProblemCode::NotFound, not_found(what)),
             Refusal::Routing(error @ RoutingError::Unknown { .. }) => {
                 Self::new(ProblemCode::UnknownChannel, error.to_string())
             }
@@ -307,5 +329,22 @@ impl Problem {
                     .because(&error)
             }
         }
+    }
+}
+
+/// That something is not there, and what else it may be.
+fn not_found(what: &str) -> String {
+    match what {
+        "second factor" => "there is no second factor on this account".to_owned(),
+        "tenant" => "there is no such tenant, or you are not in it".to_owned(),
+        // Whoever asks would see them all, or asks for their own.
+        "account"
+        | "announcement"
+        | "identity provider"
+        | "operator"
+        | "person"
+        | "tenant on this platform"
+        | "work" => format!("there is no such {what}"),
+        _ => format!("there is no such {what}, or it belongs to somebody else"),
     }
 }

@@ -70,7 +70,7 @@ enum StateName {
     Active,
     /// Whoever runs the platform stopped it.
     Suspended,
-    /// An owner deleted it, and can have it back until `erased_at`.
+    /// An owner deleted it, and can have it back until `erasure_due_at`.
     Deleted,
 }
 
@@ -95,9 +95,9 @@ pub(super) struct TenantView {
     /// Why it is suspended, if it is; of a deleted one, why it is when an owner has it back.
     #[schema(required)]
     suspended_because: Option<String>,
-    /// When a deleted one is erased.
+    /// From when on a deleted one is erased; until then an owner can have it back.
     #[schema(required, value_type = Option<String>, format = DateTime)]
-    erased_at: Option<Timestamp>,
+    erasure_due_at: Option<Timestamp>,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -117,7 +117,7 @@ fn view(tenant: Tenant) -> TenantView {
         default_service: tenant.default_service.to_string(),
         state,
         suspended_because,
-        erased_at: tenant.standing.erased_at(),
+        erasure_due_at: tenant.standing.erased_at(),
         created_at: tenant.created_at,
     }
 }
@@ -302,7 +302,7 @@ pub(super) async fn rename_tenant(
 
 /// Delete the tenant.
 ///
-/// Its keys and members are refused from now on, with `tenant_deleted`. Until `erased_at` an owner can have
+/// Its keys and members are refused from now on, with `tenant_deleted`. Until `erasure_due_at` an owner can have
 /// it back with `POST /v1/tenants/{id}/restore`; then all of it is erased, for good. Owners may delete a suspended
 /// tenant too.
 #[utoipa::path(delete, path = "/v1/tenant", tag = "Tenants", security(("session" = ["tenant:delete"])),

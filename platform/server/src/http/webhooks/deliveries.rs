@@ -13,7 +13,7 @@ use wotp_core::domain::webhook::delivery::{Attempt, GivenUp, WebhookDelivery, We
 use super::schemas::{GivenUpName, WebhookStatusName};
 use crate::http::auth::{Caller, WebhooksRead, WebhooksWrite};
 use crate::http::body::Body;
-use crate::http::query::{ListPage, Params};
+use crate::http::query::{ListPage, Params, moment_or_null};
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -151,9 +151,11 @@ pub(in crate::http) struct ReplayBody {
     #[schema(example = "evt_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     event: Option<String>,
     /// Events that happened from this moment on, at most 30 days back.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
     /// Events that happened before this moment; until now when left out.
+    #[serde(default, deserialize_with = "moment_or_null")]
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
     /// Only what was not taken; otherwise everything that the endpoint is told of.

@@ -161,7 +161,7 @@ pub(in crate::http) async fn list_endpoints(
 /// endpoint. An event may come more than once, with the same `webhook-id`, and events come in any order: go by
 /// `timestamp`, or read the thing by its id.
 #[utoipa::path(post, path = "/v1/webhooks/endpoints", tag = "Webhooks", security(("api_key" = ["webhooks:write"])), request_body = NewBody,
-    responses((status = 201, description = "Created", body = EndpointWithSecret, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem))]
+    responses((status = 201, description = "Created", body = EndpointWithSecret, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::LimitConflict))]
 pub(in crate::http) async fn create_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,

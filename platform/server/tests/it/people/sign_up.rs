@@ -7,6 +7,19 @@ use crate::app::{TestApp, seconds, wrong};
 const EMAIL: &str = "ada@example.com";
 
 #[tokio::test]
+async fn who_names_no_tenant_begins_without_one() {
+    let app = TestApp::start().await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let started = app.post("/v1/auth/sign-up").json(body).await.expect(202);
+    let code = app.mailed("ada@example.com").await;
+    let confirmed = app.confirm(&started, &code).await.expect(201);
+    assert_eq!(confirmed["tenant"], json!(null));
+    let ada = app.logged_in("ada@example.com").await;
+    assert_eq!(app.get("/v1/me").by(&ada).await.expect(200)["memberships"], json!([]));
+    app.get("/v1/tenant").by(&ada).await.problem(404, "not_found");
+}
+
+#[tokio::test]
 async fn who_signs_up_confirms_the_address_and_owns_a_tenant() {
     let app = TestApp::start().await;
     let started = app.sign_up("Ada@Example.com").await.expect(202);

@@ -132,7 +132,7 @@ async fn a_tenant_has_at_most_fifty_endpoints() {
         app.endpoint(&acme.live, json!({ "url": format!("https://example.com/{n}") })).await;
     }
     let more = app.post("/v1/webhooks/endpoints").key(&acme.live).json(json!({ "url": "https://example.com/" }));
-    more.await.problem(422, "invalid_request");
+    more.await.problem(409, "limit_reached");
     app.endpoint(&acme.test, json!({ "url": "https://example.com/test" })).await;
 }
 
