@@ -143,7 +143,7 @@ async fn a_cookie_lets_nobody_call_anything_else() {
     let cookie = format!("{REFRESH}={}", browser.cookies[0].1);
     app.get("/v1/me").header("cookie", &cookie).await.problem(401, "token_missing");
     app.get("/v1/usage").header("cookie", &cookie).await.problem(401, "api_key_missing");
-    app.get("/v1/me").key(&browser.cookies[0].1).await.problem(401, "api_key_malformed");
+    app.get("/v1/me").key(&browser.cookies[0].1).await.problem(401, "token_refused");
 }
 
 #[tokio::test]

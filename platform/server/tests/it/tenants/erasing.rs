@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::erasure::Erasure;
 use wotp_core::domain::event::Event;
-use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::rollup::Rollup;
 use wotp_core::ports::{Admission, Change, Clock as _, Entity as _, EntityList, Owner, Stored};
@@ -76,7 +75,11 @@ async fn after_the_grace_all_of_a_tenant_is_erased_and_a_report_stays() {
     team.app.clock.advance(days(14));
     // More than one step erases, so that others are served between.
     let expires_at = team.app.clock.now().saturating_add(days(7)).unwrap();
-    let invitation = |_| Change::insert(&Invitation { expires_at, ..an_invitation(team.tenant, Role::Viewer) });
+    let invitation = |_| {
+        let mut invitation = an_invitation(team.tenant, Role::Viewer);
+        invitation.expires_at = expires_at;
+        Change::insert(&invitation)
+    };
     team.app.app.ports().store.commit((0..600).map(invitation).collect()).await.unwrap();
     let mut steps = 0;
     while team.app.sweep().await.erased > 0 {
