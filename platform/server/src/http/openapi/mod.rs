@@ -127,8 +127,10 @@ fn takes_a_key(operation: &Operation) -> bool {
 
 /// A body that may be left out is left out; it is not null.
 fn body_without_null(operation: &mut Operation) {
-    for content in operation.request_body.iter_mut().flat_map(|body| body.content.values_mut()) {
-        if let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    for content in body.content.values_mut() {
+        if let RefOr::T(content) = content
+            && let Some(RefOr::T(Schema::OneOf(choice))) = &content.schema
             && let [named @ RefOr::Ref(_), RefOr::T(Schema::Object(_))] = choice.items.as_slice()
         {
             content.schema = Some(named.clone());
