@@ -539,8 +539,8 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     fs::write(&file, "a long enough sentence").unwrap();
     place.run(&["operator", "create", "ops@example.com", "--password-file", &file]).succeeded();
     let reset = |email: &str| place.run(&["user", "reset-second-factor", email]);
-    reset("nobody@example.com").failed_saying(&["no such account"]);
-    reset("ops@example.com").failed_saying(&["no such second factor"]);
+    reset("nobody@example.com").failed_saying(&["nobody@example.com has no account"]);
+    reset("ops@example.com").failed_saying(&["ops@example.com has no second factor"]);
 
     let server = Server::start(&place);
     let body = json!({ "email": "ops@example.com", "password": "a long enough sentence", "token_transport": "body" });
