@@ -3,8 +3,8 @@
 //! It decides by what this node knows: settings, lists and restricted destinations are read at most once a
 //! second, and counts of other nodes every two, which tell them every two. So in a burst each node may let pass what
 //! a cap allows before it hears of the others, up to as many times the cap as there are nodes. One node alone counts
-//! exactly; the tenant's cap too, though it is asked by what the quota has counted ([`places`]). It keeps the guard from costing every start a transaction of its own; what is paid for is counted
-//! exactly, by the quota.
+//! exactly; the tenant's cap too, though it is asked by what the quota has counted ([`places`]). It keeps the guard
+//! from costing every start a transaction of its own; what is paid for is counted exactly, by the quota.
 
 mod judge;
 mod places;

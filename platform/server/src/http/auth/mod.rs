@@ -161,6 +161,15 @@ enum Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
+    /// What a person came with, where it is not plainly a key: an access token, however it is spelled.
+    fn token(&self) -> Option<&'a str> {
+        match *self {
+            Self::AccessToken(token) => Some(token),
+            Self::Key(text) if !text.starts_with("wk_") => Some(text),
+            Self::Key(_) | Self::None => None,
+        }
+    }
+
     fn of(parts: &'a Parts) -> Self {
         if let Some(value) = parts.headers.get(AUTHORIZATION) {
             let bearer = value.to_str().ok().and_then(|value| value.split_once(' '));

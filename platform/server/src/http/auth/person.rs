@@ -94,9 +94,9 @@ impl FromRequestParts<Arc<Api>> for MaybePerson {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Self::Rejection> {
-        Ok(Self(match Credential::of(parts) {
-            Credential::AccessToken(_) => Some(signed_in(parts, api).await),
-            Credential::Key(_) | Credential::None => None,
+        Ok(Self(match Credential::of(parts).token() {
+            Some(_) => Some(signed_in(parts, api).await),
+            None => None,
         }))
     }
 }
@@ -134,16 +134,12 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
 /// The person whose access token comes with a call. A key that works is told that this is for people.
 async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
-    let token = match Credential::of(parts) {
-        Credential::AccessToken(token) => Some(token),
-        Credential::None => None,
-        // Neither a key nor a token, however it is spelled: here it could only be a token.
-        Credential::Key(text) if !text.starts_with("wk_") => Some(text),
-        Credential::Key(_) => {
-            program(parts, api).await?;
-            return Err(refused(api, Refusal::KeyNotAllowed));
-        }
-    };
+    let credential = Credential::of(parts);
+    let token = credential.token();
+    if token.is_none() && matches!(credential, Credential::Key(_)) {
+        program(parts, api).await?;
+        return Err(refused(api, Refusal::KeyNotAllowed));
+    }
     let whence = whence(parts);
     let ip = whence.ip;
     api.app.authenticate_person(token, whence).await.map_err(|refusal| {

@@ -86,6 +86,7 @@ async fn logging_out_ends_the_session_at_once_and_twice_is_no_harm() {
     app.get("/v1/me").by(&other).await.problem(401, "session_ended");
     app.post("/v1/auth/logout").by(&other).json(json!({})).await.expect(204);
     app.post("/v1/auth/logout").key("eyJhbGciOiJub25lIn0.e30.").json(json!({})).await.problem(401, "token_refused");
+    app.post("/v1/auth/logout").key("nonsense").json(json!({})).await.problem(401, "token_refused");
     app.post("/v1/auth/logout").json(json!({})).await.expect(204);
 }
 
