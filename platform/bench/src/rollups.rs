@@ -21,9 +21,16 @@ use crate::api::Tenant;
 
 /// Over so many days up to now they are spread.
 pub const DAYS: i64 = 30;
-/// What they are spread over, evenly: each hour has something of each, which is the most there can be to read.
-pub const CHANNELS: [&str; 3] = ["whatsapp", "sms", "telegram"];
-const COUNTRIES: [&str; 10] = ["US", "GB", "FR", "DE", "IN", "BR", "MX", "NG", "ID", "ES"];
+const CHANNELS: [&str; 3] = ["whatsapp", "sms", "telegram"];
+/// The first ten have half of what all hundred have.
+const COUNTRIES: [&str; 100] = [
+    "IN", "BR", "ID", "US", "MX", "NG", "GB", "DE", "FR", "ES", "IT", "TR", "PK", "EG", "PH", "VN", "TH", "MY", "ZA",
+    "KE", "SA", "AE", "AR", "CO", "CL", "PE", "EC", "CA", "AU", "NZ", "JP", "KR", "SG", "HK", "TW", "BD", "LK", "NP",
+    "MM", "KH", "IL", "JO", "LB", "IQ", "KW", "QA", "OM", "BH", "MA", "DZ", "TN", "GH", "CI", "SN", "CM", "UG", "TZ",
+    "ET", "RW", "ZM", "ZW", "MZ", "AO", "PL", "RO", "CZ", "HU", "BG", "RS", "HR", "SI", "SK", "AT", "CH", "BE", "NL",
+    "LU", "IE", "PT", "GR", "CY", "MT", "DK", "SE", "NO", "FI", "IS", "EE", "LV", "LT", "UA", "GE", "AM", "AZ", "KZ",
+    "UZ", "CR", "PA", "GT", "DO",
+];
 /// Rollups that are stored at once.
 const AT_ONCE: usize = 500;
 
@@ -47,30 +54,50 @@ pub enum SeedError {
     Commit(#[from] CommitError),
 }
 
-/// What the platform counts of so many verifications of a tenant, up to `now`.
+/// What the platform counts of so many verifications of a tenant, up to `now`, to so many countries.
 ///
 /// # Errors
 /// [`SeedError::Id`].
-pub fn counted(tenant: &Tenant, verifications: u64, now: Timestamp) -> Result<Vec<Rollup>, SeedError> {
+pub fn counted(
+    tenant: &Tenant,
+    verifications: u64,
+    countries: usize,
+    now: Timestamp,
+) -> Result<Vec<Rollup>, SeedError> {
     let (tenant, service): (TenantId, ServiceId) = (tenant.tenant.parse()?, tenant.service.parse()?);
     let span = SignedDuration::from_hours(24 * DAYS).as_micros();
+    // The second has half as many as the first, the third a third: as it is, more or less.
+    let mut shares = 0.0;
+    let countries = COUNTRIES.into_iter().take(countries).enumerate();
+    let countries: Vec<(f64, &str)> = countries
+        .map(|(rank, country)| {
+            shares += 1.0 / (rank + 1) as f64;
+            (shares, country)
+        })
+        .collect();
     let mut counted = BTreeMap::new();
     for nth in 0..verifications {
         let back = span * i128::from(nth) / i128::from(verifications.max(1));
         let back = SignedDuration::from_micros(i64::try_from(back).unwrap_or(0));
         let created_at = now.saturating_sub(back).unwrap_or(now);
-        rollup::count(&news(tenant, service, nth, created_at), &mut counted);
+        // The same each time, and without an order that any count could profit from.
+        let dice = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let thrown = shares * ((dice >> 11) as f64 / (1u64 << 53) as f64);
+        let country = countries.partition_point(|(up_to, _)| *up_to <= thrown);
+        let country = countries.get(country).map_or("US", |(_, country)| country);
+        rollup::count(&news((tenant, service), country, (nth, dice), created_at), &mut counted);
     }
     Ok(Rollup::of(counted))
 }
 
 /// A life: started, and of a hundred 97 sent, 94 reach the device, 85 are approved, 3 fail and 12 run out.
-fn news(tenant: TenantId, service: ServiceId, nth: u64, created_at: Timestamp) -> News {
-    // The same each time, and without an order that any count could profit from.
-    let dice = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (channel, country) = (dice >> 32, dice >> 40);
-    let channel = CHANNELS[(channel % CHANNELS.len() as u64) as usize];
-    let country = COUNTRIES[(country % COUNTRIES.len() as u64) as usize];
+fn news(
+    (tenant, service): (TenantId, ServiceId),
+    country: &str,
+    (nth, dice): (u64, u64),
+    created_at: Timestamp,
+) -> News {
+    let channel = CHANNELS[((dice >> 32) % CHANNELS.len() as u64) as usize];
     let percent = (dice >> 16) % 100;
     let after = |least: u64, spread: u64, shift: u32| {
         // Most are quick and a few slow, as people and networks are.

@@ -79,8 +79,8 @@ impl App {
     /// Delivers a range of events to an endpoint once more. It begins at once, and takes as long as it takes.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Invalid`] for a range that holds nothing or an endpoint that is
-    /// disabled, [`Refusal::Taken`] while another goes on to the same endpoint, or five of the tenant do,
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] for a range that holds nothing or begins before events are kept,
+    /// or an endpoint that is disabled, [`Refusal::Taken`] while another goes on to the same endpoint, or five of the tenant do,
     /// [`Refusal::Store`].
     pub async fn replay_events(&self, caller: &ApiCaller, id: EndpointId, ask: AskReplay) -> Result<Replay, Refusal> {
         let endpoint = self.endpoint(caller, id).await?;
@@ -90,7 +90,10 @@ impl App {
         if ask.since >= until {
             return Err(Refusal::field("since", "is before `until`, and in the past"));
         }
-        let oldest = now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
+        // Fewer events than somebody believes to have asked for would pass for all there are.
+        if ask.since < now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN) {
+            return Err(Refusal::field("since", "is at most 30 days ago: events are kept for 30 days"));
+        }
         let slot = self.replay_slot(caller.tenant.id, id).await?;
         // Events are written down moments after they happened, and have their ids from then.
         let before = until.saturating_add(LATE_MAX).unwrap_or(Timestamp::MAX).min(now);
@@ -99,7 +102,7 @@ impl App {
             tenant: caller.tenant.id,
             endpoint: id,
             failed_only: ask.failed_only,
-            from: EventId::first_at(ask.since.max(oldest)),
+            from: EventId::first_at(ask.since),
             before: EventId::first_at(before),
             since: Some(ask.since),
             until: Some(until),

@@ -10,13 +10,14 @@ mod signatures;
 
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, HeldWebhook};
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Status;
-use wotp_core::ports::Change;
+use wotp_core::ports::{Change, Clock as _};
 
-use crate::app::{TestApp, TestTenant, id};
+use crate::app::{TestApp, TestTenant, days, id};
 use receiver::Received;
 pub use receiver::{Receiver, Say};
 
@@ -44,6 +45,11 @@ impl TestApp {
             ended_at: Some(now),
         });
         self.happens(tenant.id, Some(tenant.service), &fact).await
+    }
+
+    /// As far back as events are kept.
+    pub fn long_ago(&self) -> Timestamp {
+        self.clock.now() - days(30)
     }
 
     /// Something happens.

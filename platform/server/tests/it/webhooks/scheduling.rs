@@ -34,7 +34,7 @@ impl TestApp {
     }
 
     fn replay_all(&self, tenant: &TestTenant, endpoint: &Value) -> crate::client::Request {
-        self.of_endpoint(endpoint, "replay").key(&tenant.live).json(json!({ "since": "2026-01-01T00:00:00Z" }))
+        self.of_endpoint(endpoint, "replay").key(&tenant.live).json(json!({ "since": self.long_ago() }))
     }
 }
 
