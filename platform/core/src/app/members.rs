@@ -28,9 +28,10 @@ impl App {
     /// Everybody in the tenant, in the order of their ids.
     ///
     /// # Errors
-    /// [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
     pub async fn list_members(&self, caller: &ApiCaller) -> Result<Vec<TeamMember>, Refusal> {
-        let team = self.team(caller.tenant.id).await?;
+        // Whoever was let in looks: an operator who acts for it at a suspended one too.
+        let team = self.team_of(self.find_tenant(caller).await?).await?;
         let members = team.members.into_iter().map(|member| self.team_member(caller, member.entity));
         stream::iter(members).buffered(AT_ONCE).try_collect().await
     }
@@ -102,9 +103,14 @@ impl App {
     /// Leaves the tenant.
     ///
     /// # Errors
-    /// [`Refusal::LastOwner`], [`Refusal::Store`].
+    /// [`Refusal::ForMembers`] for an operator who acts for the tenant, and is not in it; [`Refusal::LastOwner`],
+    /// [`Refusal::Store`].
     pub async fn leave_tenant(&self, caller: &ApiCaller) -> Result<(), Refusal> {
-        let user = membership(caller)?.user;
+        let who = membership(caller)?;
+        if who.acting.is_some() {
+            return Err(Refusal::ForMembers);
+        }
+        let user = who.user;
         self.in_turn(move || async move {
             let team = self.team(caller.tenant.id).await?;
             let member = team.find(user).ok_or(Refusal::NotFound("tenant"))?;

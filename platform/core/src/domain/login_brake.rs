@@ -1,10 +1,11 @@
-//! Brakes on guessing passwords, such that nobody can lock out somebody else.
+//! Brakes on guessing passwords, such that nobody can lock out somebody else from where they signed in before.
 //!
 //! Wrong passwords are counted where they come from: for an account at one IP address (IPv6: one /64), and
 //! for the account from everywhere. After a few, the next guess has to wait, longer each time. Whoever once
 //! signed in from a browser has a device token; guesses that come with one are counted for that device
 //! alone, and wait for nobody else's. So the owner of an account that is under attack from everywhere signs
-//! in as ever from where they did before, and from anywhere after a password reset.
+//! in as ever from where they did before, and from anywhere after a password reset. What an attack can still do to
+//! somebody on a new device is in docs/sign-in.md, under Guessing.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};

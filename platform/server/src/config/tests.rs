@@ -1,5 +1,9 @@
+use wotp_core::domain::password::Password;
+use wotp_core::ports::Passwords as _;
+
 use super::load::{dict, keys};
 use super::*;
+use crate::people::Argon2Passwords;
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
@@ -99,6 +103,15 @@ fn a_key_that_does_not_exist_is_refused_with_the_one_that_was_meant() {
 fn everything_that_is_wrong_is_said_at_once() {
     let ConfigError(complaints) = with_file("a = 1\n[server]\nb = 2", &[("WOTP_C", "3")]).unwrap_err();
     assert_eq!(complaints.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["a", "server.b", "c"]);
+}
+
+#[tokio::test]
+async fn a_password_hash_costs_what_the_configuration_says() {
+    let file = "[auth]\nargon2_memory_kib = 64\nargon2_passes = 3\nhashing_threads = 1\nhashing_waiting_max = 5";
+    let hashing = with_file(file, &[("WOTP_AUTH__ARGON2_LANES", "2")]).unwrap().config.auth.hashing();
+    assert_eq!((hashing.threads, hashing.waiting_max), (1, 5));
+    let hash = Argon2Passwords::new(hashing).unwrap().hash(&Password::typed("correct horse"), [7; 16]).await.unwrap();
+    assert!(hash.0.starts_with("$argon2id$v=19$m=64,t=3,p=2$"), "{}", hash.0);
 }
 
 #[test]

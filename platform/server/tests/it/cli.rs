@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::AuditEntry;
+use wotp_core::domain::user::User;
 use wotp_core::ports::{Change, Clock as _, Entities as _, Entity as _, EntityList, Owner};
 use wotp_server::system::SystemClock;
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
@@ -530,6 +531,70 @@ fn the_last_use_of_a_key_is_written_down_when_the_server_stops() {
     server.start_verification(text(&tenant["live_key"]), ADA);
     assert!(server.stop().success());
     assert_eq!(used(), ["live"]);
+}
+
+#[test]
+fn a_fresh_installation_has_no_account_and_the_command_line_alone_makes_operators() {
+    let place = Place::new();
+    assert!(Server::start(&place).stop().success());
+    let database = SqliteStore::open(place.data().join("wotp.db"), OpenOptions::default()).expect("the database");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let accounts = runtime.block_on(database.list_entities(User::KIND, &EntityList::of(Owner::Platform)));
+    assert!(accounts.expect("a list").is_empty(), "nobody is there by default");
+    drop(database);
+
+    let server = Server::start(&place);
+    let operators = || place.run(&["operator", "list", "--json"]).json()["operators"].as_array().unwrap().len();
+    let runs_the_platform = |token: &str| server.request("GET", "/operator/v1/tenants", token, Value::Null).0;
+    assert_eq!(operators(), 0);
+    // Whoever signs up runs nothing, and neither does the person of the login for development.
+    let developer = server.request("POST", "/api/auth/dev-login", "", Value::Null).1;
+    assert_eq!(runs_the_platform(text(&developer["accessToken"])), 403);
+    let (email, password) = ("ada@example.com", "a long enough sentence");
+    let sign_up = json!({ "email": email, "password": password, "tenant": "Acme" });
+    let started = server.request("POST", "/v1/auth/sign-up", "", sign_up).1;
+    let code = server.code_for(email).expect("a code");
+    let confirm = json!({ "verification": started["verification"], "code": code });
+    assert_eq!(server.request("POST", "/v1/auth/confirm-email", "", confirm).0, 201);
+    let log_in = |email: &str, password: &str| {
+        let body = json!({ "email": email, "password": password, "token_transport": "body" });
+        text(&server.request("POST", "/v1/auth/login", "", body).1["access_token"]).to_owned()
+    };
+    let ada = log_in(email, password);
+    assert_eq!((runs_the_platform(&ada), operators()), (403, 0));
+
+    // Beside the server that is running, which notices within a second: wait for the state.
+    let made = place.run(&["operator", "create", "root@example.com", "--json"]).json();
+    assert_eq!(runs_the_platform(&log_in("root@example.com", text(&made["password"]))), 200);
+    let known = place.run(&["operator", "create", email, "--json"]).json();
+    assert_eq!(known["password"], Value::Null, "an account keeps its password");
+    while runs_the_platform(&ada) != 200 {
+        std::thread::yield_now();
+    }
+    assert_eq!(operators(), 2);
+    place.run(&["operator", "remove", email]).succeeded();
+    while runs_the_platform(&ada) != 403 {
+        std::thread::yield_now();
+    }
+    assert_eq!(operators(), 1);
+}
+
+#[test]
+fn the_login_without_a_password_is_there_in_development_alone_and_while_nobody_else_can_reach_it() {
+    let signs_in = |variables: &[(&str, &str)]| {
+        let place = Place::new();
+        let server = Server::start_with(&place, variables);
+        server.request("POST", "/api/auth/dev-login", "", Value::Null).0
+    };
+    assert_eq!(signs_in(&[]), 200);
+    assert_eq!(signs_in(&[("WOTP_AUTH__PUBLIC_URL", "https://wotp.example.com")]), 404);
+    let production = [
+        ("WOTP_ENVIRONMENT", "production"),
+        ("WOTP_CHANNELS__CONSOLE__ENABLED", "false"),
+        ("WOTP_CHANNELS__EMAIL__HOST", "localhost"),
+        ("WOTP_CHANNELS__EMAIL__FROM", "codes@example.com"),
+    ];
+    assert_eq!(signs_in(&production), 404);
 }
 
 #[test]

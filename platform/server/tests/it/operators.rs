@@ -290,36 +290,61 @@ async fn an_operator_acts_as_a_tenant_for_a_while_and_the_tenant_sees_it() {
 }
 
 #[tokio::test]
-async fn what_is_stuck_is_seen_tried_again_and_given_up() {
+async fn a_verification_that_is_stuck_is_seen_tried_again_and_given_up() {
+    stuck_work("/v1/verifications", &json!({}), "pending", "canceled").await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_stuck_is_seen_tried_again_and_given_up() {
+    stuck_work("/v1/messages", &json!({ "content": "Hello" }), "queued", "failed").await;
+}
+
+/// Two are made at this path that get stuck: one is tried again, and one is given up, which changes how it stands.
+async fn stuck_work(made_at: &str, new: &Value, before: &str, given_up: &str) {
     let (app, acme) = TestApp::start_with_tenant().await;
     let operator = app.operator().await;
-    let stuck = async || app.get("/operator/v1/work").by(&operator).await.expect(200)["stuck"].clone();
-    let first = app.starting(&acme.live, json!({ "to": number(1) })).await.expect(201);
-    let second = app.starting(&acme.live, json!({ "to": number(2) })).await.expect(201);
+    let make = async |n: usize| {
+        let mut body = new.clone();
+        body["to"] = json!(number(n));
+        app.post(made_at).key(&acme.live).json(body).await.expect(201)
+    };
+    let stuck = async |operator: &TestPerson| {
+        app.get("/operator/v1/work").by(operator).await.expect(200)["stuck"].as_array().unwrap().clone()
+    };
+    let (first, second) = (make(1).await, make(2).await);
     app.lose_jobs().await;
-    assert_eq!(stuck().await, json!([]));
+    assert_eq!(stuck(&operator).await, [Value::Null; 0]);
     app.clock.advance(seconds(75));
     let operator = &app.logged_in("operator@example.com").await;
-    let seen = app.get("/operator/v1/work").by(operator).await.expect(200)["stuck"].clone();
-    let ids: Vec<&str> = seen.as_array().unwrap().iter().map(id).collect();
-    assert_eq!(ids, [id(&first), id(&second)]);
+    let seen = stuck(operator).await;
+    assert_eq!(seen.iter().map(id).collect::<Vec<_>>(), [id(&first), id(&second)]);
+    assert!(seen.iter().all(|one| one["tenant"] == acme.id.to_string()), "{seen:?}");
     let work = |of_it: &Value, what: &str| app.post(format!("{}/work/{}/{what}", of(&acme), id(of_it))).by(operator);
+    let logged = async |action: &str| {
+        let log = audited(&app, &acme).await;
+        log.into_iter().filter(|entry| entry["action"] == action).collect::<Vec<_>>()
+    };
     work(&first, "retry").await.expect(204);
     app.run_jobs().await;
     assert_eq!(app.outbox.last().to, number(1));
     work(&second, "discard").await.expect(204);
     work(&second, "retry").await.problem(409, "work_ended");
-    let tried = audited(&app, &acme).await.iter().filter(|entry| entry["action"] == "work.retry").count();
-    assert_eq!(tried, 1, "and nothing is written of what was not done");
+    assert_eq!(logged("work.retry").await.len(), 1, "and nothing is written of what was not done");
     work(&second, "discard").await.expect(204);
-    assert_eq!(app.read(&acme.live, &second).await["status"], "canceled");
-    let discarded = audited(&app, &acme).await;
-    let discarded: Vec<&Value> = discarded.iter().filter(|entry| entry["action"] == "work.discard").collect();
+    let discarded = logged("work.discard").await;
     assert_eq!(discarded.len(), 1, "the second time nothing was given up");
-    assert_eq!(discarded[0]["before"], json!({ "status": "pending" }));
+    assert_eq!((&discarded[0]["target"], &discarded[0]["before"]), (&second["id"], &json!({ "status": before })));
+    assert_eq!(stuck(operator).await, [Value::Null; 0]);
+    let read = app.get(format!("{made_at}/{}", id(&second))).key(&acme.live).await.expect(200);
+    assert_eq!(read["status"], given_up, "{read}");
+    app.run_jobs().await;
+    assert_eq!(app.outbox.last().to, number(1), "it does not go out any more");
     // Another tenant's is not found.
     let globex = app.tenant("Globex").await;
-    app.post(format!("{}/work/{}/retry", of(&globex), id(&first))).by(operator).await.problem(404, "not_found");
+    for what in ["retry", "discard"] {
+        let path = format!("{}/work/{}/{what}", of(&globex), id(&first));
+        app.post(path).by(operator).await.problem(404, "not_found");
+    }
 }
 
 #[tokio::test]

@@ -74,7 +74,8 @@ impl Caller {
     }
 }
 
-/// Refused wherever anybody has to say who they are.
+/// Refused wherever anybody has to say who they are. Where the body says that, what is refused in it, such as a refresh
+/// token that is over or somebody else's, is in `people`.
 pub fn everywhere(refusal: Refusal) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| (!matches!(operation.asks, Asks::Nothing | Asks::Body)).then_some(refusal)
 }
@@ -102,14 +103,12 @@ fn member(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
 }
 
 /// An operator who acts as a member with a role, but for what is left to members: nobody's member.
-fn acting(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
+pub fn acting(role: Role) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
     move |operation| match operation.asks {
         Asks::PersonIn(_) => Some((404, "not_found")),
         Asks::Operator => None,
-        _ => match operation.permission() {
-            Some(permission) if permission.is_for_members() => Some((403, "members_only")),
-            permission => permission.filter(|permission| !role.may(*permission)).map(|_| (403, "role_missing")),
-        },
+        _ if operation.is_for_members() => Some((403, "members_only")),
+        _ => operation.permission().filter(|permission| !role.may(*permission)).map(|_| (403, "role_missing")),
     }
 }
 
@@ -122,21 +121,27 @@ fn key(operation: &Operation) -> Option<Refusal> {
     }
 }
 
-/// Where calls are for members of a tenant that is served no more.
-pub fn unserved(refusal: Refusal) -> Refuses {
-    Box::new(move |operation| matches!(operation.asks, Asks::Caller(_) | Asks::Member(_)).then_some(refusal))
+/// A member of a tenant that is served no more: nobody there, and a person as before.
+pub fn unserved(role: Role, code: &'static str) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
+    move |operation| match operation.asks {
+        Asks::Nothing | Asks::Body | Asks::Person => None,
+        Asks::Operator => Some((403, "operator_needed")),
+        // Its owners have it back, and may delete what is suspended.
+        Asks::PersonIn(permission) => (!role.may(permission)).then_some((403, "role_missing")),
+        Asks::Member(Permission::TenantDelete) if role == Role::Owner && code == "tenant_suspended" => None,
+        Asks::Caller(_) | Asks::Member(_) => Some((403, code)),
+    }
 }
 
-/// As [`unserved`], of a suspended tenant for its owners, who may delete it.
-pub fn unserved_owner(refusal: Refusal) -> Refuses {
-    let refused = unserved(refusal);
-    Box::new(move |operation| refused(operation).filter(|_| operation.asks != Asks::Member(Permission::TenantDelete)))
-}
-
-/// As [`unserved`], of a suspended tenant for an operator who acts as it: they look at what it is.
-pub fn unserved_changes(refusal: Refusal) -> Refuses {
-    let refused = unserved(refusal);
-    Box::new(move |operation| refused(operation).filter(|_| operation.permission().is_some_and(Permission::changes)))
+/// An operator who acts as a tenant that is served no more: what is suspended they look at, as far as the role goes.
+pub fn acting_unserved(role: Role, code: &'static str) -> impl Fn(&Operation) -> Option<Refusal> + Send + Sync {
+    let looking = acting(role);
+    move |operation| match operation.asks {
+        Asks::Caller(permission) | Asks::Member(permission) if permission.changes() || code == "tenant_deleted" => {
+            Some((403, code))
+        }
+        _ => looking(operation),
+    }
 }
 
 /// Who calls with nothing at all.
@@ -272,13 +277,17 @@ async fn operators(app: &TestApp, tenant: &TestTenant) -> Vec<Caller> {
     all
 }
 
-/// Operators who act as the tenant: each of their calls is in its audit log, refused or not.
-pub async fn acting_operators(app: &TestApp, tenant: &TestTenant) -> Vec<Caller> {
+/// Operators who act as the tenant, and what refuses each by the role: each of their calls is in its audit log, refused
+/// or not.
+pub async fn acting_operators<R>(app: &TestApp, tenant: &TestTenant, refused: impl Fn(Role) -> R) -> Vec<Caller>
+where
+    R: Fn(&Operation) -> Option<Refusal> + Send + Sync + 'static,
+{
     let mut all = Vec::new();
     for role in [Role::Viewer, Role::Developer, Role::Admin] {
         let who = appoint(app, &format!("acting-{}@example.com", role.name())).await;
         act(app, &who, tenant, role, 60).await;
-        all.push(Caller::person(format!("an operator as {}", role.name()), &who, tenant.id, acting(role)));
+        all.push(Caller::person(format!("an operator as {}", role.name()), &who, tenant.id, refused(role)));
     }
     all
 }

@@ -44,12 +44,37 @@ impl Document {
         parameters.chain(fields).filter(|(name, said)| names_a_thing(name, said)).map(|(name, _)| name).collect()
     }
 
+    /// Whether it can be asked for with this parameter.
+    pub fn takes(&self, operation: &Operation, parameter: &str) -> bool {
+        let parameters = self.of(operation)["parameters"].as_array().into_iter().flatten();
+        parameters.into_iter().any(|said| said["name"] == parameter)
+    }
+
+    /// What is wrong with an answer to whom the operation is for, if it is neither a success that the document has nor
+    /// what the table says.
+    pub fn serves(&self, operation: &Operation, reply: &Reply) -> Result<(), String> {
+        let responses = &self.of(operation)["responses"];
+        match operation.instead {
+            Some((status, code)) => self.check(operation, reply, status, code),
+            None if !(200..300).contains(&reply.status) => Err(format!("is {} {}", reply.status, reply.text)),
+            None if responses.get(reply.status.to_string()).is_none() => {
+                Err(format!("is {}, which the document has not", reply.status))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What is wrong with a refusal, if it is not this one, or not as the document says.
     pub fn check(&self, operation: &Operation, reply: &Reply, status: u16, code: &str) -> Result<(), String> {
         let body: Value = serde_json::from_str(&reply.text).unwrap_or_default();
         let (status, said, wanted) = if operation.speaks_wotp() {
-            // WOTP clients know no other statuses; its errors have a title and no code.
-            let status = if matches!(status, 409 | 415 | 422) { 400 } else { status };
+            // WOTP clients know no other statuses; its errors have a title and no code, so that the document's words
+            // are not held against it.
+            let status = match status {
+                409 | 415 | 422 => 400,
+                503 => 500,
+                status => status,
+            };
             (status, &body["error"], title(code))
         } else {
             (status, &body["code"], code)

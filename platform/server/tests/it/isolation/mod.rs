@@ -3,8 +3,11 @@
 //! [`operations`] is the table, [`callers`] says who calls and how each is refused. What may not be done is
 //! refused exactly as the document says, and leaves every row of the store as it was.
 
+mod beside;
+mod bound;
 mod callers;
 mod document;
+mod maintenance;
 mod operations;
 mod served;
 mod strangers;
@@ -19,10 +22,11 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp, TestTenant};
 use crate::client::{Reply, Request};
-use callers::{Caller, act, acting_operators, appoint, everybody, nobody, unserved, unserved_changes, unserved_owner};
+use crate::people::TestPerson;
+use callers::{Caller, acting, acting_operators, acting_unserved, appoint, everybody, nobody, unserved};
 use document::Document;
-use operations::{Asks, OPERATIONS, Operation, Written};
-use things::{Names, Things};
+use operations::{Asks, OPERATIONS, Operation, Written, calls};
+use things::{Names, Thing, Things};
 
 /// Requests that are under way at once.
 const AT_ONCE: usize = 32;
@@ -34,6 +38,8 @@ struct Stage {
     acme: TestTenant,
     things: Things,
     callers: Vec<Caller>,
+    /// The operator who has the access among the things.
+    grantee: TestPerson,
 }
 
 impl Stage {
@@ -42,7 +48,7 @@ impl Stage {
         let callers = everybody(&app, &acme).await;
         let grantee = appoint(&app, "grantee@example.com").await;
         let things = Things::all(&app, &acme, NUMBER, grantee.user).await;
-        Self { app, document: Document::read(), acme, things, callers }
+        Self { app, document: Document::read(), acme, things, callers, grantee }
     }
 
     /// The operation on things that are named so.
@@ -58,13 +64,49 @@ impl Stage {
         refused
     }
 
+    /// The same by operators who act as the tenant: nothing is done but that it is in the tenant's log.
+    async fn refuses_and_notes(&self, operators: &[Caller]) -> usize {
+        let seen = |rows: Vec<(String, Vec<u8>)>| {
+            let is_seen = |row: &[u8]| row.windows(6).any(|part| part == b"audit_");
+            rows.into_iter().partition::<Vec<_>, _>(|(_, row)| is_seen(row))
+        };
+        let (log, kept) = seen(self.app.rows());
+        // One after another: their lines are one chain.
+        let refused = self.walk(operators, 1).await;
+        let (log_after, kept_after) = seen(self.app.rows());
+        same(&kept, &kept_after);
+        assert!(log_after.len() > log.len(), "the tenant sees that they tried");
+        refused
+    }
+
+    /// Whatever only reads, by each of them who is not refused; how many that were.
+    async fn shows(&self, callers: &[Caller]) -> usize {
+        let (mut shown, mut wrong) = (0, Vec::new());
+        for caller in callers {
+            let reads = |operation: &&Operation| matches!(operation.asks, Asks::Caller(permission) | Asks::Member(permission) if !permission.changes());
+            for operation in calls().filter(reads).filter(|operation| caller.refusal(operation).is_none()) {
+                let reply = caller.sends(self.request(operation, &mut Names::of(&self.things))).await;
+                let checked = self.document.serves(operation, &reply);
+                wrong.extend(checked.err().map(|error| format!("{operation} by {}: {error}", caller.name)));
+                shown += 1;
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        shown
+    }
+
+    /// What of the tenant's a text tells.
+    fn told<'s>(&'s self, text: &'s str) -> impl Iterator<Item = &'s str> {
+        self.things.secrets().filter(move |secret| text.contains(secret))
+    }
+
     /// Every operation by each of them who is refused, so many at once; how many that were.
     async fn walk(&self, callers: &[Caller], at_once: usize) -> usize {
-        let calls = callers.iter().flat_map(|caller| {
-            let refused = OPERATIONS.iter().filter_map(|operation| Some((operation, caller.refusal(operation)?)));
+        let refused = callers.iter().flat_map(|caller| {
+            let refused = calls().filter_map(|operation| Some((operation, caller.refusal(operation)?)));
             refused.map(move |(operation, refusal)| (caller, operation, refusal))
         });
-        let sent = calls.map(|(caller, operation, refusal)| {
+        let sent = refused.map(|(caller, operation, refusal)| {
             let request = caller.sends(self.request(operation, &mut Names::of(&self.things)));
             async move { (caller, operation, refusal, request.await) }
         });
@@ -79,9 +121,9 @@ impl Stage {
         replies.len()
     }
 
-    /// The rows that are the tenant's, or about it.
-    fn rows_of_acme(&self) -> Vec<(String, Vec<u8>)> {
-        let ids = self.things.ids();
+    /// The rows that are such things of the tenant's, or about them.
+    fn rows_of(&self, such: impl Fn(Thing) -> bool) -> Vec<(String, Vec<u8>)> {
+        let ids = self.things.ids(such);
         let is_about = |row: &[u8], id: &[u8]| row.windows(id.len()).any(|part| part == id);
         let mut rows = self.app.rows();
         rows.retain(|(_, row)| ids.iter().any(|id| is_about(row, id)));
@@ -160,33 +202,19 @@ async fn whoever_may_not_is_refused_as_the_document_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_operator_who_acts_as_a_tenant_is_refused_as_the_document_says_and_the_tenant_sees_it() {
     let stage = Stage::set().await;
-    let operators = acting_operators(&stage.app, &stage.acme).await;
-    let seen = |rows: Vec<(String, Vec<u8>)>| {
-        let is_seen = |row: &[u8]| row.windows(6).any(|part| part == b"audit_");
-        rows.into_iter().partition::<Vec<_>, _>(|(_, row)| is_seen(row))
-    };
-    let (log, kept) = seen(stage.app.rows());
-    // One after another: their lines are one chain.
-    let refused = stage.walk(&operators, 1).await;
+    let operators = acting_operators(&stage.app, &stage.acme, acting).await;
+    let refused = stage.refuses_and_notes(&operators).await;
     assert!(refused > 80, "{refused}");
-    let (log_after, kept_after) = seen(stage.app.rows());
-    same(&kept, &kept_after);
-    assert!(log_after.len() > log.len(), "the tenant sees that they tried");
 }
 
-/// Members, an operator who acts as the tenant, and keys.
+/// Members and keys.
 async fn insiders(stage: &Stage, code: &'static str) -> Vec<Caller> {
     let mut all = Vec::new();
     for role in Role::ALL {
         let member = stage.app.member(&stage.acme, *role).await;
         let name = format!("a member: {}", role.name());
-        let refused = if *role == Role::Owner && code == "tenant_suspended" { unserved_owner } else { unserved };
-        all.push(Caller::person(name, &member, stage.acme.id, refused((403, code))));
+        all.push(Caller::person(name, &member, stage.acme.id, unserved(*role, code)));
     }
-    let operator = appoint(&stage.app, &format!("{code}@example.com")).await;
-    act(&stage.app, &operator, &stage.acme, Role::Admin, 60).await;
-    let refused = if code == "tenant_suspended" { unserved_changes } else { unserved };
-    all.push(Caller::person("an operator as admin", &operator, stage.acme.id, refused((403, code))));
     for key in [&stage.acme.live, &stage.acme.test] {
         all.push(Caller::key("a key", key, callers::everywhere((403, code))));
     }
@@ -198,16 +226,27 @@ async fn whoever_belongs_to_a_suspended_or_deleted_tenant_is_refused_as_the_docu
     let stage = Stage::set().await;
     let app = &stage.app;
     let suspended = insiders(&stage, "tenant_suspended").await;
-    app.app.suspend_tenant(&By::command_line(), stage.acme.id, "unpaid").await.expect("suspended");
-    assert!(stage.refuses(&suspended).await > 400);
-    app.app.resume_tenant(&By::command_line(), stage.acme.id).await.expect("resumed");
-
-    let deleted = insiders(&stage, "tenant_deleted").await;
+    let acting_as = |code| move |role| acting_unserved(role, code);
+    let operators = acting_operators(app, &stage.acme, acting_as("tenant_suspended")).await;
     let owner = app.member(&stage.acme, Role::Owner).await;
     let restore = app.post(format!("/v1/tenants/{}/restore", stage.acme.id)).by(&owner);
+    app.app.suspend_tenant(&By::command_line(), stage.acme.id, "unpaid").await.expect("suspended");
+    let refused = stage.refuses(&suspended).await;
+    assert!(refused > 500, "{refused}");
+    let (refused, shown) = (stage.refuses_and_notes(&operators).await, stage.shows(&operators).await);
+    assert!(refused > 90 && shown > 70, "{refused} {shown}");
+    // It is not theirs to resume.
+    let before = app.rows();
+    assert_eq!(restore.clone().await.expect(200)["tenant"]["state"], "suspended");
+    same(&before, &app.rows());
+    app.app.resume_tenant(&By::command_line(), stage.acme.id).await.expect("resumed");
+
+    let mut deleted = insiders(&stage, "tenant_deleted").await;
+    deleted.extend(acting_operators(app, &stage.acme, acting_as("tenant_deleted")).await);
     let erasure = app.get(format!("/v1/tenants/{}/erasure", stage.acme.id));
     app.request(Method::DELETE, "/v1/tenant").by(&owner).await.expect(200);
-    assert!(stage.refuses(&deleted).await > 400);
+    let refused = stage.refuses(&deleted).await;
+    assert!(refused > 700, "{refused}");
     // Nobody but its owners has it back, and nobody else learns of it, while it waits to be erased.
     let restoring = OPERATIONS.iter().find(|operation| matches!(operation.asks, Asks::PersonIn(_))).expect("one");
     for caller in &stage.callers {

@@ -135,6 +135,17 @@ impl Operation {
         names.asked()
     }
 
+    /// Whether it names a thing within another.
+    pub fn is_nested(&self) -> bool {
+        self.ids.len() > 1
+    }
+
+    /// Whether no operator who acts for the tenant can call it, whatever the role.
+    pub fn is_for_members(&self) -> bool {
+        // Whoever may look may leave, and an operator is not in the tenant.
+        self.path == "/v1/tenant/leave" || self.permission().is_some_and(Permission::is_for_members)
+    }
+
     /// The permission that it asks for.
     pub fn permission(&self) -> Option<Permission> {
         match self.asks {
@@ -369,3 +380,17 @@ pub const OPERATIONS: &[Operation] = &[
         .with(|_| json!({ "message": "a larger database", "minutes": 5 })),
     op("delete", "/operator/v1/maintenance", Asks::Operator),
 ];
+
+/// The same operations on what else they take in the same place.
+const ALSO: &[Operation] = &[
+    // What has gone out is tried no more.
+    op("post", "/operator/v1/tenants/{id}/work/{item}/retry", Asks::Operator)
+        .of(&[Thing::Tenant, Thing::Message])
+        .answers(409, "work_ended"),
+    op("post", "/operator/v1/tenants/{id}/work/{item}/discard", Asks::Operator).of(&[Thing::Tenant, Thing::Message]),
+];
+
+/// Every call that is walked: each operation, on each kind of thing that it takes.
+pub fn calls() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(ALSO)
+}

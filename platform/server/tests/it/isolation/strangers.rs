@@ -1,37 +1,45 @@
 //! Naming another tenant's things: one by one, among things of one's own.
 
+use serde_json::Value;
+use wotp_core::domain::cursor::Cursor;
 use wotp_core::domain::permission::Role;
 
-use super::callers::{Caller, everywhere};
-use super::operations::{Asks, Foreign, OPERATIONS, Operation};
-use super::things::{Names, Thing, Things};
+use super::callers::{Caller, appoint, everywhere};
+use super::operations::{Asks, Foreign, OPERATIONS, Operation, calls};
+use super::things::{Names, Thing, Things, id_bytes};
 use super::{Stage, same};
-use crate::app::{TestTenant, number};
+use crate::app::{TestTenant, id, number, seconds};
 use crate::client::Request;
 
-/// Another tenant, which has one of everything too, and those who may do everything in it.
+/// Another tenant, which has one of everything too, those who may do everything in it, and an operator.
 struct Strangers {
     things: Things,
     owner: Caller,
     key: Caller,
+    operator: Caller,
 }
 
 impl Strangers {
     async fn of(stage: &Stage, globex: &TestTenant) -> Self {
         let owner = stage.app.member(globex, Role::Owner).await;
-        let things = Things::all(&stage.app, globex, &number(50), owner.user).await;
+        let operator = appoint(&stage.app, &format!("{}@example.com", globex.service).to_lowercase()).await;
+        let things = Things::all(&stage.app, globex, &number(50), operator.user).await;
         let key = stage.app.key(globex, |_| {}).await;
         Self {
             things,
             owner: Caller::person("another tenant's owner", &owner, globex.id, |_| None),
             key: Caller::key("another tenant's key", &key, |_| None),
+            operator: Caller::person("an operator", &operator, globex.id, |_| None),
         }
     }
 
     /// Who of them may call it.
     fn callers(&self, operation: &Operation) -> Vec<&Caller> {
         match operation.asks {
-            Asks::Nothing | Asks::Body | Asks::Operator => Vec::new(),
+            Asks::Nothing | Asks::Body => Vec::new(),
+            // Every tenant is theirs to look after: another's is only what is named within one.
+            Asks::Operator if operation.is_nested() => vec![&self.operator],
+            Asks::Operator => Vec::new(),
             Asks::Caller(permission) if permission.scope().is_some() => vec![&self.owner, &self.key],
             Asks::Caller(_) | Asks::Member(_) | Asks::Person | Asks::PersonIn(_) => vec![&self.owner],
         }
@@ -45,7 +53,7 @@ async fn whoever_names_another_tenants_thing_is_told_that_there_is_none() {
     let strangers = Strangers::of(&stage, &globex).await;
     let before = stage.app.rows();
     let (mut wrong, mut named) = (Vec::new(), 0);
-    for operation in OPERATIONS {
+    for operation in calls() {
         let Foreign::Refused(status, code) = operation.foreign else { continue };
         for place in 0..operation.things().len() {
             for caller in strangers.callers(operation) {
@@ -55,12 +63,17 @@ async fn whoever_names_another_tenants_thing_is_told_that_there_is_none() {
                 if let Err(error) = stage.document.check(operation, &reply, status, code) {
                     wrong.push(format!("{operation} by {}, place {place}: {error}", caller.name));
                 }
-                wrong.extend(told(&stage, &reply.text).map(|secret| format!("{operation} tells {secret}")));
+                wrong.extend(stage.told(&reply.text).map(|secret| format!("{operation} tells {secret}")));
             }
         }
     }
+    // One operator's access is no other's to end.
+    for operation in calls().filter(|operation| operation.things().contains(&Thing::Access)) {
+        let reply = strangers.operator.sends(stage.request(operation, &mut Names::of(&stage.things))).await;
+        wrong.extend(stage.document.check(operation, &reply, 404, "not_found").err());
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(named > 80, "{named}");
+    assert!(named > 90, "{named}");
     assert!(stage.app.next_job().await.is_none(), "nothing is sent");
     same(&before, &stage.app.rows());
 }
@@ -71,7 +84,7 @@ async fn whatever_another_tenant_does_shows_and_touches_nothing() {
     // The owner of one, and a key of the other.
     let (globex, initech) = (stage.app.tenant("Globex").await, stage.app.tenant("Initech").await);
     let strangers = [Strangers::of(&stage, &globex).await, Strangers::of(&stage, &initech).await];
-    let before = stage.rows_of_acme();
+    let before = stage.rows_of(Thing::is_owned);
     assert!(before.len() > 30, "{}", before.len());
     let goes_on = OPERATIONS.iter().filter(|operation| !ends_the_stranger(operation));
     for (operation, nth) in goes_on.flat_map(|operation| [(operation, 0), (operation, 1)]) {
@@ -81,12 +94,12 @@ async fn whatever_another_tenant_does_shows_and_touches_nothing() {
             if operation.instead.is_none() {
                 assert!((200..300).contains(&reply.status), "{operation}: {} {}", reply.status, reply.text);
             }
-            let told: Vec<_> = told(&stage, &reply.text).collect();
+            let told: Vec<_> = stage.told(&reply.text).collect();
             assert!(told.is_empty(), "{operation} by {} tells {told:?}", caller.name);
         }
     }
     stage.app.run_jobs().await;
-    same(&before, &stage.rows_of_acme());
+    same(&before, &stage.rows_of(Thing::is_owned));
 }
 
 impl Stage {
@@ -116,9 +129,45 @@ fn ends_the_stranger(operation: &Operation) -> bool {
     ends.contains(&(operation.method, operation.path))
 }
 
-/// What of the tenant's a reply tells.
-fn told<'s>(stage: &'s Stage, text: &'s str) -> impl Iterator<Item = &'s str> {
-    stage.things.secrets().filter(move |secret| text.contains(secret))
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_place_in_another_tenants_list_is_a_place_in_ones_own() {
+    let stage = Stage::set().await;
+    let app = &stage.app;
+    let globex = app.tenant("Globex").await;
+    let strangers = Strangers::of(&stage, &globex).await;
+    let owner = app.member(&stage.acme, Role::Owner).await;
+    let owner = Caller::person("an owner", &owner, stage.acme.id, |_| None);
+    let sides = [(&strangers.owner, &strangers.things), (&owner, &stage.things)];
+    let endpoints = sides.map(|(_, things)| Names::of(things).name(Thing::Endpoint));
+    for ((caller, _), endpoint) in sides.iter().zip(&endpoints) {
+        caller.sends(app.post(format!("/v1/webhooks/endpoints/{endpoint}/test"))).await.expect(202);
+    }
+    // The newest of each is the tenant's: whatever both had before comes after it.
+    app.clock.advance(seconds(60));
+    let newest = [Thing::Verification, Thing::Message, Thing::Key];
+    Things::some(app, &stage.acme, &number(60), stage.grantee.user, &newest).await;
+    owner.sends(app.post(format!("/v1/webhooks/endpoints/{}/test", endpoints[1]))).await.expect(202);
+    let mut paged = 0;
+    for operation in OPERATIONS.iter().filter(|operation| operation.asks != Asks::Operator) {
+        if !stage.document.takes(operation, "cursor") {
+            continue;
+        }
+        let list = async |side: usize, query: &str| {
+            let path = operation.path.replace("{id}", &endpoints[side]);
+            let reply = sides[side].0.sends(app.get(format!("{path}?{query}"))).await;
+            let page = reply.expect(200);
+            let rows = page["data"].as_array().or(page["logs"].as_array()).expect("a page").clone();
+            (rows, reply.text)
+        };
+        let (first, _) = list(1, "limit=1").await;
+        let cursor = Cursor(id_bytes(id(&first[0])).expect("an id"));
+        let (rows, text) = list(0, &format!("limit=100&cursor={cursor}")).await;
+        assert_ne!(rows, [Value::Null; 0], "{operation} hides one's own");
+        let told: Vec<_> = stage.told(&text).collect();
+        assert!(told.is_empty() && !text.contains(id(&first[0])), "{operation} tells {told:?}");
+        paged += 1;
+    }
+    assert!(paged >= 8, "{paged}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -73,7 +73,7 @@ impl Thing {
     ];
 
     /// Whether it is a tenant's.
-    fn is_owned(self) -> bool {
+    pub fn is_owned(self) -> bool {
         !matches!(self, Self::Announcement | Self::Provider)
     }
 }
@@ -113,14 +113,10 @@ impl Things {
         owned.map(|(_, name)| name.trim_start_matches('+'))
     }
 
-    /// Every id, as text and as the bytes that stores keep.
-    pub fn ids(&self) -> Vec<Vec<u8>> {
-        let ids = self.names.iter().filter(|(thing, _)| thing.is_owned()).filter_map(|(_, name)| {
-            let (_, drawn) = name.split_once('_')?;
-            // Those of all kinds are written alike.
-            let bytes = format!("ten_{drawn}").parse::<TenantId>().ok()?.to_bytes();
-            Some([name.clone().into_bytes(), bytes.to_vec()])
-        });
+    /// The ids of such, as text and as the bytes that stores keep.
+    pub fn ids(&self, such: impl Fn(Thing) -> bool) -> Vec<Vec<u8>> {
+        let ids = self.names.iter().filter(|(thing, _)| such(**thing));
+        let ids = ids.filter_map(|(_, name)| Some([name.clone().into_bytes(), id_bytes(name)?.to_vec()]));
         ids.flatten().collect()
     }
 
@@ -203,6 +199,12 @@ impl Things {
         self.rename(Thing::Invitation, invitation.id.to_string());
         self.rename(Thing::InvitationToken, token.reveal());
     }
+}
+
+/// The bytes of an id, whatever it is of: those of all kinds are written alike.
+pub fn id_bytes(id: &str) -> Option<[u8; 16]> {
+    let (_, drawn) = id.split_once('_')?;
+    Some(format!("ten_{drawn}").parse::<TenantId>().ok()?.to_bytes())
 }
 
 /// A link of somebody's account to one elsewhere, by its id.

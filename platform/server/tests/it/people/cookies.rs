@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::PASSWORD;
 use crate::app::{TestApp, seconds};
-use crate::client::{Reply, Request};
+use crate::client::{Reply, Request, race};
 
 const EMAIL: &str = "ada@example.com";
 const REFRESH: &str = "__Secure-wotp_refresh";
@@ -87,6 +87,29 @@ async fn the_cookie_works_with_the_sessions_own_csrf_token_only() {
     assert!(cookies(&reply).iter().any(|(name, value)| name == REFRESH && value.is_empty()));
     app.clock.advance(seconds(1));
     app.get("/v1/me").key(ada.body["access_token"].as_str().expect("a token")).await.problem(401, "session_ended");
+    // The token that was right is worth nothing once its session is over, nor for the next one.
+    let replayed = app.post("/v1/auth/refresh").header("cookie", &cookie).header("x-csrf-token", ada.csrf());
+    replayed.await.problem(401, "session_ended");
+    let next = Browser::log_in(&app, EMAIL).await;
+    next.refreshing(&app).header("x-csrf-token", ada.csrf()).await.problem(403, "csrf_refused");
+    next.refreshing(&app).header("x-csrf-token", next.csrf()).await.expect(200);
+}
+
+#[tokio::test]
+async fn two_tabs_that_refresh_at_once_are_given_the_same_cookie() {
+    let app = TestApp::start().await;
+    app.person(EMAIL).await;
+    let browser = Browser::log_in(&app, EMAIL).await;
+    let refresh = |browser: &Browser| browser.refreshing(&app).header("x-csrf-token", browser.csrf());
+    let replies = race((0..8).map(|_| refresh(&browser))).await;
+    for reply in &replies {
+        assert_eq!(reply.expect(200)["csrf_token"], browser.body["csrf_token"]);
+        assert_eq!(cookies(reply), cookies(&replies[0]), "whichever comes last");
+    }
+    let next = Browser { cookies: cookies(&replies[0]), body: replies[0].json() };
+    assert_ne!(next.cookies[0], browser.cookies[0]);
+    app.clock.advance(seconds(60));
+    refresh(&next).await.expect(200);
 }
 
 #[tokio::test]

@@ -122,6 +122,20 @@ async fn who_is_signed_in_changes_the_password_while_others_guess_at_it() {
 }
 
 #[tokio::test]
+async fn a_password_reset_lifts_the_wait_from_everywhere() {
+    let app = TestApp::start().await;
+    app.person(EMAIL).await;
+    app.clock.advance(seconds(60));
+    attack(&app).await;
+    let started = ask(&app).await.expect(202);
+    let code = app.mailed(EMAIL).await;
+    reset(&app, &started, &code).await.expect(204);
+    // Also where nobody guessed, and nobody asked for the code.
+    log_in(&app, EMAIL, NEW).at_ip("192.0.2.77").await.expect(200);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
 async fn a_code_for_an_account_is_eight_characters_that_nobody_confuses() {
     let app = TestApp::start().await;
     app.person(EMAIL).await;

@@ -1,6 +1,7 @@
 //! Invitations: for one address, once, for a week.
 
 use serde_json::json;
+use wotp_core::domain::audit::By;
 use wotp_core::domain::id::TenantId;
 
 use super::{Somebody, Team, member_path, somebody};
@@ -77,6 +78,23 @@ async fn an_invitation_is_sent_again_taken_back_and_over_after_a_week() {
     team.app.sweep().await;
     let actions: Vec<_> = team.log().await.into_iter().map(|entry| entry.action).collect();
     assert!(actions.iter().any(|action| action == "invitation.expire"), "{actions:?}");
+}
+
+#[tokio::test]
+async fn an_invitation_to_a_suspended_tenant_is_not_there_until_the_tenant_is_resumed() {
+    let team = Team::set().await;
+    let (app, by) = (&team.app, By::command_line());
+    team.invite(&team.admin, "grace@example.com", "viewer").await.expect(201);
+    let token = json!({ "token": team.token().await });
+    let grace = somebody(app, "grace").await;
+    let preview = || app.post("/v1/invitations/preview").json(token.clone());
+    let accept = || grace.call(app, "post", "/v1/invitations/accept").json(token.clone());
+    app.app.suspend_tenant(&by, team.tenant, "unpaid").await.expect("suspended");
+    preview().await.problem(404, "not_found");
+    accept().await.problem(404, "not_found");
+    app.app.resume_tenant(&by, team.tenant).await.expect("resumed");
+    preview().await.expect(200);
+    accept().await.expect(200);
 }
 
 #[tokio::test]
