@@ -3,6 +3,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -14,6 +16,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 use wotp_core::ports::{Unsent, WebhookAnswer, WebhookCall, WebhookSender};
@@ -23,12 +26,14 @@ use crate::resolve::Resolve;
 
 /// Longest that a call may take, with finding the host. Source: Standard Webhooks 1.0, 15 to 30 seconds.
 const TIME_MAX: Duration = Duration::from_secs(15);
-/// Longest that one address is waited for when there are others.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long one address has a start before the next one is tried beside it. Source: RFC 8305.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Bytes of an answer's body that are read.
 const BODY_READ: usize = 2048;
 /// Longest that the body is waited for: the status says all that counts.
-const BODY_WAIT: Duration = Duration::from_secs(2);
+const BODY_WAIT: Duration = Duration::from_millis(500);
+/// How long before the end of that time nothing more of a body is waited for.
+const LAST: Duration = Duration::from_millis(100);
 /// Bytes that an answer's head may have.
 const HEAD_MAX: usize = 64 * 1024;
 /// The first port that is not reserved for services of the machine itself.
@@ -143,16 +148,16 @@ impl HttpSender {
         Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
-    async fn send(&self, call: WebhookCall) -> Result<WebhookAnswer, Unsent> {
+    async fn send(&self, call: WebhookCall, end: Instant) -> Result<WebhookAnswer, Unsent> {
         let url = self.read(&call.url).map_err(|_| Unsent::NotAllowed)?;
         let stream = connect(&self.addresses(&url).await?).await?;
         if url.scheme() == "http" {
-            return exchange(stream, &url, call).await;
+            return exchange(stream, &url, call, end).await;
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|_| Unsent::NotAllowed)?;
         let stream = TlsConnector::from(self.tls()).connect(name, stream).await.map_err(|_| Unsent::Tls)?;
-        exchange(stream, &url, call).await
+        exchange(stream, &url, call, end).await
     }
 }
 
@@ -161,19 +166,46 @@ fn port_is_free(port: u16) -> bool {
     port == 443 || port >= PORT_FREE
 }
 
+/// The first connection that is made: of a host whose addresses of one family lead nowhere, by the other one.
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Unsent> {
-    for address in addresses {
-        if let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-            // A request is one write: there is nothing to gather.
-            let _ = stream.set_nodelay(true);
-            return Ok(stream);
+    let (six, four): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(SocketAddr::is_ipv6);
+    let mut by_turns: Vec<(usize, SocketAddr)> = six.into_iter().enumerate().collect();
+    by_turns.extend(four.into_iter().enumerate());
+    by_turns.sort_by_key(|(turn, _)| *turn);
+    let mut rest = by_turns.into_iter();
+    let mut tries = FuturesUnordered::new();
+    loop {
+        match rest.next() {
+            Some((_, address)) => tries.push(TcpStream::connect(address)),
+            None if tries.is_empty() => return Err(Unsent::NotConnected),
+            None => {}
+        }
+        let patience = if rest.len() > 0 { HEAD_START } else { TIME_MAX };
+        match timeout(patience, tries.next()).await {
+            Ok(Some(Ok(stream))) => {
+                // A request is one write: there is nothing to gather.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Some(Err(error))) if is_our_fault(&error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a webhook could not be sent");
+                return Err(Unsent::PlatformFault);
+            }
+            // The next one is tried, if there is one.
+            Ok(_) | Err(_) => {}
         }
     }
-    Err(Unsent::NotConnected)
+}
+
+/// Whether there was no socket to be had: the process or the machine has as many files open as it may.
+fn is_our_fault(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// One request and its answer.
-async fn exchange<S>(stream: S, url: &Url, call: WebhookCall) -> Result<WebhookAnswer, Unsent>
+async fn exchange<S>(stream: S, url: &Url, call: WebhookCall, end: Instant) -> Result<WebhookAnswer, Unsent>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -200,7 +232,8 @@ where
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).map(HeaderValue::to_str);
         let retry_after = retry_after.and_then(Result::ok).map(str::to_owned);
-        let body = beginning(response.into_body()).await;
+        // Before the time for all of it is over, or an answer that came in time would pass for none.
+        let body = beginning(response.into_body(), (Instant::now() + BODY_WAIT).min(end)).await;
         Ok(WebhookAnswer { status, retry_after, body })
     };
     // The connection is driven here, and goes when this does: nothing is left behind by a call that is
@@ -216,11 +249,10 @@ where
 }
 
 /// The beginning of a body, whatever comes after it. One that breaks off or does not end is as long as it came.
-async fn beginning(mut body: Incoming) -> String {
+async fn beginning(mut body: Incoming, end: Instant) -> String {
     let mut bytes = Vec::new();
-    let end = tokio::time::Instant::now() + BODY_WAIT;
     while bytes.len() < BODY_READ {
-        let Ok(Some(Ok(frame))) = tokio::time::timeout_at(end, body.frame()).await else { break };
+        let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await else { break };
         if let Ok(data) = frame.into_data() {
             bytes.extend_from_slice(&data[..data.len().min(BODY_READ - bytes.len())]);
         }
@@ -230,12 +262,13 @@ async fn beginning(mut body: Incoming) -> String {
 
 #[async_trait]
 impl WebhookSender for HttpSender {
-    fn check(&self, url: &str) -> Result<(), &'static str> {
-        self.read(url).map(|_| ())
+    fn check(&self, url: &str) -> Result<String, &'static str> {
+        self.read(url).map(String::from)
     }
 
     async fn call(&self, call: WebhookCall) -> Result<WebhookAnswer, Unsent> {
-        tokio::time::timeout(TIME_MAX, self.send(call)).await.unwrap_or(Err(Unsent::Timeout))
+        let end = Instant::now() + TIME_MAX;
+        timeout_at(end, self.send(call, end - LAST)).await.unwrap_or(Err(Unsent::Timeout))
     }
 }
 

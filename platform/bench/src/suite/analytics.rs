@@ -151,7 +151,7 @@ impl Suite {
 #[derive(Deserialize)]
 struct Answer {
     totals: Totals,
-    groups: Vec<IgnoredAny>,
+    data: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -169,8 +169,8 @@ impl Asked {
             return Err(ApiError::refused("analytics", reply.status, reply.body));
         }
         match serde_json::from_slice::<Answer>(reply.body) {
-            Ok(answer) if answer.totals.started >= least && !answer.groups.is_empty() => {
-                Ok((micros, (answer.groups.len(), reply.body.len())))
+            Ok(answer) if answer.totals.started >= least && !answer.data.is_empty() => {
+                Ok((micros, (answer.data.len(), reply.body.len())))
             }
             _ => Err(ApiError::incomplete("analytics", "all that was counted", reply.body)),
         }

@@ -28,6 +28,10 @@ pub enum Unsent {
     /// The URL is not one that may be called any more.
     #[error("the URL is not one that may be called")]
     NotAllowed,
+    /// A fault of the platform: a secret that does not open, no file for another connection. The operator finds it
+    /// in the log, and it says nothing about the endpoint.
+    #[error("the platform could not send it")]
+    PlatformFault,
     /// Its host has an address that is not public. For the operator: a tenant is told [`Unresolved`](Self::Unresolved),
     /// or it could ask which names there are within our network.
     #[error("the host has an address that is not public")]
@@ -53,12 +57,11 @@ pub enum Unsent {
 /// the public one.
 #[async_trait]
 pub trait WebhookSender: Send + Sync {
-    /// Whether a URL may be an endpoint, as far as one can tell without asking for its address; else what
-    /// would be right.
+    /// The URL as it will be called, if it may be an endpoint, as far as one can tell without asking for its address.
     ///
     /// # Errors
     /// What would be right, as the end of a sentence that begins with the field.
-    fn check(&self, url: &str) -> Result<(), &'static str>;
+    fn check(&self, url: &str) -> Result<String, &'static str>;
 
     /// Calls an endpoint once, for at most 15 seconds, and follows no redirect.
     ///

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use metrics::Gauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wotp_core::domain::webhook::lanes::IN_HAND_MAX;
 
-/// Files that are for everything but connections of clients: the store, mail servers, the terminal.
-const FILES_KEPT: u64 = 256;
+/// Files that are for everything but connections of clients: calls of webhooks, the store, mail servers, the terminal.
+const FILES_KEPT: u64 = 256 + IN_HAND_MAX as u64;
 
 /// Room for connections.
 pub(super) struct Room {
@@ -87,10 +88,10 @@ mod tests {
 
     #[test]
     fn files_are_kept_for_everything_else() {
-        for (files, connections) in [(0, 1), (1, 1), (64, 32), (256, 128), (512, 256), (1024, 768), (10_256, 10_000)] {
+        for (files, connections) in [(0, 1), (1, 1), (64, 32), (1024, 512), (4608, 2304), (8192, 5888), (12_304, 10_000)] {
             assert_eq!(connections_of(files), connections, "{files} files");
         }
-        assert_eq!(files_for(10_000), 10_256);
+        assert_eq!(files_for(10_000), 12_304);
     }
 
     #[tokio::test]

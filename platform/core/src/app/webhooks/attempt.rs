@@ -41,7 +41,7 @@ impl App {
     /// has it.
     ///
     /// # Errors
-    /// [`Refusal::Store`], [`Refusal::Vault`]: the hold ends, and it is tried again.
+    /// [`Refusal::Store`]: the hold ends, and it is tried again.
     pub async fn attempt_webhook(&self, held: HeldWebhook) -> Result<Attempted, Refusal> {
         let HeldWebhook { tenant, endpoint, id, token, place } = held;
         let (pass, attempted) = self.attempt(tenant, endpoint, id, token).await?;
@@ -65,28 +65,40 @@ impl App {
         }
         let endpoint = self.enabled_endpoint(tenant, endpoint).await?;
         let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
-        let (Some(endpoint), Some(event)) = (endpoint, event) else {
+        let (Some(endpoint), Some(event)) = (&endpoint, event) else {
             let mut delivery = delivery;
-            delivery.give_up(GivenUp::Disabled);
+            // An event that is there no more was kept for as long as events are.
+            delivery.give_up(if endpoint.is_some() { GivenUp::Expired } else { GivenUp::Disabled });
             self.is_made(vec![Change::replace(&delivery)]).await?;
             return unsent;
         };
-        let call = self.signed(&endpoint, &event)?;
         let begun = self.now();
-        let answer = self.ports.webhooks.call(call).await;
+        let answer = match self.signed(endpoint, &event) {
+            Ok(call) => self.ports.webhooks.call(call).await,
+            // It counts as an attempt, or it would be made again and again and nobody would be told.
+            Err(Refusal::Vault(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%tenant, endpoint = %endpoint.id, error, "a webhook's secret does not open");
+                Err(Unsent::PlatformFault)
+            }
+            Err(error) => return Err(error),
+        };
         let now = self.now();
         let latency = now.duration_since(begun).max(SignedDuration::ZERO);
         if let Err(error @ Unsent::NotPublic) = &answer {
             // The tenant is told no more than of a host that is not there: it may be a name of our own network.
             tracing::warn!(%tenant, endpoint = %endpoint.id, error = error as &dyn std::error::Error, "no webhook goes there");
         }
+        let blameless = matches!(answer, Err(Unsent::PlatformFault));
         let (attempt, verdict) = judged(answer, begun, latency, now);
         let pass = match verdict {
             AttemptVerdict::Refused { after, rest: true } => Pass::Rest(after),
             _ => Pass::Answered(latency),
         };
         let attempted = self.settled(owner, id, token, &attempt, verdict).await?;
-        self.standing(&endpoint, verdict).await?;
+        if !blameless {
+            self.standing(endpoint, verdict).await?;
+        }
         Ok((pass, attempted))
     }
 
@@ -163,7 +175,7 @@ impl App {
         let change = match self.find::<Failing>(owner, endpoint.id.to_bytes()).await? {
             Some(mut failing) => {
                 let noted = failing.again(now);
-                if failing.is_hopeless(now) {
+                if failing.is_hopeless(endpoint.updated_at, now) {
                     return self.disable(endpoint, DisabledReason::Failing, Some(failing.since)).await;
                 }
                 noted.then(|| Change::replace(&failing))
@@ -214,8 +226,8 @@ impl App {
     ) -> Result<(), Refusal> {
         let owner = Owner::Tenant(endpoint.tenant);
         let Some(mut stored) = self.find::<Endpoint>(owner, endpoint.id.to_bytes()).await? else { return Ok(()) };
-        // Somebody disabled or changed it while the call was under way.
-        if stored.disabled.is_some() || stored.url != endpoint.url {
+        // Somebody disabled or changed it, or enabled it again, while the call was under way.
+        if stored.disabled.is_some() || stored.updated_at != endpoint.updated_at {
             return Ok(());
         }
         let now = self.now();

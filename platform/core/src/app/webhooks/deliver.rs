@@ -14,7 +14,7 @@ use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{GivenUp, WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
 use crate::domain::webhook::lanes::Way;
-use crate::ports::{Change, CommitError, Entity, StoreError, Stored};
+use crate::ports::{Change, CommitError, Entity, Owner, StoreError, Stored};
 
 /// What is waited for in the store at one moment goes there together.
 const AT_ONCE: usize = 64;
@@ -50,6 +50,14 @@ pub struct Taken {
     pub lost: usize,
     /// Whether there may be more to do at once.
     pub more: bool,
+}
+
+/// The deliveries of an event, as they are to be written.
+struct FanOut {
+    changes: Vec<Change>,
+    held: Vec<HeldWebhook>,
+    /// The endpoints at which they have to wait.
+    parked: Vec<EndpointId>,
 }
 
 /// What came of one thing that was due.
@@ -190,10 +198,42 @@ impl App {
             None => self.read_endpoints(event.tenant).await?,
         };
         event.fanned_out = true;
-        let mut changes = vec![Change::replace(&event)];
+        let mut known = HashSet::new();
+        loop {
+            let FanOut { changes, held, parked } = self.fan_out(&event, &endpoints, &known, now);
+            match self.ports.store.commit(changes).await {
+                Ok(()) => {
+                    self.parked(&parked);
+                    let taken = Taken { fanned_out: 1, waiting: parked.len(), ..Taken::default() };
+                    return Ok(Step { held, taken });
+                }
+                // One of its deliveries is there: made by another node with all others, which the next try shows, or
+                // by itself, and then the others are still to be made.
+                Err(CommitError::Taken { kind: WebhookDelivery::KIND, .. }) if known.is_empty() => {
+                    drop(held);
+                    known = self.delivered_to(&event, &endpoints).await?;
+                    if known.is_empty() {
+                        return Ok(Step::lost());
+                    }
+                }
+                Err(CommitError::Changed | CommitError::Taken { .. }) => return Ok(Step::lost()),
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What is to be written so that an event has its deliveries, but for those that are there.
+    fn fan_out(
+        &self,
+        event: &Stored<Event>,
+        endpoints: &[Endpoint],
+        known: &HashSet<EndpointId>,
+        now: Timestamp,
+    ) -> FanOut {
+        let mut changes = vec![Change::replace(event)];
         let (mut held, mut parked) = (Vec::new(), Vec::new());
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.wants(&event)) {
-            let mut delivery = WebhookDelivery::due(&event, endpoint.id, now);
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.wants(event) && !known.contains(&endpoint.id)) {
+            let mut delivery = WebhookDelivery::due(event, endpoint.id, now);
             // It is born held by the process that made it, so that the common path needs no write to take it.
             match self.webhooks.desk.place(endpoint, Way::Fresh, now) {
                 Ok(place) => held.push(self.hold(&mut delivery, place, now)),
@@ -205,12 +245,18 @@ impl App {
             }
             changes.push(Change::insert(&delivery));
         }
-        if !self.is_made(changes).await? {
-            return Ok(Step::lost());
-        }
-        self.parked(&parked);
-        let taken = Taken { fanned_out: 1, waiting: parked.len(), ..Taken::default() };
-        Ok(Step { held, taken })
+        FanOut { changes, held, parked }
+    }
+
+    /// At which of these endpoints an event has a delivery.
+    async fn delivered_to(&self, event: &Event, endpoints: &[Endpoint]) -> Result<HashSet<EndpointId>, Refusal> {
+        let owner = Owner::Tenant(event.tenant);
+        let wanting = endpoints.iter().filter(|endpoint| endpoint.wants(event)).map(|endpoint| async move {
+            let id = WebhookDeliveryId::of(event.id, endpoint.id);
+            let known = self.find::<WebhookDelivery>(owner, id.to_bytes()).await?;
+            Ok::<_, Refusal>(known.map(|_| endpoint.id))
+        });
+        Ok(future::try_join_all(wanting).await?.into_iter().flatten().collect())
     }
 
     /// Takes a delivery, or parks it at its endpoint, or lets it go.

@@ -9,7 +9,8 @@ use crate::domain::id::{EndpointId, ServiceId, WebhookDeliveryId};
 use crate::domain::vault::Purpose;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::{
-    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, URL_SIZE_MAX,
+    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, KEYS_MAX,
+    URL_SIZE_MAX,
 };
 use crate::domain::webhook::signature::SigningKeys;
 use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
@@ -185,10 +186,14 @@ impl App {
     /// Gives an endpoint another secret and another key pair. Those before sign beside them for a day.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::LimitReached`] when four are in force, [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
     pub async fn rotate_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<ChangedEndpoint, Refusal> {
         let mut endpoint = self.endpoint(caller, id).await?;
         let now = self.now();
+        if endpoint.is_rotated_out(now) {
+            return Err(Refusal::LimitReached("secrets of an endpoint that are in force", KEYS_MAX));
+        }
         let (keys, secret) = self.new_keys(id, now);
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.rotate", id);
         let deed = deed.before(json!({ "public_key": endpoint.keys.first().map(|keys| &keys.public_key) }));
@@ -233,22 +238,28 @@ impl App {
     ) -> Result<WebhookPage, Refusal> {
         /// Most that one listing looks at.
         const LOOKED_AT_MAX: usize = 2000;
-        self.endpoint(caller, id).await?;
+        /// Fewest that are read at once: of a rare status few are found in many.
+        const AT_ONCE: usize = 200;
+        let endpoint = self.endpoint(caller, id).await?;
         let index = if status == Some(WebhookStatus::Failed) { "failed" } else { "endpoint" };
         let (mut before, mut looked_at) = (after, 0);
         let mut page = WebhookPage { deliveries: Vec::new(), next: None };
+        let at_once = if status.is_some() { limit.saturating_add(1).max(AT_ONCE) } else { limit.saturating_add(1) };
         loop {
             let list = EntityList {
                 by: Some(IndexKey::new(index, id.to_bytes())),
                 before: before.map(WebhookDeliveryId::to_bytes),
-                ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(limit.saturating_add(1))
+                ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(at_once)
             };
             let read: Vec<Stored<WebhookDelivery>> = self.list(&list).await?;
             looked_at += read.len();
-            let all = read.len() <= limit;
+            let all = read.len() < at_once;
             for Stored { entity: delivery, .. } in read {
                 before = Some(delivery.id);
                 if status.is_some_and(|status| status != delivery.status) {
+                    continue;
+                }
+                if caller.service().is_some() && !self.is_delivery_for(&endpoint, &delivery).await? {
                     continue;
                 }
                 if page.deliveries.len() == limit {
@@ -262,6 +273,12 @@ impl App {
                 return Ok(page);
             }
         }
+    }
+
+    /// Whether what was delivered is of the service that the endpoint is narrowed to: it may be from before.
+    async fn is_delivery_for(&self, endpoint: &Endpoint, delivery: &WebhookDelivery) -> Result<bool, Refusal> {
+        let event = self.find::<Event>(Owner::Tenant(endpoint.tenant), delivery.event.to_bytes()).await?;
+        Ok(event.is_some_and(|event| endpoint.is_for(&event)))
     }
 
     /// Counts one more endpoint, if it may be: the change is made only where no other is created meanwhile.
@@ -300,12 +317,12 @@ impl App {
         let mut errors = Vec::new();
         let mut wrong = |field: String, message: &str| errors.push(FieldError { field, message: message.to_owned() });
         if let Some(url) = change.url {
-            if url.len() > URL_SIZE_MAX {
-                wrong("url".to_owned(), "has at most 2000 bytes");
-            } else if let Err(message) = self.ports.webhooks.check(&url) {
-                wrong("url".to_owned(), message);
+            match self.ports.webhooks.check(&url) {
+                _ if url.len() > URL_SIZE_MAX => wrong("url".to_owned(), "has at most 2000 bytes"),
+                // As it is called: whoever reads it from here on reads the same as whoever calls it.
+                Ok(url) => endpoint.url = url,
+                Err(message) => wrong("url".to_owned(), message),
             }
-            endpoint.url = url;
         }
         if let Some(description) = change.description {
             if description.chars().count() > DESCRIPTION_LENGTH_MAX {

@@ -24,6 +24,9 @@ const DUE: usize = 256;
 const AT_ONCE: usize = 8;
 /// How long a replay waits while its endpoint has enough to take.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// How much longer ago than events are kept a range may begin: whoever asks for all there are reckons by a clock of
+/// their own, or in whole days.
+const SINCE_SLACK: SignedDuration = SignedDuration::from_hours(24);
 /// How much later than it happened an event is written at most, for a replay to find it by when it happened.
 const LATE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
@@ -54,7 +57,9 @@ impl App {
         let endpoint = self.endpoint(caller, id).await?;
         enabled(&endpoint)?;
         let owner = Owner::Tenant(caller.tenant.id);
-        let event = self.find::<Event>(owner, event.to_bytes()).await?.ok_or(Refusal::NotFound("event"))?;
+        let event = self.find::<Event>(owner, event.to_bytes()).await?;
+        // A delivery may be from before the endpoint was narrowed to a service, whose events alone its keys may see.
+        let event = event.filter(|event| endpoint.is_for(event)).ok_or(Refusal::NotFound("event"))?;
         let now = self.now();
         let known = self.find::<WebhookDelivery>(owner, WebhookDeliveryId::of(event.id, id).to_bytes()).await?;
         let (delivery, change) = match known {
@@ -63,6 +68,8 @@ impl App {
                 let change = Change::replace(&known);
                 (known.entity, change)
             }
+            // Its deliveries are about to be made, and this one with them.
+            None if !event.fanned_out => return Err(Refusal::Conflict),
             None if endpoint.wants(&event) && !is_test(&event) => {
                 let delivery = WebhookDelivery::due(&event, id, now);
                 let change = Change::insert(&delivery);
@@ -91,7 +98,7 @@ impl App {
             return Err(Refusal::field("since", "is before `until`, and in the past"));
         }
         // Fewer events than somebody believes to have asked for would pass for all there are.
-        if ask.since < now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN) {
+        if ask.since < now.saturating_sub(KEPT + SINCE_SLACK).unwrap_or(Timestamp::MIN) {
             return Err(Refusal::field("since", "is at most 30 days ago: events are kept for 30 days"));
         }
         let slot = self.replay_slot(caller.tenant.id, id).await?;
@@ -214,13 +221,23 @@ impl App {
         };
         let failed: Vec<Stored<WebhookDelivery>> = self.list(&list).await?;
         let next = (failed.len() == STEP).then(|| failed.last().map(|last| after(last.id.to_bytes()))).flatten();
-        let now = self.now();
-        let again = failed.into_iter().filter(|delivery| replay.covers(delivery.created_at)).map(|mut delivery| {
-            delivery.replay(now);
-            delivery.park();
-            Change::replace(&delivery)
+        let owner = Owner::Tenant(replay.tenant);
+        let covered = failed.into_iter().filter(|delivery| replay.covers(delivery.created_at));
+        let covered = covered.map(|delivery| async move {
+            let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
+            Ok::<_, Refusal>((event, delivery))
         });
-        Ok(Part { changes: again.collect(), next })
+        let now = self.now();
+        let mut changes = Vec::new();
+        for (event, mut delivery) in try_join_all(covered).await? {
+            // It may have failed before the endpoint was narrowed to a service.
+            if event.is_some_and(|event| !is_test(&event) && endpoint.is_for(&event)) {
+                delivery.replay(now);
+                delivery.park();
+                changes.push(Change::replace(&delivery));
+            }
+        }
+        Ok(Part { changes, next })
     }
 
     async fn whole_part(&self, replay: &Replay, endpoint: &Endpoint) -> Result<Part, Refusal> {

@@ -225,9 +225,11 @@ impl WebhookDelivery {
         }
     }
 
-    /// When it is deleted, if it is pending no more.
+    /// When it is deleted, if it is pending no more: as long after it was made or replayed as events are kept, so
+    /// that what came of a replay is there to be seen.
     pub fn kept_until(&self) -> Timestamp {
-        self.created_at.saturating_add(event::KEPT).unwrap_or(Timestamp::MAX)
+        let since = self.pending_since.unwrap_or(self.created_at).max(self.created_at);
+        since.saturating_add(event::KEPT).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -18,6 +18,8 @@ pub const URL_SIZE_MAX: usize = 2000;
 pub const DESCRIPTION_LENGTH_MAX: usize = 200;
 /// How long secrets go on signing beside those that follow them.
 pub const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// Most keys of an endpoint in force at once.
+pub const KEYS_MAX: usize = 4;
 /// How long an endpoint may take nothing before it is disabled. Source: Svix.
 pub const FAILING_MAX: SignedDuration = SignedDuration::from_hours(5 * 24);
 
@@ -102,11 +104,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether an event is of its mode and of the service that it is narrowed to: no other is ever sent there.
+    pub fn is_for(&self, event: &Event) -> bool {
+        event.mode().is_none_or(|mode| mode == self.mode)
+            && self.service.is_none_or(|service| event.service == Some(service))
+    }
+
     /// Whether it is to be told of an event.
     pub fn wants(&self, event: &Event) -> bool {
         self.disabled.is_none()
-            && event.mode().is_none_or(|mode| mode == self.mode)
-            && self.service.is_none_or(|service| event.service == Some(service))
+            && self.is_for(event)
             && (self.events.is_empty() || self.events.iter().any(|pattern| pattern.matches(&event.kind)))
     }
 
@@ -121,6 +128,11 @@ impl Endpoint {
         self.keys.iter().filter(move |keys| keys.until.is_none_or(|until| now < until))
     }
 
+    /// Whether as many keys are in force as may be: one more would have to end one that its overlap was promised.
+    pub fn is_rotated_out(&self, now: Timestamp) -> bool {
+        self.keys_at(now).count() >= KEYS_MAX
+    }
+
     /// Puts other keys in force. Those before go on signing for a day, and what is over goes.
     pub fn rotate(&mut self, keys: EndpointKeys, now: Timestamp) {
         let end = now.saturating_add(OVERLAP).unwrap_or(Timestamp::MAX);
@@ -129,8 +141,6 @@ impl Endpoint {
             old.until.get_or_insert(end);
         }
         self.keys.insert(0, keys);
-        // More are in force only if somebody rotates again and again.
-        self.keys.truncate(4);
         self.updated_at = now;
     }
 }
@@ -209,9 +219,10 @@ impl Failing {
         noted
     }
 
-    /// Whether it has gone on for too long.
-    pub fn is_hopeless(&self, now: Timestamp) -> bool {
-        now.duration_since(self.since) >= FAILING_MAX
+    /// Whether it has gone on for too long at an endpoint that was last changed at `changed_at`: what failed
+    /// somewhere else, or before it was enabled again, does not count.
+    pub fn is_hopeless(&self, changed_at: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(self.since.max(changed_at)) >= FAILING_MAX
     }
 }
 
@@ -277,9 +288,10 @@ mod tests {
         let mut failing = Failing::new(EndpointId::from_bytes([1; 16]), TenantId::from_bytes([2; 16]), at(0));
         assert!(failing.again(at(1)) && !failing.again(at(1)), "noted once an hour");
         for day in 1..5 {
-            assert!(failing.again(at(24 * day)) && !failing.is_hopeless(at(24 * day)));
+            assert!(failing.again(at(24 * day)) && !failing.is_hopeless(at(0), at(24 * day)));
         }
-        assert!(failing.is_hopeless(at(24 * 5)));
+        assert!(failing.is_hopeless(at(0), at(24 * 5)));
+        assert!(!failing.is_hopeless(at(1), at(24 * 5)), "it was enabled again meanwhile");
         assert!(failing.again(at(24 * 6)) && failing.since == at(24 * 6), "it was quiet for two days");
         assert_eq!(failing.wake_at(), Some(at(24 * 8)));
     }

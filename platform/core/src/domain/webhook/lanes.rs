@@ -22,7 +22,7 @@ const DRAWN_WIDTH: u32 = 3;
 /// that those of one tenant do not keep each other waiting either.
 const TENANT_WIDTH: u32 = 256;
 /// Calls in hand at once. One takes a socket and little else.
-const IN_HAND_MAX: u32 = 2048;
+pub const IN_HAND_MAX: u32 = 2048;
 /// Of these, how many may be of endpoints that are not known to be quick, besides the first one of each tenant.
 const SLOW_MAX: u32 = IN_HAND_MAX / 2;
 /// Once half is taken, which part of what is free one tenant may have.

@@ -7,6 +7,7 @@ mod endpoints;
 mod receiver;
 mod scheduling;
 mod signatures;
+mod standing;
 
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, HeldWebhook};
