@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Figures, Interval, Rollup, first_id};
+use crate::domain::rollup::{Figures, Interval, Reach, Rollup, first_id};
 use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
@@ -164,9 +164,11 @@ impl App {
         holds.extend(service.map(|service| ("service", service.to_string())));
         holds.extend(query.channel.clone().map(|channel| ("channel", channel)));
         holds.extend(query.country.clone().map(|country| ("country", country)));
+        let by_country = query.country.is_some() || query.group_by.contains(&Dimension::Country);
+        let reach = if by_country { Reach::Country } else { Reach::World };
         let list = EntityList {
-            from: Some(first_id(interval, from)),
-            before: Some(first_id(interval, day_after(to))),
+            from: Some(first_id(interval, reach, from)),
+            before: Some(first_id(interval, reach, day_after(to))),
             holds,
             limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))

@@ -9,8 +9,7 @@ use crate::domain::id::{EndpointId, ServiceId, WebhookDeliveryId};
 use crate::domain::vault::Purpose;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::{
-    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, KEYS_MAX,
-    URL_SIZE_MAX,
+    DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, KEYS_MAX, URL_SIZE_MAX,
 };
 use crate::domain::webhook::signature::SigningKeys;
 use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
