@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
+use super::commit::say_unreadable;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
@@ -98,11 +99,13 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, row: EntityRow) -> ControlFlow<()> {
+        let (owner, id) = (row.owner, row.id);
         let rollup = match Stored::<Rollup>::read(row) {
             Ok(rollup) => rollup.entity,
+            // As the fold does: one bucket that cannot be read is not worth the answer.
             Err(error) => {
-                self.ended = Some(error.into());
-                return ControlFlow::Break(());
+                say_unreadable(Rollup::KIND, owner, id, &error);
+                return ControlFlow::Continue(());
             }
         };
         let Analytics { from, to, .. } = self.analytics;
