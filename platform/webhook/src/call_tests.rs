@@ -210,7 +210,8 @@ async fn who_does_not_answer_is_given_up_after_15_seconds() {
 #[tokio::test]
 async fn a_host_some_of_whose_addresses_lead_nowhere_is_reached_by_another_one() {
     // Nobody accepts there, and there is no room to wait in: a connection is never made, nor refused.
-    let deaf: Vec<_> = (2..5).map(|host| tokio::net::TcpSocket::new_v4().map(|socket| (host, socket)).unwrap()).collect();
+    let deaf: Vec<_> =
+        (2..5).map(|host| tokio::net::TcpSocket::new_v4().map(|socket| (host, socket)).unwrap()).collect();
     let (port, read) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
     let mut waiting = Vec::new();
     let mut held = Vec::new();

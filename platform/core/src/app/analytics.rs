@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
+use super::commit::say_unreadable;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Figures, Interval, Rollup, first_id};
+use crate::domain::rollup::{Figures, Interval, Reach, Rollup, first_id};
 use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
@@ -98,11 +99,13 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, row: EntityRow) -> ControlFlow<()> {
+        let (owner, id) = (row.owner, row.id);
         let rollup = match Stored::<Rollup>::read(row) {
             Ok(rollup) => rollup.entity,
+            // As the fold does: one bucket that cannot be read is not worth the answer.
             Err(error) => {
-                self.ended = Some(error.into());
-                return ControlFlow::Break(());
+                say_unreadable(Rollup::KIND, owner, id, &error);
+                return ControlFlow::Continue(());
             }
         };
         let Analytics { from, to, .. } = self.analytics;
@@ -164,9 +167,11 @@ impl App {
         holds.extend(service.map(|service| ("service", service.to_string())));
         holds.extend(query.channel.clone().map(|channel| ("channel", channel)));
         holds.extend(query.country.clone().map(|country| ("country", country)));
+        let by_country = query.country.is_some() || query.group_by.contains(&Dimension::Country);
+        let reach = if by_country { Reach::Country } else { Reach::World };
         let list = EntityList {
-            from: Some(first_id(interval, from)),
-            before: Some(first_id(interval, day_after(to))),
+            from: Some(first_id(interval, reach, from)),
+            before: Some(first_id(interval, reach, day_after(to))),
             holds,
             limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))

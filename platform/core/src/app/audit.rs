@@ -1,8 +1,9 @@
 //! The audit log, read: page by page, and as a whole to see whether it is what was written.
 
+use super::commit::say_unreadable;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::audit::{AuditEntry, AuditFault, AuditHead, AuditWalk, by_actor, by_target, place_id};
+use crate::domain::audit::{AuditEntry, AuditFault, AuditHead, AuditWalk, by_actor, by_target, place_id, place_of};
 use crate::ports::{Entity, EntityList, IndexKey, Owner, StoreError, Stored};
 
 /// Entries that are read at once.
@@ -48,11 +49,24 @@ pub enum AuditFrom {
     Oldest(Option<[u8; 16]>),
 }
 
+/// What is at a place of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuditLine {
+    /// What was written there.
+    Entry(Box<AuditEntry>),
+    /// What cannot be read any more. It is shown whatever is asked for, and the rest of the log with it: whoever
+    /// damages an entry is not to hide it, or what is behind it.
+    Unreadable {
+        /// Its place in the chain.
+        place: u64,
+    },
+}
+
 /// Some of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditPage {
     /// Entries that match: fewer than asked for, or none, where a long stretch of the log matches little.
-    pub entries: Vec<AuditEntry>,
+    pub entries: Vec<AuditLine>,
     /// The end of this page, for the next; none at the end of the log.
     pub next: Option<[u8; 16]>,
 }
@@ -104,13 +118,23 @@ impl App {
             for row in read {
                 // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
                 let id = row.id;
-                let entry = Stored::<AuditEntry>::read(row)?.entity;
-                if filter.matches(&entry) {
+                let line = match Stored::<AuditEntry>::read(row) {
+                    Ok(stored) => AuditLine::Entry(Box::new(stored.entity)),
+                    Err(error) => {
+                        say_unreadable(AuditEntry::KIND, owner, id, &error);
+                        AuditLine::Unreadable { place: place_of(id) }
+                    }
+                };
+                let shown = match &line {
+                    AuditLine::Entry(entry) => filter.matches(entry),
+                    AuditLine::Unreadable { .. } => true,
+                };
+                if shown {
                     // There is one more than is asked for: it begins the next page.
                     if entries.len() == limit {
                         return Ok(AuditPage { entries, next: last });
                     }
-                    entries.push(entry);
+                    entries.push(line);
                 }
                 last = Some(id);
             }

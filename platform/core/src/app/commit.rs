@@ -44,6 +44,31 @@ impl Chains {
     }
 }
 
+/// What was listed, as far as it can be read.
+pub(super) struct Readable<E> {
+    pub(super) things: Vec<Stored<E>>,
+    /// How many there were, whether or not they can be read.
+    pub(super) count: usize,
+    /// The id of the last of those, from which the next page goes on.
+    pub(super) last: Option<[u8; 16]>,
+}
+
+/// Says that a thing was passed over.
+pub(super) fn say_unreadable(kind: &'static str, owner: Owner, id: [u8; 16], error: &StoreError) {
+    let tenant = match owner {
+        Owner::Platform => None,
+        Owner::Tenant(tenant) => Some(tracing::field::display(tenant)),
+    };
+    let name = shown_id(id);
+    let error: &dyn std::error::Error = error;
+    tracing::error!(kind, name, tenant, error, "something in the store cannot be read; it is passed over");
+}
+
+/// An id whose kind is not known, for the log.
+fn shown_id(id: [u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The lines that tell of deeds, at the ends of their chains as those are now, and how long these are.
 async fn lines(
     store: &dyn Store,
@@ -139,6 +164,15 @@ impl App {
         }
     }
 
+    /// Makes changes that the audit log tells nothing of; says whether all was still as it was read.
+    pub(super) async fn is_made(&self, changes: Vec<Change>) -> Result<bool, Refusal> {
+        match self.ports.store.commit(changes).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(false),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
     /// A thing of an owner.
     pub(super) async fn find<E: Entity>(&self, owner: Owner, id: [u8; 16]) -> Result<Option<Stored<E>>, Refusal> {
         let row = self.ports.store.find_entity(E::KIND, owner, id).await?;
@@ -161,6 +195,22 @@ impl App {
         Ok(rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?)
     }
 
+    /// As [`list`](Self::list), for whom the rest is of use where some cannot be read: a newer program may have written
+    /// them, or they are damaged. It is said in the log.
+    pub(super) async fn list_readable<E: Entity>(&self, list: &EntityList) -> Result<Readable<E>, Refusal> {
+        let rows = self.ports.store.list_entities(E::KIND, list).await?;
+        let (count, last) = (rows.len(), rows.last().map(|row| row.id));
+        let mut things = Vec::with_capacity(count);
+        for row in rows {
+            let (owner, id) = (row.owner, row.id);
+            match Stored::read(row) {
+                Ok(stored) => things.push(stored),
+                Err(error) => say_unreadable(E::KIND, owner, id, &error),
+            }
+        }
+        Ok(Readable { things, count, last })
+    }
+
     /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.
     pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
         let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;
@@ -179,7 +229,7 @@ impl App {
     /// waiting behind it. It is looked at again in a while, by a newer program or once it was mended.
     pub(super) async fn set_aside(&self, kind: &'static str, owner: Owner, id: [u8; 16], error: &StoreError) {
         self.set_aside.fetch_add(1, Ordering::Relaxed);
-        let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = shown_id(id);
         tracing::error!(
             kind,
             name,

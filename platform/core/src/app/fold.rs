@@ -39,6 +39,9 @@ pub struct Folded {
     pub events: usize,
     /// Whether there may be more.
     pub more: bool,
+    /// Whether there were news that were not as they were read: another node was first. Where none folds, something
+    /// is wrong with them.
+    pub lost: bool,
 }
 
 impl App {
@@ -54,7 +57,7 @@ impl App {
             return Ok(Folded::default());
         }
         let now = self.now();
-        let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit };
+        let mut folded = Folded { taken: news.len(), events: 0, more: news.len() >= limit, lost: false };
         let mut changes: Vec<Change> = news.iter().map(|(key, _)| Change::TakeNews(Box::new(*key))).collect();
         let (mut counted, mut uses) = (BTreeMap::new(), Uses::default());
         let mut told = Vec::new();
@@ -87,7 +90,7 @@ impl App {
                 Ok(folded)
             }
             // Another node folds too, and was first.
-            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded::default()),
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(Folded { lost: true, ..Folded::default() }),
             Err(CommitError::Store(error)) => Err(error.into()),
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
+use super::commit::Readable;
 use super::webhooks::visible;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
@@ -132,9 +133,9 @@ impl App {
         loop {
             let events = self.events_from(&following, from).await?;
             let untold = |event: &&Stored<Event>| last.is_none() || event.id.to_bytes() < next;
-            following.known.extend(events.iter().filter(untold).map(|event| event.id.to_bytes()));
-            match events.last() {
-                Some(event) if events.len() == READ => from = after(event.id.to_bytes()),
+            following.known.extend(events.things.iter().filter(untold).map(|event| event.id.to_bytes()));
+            match events.last {
+                Some(last) if events.count == READ => from = after(last),
                 _ => break,
             }
         }
@@ -164,9 +165,9 @@ impl App {
         let (mut new, mut looked_at) = (Vec::new(), 0);
         loop {
             let events = self.events_from(following, from).await?;
-            let all = events.len() < READ;
-            looked_at += events.len();
-            for Stored { entity: event, .. } in events {
+            let all = events.count < READ;
+            looked_at += events.count;
+            for Stored { entity: event, .. } in events.things {
                 let id = event.id.to_bytes();
                 from = after(id);
                 following.next = following.next.max(from);
@@ -175,6 +176,8 @@ impl App {
                     new.push(event);
                 }
             }
+            from = events.last.map_or(from, after);
+            following.next = following.next.max(from);
             if all {
                 following.far_at = if far { now } else { following.far_at };
                 following.under_way = None;
@@ -191,9 +194,9 @@ impl App {
         }
     }
 
-    async fn events_from(&self, following: &Following, from: [u8; 16]) -> Result<Vec<Stored<Event>>, Refusal> {
+    async fn events_from(&self, following: &Following, from: [u8; 16]) -> Result<Readable<Event>, Refusal> {
         let owner = Owner::Tenant(following.caller.tenant.id);
-        self.list(&EntityList { from: Some(from), limit: READ, ..EntityList::of(owner) }).await
+        self.list_readable(&EntityList { from: Some(from), limit: READ, ..EntityList::of(owner) }).await
     }
 }
 

@@ -153,8 +153,8 @@ impl App {
     /// [`Refusal::Store`], [`Refusal::Vault`].
     pub async fn list_invitations(&self, caller: &ApiCaller) -> Result<Vec<SentInvitation>, Refusal> {
         let now = self.now();
-        let found = self.list::<Invitation>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
-        let open = found.into_iter().filter(|invitation| invitation.is_open(now));
+        let found = self.list_readable::<Invitation>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
+        let open = found.things.into_iter().filter(|invitation| invitation.is_open(now));
         open.map(|invitation| {
             let email = match caller.may(Permission::MembersWrite) {
                 true => invitation.address(&self.ports.vault)?,

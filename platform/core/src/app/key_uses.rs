@@ -5,13 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
-use super::audit::after;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
 use crate::domain::id::{ApiKeyId, TenantId};
 use crate::domain::key_use::KeyUse;
-use crate::ports::{Change, EntityList, Owner};
+use crate::ports::Change;
 
 /// Written in one commit.
 const BATCH: usize = 500;
@@ -81,19 +80,5 @@ impl App {
         }
         self.key_uses.forget(self.now());
         Ok(uses.len())
-    }
-
-    /// When a tenant's keys were last used.
-    pub(super) async fn key_uses(&self, tenant: TenantId) -> Result<HashMap<ApiKeyId, Timestamp>, Refusal> {
-        let mut uses = HashMap::new();
-        let mut list = EntityList::of(Owner::Tenant(tenant));
-        loop {
-            let page = self.list::<KeyUse>(&list).await?;
-            uses.extend(page.iter().map(|used| (used.key, used.at)));
-            match page.last() {
-                Some(last) if page.len() == list.limit => list.from = Some(after(last.key.to_bytes())),
-                _ => return Ok(uses),
-            }
-        }
     }
 }

@@ -9,11 +9,10 @@ use crate::domain::Timestamp;
 use crate::domain::api_key::{ApiKey, Scope, Secret};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{ApiKeyId, ServiceId, TenantId};
-use crate::domain::key_use::KeyUse;
 use crate::domain::mode::Mode;
 use crate::domain::permission::Permission;
 use crate::domain::tenant::{self, Tenant};
-use crate::ports::{Change, Entropy, Owner, TenantStore};
+use crate::ports::{Change, Entropy, TenantStore};
 
 /// Most keys of one tenant that work.
 const WORKING_MAX: usize = 200;
@@ -60,15 +59,6 @@ pub struct NewKey {
     pub key: ApiKey,
     /// The key.
     pub secret: Secret,
-}
-
-/// A key as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyInfo {
-    /// What is kept of it.
-    pub key: ApiKey,
-    /// The minute of its last use; none when it was not used yet.
-    pub last_used_at: Option<Timestamp>,
 }
 
 /// What to change of a key: what is none stays.
@@ -193,30 +183,8 @@ impl App {
 
     /// Whether one more key may work, besides those that do, but for one whose place it takes at once.
     async fn has_room_for_key(&self, door: &dyn TenantStore, but: Option<ApiKeyId>) -> Result<bool, Refusal> {
-        let (keys, now) = (door.keys().await?, self.now());
-        Ok(keys.iter().filter(|key| !over(key, now) && Some(key.id) != but).count() < WORKING_MAX)
-    }
-
-    /// Every key of a tenant, also those that do not work any more, oldest first.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] for the tenant; [`Refusal::Store`].
-    pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyInfo>, Refusal> {
-        let door = self.ports.store.tenant(tenant);
-        door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        let uses = self.key_uses(tenant).await?;
-        let info = |key: ApiKey| KeyInfo { last_used_at: uses.get(&key.id).copied(), key };
-        Ok(door.keys().await?.into_iter().map(info).collect())
-    }
-
-    /// A key.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Store`].
-    pub async fn find_key(&self, tenant: TenantId, id: ApiKeyId) -> Result<KeyInfo, Refusal> {
-        let key = self.key(&*self.ports.store.tenant(tenant), id).await?;
-        let used = self.find::<KeyUse>(Owner::Tenant(tenant), id.to_bytes()).await?;
-        Ok(KeyInfo { key, last_used_at: used.map(|used| used.at) })
+        let working = door.working_keys(self.now()).await?;
+        Ok(working.iter().filter(|key| Some(key.id) != but).count() < WORKING_MAX)
     }
 
     /// Changes a key: here at once, in other processes within a second.
@@ -228,7 +196,7 @@ impl App {
     pub async fn change_key(&self, caller: &ApiCaller, id: ApiKeyId, change: KeyChange) -> Result<ApiKey, Refusal> {
         let door = self.store_of(caller);
         let before = self.key(&*door, id).await?;
-        if over(&before, self.now()) || before.replaced_by.is_some() {
+        if before.is_over(self.now()) || before.replaced_by.is_some() {
             return Err(Refusal::KeyOver);
         }
         if let Some(scopes) = &change.scopes {
@@ -293,7 +261,7 @@ impl App {
         let found = self.tenant_for_key(&*door).await?;
         let before = self.key(&*door, id).await?;
         may(&before)?;
-        if over(&before, now) || before.replaced_by.is_some() {
+        if before.is_over(now) || before.replaced_by.is_some() {
             return Err(Refusal::KeyOver);
         }
         if rotation.overlap.is_negative() || rotation.overlap > OVERLAP_MAX {
@@ -360,9 +328,8 @@ impl App {
         }
     }
 
-    async fn key(&self, door: &dyn TenantStore, id: ApiKeyId) -> Result<ApiKey, Refusal> {
-        let found = door.keys().await?.into_iter().find(|key| key.id == id);
-        found.ok_or(Refusal::NotFound("API key"))
+    pub(super) async fn key(&self, door: &dyn TenantStore, id: ApiKeyId) -> Result<ApiKey, Refusal> {
+        door.find_key(id).await?.ok_or(Refusal::NotFound("API key"))
     }
 
     /// The key as it is kept, if it holds.
@@ -382,9 +349,4 @@ impl App {
         }
         Ok(ApiKey { name, ..key })
     }
-}
-
-/// Whether a key will never work again.
-fn over(key: &ApiKey, now: Timestamp) -> bool {
-    key.revoked_at.is_some() || key.expires_at.is_some_and(|at| at <= now)
 }

@@ -88,13 +88,14 @@ impl App {
         self.team_of(tenant).await
     }
 
-    /// Who is in a tenant that was just read, whether or not it is served.
+    /// Who is in a tenant that was just read, whether or not it is served. A membership that cannot be read lets nobody
+    /// in, and is not among them.
     ///
     /// # Errors
     /// [`Refusal::Store`].
     pub(super) async fn team_of(&self, tenant: Tenant) -> Result<Team, Refusal> {
         let list = EntityList { limit: MEMBERS_MAX + 1, ..EntityList::of(Owner::Tenant(tenant.id)) };
-        let members = self.list::<Member>(&list).await?;
+        let members = self.list_readable::<Member>(&list).await?.things;
         Ok(Team { tenant, members })
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -24,6 +25,9 @@ const RANDOM_LENGTH: usize = 32;
 const CHECKSUM_LENGTH: usize = 6;
 /// Characters of a key that are shown afterwards: the prefix and four more.
 const SHOWN_LENGTH: usize = PREFIX_LIVE.len() + 4;
+/// How long a key is kept once it is over: 90 days, so that whoever looks why a program is refused finds it. The
+/// audit log tells of it for longer.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 /// A key in clear. It exists once, at its making, and with each call that carries it.
 #[derive(Clone, PartialEq, Eq)]
@@ -248,7 +252,41 @@ pub enum KeyRefusal {
     Ip,
 }
 
+/// Whether a key works, from where it may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// It does.
+    Working,
+    /// Its time is over.
+    Expired,
+    /// Somebody stopped it.
+    Revoked,
+}
+
 impl ApiKey {
+    /// How it stands at `now`.
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        match self.admit(now, None) {
+            Err(KeyRefusal::Revoked) => KeyState::Revoked,
+            Err(KeyRefusal::Expired) => KeyState::Expired,
+            // Wherever that is.
+            Ok(()) | Err(KeyRefusal::Ip) => KeyState::Working,
+        }
+    }
+
+    /// Whether it will never work again.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_some() || self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// When it stopped working, or will; none for one that works until somebody stops it.
+    pub fn over_at(&self) -> Option<Timestamp> {
+        match (self.revoked_at, self.expires_at) {
+            (Some(revoked), Some(expires)) => Some(revoked.min(expires)),
+            (revoked, expires) => revoked.or(expires),
+        }
+    }
+
     /// Whether the key works at `now` for a caller at `ip`.
     ///
     /// # Errors
@@ -346,6 +384,24 @@ mod tests {
         assert_eq!(key.admit(at(10), None), Err(KeyRefusal::Expired));
         let key = ApiKey { revoked_at: Some(at(5)), ..key };
         assert_eq!(key.admit(at(5), None), Err(KeyRefusal::Revoked));
+    }
+
+    #[test]
+    fn a_key_is_over_when_it_was_revoked_or_expires_whichever_is_first() {
+        let at = |s| Some(Timestamp::from_second(s).unwrap());
+        let now = Timestamp::from_second(7).unwrap();
+        for (revoked_at, expires_at, over_at, state) in [
+            (None, None, None, KeyState::Working),
+            (None, at(8), at(8), KeyState::Working),
+            (None, at(7), at(7), KeyState::Expired),
+            (at(5), None, at(5), KeyState::Revoked),
+            (at(5), at(8), at(5), KeyState::Revoked),
+            (at(6), at(4), at(4), KeyState::Revoked),
+        ] {
+            let key = ApiKey { revoked_at, expires_at, ..key() };
+            assert_eq!((key.over_at(), key.state(now)), (over_at, state));
+            assert_eq!(key.is_over(now), state != KeyState::Working);
+        }
     }
 
     #[test]

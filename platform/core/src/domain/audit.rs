@@ -240,6 +240,11 @@ pub fn place_id(place: u64) -> [u8; 16] {
     u128::from(place).to_be_bytes()
 }
 
+/// The place that [`place_id`] was made of.
+pub fn place_of(id: [u8; 16]) -> u64 {
+    u64::try_from(u128::from_be_bytes(id)).unwrap_or(u64::MAX)
+}
+
 /// Under what the entries of an actor are listed.
 pub fn by_actor(name: &str) -> IndexKey {
     key("actor", name)

@@ -20,6 +20,10 @@ pub struct Pending {
     /// Until when the code may come back.
     #[serde(default)]
     pub answer_by: Option<Timestamp>,
+    /// What is kept of the right code while it is used up, which is another commit: after a crash in between, the
+    /// verification says that it was approved, and no more by which code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<CodeHash>,
     /// What is kept of the code once it was right: what it was for may fail to happen, and the same code finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proved_by: Option<CodeHash>,

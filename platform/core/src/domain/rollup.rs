@@ -1,5 +1,6 @@
 //! Rollups: what came of all verifications that were started in one hour or on one day, per service, channel
-//! and country. All that analytics read. A row holds a day: as a whole, or hour by hour.
+//! and country, and once more of all countries together. All that analytics read. A row holds a day: as a whole, or
+//! hour by hour.
 //!
 //! A verification counts in the hour in which it was started, whenever it ends: so what was approved is
 //! never more than what was started. Live verifications only.
@@ -295,19 +296,41 @@ pub struct RollupKey {
 }
 
 impl RollupKey {
-    /// The id of the rollup that it is in: those of one tenant and one length lie beside each other, in the
-    /// order of their days.
-    fn id(&self) -> [u8; 16] {
+    /// The id of the rollup that it is in: those of one tenant, one length and one reach lie beside each other, in
+    /// the order of their days.
+    fn id(&self, reach: Reach) -> [u8; 16] {
         let mut hash = Sha256::new();
         hash.update(self.service.to_bytes());
         hash.update(self.channel.as_bytes());
         hash.update([0]);
-        hash.update(self.country.as_deref().unwrap_or_default());
-        let mut id = first_id(self.interval, self.starts);
+        if reach == Reach::Country {
+            hash.update(self.country.as_deref().unwrap_or_default());
+        }
+        let mut id = first_id(self.interval, reach, self.starts);
         if let (Some(rest), Some(digest)) = (id.get_mut(5..), hash.finalize().get(..11)) {
             rest.copy_from_slice(digest);
         }
         id
+    }
+}
+
+/// Whether countries are told apart. Most who ask do not, and read a hundredth then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// One country, or email, which goes to none.
+    #[default]
+    Country,
+    /// All of them together, and email.
+    World,
+}
+
+impl Reach {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Country, Self::World];
+
+    fn is_country(&self) -> bool {
+        *self == Self::Country
     }
 }
 
@@ -317,10 +340,11 @@ fn day_of(moment: Timestamp) -> Timestamp {
 }
 
 /// The least id of a rollup of the day that a moment is in, or of any later one.
-pub fn first_id(interval: Interval, moment: Timestamp) -> [u8; 16] {
+pub fn first_id(interval: Interval, reach: Reach, moment: Timestamp) -> [u8; 16] {
     let hour = u32::try_from(day_of(moment).as_second().div_euclid(3600)).unwrap_or(0);
     let mut id = [0; 16];
-    let head = [u8::from(interval == Interval::Day)].into_iter().chain(hour.to_be_bytes());
+    let kind = u8::from(interval == Interval::Day) + 2 * u8::from(reach == Reach::World);
+    let head = [kind].into_iter().chain(hour.to_be_bytes());
     id.iter_mut().zip(head).for_each(|(place, byte)| *place = byte);
     id
 }
@@ -340,9 +364,12 @@ pub struct Rollup {
     pub service: ServiceId,
     /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
-    /// To which country; none for email.
+    /// To which country; none for email, and for all countries together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
+    /// Whether that is of this country, or of all.
+    #[serde(default, skip_serializing_if = "Reach::is_country")]
+    pub reach: Reach,
     /// What came of them, by the hour of the day; of a whole day at 0.
     #[serde(with = "packed")]
     pub(crate) counts: BTreeMap<u8, Counts>,
@@ -359,17 +386,20 @@ impl Rollup {
         for (key, Figures { counts, costs }) in counted {
             let hour = key.starts.duration_since(day_of(key.starts)).as_hours();
             let hour = u8::try_from(hour).unwrap_or(0);
-            let rollup = rollups.entry((key.tenant, key.id())).or_insert_with(|| Self {
-                tenant: key.tenant,
-                interval: key.interval,
-                day: day_of(key.starts),
-                service: key.service,
-                channel: key.channel,
-                country: key.country,
-                counts: BTreeMap::new(),
-                costs: BTreeMap::new(),
-            });
-            rollup.note(hour, &counts, Some(&costs));
+            for reach in Reach::ALL {
+                let rollup = rollups.entry((key.tenant, key.id(reach))).or_insert_with(|| Self {
+                    tenant: key.tenant,
+                    interval: key.interval,
+                    day: day_of(key.starts),
+                    service: key.service,
+                    channel: key.channel.clone(),
+                    country: key.country.clone().filter(|_| reach == Reach::Country),
+                    reach,
+                    counts: BTreeMap::new(),
+                    costs: BTreeMap::new(),
+                });
+                rollup.note(hour, &counts, Some(&costs));
+            }
         }
         rollups.into_values().collect()
     }
@@ -437,7 +467,7 @@ impl Entity for Rollup {
             channel: self.channel.clone(),
             country: self.country.clone(),
         };
-        key.id()
+        key.id(self.reach)
     }
 
     fn owner(&self) -> Owner {
@@ -515,7 +545,7 @@ mod tests {
                 channel: channel.to_owned(),
                 country: Some("FR".to_owned()),
             };
-            key.id()
+            key.id(Reach::Country)
         };
         let noon = id(Interval::Hour, "2026-03-15T12:00:00Z", "sms");
         let beside = id(Interval::Hour, "2026-03-15T12:00:00Z", "email");
@@ -523,10 +553,15 @@ mod tests {
         let day = id(Interval::Day, "2026-03-15T00:00:00Z", "sms");
         let next = id(Interval::Hour, "2026-03-16T00:00:00Z", "sms");
         assert!(noon == one && noon != beside && noon < next && beside < next && next < day);
-        let range = first_id(Interval::Hour, moment("2026-03-15T00:00:00Z"))
-            ..first_id(Interval::Hour, moment("2026-03-16T00:00:00Z"));
+        let of_day = |day| first_id(Interval::Hour, Reach::Country, moment(day));
+        let range = of_day("2026-03-15T00:00:00Z")..of_day("2026-03-16T00:00:00Z");
         assert!(range.contains(&noon) && range.contains(&beside) && !range.contains(&next));
-        assert!(first_id(Interval::Hour, Timestamp::MAX) < first_id(Interval::Day, Timestamp::UNIX_EPOCH));
+        let kinds = Reach::ALL.into_iter().flat_map(|reach| Interval::ALL.map(|interval| (interval, reach)));
+        let kinds: Vec<_> = kinds.collect();
+        for pair in kinds.windows(2) {
+            let ((before, of), (after, beside)) = (pair[0], pair[1]);
+            assert!(first_id(before, of, Timestamp::MAX) < first_id(after, beside, Timestamp::UNIX_EPOCH));
+        }
     }
 
     #[test]
@@ -584,14 +619,41 @@ mod tests {
             (key("2026-03-16T00:00:00Z", Interval::Hour), counts(4)),
             (key("2026-03-15T00:00:00Z", Interval::Day), counts(3)),
         ]);
-        let rollups = Rollup::of(counted.clone());
-        assert_eq!(rollups.len(), 3);
+        let (rollups, world): (Vec<_>, Vec<_>) =
+            Rollup::of(counted.clone()).into_iter().partition(|rollup| rollup.reach == Reach::Country);
+        assert_eq!((rollups.len(), world.len()), (3, 3));
         let back: BTreeMap<_, _> = rollups.iter().cloned().flat_map(Rollup::into_figures).collect();
         assert_eq!(back, counted);
         let mut twice = rollups[0].clone();
         twice.add(&rollups[0]);
         let started: Vec<u64> = twice.figures().map(|(_, counts, _)| counts.started).collect();
         assert_eq!(started, [2, 4]);
+    }
+
+    #[test]
+    fn all_countries_are_counted_together_once_more() {
+        let tenant = a_tenant().id;
+        let key = |country: Option<&str>| RollupKey {
+            tenant,
+            interval: Interval::Day,
+            starts: Interval::Day.start_of(noon()),
+            service: ServiceId::from_bytes([1; 16]),
+            channel: "sms".to_owned(),
+            country: country.map(str::to_owned),
+        };
+        let figures = |started| Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() };
+        let counted = [(Some("FR"), 1), (Some("DE"), 2), (None, 4)];
+        let counted = counted.map(|(country, started)| (key(country), figures(started)));
+        let rollups = Rollup::of(BTreeMap::from(counted));
+        let mut told: Vec<_> = rollups
+            .iter()
+            .map(|one| (one.reach, one.country.as_deref(), one.figures().map(|(_, counts, _)| counts.started).sum()))
+            .collect();
+        told.sort();
+        let country = |country, started: u64| (Reach::Country, country, started);
+        assert_eq!(told, [country(None, 4), country(Some("DE"), 2), country(Some("FR"), 1), (Reach::World, None, 7)]);
+        let ids: std::collections::BTreeSet<_> = rollups.iter().map(Rollup::id).collect();
+        assert_eq!(ids.len(), 4, "email is not the world");
     }
 
     #[test]

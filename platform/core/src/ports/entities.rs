@@ -195,6 +195,8 @@ pub enum Change {
     InsertKey(Box<ApiKey>, KeyHash),
     /// A key that still has this version becomes this, with the next version.
     ReplaceKey(Box<ApiKey>),
+    /// A key that still has this version goes.
+    DeleteKey(Box<ApiKey>),
     /// News that nobody took yet go.
     TakeNews(Box<NewsKey>),
 }
@@ -322,7 +324,8 @@ pub trait Entities: Send + Sync {
     /// [`StoreError`].
     async fn find_unique(&self, kind: &'static str, key: &IndexKey) -> Result<Option<EntityRow>, StoreError>;
 
-    /// Things of a kind, in the order of their ids.
+    /// Things of a kind, in the order of their ids. One whose fields cannot be read has none, so that whoever reads it
+    /// finds it damaged and all others are there; so in whatever else gives many.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -347,8 +350,7 @@ pub trait Entities: Send + Sync {
     /// [`StoreError`].
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, visit: Visit) -> Result<(), StoreError>;
 
-    /// Things of a kind whose time has come at `now`, the longest due first. One whose fields cannot be read has
-    /// none, so that whoever reads it finds it damaged and all others are there.
+    /// Things of a kind whose time has come at `now`, the longest due first.
     ///
     /// # Errors
     /// [`StoreError`].

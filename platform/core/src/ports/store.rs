@@ -11,7 +11,7 @@ use crate::domain::address_limits::{AddressLimited, AddressLimits};
 use crate::domain::api_key::{ApiKey, KeyHash};
 use crate::domain::erasure::ErasureStep;
 use crate::domain::guard::GuardNote;
-use crate::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use crate::domain::id::{ApiKeyId, MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use crate::domain::lease::Lease;
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
@@ -255,6 +255,13 @@ pub trait Store: Entities + Outbox + Send + Sync {
     /// [`StoreError`].
     async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError>;
 
+    /// Keys that were over before a moment, of all tenants, the longest over first, at most `limit`. One that cannot
+    /// be read is not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn keys_over(&self, before: Timestamp, limit: usize) -> Result<Vec<ApiKey>, StoreError>;
+
     /// What is due at `now` (its `wake_at` has come), the longest due first, at most `limit`.
     ///
     /// # Errors
@@ -380,11 +387,25 @@ pub trait TenantStore: Send + Sync {
     /// [`ReplaceError`].
     async fn replace_service(&self, service: &mut Service) -> Result<(), ReplaceError>;
 
-    /// All keys, revoked ones too, oldest first.
+    /// A page of keys, those that are over too, newest first, after the one that `after` names. One that cannot be
+    /// read is not on it, and keeps no others from being there.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+    async fn keys(&self, after: Option<ApiKeyId>, limit: usize) -> Result<Page<ApiKey>, StoreError>;
+
+    /// The keys that are not over at `now`, newest first, without reading the others. One that cannot be read works
+    /// for nobody, and is not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn working_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// One key, whether or not it works.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
 
     /// Adds a key.
     ///

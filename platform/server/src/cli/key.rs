@@ -4,9 +4,9 @@ use clap::{Subcommand, ValueEnum};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use wotp_core::app::{KeyInfo, NewKey, NewKeySettings, Rotation};
+use wotp_core::app::{KeyInfo, KeyList, NewKey, NewKeySettings, Rotation};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::api_key::{ApiKey, KeyRefusal, Scope};
+use wotp_core::domain::api_key::{ApiKey, KeyState, Scope};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::id::{ApiKeyId, ServiceId, TenantId};
 use wotp_core::domain::mode::Mode;
@@ -18,12 +18,14 @@ use crate::config::network;
 
 /// Ten years.
 const EXPIRY_MAX_DAYS: i64 = 3650;
+/// Keys that a listing reads at once.
+const LISTED_AT_ONCE: usize = 500;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a key; it is shown this once
     Create(Box<Create>),
-    /// List a tenant's keys, revoked ones too, oldest first
+    /// List a tenant's keys, oldest first; those that are over too, for 90 days
     List {
         /// The tenant's id
         tenant: TenantId,
@@ -98,7 +100,16 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             made(global, app.issue_key(&By::command_line(), tenant, settings).await?, now)?;
         }
         Command::List { tenant } => {
-            let keys = app.list_keys(tenant).await?;
+            let (mut keys, mut list) = (Vec::new(), KeyList { state: None, after: None, limit: LISTED_AT_ONCE });
+            loop {
+                let page = app.list_keys(tenant, list).await?;
+                keys.extend(page.keys);
+                list.after = page.next;
+                if list.after.is_none() {
+                    break;
+                }
+            }
+            keys.reverse();
             let machines = json!({ "keys": keys.iter().map(|key| listed(key, now)).collect::<Vec<_>>() });
             global.output().print(&machines, || {
                 let row = |info: &KeyInfo| {
@@ -159,11 +170,10 @@ fn listed(info: &KeyInfo, now: Timestamp) -> Value {
 }
 
 fn status(key: &ApiKey, now: Timestamp) -> &'static str {
-    match key.admit(now, None) {
-        Err(KeyRefusal::Revoked) => "revoked",
-        Err(KeyRefusal::Expired) => "expired",
-        // From the command line it comes from nowhere.
-        Ok(()) | Err(KeyRefusal::Ip) => "active",
+    match key.state(now) {
+        KeyState::Working => "active",
+        KeyState::Expired => "expired",
+        KeyState::Revoked => "revoked",
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use wotp_core::app::{App, AuditFilter, AuditFrom, AuditPage, Refusal};
+use wotp_core::app::{App, AuditFilter, AuditFrom, AuditLine, AuditPage, Refusal};
 use wotp_core::domain::audit::{Actor, AuditEntry, begins_an_action};
 use wotp_core::domain::id::{ApiKeyId, UserId};
 use wotp_core::ports::Owner;
@@ -92,8 +92,38 @@ pub(crate) struct EntryView {
     digest: String,
 }
 
-/// An entry as the API and an export show it.
-pub(crate) fn view(entry: AuditEntry) -> EntryView {
+/// An entry that cannot be read any more, in its place.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UnreadableAuditEntry)]
+pub(crate) struct UnreadableView {
+    /// Its place in the log, from 1.
+    #[schema(example = 42)]
+    place: u64,
+    /// True.
+    #[schema(example = true)]
+    unreadable: bool,
+}
+
+/// What is at a place of the log: an entry, or that it cannot be read.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = AuditLine)]
+pub(crate) enum LineView {
+    /// What was done.
+    Entry(Box<EntryView>),
+    /// The store is damaged there. It is shown whatever is asked for.
+    Unreadable(UnreadableView),
+}
+
+/// What is at a place of the log, as the API and an export show it.
+fn view(line: AuditLine) -> LineView {
+    match line {
+        AuditLine::Entry(entry) => LineView::Entry(Box::new(entry_view(*entry))),
+        AuditLine::Unreadable { place } => LineView::Unreadable(UnreadableView { place, unreadable: true }),
+    }
+}
+
+fn entry_view(entry: AuditEntry) -> EntryView {
     let (kind, id) = match &entry.actor {
         Actor::User { user } => (ActorType::User, Some(user.to_string())),
         Actor::ApiKey { key } => (ActorType::ApiKey, Some(key.to_string())),
@@ -212,14 +242,15 @@ pub(super) fn filter(
 /// List what was done, newest first.
 ///
 /// A page may have fewer entries than asked for, or none, where a long stretch of the log holds little that
-/// matches; go on as long as there is a `next_cursor`.
+/// matches; go on as long as there is a `next_cursor`. An entry that cannot be read any more is shown as
+/// `unreadable` in its place, whatever you ask for.
 #[utoipa::path(get, path = "/v1/audit", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditListParams),
-    responses((status = 200, description = "A page", body = ListPage<EntryView>), openapi::QueryProblems, openapi::MemberProblems))]
+    responses((status = 200, description = "A page", body = ListPage<LineView>), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn list_audit(
     State(api): State<Arc<Api>>,
     caller: Member<AuditRead>,
     Params(params): Params<AuditListParams>,
-) -> Result<Json<ListPage<EntryView>>, Problem> {
+) -> Result<Json<ListPage<LineView>>, Problem> {
     let AuditListParams { limit, cursor, actor, action, target, from, before } = params;
     let page = page(limit, cursor.as_deref())?;
     let filter = filter(actor, action, target, (from, before))?;
@@ -232,7 +263,7 @@ pub(super) async fn listed(
     owner: Owner,
     filter: &AuditFilter,
     (limit, after): (usize, Option<[u8; 16]>),
-) -> Result<Json<ListPage<EntryView>>, Problem> {
+) -> Result<Json<ListPage<LineView>>, Problem> {
     let found = api.app.audit_page(owner, filter, AuditFrom::Newest(after), limit).await;
     let found = found.map_err(|refusal| refused(api, refusal))?;
     Ok(Json(ListPage::new(found.entries.into_iter().map(view).collect(), found.next)))
@@ -242,7 +273,7 @@ pub(super) async fn listed(
 ///
 /// It is read as it is sent. An export that was cut off ends in the middle of the reply, not with a proper end.
 #[utoipa::path(get, path = "/v1/audit/export", tag = "Audit log", security(("session" = ["audit:read"])), params(AuditExportParams),
-    responses((status = 200, description = "All that matches", body = EntryView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::MemberProblems))]
+    responses((status = 200, description = "All that matches", body = LineView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn export_audit(
     State(api): State<Arc<Api>>,
     caller: Member<AuditRead>,
@@ -294,7 +325,7 @@ fn lines(
     })
 }
 
-fn text(entries: Vec<AuditEntry>) -> Bytes {
+fn text(entries: Vec<AuditLine>) -> Bytes {
     let mut text = Vec::new();
     for entry in entries {
         text.extend(line(entry));
@@ -303,7 +334,7 @@ fn text(entries: Vec<AuditEntry>) -> Bytes {
     text.into()
 }
 
-/// An entry as a line of an export, without its end.
-pub(crate) fn line(entry: AuditEntry) -> Vec<u8> {
+/// What is at a place of the log as a line of an export, without its end.
+pub(crate) fn line(entry: AuditLine) -> Vec<u8> {
     serde_json::to_vec(&view(entry)).expect("an entry serialises")
 }

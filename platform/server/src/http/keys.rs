@@ -10,9 +10,9 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
-use wotp_core::app::{KeyChange, KeyInfo, NewKey, NewKeySettings, Rotation};
-use wotp_core::domain::api_key::{KeyRefusal, Scope};
-use wotp_core::domain::id::ServiceId;
+use wotp_core::app::{KeyChange, KeyInfo, KeyList, NewKey, NewKeySettings, Rotation};
+use wotp_core::domain::api_key::{KeyState, Scope};
+use wotp_core::domain::id::{ApiKeyId, ServiceId};
 use wotp_core::domain::mode::Mode;
 
 use super::auth::{KeysRead, KeysWrite, Member};
@@ -197,11 +197,10 @@ pub(super) struct KeyListParams {
 
 fn view(info: KeyInfo, now: Timestamp) -> KeyView {
     let KeyInfo { key, last_used_at } = info;
-    let status = match key.admit(now, None) {
-        Err(KeyRefusal::Revoked) => StatusName::Revoked,
-        Err(KeyRefusal::Expired) => StatusName::Expired,
-        // Wherever that is.
-        Ok(()) | Err(KeyRefusal::Ip) => StatusName::Active,
+    let status = match key.state(now) {
+        KeyState::Working => StatusName::Active,
+        KeyState::Expired => StatusName::Expired,
+        KeyState::Revoked => StatusName::Revoked,
     };
     KeyView {
         id: key.id.to_string(),
@@ -239,6 +238,9 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Problem> {
 }
 
 /// List keys, newest first.
+///
+/// A key that was revoked or has expired is shown for 90 days; the audit log tells of it for longer. A page may have
+/// fewer keys than asked for, or none, where many have another status; go on as long as there is a `next_cursor`.
 #[utoipa::path(get, path = "/v1/keys", tag = "Keys", security(("session" = ["keys:read"])), params(KeyListParams),
     responses((status = 200, description = "A page", body = ListPage<KeyView>), openapi::QueryProblems, openapi::MemberProblems))]
 pub(super) async fn list_keys(
@@ -247,20 +249,16 @@ pub(super) async fn list_keys(
     Params(params): Params<KeyListParams>,
 ) -> Result<Json<ListPage<KeyView>>, Problem> {
     let (limit, after) = page(params.limit, params.cursor.as_deref())?;
-    let keys = api.app.list_keys(caller.tenant.id).await.map_err(|refusal| refused(&api, refusal))?;
+    let state = params.status.map(|status| match status {
+        StatusName::Active => KeyState::Working,
+        StatusName::Expired => KeyState::Expired,
+        StatusName::Revoked => KeyState::Revoked,
+    });
+    let list = KeyList { state, after: after.map(ApiKeyId::from_bytes), limit };
+    let page = api.app.list_keys(caller.tenant.id, list).await.map_err(|refusal| refused(&api, refusal))?;
     let now = api.app.ports().clock.now();
-    let mut found: Vec<_> = keys
-        .into_iter()
-        .rev()
-        .filter(|info| after.is_none_or(|after| info.key.id.to_bytes() < after))
-        .map(|info| (info.key.id.to_bytes(), view(info, now)))
-        .filter(|(_, key)| params.status.is_none_or(|status| key.status == status))
-        .take(limit + 1)
-        .collect();
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let last = found.last().map(|(id, _)| *id).filter(|_| more);
-    Ok(Json(ListPage::new(found.into_iter().map(|(_, key)| key).collect(), last)))
+    let keys = page.keys.into_iter().map(|info| view(info, now)).collect();
+    Ok(Json(ListPage::new(keys, page.next.map(ApiKeyId::to_bytes))))
 }
 
 /// Make a key. It is shown this once.

@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn files_are_kept_for_everything_else() {
-        for (files, connections) in [(0, 1), (1, 1), (64, 32), (1024, 512), (4608, 2304), (8192, 5888), (12_304, 10_000)] {
+        for (files, connections) in
+            [(0, 1), (1, 1), (64, 32), (1024, 512), (4608, 2304), (8192, 5888), (12_304, 10_000)]
+        {
             assert_eq!(connections_of(files), connections, "{files} files");
         }
         assert_eq!(files_for(10_000), 12_304);

@@ -13,7 +13,7 @@ use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Rec
 use wotp_core::domain::event::Event;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::mode::Mode;
-use wotp_core::domain::rollup::{Counts, Figures, Interval, Rollup, RollupKey};
+use wotp_core::domain::rollup::{Counts, Figures, Interval, Reach, Rollup, RollupKey};
 use wotp_core::domain::verification::{FailureReason, Status, Verification};
 use wotp_core::ports::{Change, Entity, EntityList, Filter, Item, Owner, Stored};
 
@@ -308,8 +308,12 @@ async fn exact(seed: u64) {
     let blocked = live().filter(|record| record.reason == Some(FailureReason::Blocked)).count();
     assert!(blocked > 0, "the guard stops some");
     let rollups = all::<Rollup>(&app, acme.id).await;
+    let (rollups, world): (Vec<_>, Vec<_>) = rollups.into_iter().partition(|one| one.reach == Reach::Country);
     let found: BTreeMap<RollupKey, Figures> = rollups.into_iter().flat_map(Rollup::into_figures).collect();
     assert_eq!(found, expected, "seed {seed}");
+    let by_id = |all: Vec<Rollup>| all.into_iter().map(|one| (one.id(), one)).collect::<BTreeMap<_, _>>();
+    let together = Rollup::of(expected.clone()).into_iter().filter(|one| one.reach == Reach::World);
+    assert_eq!(by_id(world), by_id(together.collect()), "seed {seed}");
     let events = all::<Event>(&app, acme.id).await;
     let mut told: Vec<(String, String)> =
         events.iter().map(|event| (event.kind.clone(), event.data["id"].as_str().unwrap().to_owned())).collect();
@@ -444,14 +448,16 @@ async fn hours_go_after_35_days_and_days_after_13_months() {
         while app.app.retire_rollups(1).await.expect("the store answers") > 0 {}
         all::<Rollup>(&app, acme.id).await.iter().map(|rollup| rollup.interval).collect::<Vec<_>>()
     };
-    assert_eq!(kept().await, [Interval::Hour, Interval::Day]);
+    // Of the country, and of all.
+    let both = [Interval::Hour, Interval::Day, Interval::Hour, Interval::Day];
+    assert_eq!(kept().await, both);
     app.clock.advance(days(34));
-    assert_eq!(kept().await, [Interval::Hour, Interval::Day]);
+    assert_eq!(kept().await, both);
     // With the last hour of their day.
     app.clock.advance(days(2));
-    assert_eq!(kept().await, [Interval::Day]);
+    assert_eq!(kept().await, [Interval::Day; 2]);
     app.clock.advance(days(360));
-    assert_eq!(kept().await, [Interval::Day]);
+    assert_eq!(kept().await, [Interval::Day; 2]);
     assert_eq!(analytics(&app, &acme, "from=2026-11-22T00:00:00Z").await["totals"]["started"], 1);
     app.clock.advance(days(1));
     assert!(kept().await.is_empty());

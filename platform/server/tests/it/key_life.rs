@@ -2,8 +2,11 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use wotp_core::app::{AuditFilter, AuditFrom, Refusal};
 use wotp_core::domain::id::ApiKeyId;
+use wotp_core::domain::key_use::KeyUse;
 use wotp_core::domain::permission::Role;
+use wotp_core::ports::{Entity as _, Owner};
 
 use crate::app::{TestApp, TestTenant, days, id, seconds};
 use crate::client::{Request, race};
@@ -299,11 +302,7 @@ async fn no_more_keys_work_than_a_tenant_may_have_however_they_are_made() {
     for _ in 3..199 {
         app.key(&acme, |_| {}).await;
     }
-    let working = async || {
-        let keys = app.app.list_keys(acme.id).await.unwrap();
-        let now = app.app.ports().clock.now();
-        keys.iter().filter(|info| info.key.expires_at.is_none_or(|at| at > now)).count()
-    };
+    let working = async || app.app.count_working_keys(acme.id).await.unwrap();
     let replies = race((0..6).map(|_| app.post("/v1/keys").by(&developer).json(json!({ "name": "last" })))).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "{replies:?}");
     for reply in replies.iter().filter(|reply| reply.status != 201) {
@@ -314,4 +313,58 @@ async fn no_more_keys_work_than_a_tenant_may_have_however_they_are_made() {
     assert_eq!(rotating(&app, &developer, &key, json!({})).await.wrong_fields(), ["overlap_seconds"]);
     rotating(&app, &developer, &key, json!({ "overlap_seconds": 0 })).await.expect(201);
     assert_eq!(working().await, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_is_over_goes_after_90_days_with_what_is_known_of_its_use() {
+    let (app, acme, developer) = stage().await;
+    let (over, secret) = made(&app, &developer, json!({ "name": "over" })).await;
+    let (lasting, _) = made(&app, &developer, json!({ "name": "lasting" })).await;
+    app.get("/v1/usage").key(&secret).await.expect(200);
+    app.app.keep_key_uses().await.unwrap();
+    revoking(&app, &developer, &over).await.expect(204);
+    let [over, lasting] = [over, lasting].map(|key| id(&key).parse::<ApiKeyId>().unwrap());
+    let (owner, store) = (Owner::Tenant(acme.id), &app.app.ports().store);
+    app.clock.advance(days(90));
+    app.sweep().await;
+    assert!(app.app.find_key(acme.id, over).await.unwrap().last_used_at.is_some());
+    app.clock.advance(seconds(1));
+    app.sweep().await;
+    assert!(matches!(app.app.find_key(acme.id, over).await, Err(Refusal::NotFound(_))));
+    assert_eq!(store.find_entity(KeyUse::KIND, owner, over.to_bytes()).await.unwrap(), None);
+    app.app.find_key(acme.id, lasting).await.unwrap();
+    let filter = AuditFilter { target: Some(over.to_string()), ..AuditFilter::default() };
+    let told = app.app.audit_page(owner, &filter, AuditFrom::Oldest(None), 9).await.unwrap();
+    assert_eq!(told.entries.len(), 2, "that it was made and revoked is told for longer");
+}
+
+#[tokio::test]
+async fn pages_of_keys_follow_each_other_whatever_their_status() {
+    let (app, _acme, developer) = stage().await;
+    let mut newest_first = Vec::new();
+    for number in 0..6 {
+        app.clock.advance(seconds(1));
+        let (key, _) = made(&app, &developer, json!({ "name": format!("key {number}") })).await;
+        if number % 2 == 0 {
+            revoking(&app, &developer, &key).await.expect(204);
+        }
+        newest_first.insert(0, (id(&key).to_owned(), number % 2 == 0));
+    }
+    let ids = |revoked: bool| -> Vec<&str> {
+        newest_first.iter().filter(|(_, is)| *is == revoked).map(|(id, _)| id.as_str()).collect()
+    };
+    for (status, expected) in [("revoked", ids(true)), ("active", ids(false))] {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = app.get(format!("/v1/keys?status={status}&limit=1{cursor}")).by(&developer).await.expect(200);
+            found.extend(page["data"].as_array().unwrap().iter().map(|key| id(key).to_owned()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        // Two more came with the tenant, and work.
+        assert_eq!(found[..3], expected, "{status}");
+        assert_eq!(found.len(), if status == "active" { 5 } else { 3 });
+    }
 }

@@ -28,6 +28,7 @@ mod compat_accounts;
 mod compat_google;
 mod connections;
 mod crash;
+mod damaged;
 mod deliver;
 mod documentation;
 #[allow(clippy::disallowed_methods, reason = "faults of real processes last by the machine's time")]

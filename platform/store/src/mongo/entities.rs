@@ -11,10 +11,12 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use mongodb::ClientSession;
+use mongodb::action::Find;
 #[cfg(feature = "sqlite")]
 use mongodb::bson::RawBsonRef;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::Hint;
+use mongodb::{ClientSession, Collection};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
 use wotp_core::domain::id::TenantId;
@@ -75,8 +77,12 @@ impl Entities for MongoStore {
     }
 
     async fn list_entities(&self, kind: &'static str, list: &EntityList) -> Result<Vec<EntityRow>, StoreError> {
-        let (wanted, sort) = listing(kind, list);
-        self.many(kind, wanted, sort, list.limit).await
+        if list.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let found = listed(&self.entities(), kind, list).await.map_err(Fault::from)?;
+        let found: Vec<RawDocumentBuf> = found.try_collect().await.map_err(Fault::from)?;
+        Ok(found.iter().map(|row| read_or_bare(kind, row)).collect::<Result<_, _>>()?)
     }
 
     async fn find_listed(
@@ -87,24 +93,21 @@ impl Entities for MongoStore {
     ) -> Result<Vec<EntityRow>, StoreError> {
         let keys = keys.iter().map(|key| key_of(kind, key)).collect();
         let rows = self.small.listed.ask((owner.to_bytes(), keys)).await?;
-        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| read_or_bare(kind, row)).collect::<Result<_, _>>()?)
     }
 
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
         if list.limit == 0 {
             return Ok(());
         }
-        let (wanted, sort) = listing(kind, list);
-        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
-        let limit = i64::try_from(list.limit).unwrap_or(i64::MAX);
-        let found = entities.find(wanted).sort(sort).limit(limit).batch_size(VISITED).await.map_err(Fault::from)?;
+        let found = listed(&self.entities(), kind, list).batch_size(VISITED).await.map_err(Fault::from)?;
         let mut batches = found.try_chunks(usize::try_from(VISITED).unwrap_or(usize::MAX));
         while let Some(rows) = batches.next().await {
             let rows = rows.map_err(|error| Fault::from(error.1))?;
             // Reading them takes the processor, and others' calls wait for nothing of it.
             let shown = tokio::task::spawn_blocking(move || {
                 for row in &rows {
-                    if visit(read(kind, row)?).is_break() {
+                    if visit(read_or_bare(kind, row)?).is_break() {
                         return Ok(None);
                     }
                 }
@@ -124,7 +127,13 @@ impl Entities for MongoStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<EntityRow>, StoreError> {
-        let rows = self.rows(due(kind, now), doc! { "w": 1 }, limit).await?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let entities = self.entities();
+        let found = entities.find(due(kind, now)).sort(doc! { "w": 1 }).limit(limit).await.map_err(Fault::from)?;
+        let rows: Vec<RawDocumentBuf> = found.try_collect().await.map_err(Fault::from)?;
         Ok(rows.iter().map(|row| read_or_bare(kind, row)).collect::<Result<_, _>>()?)
     }
 
@@ -162,30 +171,12 @@ impl Entities for MongoStore {
 
 impl MongoStore {
     async fn one(&self, kind: &'static str, wanted: Document) -> Result<Option<EntityRow>, StoreError> {
-        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
-        let row = entities.find_one(wanted).await.map_err(Fault::from)?;
+        let row = self.entities().find_one(wanted).await.map_err(Fault::from)?;
         Ok(row.map(|row| read(kind, &row)).transpose()?)
     }
 
-    async fn many(
-        &self,
-        kind: &'static str,
-        wanted: Document,
-        sort: Document,
-        limit: usize,
-    ) -> Result<Vec<EntityRow>, StoreError> {
-        let rows = self.rows(wanted, sort, limit).await?;
-        Ok(rows.iter().map(|row| read(kind, row)).collect::<Result<_, _>>()?)
-    }
-
-    async fn rows(&self, wanted: Document, sort: Document, limit: usize) -> Result<Vec<RawDocumentBuf>, Fault> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let entities = self.server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = entities.find(wanted).sort(sort).limit(limit).await?;
-        Ok(found.try_collect().await?)
+    fn entities(&self) -> Collection<RawDocumentBuf> {
+        self.server.database.collection(schema::ENTITIES)
     }
 
     async fn commit_whole(&self, changes: &[Change]) -> Result<Outcome, Fault> {
@@ -289,8 +280,13 @@ pub(super) async fn by_keys(
     keys.sort_unstable();
     keys.dedup();
     let wanted: Vec<Bson> = keys.into_iter().map(|key| binary(key)).collect();
+    let mut owners: Vec<[u8; 16]> = questions.iter().map(|(owner, _)| *owner).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let owners: Vec<Bson> = owners.iter().map(|owner| binary(owner)).collect();
     let entities = server.database.collection::<RawDocumentBuf>(schema::ENTITIES);
-    let found = entities.find(doc! { "l": { "$in": wanted } }).await?;
+    let wanted = doc! { "l": { "$in": wanted }, "o": { "$in": owners } };
+    let found = entities.find(wanted).hint(Hint::Name(schema::LISTED_OF.to_owned())).await?;
     let rows: Vec<RawDocumentBuf> = found.try_collect().await?;
     let mut by_key: HashMap<([u8; 16], Vec<u8>), Vec<usize>> = HashMap::new();
     for (place, row) in rows.iter().enumerate() {
@@ -323,6 +319,21 @@ fn json(doc: &serde_json::Map<String, serde_json::Value>) -> Result<String, Faul
 
 fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
     keys.iter().map(|key| binary(&key_of(kind, key))).collect()
+}
+
+/// The look-up of a list, which has a limit.
+fn listed<'e>(entities: &'e Collection<RawDocumentBuf>, kind: &str, list: &EntityList) -> Find<'e, RawDocumentBuf> {
+    let (wanted, sort) = listing(kind, list);
+    let find = entities.find(wanted).sort(sort).limit(i64::try_from(list.limit).unwrap_or(i64::MAX));
+    match index(list) {
+        Some(index) => find.hint(Hint::Name(index.to_owned())),
+        None => find,
+    }
+}
+
+/// The index that is to be walked, where the server might take one in which everybody's come between one owner's.
+fn index(list: &EntityList) -> Option<&'static str> {
+    (list.by.is_some() && list.owner.is_some()).then_some(schema::LISTED_OF)
 }
 
 /// What is listed, and in which order.
@@ -546,6 +557,16 @@ async fn apply(server: &Server, session: &mut ClientSession, change: &Change) ->
                 "doc.version": version(key.version),
             };
             update(server, session, schema::API_KEYS, wanted, &next, Document::new()).await
+        }
+        Change::DeleteKey(key) => {
+            let wanted = doc! {
+                "t": binary(&key.tenant.to_bytes()),
+                "id": binary(&key.id.to_bytes()),
+                "doc.version": version(key.version),
+            };
+            let deletes = [doc! { "q": wanted, "limit": 1 }];
+            let reply = run(server, session, doc! { "delete": schema::API_KEYS, "deletes": deletes }).await?;
+            Ok(if changed(&reply) > 0 { Outcome::Made } else { Outcome::Changed })
         }
     }
 }

@@ -19,6 +19,7 @@ mod gather;
 mod history;
 #[cfg(feature = "sqlite")]
 mod holding;
+mod keys;
 mod lending;
 mod moves;
 mod nodes;

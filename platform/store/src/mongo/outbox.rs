@@ -48,7 +48,7 @@ async fn news(server: &Server, limit: usize) -> Result<Vec<(NewsKey, News)>, Fau
     while all.len() < limit
         && let Some(row) = alone.try_next().await?
     {
-        all.extend(read(&row, Some(ALONE)));
+        all.extend(read(&row, Some(ALONE), |news| row.get("_id") == Some(&name_of(news))));
     }
     if !all.is_empty() {
         return Ok(all);
@@ -66,7 +66,7 @@ async fn within<R: Row>(server: &Server, limit: usize) -> Result<Vec<(i64, NewsK
     let mut found = collection
         .find(doc! { WITH_NEWS: { "$exists": true } })
         .sort(doc! { WITH_NEWS: 1 })
-        .projection(doc! { "n": 1 })
+        .projection(doc! { "n": 1, "t": 1 })
         .hint(Hint::Name(schema::NEWS.to_owned()))
         .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
         .await?;
@@ -75,8 +75,14 @@ async fn within<R: Row>(server: &Server, limit: usize) -> Result<Vec<(i64, NewsK
         && let Some(row) = found.try_next().await?
     {
         let elements = row.get_array("n").into_iter().flatten().filter_map(Bson::as_document);
+        let of_record = |news: &News| {
+            row.get("_id") == Some(&binary(&news.item().to_bytes()))
+                && R::item(news.item().to_bytes()) == news.item()
+                && row.get("t") == Some(&binary(&news.tenant().to_bytes()))
+        };
         let read = |element: &Document| {
-            let (key, news) = read(element, None)?;
+            let version = element.get_i64("v").ok();
+            let (key, news) = read(element, None, |news| version == Some(number(news.version())) && of_record(news))?;
             Some((element.get_i64("s").unwrap_or_default(), key, news))
         };
         all.extend(elements.filter_map(read));
@@ -84,10 +90,11 @@ async fn within<R: Row>(server: &Server, limit: usize) -> Result<Vec<(i64, NewsK
     Ok(all)
 }
 
-/// The news in an element, or in a document of their own.
-fn read(row: &Document, place: Option<i64>) -> Option<(NewsKey, News)> {
+/// The news in an element, or in a document of their own. They are taken by what they say of themselves: where that is
+/// not where they are, they could not be, and would be folded again and again.
+fn read(row: &Document, place: Option<i64>, is_theirs: impl Fn(&News) -> bool) -> Option<(NewsKey, News)> {
     let news = row.get_str("d").ok().and_then(|text| serde_json::from_str::<News>(text).ok());
-    let Some(news) = news else {
+    let Some(news) = news.filter(is_theirs) else {
         // Some that cannot be read must not keep all others waiting behind them.
         tracing::error!("news cannot be read; they stay in the outbox");
         return None;
@@ -109,11 +116,14 @@ fn name(item: [u8; 16], version: i64) -> Bson {
     binary(&[&item[..], &version.to_be_bytes()].concat())
 }
 
+fn name_of(news: &News) -> Bson {
+    name(news.item().to_bytes(), number(news.version()))
+}
+
 /// News as a document of their own.
 #[cfg(feature = "sqlite")]
 pub(super) fn alone(news: &News) -> Result<Document, Fault> {
-    let id = name(news.item().to_bytes(), number(news.version()));
-    Ok(doc! { "_id": id, "t": binary(&news.tenant().to_bytes()), "d": json(news)? })
+    Ok(doc! { "_id": name_of(news), "t": binary(&news.tenant().to_bytes()), "d": json(news)? })
 }
 
 /// The news in a document of their own.

@@ -26,6 +26,8 @@ pub(super) const OUTBOX: &str = "outbox";
 
 /// The index of verifications, and of messages, that have news.
 pub(super) const NEWS: &str = "news";
+/// The index of entities that an owner has, by what they are listed under.
+pub(super) const LISTED_OF: &str = "listed_of";
 /// The index of the sequence of an address.
 pub(super) const ADDRESS: &str = "address";
 pub(super) const MOVES: &str = "moves";
@@ -99,6 +101,10 @@ fn indexes() -> Vec<Index> {
         Index::new(MESSAGES, "address", doc! { "t": 1, "a": 1 }).only_with("a"),
         Index::new(SERVICES, "tenant", doc! { "t": 1, "_id": 1 }),
         Index::new(API_KEYS, "tenant", doc! { "t": 1, "id": 1 }).unique(),
+        // Those that work; those that were over for long enough to be forgotten.
+        Index::new(API_KEYS, "working", doc! { "t": 1, "doc.revoked_at": 1, "doc.expires_at": 1 }),
+        Index::new(API_KEYS, "revoked", doc! { "doc.revoked_at": 1 }).only_with("doc.revoked_at"),
+        Index::new(API_KEYS, "expired", doc! { "doc.expires_at": 1 }).only_with("doc.expires_at"),
         // Two months after the window is over `forget` takes it; this is for what `forget` missed.
         Index::new(USAGE, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
         // What nodes count of a day, and of a month.
@@ -107,10 +113,11 @@ fn indexes() -> Vec<Index> {
         // Those of days that ended.
         Index::new(TALLIES, "ended", doc! { "d": 1 }),
         Index::new(TALLIES, "gone", doc! { "gone": 1 }).expires_after(Duration::from_secs(0)),
-        // What no two may have; under what things are listed; all of a kind, whoever owns them (those of an
+        // What no two may have; under what things are listed, everybody's and one owner's; all of a kind, whoever owns them (those of an
         // owner are found by `_id`); what is due; all of a tenant.
         Index::new(ENTITIES, "unique", doc! { "u": 1 }).unique().only_with("u"),
         Index::new(ENTITIES, "listed", doc! { "l": 1, "i": 1 }).only_with("l"),
+        Index::new(ENTITIES, LISTED_OF, doc! { "l": 1, "o": 1, "i": 1 }).only_with("l"),
         Index::new(ENTITIES, "kind", doc! { "k": 1, "i": 1 }),
         Index::new(ENTITIES, "wake", doc! { "k": 1, "w": 1 }).only_with("w"),
         Index::new(ENTITIES, "owner", doc! { "o": 1 }),

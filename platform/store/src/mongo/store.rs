@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::erasure::ErasureStep;
-use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::id::{ApiKeyId, MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::node::Node;
@@ -28,7 +28,7 @@ use super::admit::{Candidate, Decision};
 use super::erase;
 use super::fault::Fault;
 use super::row::{self, Row, binary, id_of, number};
-use super::{MongoStore, Records, Server, fields, forms, nodes, outbox, read, replace, schema, upkeep, usage};
+use super::{MongoStore, Records, Server, fields, forms, keys, nodes, outbox, read, replace, schema, upkeep, usage};
 
 /// Something small, as its document in `doc`.
 pub(super) fn held<T: Serialize>(what: &T) -> Result<Bson, Fault> {
@@ -159,6 +159,10 @@ impl Store for MongoStore {
         let key: ApiKey = small(&key)?;
         let tenant = self.small.tenants.ask(key.tenant.to_bytes()).await?;
         Ok(tenant.map(|tenant| small(&tenant)).transpose()?.map(|tenant| KeyHolder { key, tenant }))
+    }
+
+    async fn keys_over(&self, before: Timestamp, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
+        Ok(keys::over(&self.server, before, limit).await?)
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueItem>, StoreError> {
@@ -335,8 +339,16 @@ impl TenantStore for Door<'_> {
         Ok(())
     }
 
-    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.server().all(schema::API_KEYS, doc! { "t": self.t() }, doc! { "id": 1 }).await
+    async fn keys(&self, after: Option<ApiKeyId>, limit: usize) -> Result<Page<ApiKey>, StoreError> {
+        Ok(keys::page(self.server(), self.tenant, after, limit).await?)
+    }
+
+    async fn working_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+        Ok(keys::working(self.server(), self.tenant, now).await?)
+    }
+
+    async fn find_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(keys::find(self.server(), self.tenant, id).await?)
     }
 
     async fn insert_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError> {

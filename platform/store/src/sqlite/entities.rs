@@ -10,6 +10,7 @@ use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, Ind
 
 use super::SqliteStore;
 use super::fault::Fault;
+use super::keys;
 use super::outbox;
 use super::store::{insert_key, insert_service, insert_tenant};
 
@@ -18,7 +19,7 @@ const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
                    WHERE kind = ? AND wake_at <= ? ORDER BY wake_at LIMIT ?";
 /// What an owner has with a value in an index. A cross join is walked in the order in which it is written.
 const LISTED: &str = "SELECT entity.owner, entity.id, version, wake_at, doc FROM entity_key
-                      CROSS JOIN entity USING (kind, owner, id)
+                      INDEXED BY entity_key_owned CROSS JOIN entity USING (kind, owner, id)
                       WHERE entity_key.kind = ? AND name = ? AND value = ? AND entity_key.owner = ?";
 /// Some of what an owner has.
 const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
@@ -94,7 +95,7 @@ impl Entities for SqliteStore {
                 let (sql, values) = listing(kind, &list);
                 let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
                 let mut statement = connection.prepare_cached(&sql)?;
-                statement.query_and_then(&*values, |row| read(kind, row))?.collect()
+                statement.query_and_then(&*values, |row| read_or_bare(kind, row))?.collect()
             })
             .await
     }
@@ -109,9 +110,8 @@ impl Entities for SqliteStore {
             let mut find = connection.prepare_cached(LISTED)?;
             let mut found = Vec::new();
             for key in &keys {
-                let rows =
-                    find.query_and_then(params![kind, key.index, key.value, owner.to_bytes()], |row| read(kind, row))?;
-                for row in rows {
+                let values = params![kind, key.index, key.value, owner.to_bytes()];
+                for row in find.query_and_then(values, |row| read_or_bare(kind, row))? {
                     found.push(row?);
                 }
             }
@@ -126,7 +126,7 @@ impl Entities for SqliteStore {
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(&*values)?;
             while let Some(row) = rows.next()? {
-                if visit(read(kind, row)?).is_break() {
+                if visit(read_or_bare(kind, row)?).is_break() {
                     break;
                 }
             }
@@ -196,7 +196,12 @@ fn listing(kind: &str, list: &EntityList) -> (String, Vec<Value>) {
     let walked = match &list.by {
         Some(by) => {
             // A cross join is walked in the order in which it is written.
-            sql.push_str("entity_key CROSS JOIN entity USING (kind, owner, id)");
+            sql.push_str("entity_key");
+            if list.owner.is_some() {
+                // Others may have any number with the same value, and their ids come between.
+                sql.push_str(" INDEXED BY entity_key_owned");
+            }
+            sql.push_str(" CROSS JOIN entity USING (kind, owner, id)");
             sql.push_str(" WHERE entity_key.kind = ? AND name = ? AND value = ?");
             values.push(by.index.to_owned().into());
             values.push(by.value.clone().into());
@@ -307,13 +312,20 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
         Change::ReplaceKey(key) => {
             let mut next = key.clone();
             next.version = key.version.saturating_add(1);
-            let sql = "UPDATE api_key SET doc = ? WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
+            let sql = "UPDATE api_key SET doc = ?, over_at = ?
+                       WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
             changed(connection.prepare_cached(sql)?.execute(params![
                 serde_json::to_string(&next)?,
+                keys::over_at(&next),
                 key.tenant.to_bytes(),
                 key.id.to_bytes(),
                 key.version
             ])?)
+        }
+        Change::DeleteKey(key) => {
+            let sql = "DELETE FROM api_key WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
+            let values = params![key.tenant.to_bytes(), key.id.to_bytes(), key.version];
+            changed(connection.prepare_cached(sql)?.execute(values)?)
         }
     }
 }
@@ -383,11 +395,16 @@ pub(super) fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8;
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use tempfile::TempDir;
 
     use super::super::OpenOptions;
     use super::super::schema;
     use super::*;
+
+    /// In which only what the owner has is walked.
+    const OWNED_KEYS: &str = "INDEX entity_key_owned (kind=? AND name=? AND value=? AND owner=?";
 
     fn plan(connection: &Connection, sql: &str, values: usize) -> String {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -407,7 +424,7 @@ mod tests {
             (owner, None, "PRIMARY KEY (owner=? AND kind=?"),
             (None, None, "INDEX entity_kind (kind=?"),
             (None, Some(IndexKey::new("tag", "a")), "PRIMARY KEY (kind=? AND name=? AND value=?"),
-            (owner, Some(IndexKey::new("tag", "a")), "PRIMARY KEY (kind=? AND name=? AND value=?"),
+            (owner, Some(IndexKey::new("tag", "a")), OWNED_KEYS),
         ] {
             for (from, before) in
                 [(None, None), (Some([1; 16]), None), (None, Some([1; 16])), (Some([1; 16]), Some([1; 16]))]
@@ -425,11 +442,38 @@ mod tests {
             }
         }
         let listed = plan(&connection, LISTED, 4);
-        assert!(listed.contains("PRIMARY KEY (kind=? AND name=? AND value=?"), "{listed}");
+        assert!(listed.contains(OWNED_KEYS), "{listed}");
         let due = plan(&connection, DUE, 3);
         assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
         let erased = plan(&connection, OWNED, 2);
         assert!(erased.contains("PRIMARY KEY (owner=?)"), "{erased}");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_damaged_has_no_fields_and_keeps_no_others_from_being_listed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let store = SqliteStore::open(path.clone(), OpenOptions::default()).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        for (n, doc) in [(1_u8, "'{'"), (2, "'{\"a\":1}'"), (3, "CAST(x'ff' AS TEXT)")] {
+            let sql = format!("INSERT INTO entity (kind, owner, id, version, doc) VALUES ('thing', ?, ?, 1, {doc})");
+            connection.execute(&sql, params![[0_u8; 16], [n; 16]]).unwrap();
+            let sql = "INSERT INTO entity_key (kind, name, value, id, owner) VALUES ('thing', 'tag', x'61', ?, ?)";
+            connection.execute(sql, params![[n; 16], [0_u8; 16]]).unwrap();
+        }
+        let shown = |rows: &[EntityRow]| rows.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>();
+        let all = EntityList::of(Owner::Platform);
+        let by = EntityList { by: Some(IndexKey::new("tag", "a")), ..all.clone() };
+        for list in [all, by] {
+            let listed = store.list_entities("thing", &list).await.unwrap();
+            assert_eq!(shown(&listed), [(1, 0), (2, 1), (3, 0)]);
+            let (visited, seen) = std::sync::mpsc::channel();
+            let visit = move |row| visited.send(row).map_or(ControlFlow::Break(()), ControlFlow::Continue);
+            store.visit_entities("thing", &list, Box::new(visit)).await.unwrap();
+            assert_eq!(seen.iter().collect::<Vec<_>>(), listed);
+        }
+        let keys = vec![IndexKey::new("tag", "a")];
+        assert_eq!(store.find_listed("thing", Owner::Platform, keys).await.unwrap().len(), 3);
     }
 
     #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use wotp_core::domain::api_key::ApiKey;
-use wotp_core::ports::Entity;
+use wotp_core::ports::{Entity, IndexKey};
 
 use super::fault::Fault;
 use super::read;
@@ -28,12 +28,35 @@ pub fn salvage_keys(path: &Path) -> Result<Vec<ApiKey>, OpenError> {
 /// [`OpenError`], when not all of them can be read.
 pub fn salvage_entities<E: Entity>(path: &Path) -> Result<Vec<E>, OpenError> {
     let connection = connect(path)?;
-    let tables: Result<u64, _> =
-        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'entity'", [], |row| row.get(0));
-    if tables.map_err(|error| OpenError::of(path, error))? == 0 {
+    if !has_entities(path, &connection)? {
         return Ok(Vec::new());
     }
     read::all(&connection, "SELECT doc FROM entity WHERE kind = ?", &[&E::KIND]).map_err(|fault| failed(path, fault))
+}
+
+/// The values under which things of a kind are listed, of those that begin as `key` does; none in a store of a version
+/// that had none.
+///
+/// # Errors
+/// [`OpenError`], when not all of them can be read.
+pub fn salvage_values<E: Entity>(path: &Path, key: &IndexKey) -> Result<Vec<Vec<u8>>, OpenError> {
+    let connection = connect(path)?;
+    if !has_entities(path, &connection)? {
+        return Ok(Vec::new());
+    }
+    let read = || {
+        let sql = "SELECT DISTINCT value FROM entity_key WHERE kind = ?1 AND name = ?2 AND substr(value, 1, ?3) = ?4";
+        let values = params![E::KIND, key.index, key.value.len(), key.value];
+        let mut find = connection.prepare(sql)?;
+        find.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+    };
+    read().map_err(|error| OpenError::of(path, error))
+}
+
+fn has_entities(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
+    let tables: Result<u64, _> =
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'entity'", [], |row| row.get(0));
+    Ok(tables.map_err(|error| OpenError::of(path, error))? > 0)
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// The version of the files that this program writes.
@@ -339,6 +340,7 @@ mod tests {
         include_str!("migrations/0003.fixture.sql"),
         include_str!("migrations/0004.fixture.sql"),
         include_str!("migrations/0005.fixture.sql"),
+        include_str!("migrations/0006.fixture.sql"),
     ];
 
     fn written_by(version: usize, folder: &TempDir) -> PathBuf {
@@ -359,7 +361,8 @@ mod tests {
             let tenant = store.tenants().await.unwrap().remove(0);
             let door = store.tenant(tenant.id);
             assert_eq!(door.services().await.unwrap().len(), 1);
-            assert_eq!(door.keys().await.unwrap().len(), 1);
+            assert_eq!(door.keys(None, 9).await.unwrap().items.len(), 1);
+            assert_eq!(door.working_keys(noon()).await.unwrap().len(), 1);
             let verification = door.verifications(&Filter::default(), None, 9).await.unwrap().items.remove(0);
             let address = verification.address.as_ref().map(|address| address.index);
             let same = door.verifications(&Filter { address, ..Filter::default() }, None, 9).await.unwrap();

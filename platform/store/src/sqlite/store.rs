@@ -9,7 +9,7 @@ use serde::Serialize;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
 use wotp_core::domain::erasure::ErasureStep;
-use wotp_core::domain::id::{MessageId, NodeId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::id::{ApiKeyId, MessageId, NodeId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::node::Node;
@@ -28,9 +28,11 @@ use super::admit;
 use super::erase;
 use super::fault::Fault;
 use super::hot::Hot;
+use super::keys;
 use super::nodes;
 use super::read;
 use super::record::{self, Table};
+use super::search;
 use super::upkeep;
 use super::usage;
 use super::writer::Work;
@@ -53,12 +55,9 @@ pub(super) fn insert_service(connection: &Connection, service: &Service, doc: &s
 }
 
 pub(super) fn insert_key(connection: &Connection, key: &ApiKey, hash: &KeyHash, doc: &str) -> Result<(), Fault> {
-    connection.prepare_cached("INSERT INTO api_key (hash, tenant, id, doc) VALUES (?, ?, ?, ?)")?.execute(params![
-        hash.0,
-        key.tenant.to_bytes(),
-        key.id.to_bytes(),
-        doc
-    ])?;
+    let sql = "INSERT INTO api_key (hash, tenant, id, over_at, doc) VALUES (?, ?, ?, ?, ?)";
+    let values = params![hash.0, key.tenant.to_bytes(), key.id.to_bytes(), keys::over_at(key), doc];
+    connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
@@ -105,20 +104,7 @@ impl Store for SqliteStore {
 
     async fn search_tenants(&self, search: &TenantSearch) -> Result<Vec<Tenant>, StoreError> {
         let search = search.clone();
-        self.readers
-            .read_many(move |connection| {
-                let sql = "SELECT doc FROM tenant
-                           WHERE (?1 IS NULL OR id > ?1)
-                             AND (?2 IS NULL OR instr(lower(doc ->> '$.name'), ?2) > 0)
-                             AND (?3 IS NULL OR doc ->> '$.plan' = ?3)
-                             AND (?4 IS NULL OR coalesce(doc ->> '$.standing.state', 'active') = ?4)
-                           ORDER BY id LIMIT ?5";
-                let name = search.name.map(|name| name.to_lowercase());
-                let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
-                let after = search.after.map(TenantId::to_bytes);
-                read::all(connection, sql, &[&after, &name, &search.plan, &search.state, &limit])
-            })
-            .await
+        self.readers.read_many(move |connection| search::tenants(connection, &search)).await
     }
 
     async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {
@@ -131,6 +117,10 @@ impl Store for SqliteStore {
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
             Ok(Some(KeyHolder { key: serde_json::from_str(text(0)?)?, tenant: serde_json::from_str(text(1)?)? }))
         })
+    }
+
+    async fn keys_over(&self, before: Timestamp, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
+        self.readers.read_many(move |connection| keys::over(connection, before, limit)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueItem>, StoreError> {
@@ -310,10 +300,18 @@ impl TenantStore for Door<'_> {
         Ok(())
     }
 
-    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let tenant = self.tenant.to_bytes();
-        let sql = "SELECT doc FROM api_key WHERE tenant = ? ORDER BY id";
-        self.store.readers.read_many(move |connection| read::all(connection, sql, &[&tenant])).await
+    async fn keys(&self, after: Option<ApiKeyId>, limit: usize) -> Result<Page<ApiKey>, StoreError> {
+        let tenant = self.tenant;
+        self.store.readers.scan(tenant, move |connection| keys::page(connection, tenant, after, limit)).await
+    }
+
+    async fn working_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+        let tenant = self.tenant;
+        self.store.readers.read_many(move |connection| keys::working(connection, tenant, now)).await
+    }
+
+    async fn find_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.find("SELECT doc FROM api_key WHERE tenant = ? AND id = ?", id.to_bytes())
     }
 
     async fn insert_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError> {
@@ -326,11 +324,11 @@ impl TenantStore for Door<'_> {
         if key.tenant != self.tenant {
             return Err(ReplaceError::Conflict);
         }
-        let (tenant, id, doc) = (self.tenant.to_bytes(), key.id.to_bytes(), json(key)?);
+        let (tenant, id, over_at, doc) = (self.tenant.to_bytes(), key.id.to_bytes(), keys::over_at(key), json(key)?);
         self.update(move |connection| {
             Ok(connection
-                .prepare_cached("UPDATE api_key SET doc = ?3 WHERE tenant = ?1 AND id = ?2")?
-                .execute(params![tenant, id, doc])?)
+                .prepare_cached("UPDATE api_key SET doc = ?, over_at = ? WHERE tenant = ? AND id = ?")?
+                .execute(params![doc, over_at, tenant, id])?)
         })
         .await
     }

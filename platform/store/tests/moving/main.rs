@@ -337,7 +337,8 @@ async fn everything_arrives_as_it_was() {
     for tenant in old.tenants().await.unwrap() {
         let (old, new) = (old.tenant(tenant.id), new.tenant(tenant.id));
         assert_eq!(new.services().await.unwrap(), old.services().await.unwrap());
-        assert_eq!(new.keys().await.unwrap(), old.keys().await.unwrap());
+        assert_eq!(new.keys(None, 99).await.unwrap(), old.keys(None, 99).await.unwrap());
+        assert_eq!(new.working_keys(noon()).await.unwrap(), old.working_keys(noon()).await.unwrap());
         let stored = new.verifications(&all, None, 99).await.unwrap();
         assert_eq!(stored, old.verifications(&all, None, 99).await.unwrap());
         assert_eq!(new.messages(&all, None, 99).await.unwrap(), old.messages(&all, None, 99).await.unwrap());

@@ -15,8 +15,9 @@ impl App {
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn list_identities(&self, person: &SignedIn) -> Result<Vec<LinkedIdentity>, Refusal> {
-        let all = self.list::<LinkedIdentity>(&EntityList::by(BY_USER, person.user.id.to_bytes())).await?;
-        Ok(all.into_iter().map(|stored| stored.entity).collect())
+        let list = EntityList::by(BY_USER, person.user.id.to_bytes());
+        let all = self.list_readable::<LinkedIdentity>(&list).await?;
+        Ok(all.things.into_iter().map(|stored| stored.entity).collect())
     }
 
     /// Takes one of them away, and ends all other sessions, since nobody knows which of them it began. Whoever has

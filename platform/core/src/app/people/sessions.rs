@@ -131,18 +131,18 @@ impl App {
         Ok(())
     }
 
-    /// All sessions of a person that are kept, also those that are over, the newest first.
+    /// All sessions of a person that are kept, also those that are over, the newest first. One that cannot be read lets
+    /// nobody in, and is not among them.
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Stored<Session>>, Refusal> {
         let mut all: Vec<Stored<Session>> = Vec::new();
+        let mut list = EntityList::by(BY_USER, user.to_bytes()).newest(PAGE);
         loop {
-            let mut list = EntityList::by(BY_USER, user.to_bytes()).newest(PAGE);
-            list.before = all.last().map(|session| session.id.to_bytes());
-            let page = self.list(&list).await?;
-            let more = page.len() == PAGE;
-            all.extend(page);
-            if !more {
+            let page = self.list_readable::<Session>(&list).await?;
+            all.extend(page.things);
+            if page.count < PAGE {
                 return Ok(all);
             }
+            list.before = page.last;
         }
     }
 

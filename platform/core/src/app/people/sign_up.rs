@@ -17,7 +17,8 @@ use crate::domain::service::Service;
 use crate::domain::tenant;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{AccountEmail, PasswordHash, User};
-use crate::domain::vault::Purpose;
+use crate::domain::vault::{CodeHash, Purpose};
+use crate::domain::verification::Status;
 use crate::ports::{Change, Owner, Stored};
 
 /// How long what waits for a code is kept after the code has expired: a wrong code is answered as such.
@@ -160,6 +161,7 @@ impl App {
             email: self.ports.vault.seal(Purpose::Address, &id.to_bytes(), email.as_str(), entropy),
             then,
             answer_by: Some(answer_by),
+            typed: None,
             proved_by: None,
             failures: 0,
             expires_at: answer_by.saturating_add(KEPT).unwrap_or(Timestamp::MAX),
@@ -192,29 +194,53 @@ impl App {
         let found = self.find::<Pending>(Owner::Platform, id.to_bytes()).await?;
         let mut pending = found.filter(|pending| is_for(&pending.then)).ok_or(Refusal::Code)?;
         let (vault, owner, guess) = (&self.ports.vault, id.to_bytes(), Code::typed(code));
-        if let Some(hash) = pending.proved_by.clone() {
+        let matches = |hash: &CodeHash| vault.code_matches(&owner, &guess, hash);
+        let mut checked = false;
+        if pending.proved_by.is_none() {
+            let house = self.house(whence).await?;
+            let verification = match self.find_verification(&house, id).await {
+                Ok(verification) => verification,
+                Err(Refusal::NotFound(_)) => return Err(wrong()),
+                Err(error) => return Err(error),
+            };
+            if verification.status == Status::Approved && pending.typed.is_some() {
+                // Used up, and cut off before that was noted. Whether it is this code is seen below.
+                pending.proved_by = pending.typed.take();
+            } else {
+                // Nothing but the right code is ever noted: what was noted and then approved, was approved by it.
+                if verification.code.as_ref().is_some_and(|code| matches(&code.hash)) && pending.typed.is_none() {
+                    pending.typed = Some(vault.hash_code(&owner, &guess));
+                    pending = self.noted(pending).await?;
+                }
+                match self.check_verification(&house, id, code).await {
+                    Ok(made) if made.valid => checked = true,
+                    Ok(_) | Err(Refusal::NotFound(_)) => return Err(wrong()),
+                    Err(error) => return Err(error),
+                }
+                pending.typed = None;
+                pending.proved_by = Some(vault.hash_code(&owner, &guess));
+            }
+            pending = self.noted(pending).await?;
+        }
+        if !checked {
             if !pending.may_finish(self.now()) {
                 return Err(wrong());
             }
-            if !vault.code_matches(&owner, &guess, &hash) {
+            if !pending.proved_by.as_ref().is_some_and(matches) {
                 pending.failures = pending.failures.saturating_add(1);
                 self.ports.store.commit(vec![Change::replace(&pending)]).await?;
                 return Err(wrong());
             }
-        } else {
-            let house = self.house(whence).await?;
-            match self.check_verification(&house, id, code).await {
-                Ok(checked) if checked.valid => {}
-                Ok(_) | Err(Refusal::NotFound(_)) => return Err(wrong()),
-                Err(error) => return Err(error),
-            }
-            pending.proved_by = Some(vault.hash_code(&owner, &guess));
-            self.ports.store.commit(vec![Change::replace(&pending)]).await?;
-            pending = self.find::<Pending>(Owner::Platform, owner).await?.ok_or(Refusal::Code)?;
         }
         let address = vault.open(Purpose::Address, &owner, &pending.email)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         Ok((pending, email))
+    }
+
+    /// Stores what waits as it is now, and reads it again. Where another try was first, it noted the same.
+    async fn noted(&self, pending: Stored<Pending>) -> Result<Stored<Pending>, Refusal> {
+        self.is_made(vec![Change::replace(&pending)]).await?;
+        self.find::<Pending>(Owner::Platform, pending.id.to_bytes()).await?.ok_or(Refusal::Code)
     }
 
     /// The hash of a new password.

@@ -99,8 +99,9 @@ impl App {
                 let owner = self.find::<User>(Owner::Platform, user.to_bytes()).await?.ok_or_else(over)?.entity;
                 let found = self.find::<Session>(Owner::Platform, session.to_bytes()).await?;
                 let found = found.filter(|found| found.is_of(&owner)).ok_or_else(over)?.entity;
-                let members = self.list::<Member>(&EntityList::by(BY_USER, user.to_bytes())).await?;
-                let members = members.into_iter().map(|stored| stored.entity).collect();
+                // One that cannot be read lets nobody in there, and keeps nobody out elsewhere.
+                let members = self.list_readable::<Member>(&EntityList::by(BY_USER, user.to_bytes())).await?;
+                let members = members.things.into_iter().map(|stored| stored.entity).collect();
                 let signed = Signed { user: Arc::new(owner), session: Arc::new(found), members };
                 self.signed.keep_unless_forgotten(forgotten, session, signed.clone(), now);
                 signed

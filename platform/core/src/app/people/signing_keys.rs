@@ -87,8 +87,8 @@ impl App {
         if let Some(keys) = self.signing_keys.find(&(), now) {
             return Ok(keys);
         }
-        let keys = self.list::<SigningKey>(&EntityList::of(Owner::Platform)).await?;
-        let keys = Arc::new(keys.into_iter().map(|stored| stored.entity).collect::<Vec<_>>());
+        let keys = self.list_readable::<SigningKey>(&EntityList::of(Owner::Platform)).await?;
+        let keys = Arc::new(keys.things.into_iter().map(|stored| stored.entity).collect::<Vec<_>>());
         self.signing_keys.keep((), Arc::clone(&keys), now);
         Ok(keys)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, future, stream};
 
+use super::Endpoints;
 use super::place::Place;
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
@@ -175,8 +176,8 @@ impl App {
     }
 
     /// The endpoints of those whose events these are, read after the events were: one that was there before an
-    /// event is told of it, whichever node created it. Those that cannot be read are not in it.
-    async fn endpoints_for(&self, events: &[Stored<Event>]) -> HashMap<TenantId, Arc<Vec<Endpoint>>> {
+    /// event is told of it, whichever node created it. Those that the store did not give are not in it.
+    async fn endpoints_for(&self, events: &[Stored<Event>]) -> HashMap<TenantId, Arc<Endpoints>> {
         let new = events.iter().filter(|event| !event.fanned_out);
         let tenants: HashSet<TenantId> = new.map(|event| event.tenant).collect();
         let read = |tenant| async move { Some((tenant, self.read_endpoints(tenant).await.ok()?)) };
@@ -187,7 +188,7 @@ impl App {
     async fn event_due(
         &self,
         mut event: Stored<Event>,
-        endpoints: &HashMap<TenantId, Arc<Vec<Endpoint>>>,
+        endpoints: &HashMap<TenantId, Arc<Endpoints>>,
     ) -> Result<Step, Refusal> {
         if event.fanned_out {
             return self.kept_long_enough(&event).await;
@@ -200,7 +201,7 @@ impl App {
         event.fanned_out = true;
         let mut known = HashSet::new();
         loop {
-            let FanOut { changes, held, parked } = self.fan_out(&event, &endpoints, &known, now);
+            let FanOut { changes, held, parked } = self.fan_out(&event, &endpoints.readable, &known, now);
             match self.ports.store.commit(changes).await {
                 Ok(()) => {
                     self.parked(&parked);
@@ -211,7 +212,7 @@ impl App {
                 // by itself, and then the others are still to be made.
                 Err(CommitError::Taken { kind: WebhookDelivery::KIND, .. }) if known.is_empty() => {
                     drop(held);
-                    known = self.delivered_to(&event, &endpoints).await?;
+                    known = self.delivered_to(&event, &endpoints.readable).await?;
                     if known.is_empty() {
                         return Ok(Step::lost());
                     }
@@ -333,15 +334,6 @@ impl App {
     async fn kept_long_enough<E: Entity>(&self, stored: &Stored<E>) -> Result<Step, Refusal> {
         let made = self.is_made(vec![Change::delete(stored)]).await?;
         Ok(if made { Step::of(Taken { deleted: 1, ..Taken::default() }) } else { Step::lost() })
-    }
-
-    /// Makes changes; says whether all was still as it was read.
-    pub(super) async fn is_made(&self, changes: Vec<Change>) -> Result<bool, Refusal> {
-        match self.ports.store.commit(changes).await {
-            Ok(()) => Ok(true),
-            Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(false),
-            Err(CommitError::Store(error)) => Err(error.into()),
-        }
     }
 }
 

@@ -56,11 +56,10 @@ impl App {
                 before: before.map(EventId::to_bytes),
                 ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(READ)
             };
-            let read: Vec<Stored<Event>> = self.list(&list).await?;
-            looked_at += read.len();
-            let all = read.len() < READ;
-            for Stored { entity: event, .. } in read {
-                before = Some(event.id);
+            let read = self.list_readable::<Event>(&list).await?;
+            looked_at += read.count;
+            let all = read.count < READ;
+            for Stored { entity: event, .. } in read.things {
                 if !visible(caller, &event) || pattern.as_ref().is_some_and(|pattern| !pattern.matches(&event.kind)) {
                     continue;
                 }
@@ -73,6 +72,7 @@ impl App {
             if all {
                 return Ok(page);
             }
+            before = read.last.map(EventId::from_bytes);
             if looked_at >= LOOKED_AT_MAX {
                 page.next = before;
                 return Ok(page);

@@ -21,11 +21,12 @@ pub use replay::AskReplay;
 
 use super::cache::Cache;
 use super::{App, Bell, Refusal};
+use crate::domain::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{EndpointId, TenantId};
 use crate::domain::webhook::endpoint::{Audience, Endpoint, Failing};
 use crate::domain::webhook::lanes::Lanes;
-use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError};
+use crate::ports::{Change, Entity as _, EntityList, Owner};
 
 /// What is remembered between deliveries.
 #[derive(Default)]
@@ -35,11 +36,27 @@ pub(super) struct State {
     /// Rung when there is a replay in this process.
     replays: Bell,
     /// The endpoints of a tenant.
-    endpoints: Cache<TenantId, (TenantId, Arc<Vec<Endpoint>>)>,
+    endpoints: Cache<TenantId, (TenantId, Arc<Endpoints>)>,
     /// Whose events somebody reads.
     audience: Cache<TenantId, TenantId>,
     /// Whether an endpoint takes nothing.
     failing: Cache<EndpointId, (TenantId, bool)>,
+}
+
+/// The endpoints of a tenant.
+#[derive(Debug)]
+struct Endpoints {
+    /// Those that this program can read.
+    readable: Vec<Endpoint>,
+    /// Whether there are others. They are told nothing by this node, and keep no others from being told.
+    others: bool,
+}
+
+impl Endpoints {
+    /// Whether events are kept for one of them. Of one that this program cannot read a newer one may say so.
+    fn keep_events(&self, now: Timestamp) -> bool {
+        self.others || self.readable.iter().any(|endpoint| endpoint.is_kept_for(now))
+    }
 }
 
 impl State {
@@ -89,18 +106,13 @@ impl App {
     /// [`Refusal::Store`].
     pub async fn listens(&self, tenant: TenantId) -> Result<bool, Refusal> {
         let now = self.now();
-        let kept_for = |endpoints: &[Endpoint]| endpoints.iter().any(|endpoint| endpoint.is_kept_for(now));
-        if self.webhooks.endpoints.find(&tenant, now).is_some_and(|(_, endpoints)| kept_for(&endpoints))
+        if self.webhooks.endpoints.find(&tenant, now).is_some_and(|(_, endpoints)| endpoints.keep_events(now))
             || self.webhooks.audience.find(&tenant, now).is_some()
         {
             return Ok(true);
         }
-        match self.read_endpoints(tenant).await {
-            Ok(endpoints) if kept_for(&endpoints) => return Ok(true),
-            Ok(_) => {}
-            // A newer program may be able to read what this one cannot; all others are not to wait for it.
-            Err(Refusal::Store(StoreError::Damaged(_))) => return Ok(true),
-            Err(error) => return Err(error),
+        if self.read_endpoints(tenant).await?.keep_events(now) {
+            return Ok(true);
         }
         let forgotten = self.webhooks.audience.forgotten();
         let audience = self.find::<Audience>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
@@ -127,7 +139,7 @@ impl App {
     }
 
     /// The endpoints of a tenant, as they were at most a second ago.
-    async fn endpoints_of(&self, tenant: TenantId) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+    async fn endpoints_of(&self, tenant: TenantId) -> Result<Arc<Endpoints>, Refusal> {
         let now = self.now();
         match self.webhooks.endpoints.find(&tenant, now) {
             Some((_, endpoints)) => Ok(endpoints),
@@ -136,11 +148,13 @@ impl App {
     }
 
     /// The endpoints of a tenant, as they are now.
-    async fn read_endpoints(&self, tenant: TenantId) -> Result<Arc<Vec<Endpoint>>, Refusal> {
+    async fn read_endpoints(&self, tenant: TenantId) -> Result<Arc<Endpoints>, Refusal> {
         let now = self.now();
         let forgotten = self.webhooks.endpoints.forgotten();
-        let endpoints = self.list::<Endpoint>(&EntityList::of(Owner::Tenant(tenant))).await?;
-        let endpoints: Arc<Vec<Endpoint>> = Arc::new(endpoints.into_iter().map(|stored| stored.entity).collect());
+        let read = self.list_readable::<Endpoint>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        let others = read.count > read.things.len();
+        let readable = read.things.into_iter().map(|stored| stored.entity).collect();
+        let endpoints = Arc::new(Endpoints { readable, others });
         let kept = (tenant, Arc::clone(&endpoints));
         self.webhooks.endpoints.keep_unless_forgotten(forgotten, tenant, kept, now);
         Ok(endpoints)
@@ -151,7 +165,7 @@ impl App {
     async fn enabled_endpoint(&self, tenant: TenantId, id: EndpointId) -> Result<Option<Endpoint>, Refusal> {
         let enabled = |endpoint: &Endpoint| endpoint.id == id && endpoint.disabled.is_none();
         let known = self.endpoints_of(tenant).await?;
-        if let Some(endpoint) = known.iter().find(|endpoint| enabled(endpoint)) {
+        if let Some(endpoint) = known.readable.iter().find(|endpoint| enabled(endpoint)) {
             return Ok(Some(endpoint.clone()));
         }
         let stored = self.find::<Endpoint>(Owner::Tenant(tenant), id.to_bytes()).await?;

@@ -54,7 +54,7 @@ impl App {
         let owner = Owner::Tenant(notice.tenant);
         if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
             let content = text(&tenant, &notice);
-            for member in self.list::<Member>(&EntityList::of(owner)).await? {
+            for member in self.list_readable::<Member>(&EntityList::of(owner)).await?.things {
                 if member.role >= Role::Admin {
                     self.send_notice_to(member.user, &notice, &content).await?;
                 }

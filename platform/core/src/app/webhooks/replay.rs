@@ -126,7 +126,7 @@ impl App {
 
     /// A place among the tenant's replays.
     async fn replay_slot(&self, tenant: TenantId, endpoint: EndpointId) -> Result<u8, Refusal> {
-        let others = self.list::<Replay>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        let others = self.list_readable::<Replay>(&EntityList::of(Owner::Tenant(tenant))).await?.things;
         let index = if others.iter().any(|other| other.endpoint == endpoint) { "endpoint" } else { "slot" };
         let free = |slot: &u8| index == "slot" && !others.iter().any(|other| other.slot == *slot);
         // Of two who find the same one free the store refuses the second.
@@ -219,10 +219,10 @@ impl App {
             limit: STEP,
             ..EntityList::of(Owner::Tenant(replay.tenant))
         };
-        let failed: Vec<Stored<WebhookDelivery>> = self.list(&list).await?;
-        let next = (failed.len() == STEP).then(|| failed.last().map(|last| after(last.id.to_bytes()))).flatten();
+        let failed = self.list_readable::<WebhookDelivery>(&list).await?;
+        let next = failed.last.filter(|_| failed.count == STEP).map(after);
         let owner = Owner::Tenant(replay.tenant);
-        let covered = failed.into_iter().filter(|delivery| replay.covers(delivery.created_at));
+        let covered = failed.things.into_iter().filter(|delivery| replay.covers(delivery.created_at));
         let covered = covered.map(|delivery| async move {
             let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
             Ok::<_, Refusal>((event, delivery))
@@ -248,10 +248,11 @@ impl App {
             limit: STEP,
             ..EntityList::of(owner)
         };
-        let events: Vec<Stored<Event>> = self.list(&list).await?;
-        let next = (events.len() == STEP).then(|| events.last().map(|last| after(last.id.to_bytes()))).flatten();
+        let events = self.list_readable::<Event>(&list).await?;
+        let next = events.last.filter(|_| events.count == STEP).map(after);
         let now = self.now();
-        let wanted = events.iter().filter(|event| !is_test(event) && endpoint.wants(event) && replay.covers(event.at));
+        let wanted =
+            events.things.iter().filter(|event| !is_test(event) && endpoint.wants(event) && replay.covers(event.at));
         let known = wanted.map(|event| async move {
             let id = WebhookDeliveryId::of(event.id, endpoint.id);
             Ok::<_, Refusal>((event, self.find::<WebhookDelivery>(owner, id.to_bytes()).await?))

@@ -71,7 +71,7 @@ async fn left(store: &Subject, tenant: &Tenant) -> (usize, usize, usize, usize, 
     let door = store.tenant(tenant.id);
     let verifications = door.verifications(&Filter::default(), None, 100).await.expect(ANSWERS).items.len();
     let messages = door.messages(&Filter::default(), None, 100).await.expect(ANSWERS).items.len();
-    let keys = door.keys().await.expect(ANSWERS).len();
+    let keys = door.keys(None, 100).await.expect(ANSWERS).items.len();
     let services = door.services().await.expect(ANSWERS).len();
     let list = EntityList::of(Owner::Tenant(tenant.id));
     let entities = store.list_entities(Invitation::KIND, &list).await.expect(ANSWERS).len();

@@ -67,7 +67,9 @@ pub async fn another_tenants_services_and_keys_do_not_exist(store: Subject) {
     assert_eq!(door.find_tenant().await.expect(ANSWERS), Some(theirs.clone()));
     assert_eq!(door.find_service(service.id).await.expect(ANSWERS), None);
     assert_eq!(door.services().await.expect(ANSWERS).len(), 1);
-    assert_eq!(door.keys().await.expect(ANSWERS), []);
+    assert_eq!(door.keys(None, 9).await.expect(ANSWERS).items, []);
+    assert_eq!(door.working_keys(noon()).await.expect(ANSWERS), []);
+    assert_eq!(door.find_key(key.id).await.expect(ANSWERS), None);
     for tenant in [mine.id, theirs.id] {
         service.tenant = tenant;
         key.tenant = tenant;

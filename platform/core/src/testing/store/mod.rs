@@ -46,7 +46,9 @@ macro_rules! store_contract {
             an_unknown_tenant_cannot_be_replaced
             an_unknown_key_is_not_found
             a_revoked_key_is_still_found_and_says_so
-            keys_are_listed_oldest_first
+            keys_are_listed_newest_first
+            keys_that_work_are_found_among_those_that_are_over
+            keys_that_were_over_for_long_are_found_and_deleted
             services_are_added_and_listed_oldest_first
             a_service_is_replaced_only_as_it_was_read
             a_store_that_is_there_answers

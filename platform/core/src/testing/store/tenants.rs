@@ -1,12 +1,14 @@
 //! Tenants, services and keys.
 
+use jiff::SignedDuration;
+
 use super::{ANSWERS, Subject, new_tenant};
-use crate::domain::api_key::KeyHash;
-use crate::domain::id::{ServiceId, TenantId};
+use crate::domain::api_key::{ApiKey, KeyHash};
+use crate::domain::id::{ApiKeyId, ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::service::Service;
 use crate::domain::tenant::{Standing, Suspension, Tenant};
-use crate::ports::{Change, CommitError, ReplaceError, TenantSearch};
+use crate::ports::{Change, CommitError, Page, ReplaceError, TenantSearch};
 use crate::testing::builders::{a_service, a_stored_key, a_tenant, entropy, noon, seconds};
 
 async fn created(store: &Subject) -> (Tenant, Service) {
@@ -92,22 +94,88 @@ pub async fn a_revoked_key_is_still_found_and_says_so(store: Subject) {
     door.replace_key(&key).await.expect(ANSWERS);
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
     assert_eq!(holder.key.revoked_at, Some(seconds(5)));
+    assert_eq!(door.find_key(key.id).await.expect(ANSWERS), Some(key));
 }
 
-/// Revoked ones too.
-pub async fn keys_are_listed_oldest_first(store: Subject) {
+async fn inserted(store: &Subject, tenant: &Tenant, second: i64, change: impl FnOnce(&mut ApiKey)) -> ApiKey {
+    let (mut key, hash) = a_stored_key(tenant.id, Mode::Test);
+    key.id = ApiKeyId::new(seconds(second), entropy());
+    change(&mut key);
+    store.tenant(tenant.id).insert_key(&key, &hash).await.expect(ANSWERS);
+    key
+}
+
+/// Page after page, revoked ones too; and each is found by its id.
+pub async fn keys_are_listed_newest_first(store: Subject) {
     let (tenant, _) = created(&store).await;
     let door = store.tenant(tenant.id);
     let mut expected = Vec::new();
     for second in [2, 1, 3] {
-        let (mut key, hash) = a_stored_key(tenant.id, Mode::Test);
-        key.id = crate::domain::id::ApiKeyId::new(seconds(second), entropy());
-        key.revoked_at = (second == 2).then(|| seconds(9));
-        door.insert_key(&key, &hash).await.expect(ANSWERS);
-        expected.push(key);
+        let revoked_at = (second == 2).then(|| seconds(9));
+        expected.push(inserted(&store, &tenant, second, |key| key.revoked_at = revoked_at).await);
     }
-    expected.sort_by_key(|key| key.id);
-    assert_eq!(door.keys().await.expect(ANSWERS), expected);
+    expected.sort_by_key(|key| std::cmp::Reverse(key.id));
+    for key in &expected {
+        assert_eq!(door.find_key(key.id).await.expect(ANSWERS).as_ref(), Some(key));
+    }
+    assert_eq!(door.find_key(ApiKeyId::from_bytes([0; 16])).await.expect(ANSWERS), None);
+    let page = async |after: Option<&ApiKey>, limit| door.keys(after.map(|key| key.id), limit).await.expect(ANSWERS);
+    assert_eq!(page(None, 3).await, Page { items: expected.clone(), more: false });
+    assert_eq!(page(None, 2).await, Page { items: expected[..2].to_vec(), more: true });
+    assert_eq!(page(Some(&expected[1]), 2).await, Page { items: expected[2..].to_vec(), more: false });
+    assert_eq!(page(Some(&expected[2]), 2).await, Page { items: vec![], more: false });
+    assert_eq!(page(None, 0).await, Page { items: vec![], more: true });
+}
+
+/// To the moment, whatever was changed of them since.
+pub async fn keys_that_work_are_found_among_those_that_are_over(store: Subject) {
+    let (tenant, _) = created(&store).await;
+    let (other, _) = created(&store).await;
+    inserted(&store, &other, 1, |_| {}).await;
+    let door = store.tenant(tenant.id);
+    let now = seconds(60);
+    let soon = now.saturating_add(SignedDuration::from_micros(1)).expect("it is no late moment");
+    let lasting = inserted(&store, &tenant, 1, |_| {}).await;
+    let ending = inserted(&store, &tenant, 2, |key| key.expires_at = Some(soon)).await;
+    let ended = inserted(&store, &tenant, 3, |key| key.expires_at = Some(now)).await;
+    inserted(&store, &tenant, 4, |key| key.revoked_at = Some(seconds(5))).await;
+    assert_eq!(door.working_keys(now).await.expect(ANSWERS), [ending.clone(), lasting.clone()]);
+    assert_eq!(door.working_keys(soon).await.expect(ANSWERS), std::slice::from_ref(&lasting));
+    // One works for longer, and one does not work any more.
+    let mut longer = ApiKey { expires_at: None, ..ended };
+    let revoked = ApiKey { revoked_at: Some(now), ..lasting };
+    let changes = [&longer, &revoked].map(|key| Change::ReplaceKey(Box::new(key.clone())));
+    store.commit(changes.into()).await.expect("nobody else changed them");
+    longer.version += 1;
+    assert_eq!(door.working_keys(now).await.expect(ANSWERS), [longer, ending]);
+}
+
+/// Of all tenants, by when they stopped working, and no more than asked; and gone, they are found by nothing.
+pub async fn keys_that_were_over_for_long_are_found_and_deleted(store: Subject) {
+    let (tenant, _) = created(&store).await;
+    let (other, _) = created(&store).await;
+    let at = |second| Some(seconds(second));
+    let expired = inserted(&store, &tenant, 1, |key| key.expires_at = at(20)).await;
+    let revoked = inserted(&store, &other, 2, |key| (key.revoked_at, key.expires_at) = (at(10), at(99))).await;
+    let both = inserted(&store, &tenant, 3, |key| (key.revoked_at, key.expires_at) = (at(40), at(30))).await;
+    inserted(&store, &tenant, 4, |key| key.expires_at = at(50)).await;
+    inserted(&store, &tenant, 5, |_| {}).await;
+    let over = async |before, limit| store.keys_over(seconds(before), limit).await.expect(ANSWERS);
+    assert_eq!(over(50, 9).await, [revoked.clone(), expired.clone(), both.clone()]);
+    assert_eq!(over(50, 2).await, [revoked.clone(), expired.clone()]);
+    assert_eq!(over(10, 9).await, []);
+    let delete = |key: &ApiKey| Change::DeleteKey(Box::new(key.clone()));
+    store.commit(vec![delete(&expired), delete(&revoked)]).await.expect("nobody else changed them");
+    assert_eq!(over(50, 9).await, std::slice::from_ref(&both));
+    assert_eq!(store.tenant(other.id).keys(None, 9).await.expect(ANSWERS).items, []);
+    // One that is gone, one that changed since, and one of another tenant's: nothing of it is made.
+    let changed = ApiKey { version: 7, ..both.clone() };
+    let theirs = ApiKey { tenant: other.id, ..both.clone() };
+    for refused in [&expired, &changed, &theirs] {
+        let outcome = store.commit(vec![delete(&both), delete(refused)]).await;
+        assert!(matches!(outcome, Err(CommitError::Changed)), "{outcome:?}");
+        assert_eq!(over(50, 9).await, std::slice::from_ref(&both));
+    }
 }
 
 /// Each is found by its id, too.
@@ -171,6 +239,11 @@ pub async fn tenants_are_searched_by_name_plan_and_state(store: Subject) {
     assert_eq!(found(named("e.e")).await, ["acme.example"]);
     assert_eq!(found(named("(\\q)")).await, ["Globex (\\Q)"]);
     assert_eq!(found(named("%")).await, [""; 0]);
+    // Letters that are not of English have two cases too.
+    for name in ["Ünïon", "ÜNÏ", "ünïon", "ÏON"] {
+        assert_eq!(found(named(name)).await, ["Ünïon"], "{name}");
+    }
+    assert_eq!(found(named("Unïon")).await, [""; 0]);
     assert_eq!(found(TenantSearch { plan: Some("pro".to_owned()), ..TenantSearch::default() }).await, ["acme.example"]);
     let state = |state| TenantSearch { state: Some(state), ..TenantSearch::default() };
     assert_eq!(found(state("suspended")).await, ["acme.example"]);

@@ -4,7 +4,8 @@
 //! keys that were revoked because somebody had stolen them, and codes that were used already or lie
 //! in somebody's mailbox.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -13,14 +14,16 @@ use tokio::task::JoinSet;
 use wotp_core::app::{Refusal, commit_alone};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
-use wotp_core::domain::audit::{By, Deed};
+use wotp_core::domain::audit::{AuditEntry, By, Deed, by_target};
+use wotp_core::domain::id::ApiKeyId;
 use wotp_core::domain::vault::Vault;
 use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{Change, Filter, ReplaceError, Store, StoreError};
 
 use crate::system::OsEntropy;
+use crate::wiring::embedded::{self, OpenError};
 
-/// Verifications that are called off at once: as many as the store commits together, about.
+/// Verifications that are called off at once, as many as the store commits together, about; keys that are looked at.
 const BATCH: usize = 256;
 /// What two moments differ in at least, in a record.
 const MOMENT: SignedDuration = SignedDuration::from_micros(1);
@@ -51,28 +54,58 @@ pub(super) struct Revoked {
     pub(super) unknown: usize,
 }
 
-/// Revokes the keys that are revoked in `replaced`, the keys of the database that goes.
+/// The keys of the database that goes.
+pub(super) struct Keys {
+    pub(super) kept: Vec<ApiKey>,
+    /// Those that its audit log tells of. One that is not kept was over for so long that it was forgotten.
+    pub(super) told_of: HashSet<ApiKeyId>,
+}
+
+impl Keys {
+    /// # Errors
+    /// [`OpenError`], when not all of them can be read.
+    pub(super) fn of(database: &Path) -> Result<Self, OpenError> {
+        let begin = by_target(ApiKeyId::PREFIX);
+        let told_of = embedded::salvage_values::<AuditEntry>(database, &begin)?;
+        let id = |target: Vec<u8>| std::str::from_utf8(&target).ok()?.parse().ok();
+        Ok(Self { kept: embedded::salvage_keys(database)?, told_of: told_of.into_iter().filter_map(id).collect() })
+    }
+}
+
+/// Revokes the keys that are over in `replaced`, or were for so long that they were forgotten.
 ///
 /// # Errors
 /// [`Refusal::Store`].
-pub(super) async fn revoke_again(staged: &Staged<'_>, replaced: &[ApiKey]) -> Result<Revoked, Refusal> {
+pub(super) async fn revoke_again(staged: &Staged<'_>, replaced: &Keys) -> Result<Revoked, Refusal> {
     let Staged { store, now, .. } = *staged;
-    let revocations: HashMap<_, _> = replaced.iter().map(|key| ((key.tenant, key.id), key.revoked_at)).collect();
+    let ended = |key: &ApiKey| key.over_at().filter(|_| key.is_over(now));
+    let ended: HashMap<_, _> = replaced.kept.iter().map(|key| ((key.tenant, key.id), ended(key))).collect();
     let mut count = Revoked::default();
     for tenant in store.tenants().await? {
         let door = store.tenant(tenant.id);
-        for mut key in door.keys().await? {
-            match revocations.get(&(key.tenant, key.id)) {
-                None => count.unknown += 1,
-                Some(Some(at)) if key.revoked_at.is_none() => {
-                    // Not later than now, or it would work until then: clocks have been set back.
-                    key.revoked_at = Some(now.min(*at));
-                    let deed = Deed::of(key.tenant, "api_key.revoke", key.id);
-                    let deed = deed.after(json!({ "revoked_at": key.revoked_at, "restored": true }));
-                    staged.commit(&[deed], vec![Change::ReplaceKey(Box::new(key))]).await?;
-                    count.revoked += 1;
-                }
-                Some(_) => {}
+        let mut after = None;
+        loop {
+            let page = door.keys(after, BATCH).await?;
+            after = page.items.last().map(|key| key.id);
+            for mut key in page.items {
+                let at = match ended.get(&(key.tenant, key.id)) {
+                    Some(at) => *at,
+                    None if replaced.told_of.contains(&key.id) => Some(now),
+                    None => {
+                        count.unknown += 1;
+                        None
+                    }
+                };
+                let Some(at) = at.filter(|_| !key.is_over(now)) else { continue };
+                // Not later than now, or it would work until then: clocks have been set back.
+                key.revoked_at = Some(now.min(at));
+                let deed = Deed::of(key.tenant, "api_key.revoke", key.id);
+                let deed = deed.after(json!({ "revoked_at": key.revoked_at, "restored": true }));
+                staged.commit(&[deed], vec![Change::ReplaceKey(Box::new(key))]).await?;
+                count.revoked += 1;
+            }
+            if !page.more {
+                break;
             }
         }
     }
@@ -185,7 +218,7 @@ mod tests {
     async fn keys_are_revoked_as_they_were_and_never_later_than_now() {
         let (_folder, store) = a_store();
         let tenant = a_tenant();
-        let keys: Vec<_> = (0..5).map(|_| a_stored_key(tenant.id, Mode::Live)).collect();
+        let keys: Vec<_> = (0..7).map(|_| a_stored_key(tenant.id, Mode::Live)).collect();
         store.create_tenant(&tenant, &a_service(&tenant), &keys).await.unwrap();
         let mut replaced: Vec<ApiKey> = keys.iter().map(|(key, _)| key.clone()).collect();
         let now = seconds(100);
@@ -196,14 +229,19 @@ mod tests {
         known.revoked_at = Some(seconds(10));
         store.tenant(tenant.id).replace_key(&known).await.unwrap();
         replaced[2].revoked_at = Some(seconds(20));
+        // Rotated since.
+        replaced[3].expires_at = Some(seconds(60));
         // Made before the backup, and the replaced database is older than it.
-        replaced.remove(4);
+        replaced.remove(6);
+        // Revoked since, and so long ago that it was forgotten.
+        let told_of = HashSet::from([replaced.remove(5).id, keys[4].0.id]);
 
+        let replaced = Keys { kept: replaced, told_of };
         let done = revoke_again(&Staged { store: &*store, vault: vault(), now }, &replaced).await.unwrap();
-        assert_eq!(done, Revoked { revoked: 2, unknown: 1 });
-        let stored = store.tenant(tenant.id).keys().await.unwrap();
+        assert_eq!(done, Revoked { revoked: 4, unknown: 1 });
+        let stored = store.tenant(tenant.id).keys(None, 9).await.unwrap().items;
         let revoked_at = |number: usize| stored.iter().find(|key| key.id == keys[number].0.id).unwrap().revoked_at;
-        let expected = [Some(seconds(50)), Some(now), Some(seconds(10)), None, None];
-        assert_eq!([0, 1, 2, 3, 4].map(revoked_at), expected);
+        let expected = [Some(seconds(50)), Some(now), Some(seconds(10)), Some(seconds(60)), None, Some(now), None];
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(revoked_at), expected);
     }
 }

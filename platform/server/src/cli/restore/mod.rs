@@ -12,7 +12,6 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 use wotp_core::app::Refusal;
-use wotp_core::domain::api_key::ApiKey;
 use wotp_core::domain::audit::Deed;
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Clock as _, Store};
@@ -25,7 +24,7 @@ use crate::database_lock;
 use crate::sealed::{self, Seal};
 use crate::system::SystemClock;
 use crate::wiring::embedded::{self, OpenError, OpenOptions, SqliteStore};
-use ended::{Revoked, Staged};
+use ended::{Keys, Revoked, Staged};
 use signed_out::{People, SignedOut};
 
 /// Put a backup in place of the database
@@ -35,7 +34,7 @@ use signed_out::{People, SignedOut};
 ///
 /// A backup does not know what ended after it was made, so this is carried over or ended again:
 /// verifications that are pending in it are canceled, since their codes may have been used; API keys
-/// that are revoked in the database that is there stay revoked; people are signed out, but where the
+/// that are over in the database that is there, or were until it forgot them, stay so; people are signed out, but where the
 /// database that is there still has their session, and nobody acts as a tenant any more. When that one cannot be read, or
 /// there is none, keys that were revoked since the backup work again: `wotp key list` shows a
 /// tenant's, `wotp key revoke` stops one.
@@ -106,7 +105,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
 /// The database that goes, as far as the one that comes must know it.
 enum Replaced {
     /// Its keys, and who is signed in to it.
-    Read(Vec<ApiKey>, People),
+    Read(Keys, People),
     /// It cannot be read, which may be why a backup is needed.
     Unreadable(OpenError),
     /// There is none.
@@ -119,7 +118,7 @@ impl Replaced {
             return Self::Nothing;
         }
         let people = People::of(database);
-        embedded::salvage_keys(database).map_or_else(Self::Unreadable, |keys| Self::Read(keys, people))
+        Keys::of(database).map_or_else(Self::Unreadable, |keys| Self::Read(keys, people))
     }
 
     fn warning(&self) -> Option<String> {
@@ -154,7 +153,7 @@ impl Ended {
             self.verifications
         )];
         if let Some(Revoked { revoked, unknown }) = self.keys {
-            lines.push(format!("API keys revoked again: {revoked}, which were revoked since the backup"));
+            lines.push(format!("API keys revoked again: {revoked}, which stopped working since the backup"));
             if unknown > 0 {
                 lines.push(format!(
                     "API keys not in the old database: {unknown}; whether they were revoked since is not known, \

@@ -18,7 +18,7 @@ use wotp_core::domain::rollup::{DAYS_KEPT, Interval};
 use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
-use super::{CompatProblems, keys};
+use super::CompatProblems;
 use crate::http::auth::{
     AnalyticsRead, Caller, FromAtAnyTime, Member, Person, PersonAtAnyTime, UsageRead, VerificationsRead,
 };
@@ -311,13 +311,13 @@ pub(in crate::http) async fn user_stats(
         ..AnalyticsQuery::default()
     };
     let totals = api.app.analytics(&caller, &kept).await.map_err(refuse)?.totals.counts;
-    let keys = api.app.list_keys(caller.tenant.id).await.map_err(refuse)?;
+    let active_keys = api.app.count_working_keys(caller.tenant.id).await.map_err(refuse)?;
     let usage = api.app.usage(&caller).await.map_err(refuse)?;
     let month = month(&usage, Resource::Verifications);
     Ok(Json(Stats {
         total_sent: totals.sent,
         total_verified: totals.approved,
-        active_keys: keys.iter().filter(|info| keys::is_active(&info.key, now)).count(),
+        active_keys,
         remaining_otps: month.cap.map(|cap| cap.saturating_sub(month.usage.used)),
         plan_limit: month.cap,
     }))

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wotp_core::app::{KeyInfo, NewKeySettings};
-use wotp_core::domain::api_key::{ApiKey, Scope};
+use wotp_core::app::{KeyInfo, KeyList, NewKeySettings};
+use wotp_core::domain::api_key::{ApiKey, KeyState, Scope};
 use wotp_core::domain::id::ApiKeyId;
 
 use super::CompatProblems;
@@ -18,6 +18,9 @@ use crate::http::auth::{Caller, KeysRead, KeysWrite};
 use crate::http::body::Body;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem};
+
+/// Keys of one state that a listing shows. WOTP's has no pages; fewer work.
+const LISTED_MAX: usize = 1000;
 
 /// A key to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -57,14 +60,9 @@ struct KeyView {
     created_at: Timestamp,
 }
 
-/// Whether a key works.
-pub(super) fn is_active(key: &ApiKey, now: Timestamp) -> bool {
-    key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at)
-}
-
 impl KeyView {
     fn of(key: ApiKey, last_used_at: Option<Timestamp>, now: Timestamp) -> Self {
-        let is_active = is_active(&key, now);
+        let is_active = !key.is_over(now);
         Self {
             id: key.id.to_string(),
             name: key.name,
@@ -110,7 +108,7 @@ pub(in crate::http) struct KeyCreated {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WotpKeys)]
 pub(in crate::http) struct Keys {
-    /// Those that were not deleted, oldest first.
+    /// Those that were not deleted, oldest first: all that work, and up to 1000 that expired within 90 days.
     keys: Vec<KeyView>,
 }
 
@@ -144,11 +142,16 @@ pub(in crate::http) async fn apikey_list(
     State(api): State<Arc<Api>>,
     caller: Caller<KeysRead>,
 ) -> Result<Json<Keys>, Problem> {
-    let all = api.app.list_keys(caller.tenant.id).await.map_err(|refusal| refused(&api, refusal))?;
+    let mut there = Vec::new();
+    for state in [KeyState::Working, KeyState::Expired] {
+        let list = KeyList { state: Some(state), after: None, limit: LISTED_MAX };
+        let page = api.app.list_keys(caller.tenant.id, list).await.map_err(|refusal| refused(&api, refusal))?;
+        there.extend(page.keys);
+    }
+    there.sort_unstable_by_key(|info| info.key.id);
     let now = api.app.ports().clock.now();
-    let there = all.into_iter().filter(|info| info.key.revoked_at.is_none());
     let view = |KeyInfo { key, last_used_at }| KeyView::of(key, last_used_at, now);
-    Ok(Json(Keys { keys: there.map(view).collect() }))
+    Ok(Json(Keys { keys: there.into_iter().map(view).collect() }))
 }
 
 /// Delete a key: it never works again.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use wotp_core::ports::Owner;
 
-use crate::http::audit::{EntryView, exported, filter, listed};
+use crate::http::audit::{LineView, exported, filter, listed};
 use crate::http::auth::Operator;
 use crate::http::query::{ListPage, Params, moment_or_null, page};
 use crate::http::verifications::{path_id, refused};
@@ -81,12 +81,12 @@ async fn opened(api: &Api, operator: &Operator, tenant: Option<&str>) -> Result<
 /// A tenant sees in its own log that an operator read it, and which: each call leaves a line `audit.read` there. A
 /// page may have fewer entries than asked for, or none; go on as long as there is a `next_cursor`.
 #[utoipa::path(get, path = "/operator/v1/audit", tag = "Operators", security(("session" = [])), params(OperatorAuditListParams),
-    responses((status = 200, description = "A page", body = ListPage<EntryView>), openapi::QueryProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
+    responses((status = 200, description = "A page", body = ListPage<LineView>), openapi::QueryProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn list_any_audit(
     State(api): State<Arc<Api>>,
     operator: Operator,
     Params(params): Params<OperatorAuditListParams>,
-) -> Result<Json<ListPage<EntryView>>, Problem> {
+) -> Result<Json<ListPage<LineView>>, Problem> {
     let OperatorAuditListParams { limit, cursor, tenant, actor, action, target, from, before } = params;
     let page = page(limit, cursor.as_deref())?;
     let filter = filter(actor, action, target, (from, before))?;
@@ -99,7 +99,7 @@ pub(in crate::http) async fn list_any_audit(
 /// It is read as it is sent. An export that was cut off ends in the middle of the reply, not with a proper end. In
 /// a tenant's log, each call leaves a line `audit.read`.
 #[utoipa::path(get, path = "/operator/v1/audit/export", tag = "Operators", security(("session" = [])), params(OperatorAuditExportParams),
-    responses((status = 200, description = "All that matches", body = EntryView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
+    responses((status = 200, description = "All that matches", body = LineView, content_type = "application/x-ndjson"), openapi::QueryProblems, openapi::NotFoundProblem, openapi::OperatorProblems))]
 pub(in crate::http) async fn export_any_audit(
     State(api): State<Arc<Api>>,
     operator: Operator,

@@ -2,6 +2,7 @@
 
 mod account;
 mod cookies;
+mod cut_off;
 mod epoch;
 mod erase;
 mod fairness;

@@ -287,12 +287,12 @@ async fn what_one_program_cannot_read_keeps_no_others_waiting() {
     while app.app.fold(100).await.unwrap().more {}
     app.run_webhooks().await;
     assert!(receiver.received().len() >= 3, "{:?}", receiver.received());
-    assert_eq!(app.app.count_set_aside(), 2, "a delivery, and an event whose endpoints nobody can read");
+    assert_eq!(app.app.count_set_aside(), 1, "a delivery; an endpoint that nobody can read is passed over");
     app.run_webhooks().await;
     assert_eq!(app.app.count_set_aside(), 0, "they are not looked at again and again");
     app.clock.advance(seconds(300));
     app.run_webhooks().await;
-    assert_eq!(app.app.count_set_aside(), 2);
+    assert_eq!(app.app.count_set_aside(), 1);
     app.run_webhooks().await;
     assert_eq!(app.app.count_set_aside(), 0, "not the second time either");
 }

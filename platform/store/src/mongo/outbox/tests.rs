@@ -100,3 +100,29 @@ async fn news_that_cannot_be_read_keep_no_others_waiting() {
     assert_eq!(store.news(9).await.unwrap().len(), 1);
     assert_eq!(store.news(1).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn news_that_are_not_what_they_would_be_taken_by_keep_no_others_waiting() {
+    let (_database, store) = fresh().await;
+    let tenant = a_tenant().id;
+    let mut ids = Vec::new();
+    for second in 0..4 {
+        let verification = a_verification(tenant, TO, seconds(second));
+        ids.push(verification.id.to_bytes());
+        store.tenant(tenant).admit(admission(verification)).await.unwrap();
+    }
+    let verifications = store.server.collection(schema::VERIFICATIONS);
+    let row = |n: usize| doc! { "_id": binary(&ids[n]) };
+    verifications.update_one(row(0), doc! { "$set": { "n.0.v": 7_i64 } }).await.unwrap();
+    // Another's news, and another tenant's.
+    let other = verifications.find_one(row(3)).await.unwrap().unwrap();
+    let theirs = other.get_array("n").unwrap()[0].as_document().unwrap().get_str("d").unwrap();
+    verifications.update_one(row(1), doc! { "$set": { "n.0.d": theirs } }).await.unwrap();
+    verifications.update_one(row(2), doc! { "$set": { "t": binary(&[1; 16]) } }).await.unwrap();
+    let alone = doc! { "_id": binary(&[1; 24]), "t": binary(&tenant.to_bytes()), "d": theirs };
+    store.server.collection(schema::OUTBOX).insert_one(alone).await.unwrap();
+    let news = store.news(9).await.unwrap();
+    assert_eq!(news.iter().map(|(key, _)| key.item.to_bytes()).collect::<Vec<_>>(), [ids[3]]);
+    store.commit(vec![Change::TakeNews(Box::new(news[0].0))]).await.unwrap();
+    assert_eq!(store.news(9).await.unwrap(), []);
+}

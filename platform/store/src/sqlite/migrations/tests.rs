@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
+use wotp_core::domain::api_key::ApiKey;
 use wotp_core::domain::dispatch::{DeliveryStatus, Receipt, Verdict};
-use wotp_core::domain::id::{DeliveryId, TenantId};
+use wotp_core::domain::id::{ApiKeyId, DeliveryId, TenantId};
 use wotp_core::domain::message::Message;
+use wotp_core::domain::mode::Mode;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::{Filter, Store as _};
-use wotp_core::testing::builders::{a_message, a_verification, entropy, noon, seconds};
+use wotp_core::testing::builders::{a_message, a_stored_key, a_verification, entropy, noon, seconds};
 
 use super::{OpenOptions, connect, migrate};
 use crate::sqlite::SqliteStore;
@@ -218,4 +220,35 @@ fn the_work_grows_with_the_records_and_not_with_their_square() {
     };
     let (few, many) = (work_for(200), work_for(2000));
     assert!(many < 20 * few, "{few} thousand steps for 200, {many} thousand for 2000");
+}
+
+#[tokio::test]
+async fn keys_of_version_5_are_found_by_when_they_are_over() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("wotp.db");
+    let mut connection = connect(&path, &OpenOptions::default()).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    migrate(&path, &mut connection, 5).unwrap();
+    let insert = |id: [u8; 16], hash: [u8; 32], doc: &str| {
+        let sql = "INSERT INTO api_key (hash, tenant, id, doc) VALUES (?, ?, ?, ?)";
+        connection.execute(sql, params![hash, tenant().to_bytes(), id, doc]).unwrap();
+    };
+    let key = |n: u8, revoked_at: Option<&str>, expires_at: Option<&str>| {
+        let at = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        let (key, hash) = a_stored_key(tenant(), Mode::Live);
+        let id = ApiKeyId::from_bytes([n; 16]);
+        let key = ApiKey { id, revoked_at: at(revoked_at), expires_at: at(expires_at), ..key };
+        insert(key.id.to_bytes(), hash.0, &serde_json::to_string(&key).unwrap());
+        key
+    };
+    let lasting = key(1, None, None);
+    let later = key(2, None, Some("2026-03-15T12:00:01.5Z"));
+    let ended = key(3, None, Some("2026-03-15T11:59:59.999999Z"));
+    let revoked = key(4, Some("2026-03-14T00:00:00Z"), Some("2027-01-01T00:00:00Z"));
+    insert([5; 16], [5; 32], "{");
+    drop(connection);
+    let store = SqliteStore::open(&path, OpenOptions::default()).unwrap();
+    let working = store.tenant(tenant()).working_keys(noon()).await.unwrap();
+    assert_eq!(working, [later, lasting]);
+    assert_eq!(store.keys_over(seconds(1), 9).await.unwrap(), [revoked, ended]);
 }

@@ -1,0 +1,116 @@
+//! One row that cannot be read: damaged, or written by a newer program. It fails nothing but itself.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use wotp_core::domain::audit::{AuditEntry, place_id};
+use wotp_core::domain::event::Event;
+use wotp_core::domain::id::EndpointId;
+use wotp_core::domain::member::{BY_USER, Member};
+use wotp_core::domain::permission::Role;
+use wotp_core::domain::rollup::Rollup;
+use wotp_core::domain::webhook::endpoint::Endpoint;
+use wotp_core::ports::{Change, Entity, EntityList, EntityRow, IndexKey, Owner};
+
+use crate::app::{NUMBER, TestApp, id, seconds};
+use crate::webhooks::{Receiver, stage};
+
+/// Nothing is left of its fields; it is found as before.
+async fn damage(app: &TestApp, row: EntityRow, listed: Vec<IndexKey>) {
+    let row = EntityRow { doc: serde_json::Map::new(), listed, ..row };
+    app.app.ports().store.commit(vec![Change::Put(row)]).await.expect("the store answers");
+}
+
+async fn row<E: Entity>(app: &TestApp, owner: Owner, id: [u8; 16]) -> EntityRow {
+    let row = app.app.ports().store.find_entity(E::KIND, owner, id).await.expect("the store answers");
+    row.expect("it is there")
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_read_keeps_no_others_from_being_told() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let silent = Receiver::start().await;
+    let bad = app.endpoint(&acme.live, json!({ "url": silent.url() })).await;
+    let bad_id: EndpointId = id(&bad["endpoint"]).parse().unwrap();
+    let owner = Owner::Tenant(acme.id);
+    damage(&app, row::<Endpoint>(&app, owner, bad_id.to_bytes()).await, Vec::new()).await;
+    app.clock.advance(seconds(2));
+    app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await.len(), 1);
+    assert_eq!((receiver.received().len(), silent.received().len()), (1, 0));
+    let listed = app.get("/v1/webhooks/endpoints").key(&acme.live).await.expect(200);
+    let ids: Vec<&str> = listed["data"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids, [id(&endpoint["endpoint"])]);
+    // Where it is the only one, events are kept for whoever can read it.
+    let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+    app.request(Method::DELETE, path).key(&acme.live).await.expect(204);
+    app.clock.advance(seconds(2));
+    assert!(app.app.listens(acme.id).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_membership_that_cannot_be_read_keeps_nobody_out_elsewhere() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let globex = app.tenant("Globex").await;
+    let person = app.member(&acme, Role::Developer).await;
+    let joined_at = app.app.ports().clock.now();
+    let other = Member { tenant: globex.id, user: person.user, role: Role::Admin, joined_at };
+    app.app.ports().store.commit(vec![Change::insert(&other)]).await.unwrap();
+    let stored = row::<Member>(&app, other.owner(), other.id()).await;
+    damage(&app, stored, vec![IndexKey::new(BY_USER, person.user.to_bytes())]).await;
+    app.clock.advance(seconds(2));
+    let me = app.get("/v1/me").by(&person).await.expect(200);
+    let tenants: Vec<&str> =
+        me["memberships"].as_array().unwrap().iter().map(|one| one["tenant"].as_str().unwrap()).collect();
+    assert_eq!(tenants, [acme.id.to_string()]);
+}
+
+#[tokio::test]
+async fn an_audit_entry_that_cannot_be_read_is_shown_in_its_place_and_hides_no_other() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let admin = app.member(&acme, Role::Admin).await;
+    let owner = Owner::Tenant(acme.id);
+    let before = app.get("/v1/audit").by(&admin).await.expect(200);
+    damage(&app, row::<AuditEntry>(&app, owner, place_id(2)).await, Vec::new()).await;
+    let unreadable = json!({ "place": 2, "unreadable": true });
+    let mut expected = before["data"].as_array().unwrap().clone();
+    for entry in &mut expected {
+        if entry["place"] == 2 {
+            *entry = unreadable.clone();
+        }
+    }
+    assert_eq!(app.get("/v1/audit").by(&admin).await.expect(200)["data"], json!(expected));
+    // Whatever is asked for: what it was is not known.
+    let filtered = app.get("/v1/audit?action=tenant.create").by(&admin).await.expect(200);
+    assert!(filtered["data"].as_array().unwrap().contains(&unreadable), "{filtered}");
+    let export = app.get("/v1/audit/export").by(&admin).await;
+    let mut lines: Vec<Value> = export.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.reverse();
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn an_event_or_a_bucket_of_analytics_that_cannot_be_read_is_passed_over() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = Owner::Tenant(acme.id);
+    app.get("/v1/events").key(&acme.live).await.expect(200);
+    for _ in 0..3 {
+        app.uses_up(&acme).await;
+    }
+    let store = &app.app.ports().store;
+    let events = store.list_entities(Event::KIND, &EntityList::of(owner)).await.unwrap();
+    damage(&app, events[1].clone(), Vec::new()).await;
+    let listed = app.get("/v1/events").key(&acme.live).await.expect(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    let whole = app.get("/v1/events?limit=1").key(&acme.live).await.expect(200);
+    let next = format!("/v1/events?limit=1&cursor={}", whole["next_cursor"].as_str().unwrap());
+    assert_eq!(app.get(next).key(&acme.live).await.expect(200)["data"].as_array().unwrap().len(), 1);
+
+    app.started(&acme.live, NUMBER).await;
+    app.app.fold(9).await.unwrap();
+    let counted = async || app.get("/v1/analytics").key(&acme.live).await.expect(200)["totals"]["started"].clone();
+    assert_eq!(counted().await, 1);
+    for row in store.list_entities(Rollup::KIND, &EntityList::of(owner)).await.unwrap() {
+        damage(&app, row, Vec::new()).await;
+    }
+    assert_eq!(counted().await, 0);
+}
