@@ -3,12 +3,14 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
+use wotp_core::domain::event::Event;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{EntityList, Owner};
+use wotp_core::ports::{Entity as _, EntityList, Owner};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, id, number, path, seconds};
 use crate::client::{Request, race};
 use crate::people::{PASSWORD, TestPerson};
+use crate::webhooks::{Received, stage};
 
 impl TestApp {
     /// Somebody who runs the platform, and is signed in.
@@ -320,6 +322,64 @@ async fn what_is_stuck_is_seen_tried_again_and_given_up() {
     // Another tenant's is not found.
     let globex = app.tenant("Globex").await;
     app.post(format!("{}/work/{}/retry", of(&globex), id(&first))).by(operator).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_tenants_endpoints_are_told_what_operators_do_to_it_also_while_it_is_suspended() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    let (operator, owner) = (app.operator().await, app.member(&acme, Role::Owner).await);
+    let suspend = async |reason: &str| {
+        let suspend = app.post(format!("{}/suspend", of(&acme))).by(&operator);
+        suspend.json(json!({ "reason": reason })).await.expect(200)
+    };
+    let resume = async || app.post(format!("{}/resume", of(&acme))).by(&operator).await.expect(200);
+    let change = async |body: Value| app.request(Method::PATCH, of(&acme)).by(&operator).json(body).await.expect(200);
+    suspend("unpaid").await;
+    app.run_webhooks().await;
+    app.get("/v1/usage").key(&acme.live).await.problem(403, "tenant_suspended");
+    let told = || receiver.received().iter().map(Received::json).collect::<Vec<_>>();
+    let since = "2026-11-22T12:00:00Z";
+    let first = told();
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!(first[0]["type"], "tenant.suspended");
+    assert_eq!(first[0]["data"], json!({ "reason": "unpaid", "since": since }));
+    app.clock.advance(seconds(60));
+    resume().await;
+    resume().await;
+    let plan = async |plan: &str| app.app.change_plan(acme.id, plan).await.unwrap();
+    change(json!({ "plan": "pro" })).await;
+    change(json!({ "plan": "pro" })).await;
+    change(json!({ "limits": { "verifications_day": 1 } })).await;
+    plan("pro").await;
+    plan("free").await;
+    app.run_webhooks().await;
+    let changed = |plan: &str, previous_plan: &str, limits_changed: bool| {
+        let data = json!({ "plan": plan, "previous_plan": previous_plan, "limits_changed": limits_changed });
+        json!(["tenant.plan_changed", data])
+    };
+    let mut rest: Vec<Value> = told()[1..].iter().map(|event| json!([event["type"], event["data"]])).collect();
+    let mut expected = vec![
+        json!(["tenant.resumed", { "reason": "unpaid", "since": since }]),
+        changed("pro", "unlimited", false),
+        changed("pro", "pro", true),
+        changed("free", "pro", false),
+    ];
+    // They come in any order.
+    rest.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(rest, expected, "and nothing is told of what changes nothing");
+    // One that is deleted is told nothing: what is being erased must not grow.
+    app.delete("/v1/tenant").by(&owner).await.expect(200);
+    let events = async || {
+        let list = EntityList::of(Owner::Tenant(acme.id));
+        app.app.ports().store.list_entities(Event::KIND, &list).await.unwrap().len()
+    };
+    let before = events().await;
+    suspend("unpaid again").await;
+    resume().await;
+    change(json!({ "plan": "pro" })).await;
+    plan("unlimited").await;
+    assert_eq!(events().await, before);
 }
 
 #[tokio::test]

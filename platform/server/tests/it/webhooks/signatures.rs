@@ -52,7 +52,7 @@ fn to_verify(received: &Received, endpoint: &Value, key: usize) -> Value {
 
 /// The libraries go by the machine's time, so the platform does here too.
 async fn stage_now() -> (TestApp, TestTenant, Receiver, Value) {
-    let now: &'static str = jiff::Timestamp::now().to_string().leak();
+    let now: &'static str = Timestamp::now().to_string().leak();
     let app = TestApp::with().starts_at(now).start().await;
     let acme = app.tenant("Acme").await;
     let receiver = Receiver::start().await;
