@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::event::Event;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{Entity as _, EntityList, Owner};
+use wotp_core::ports::{Change, Entity as _, EntityList, EntityRow, Owner};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, id, number, path, seconds};
 use crate::client::{Request, race};
@@ -322,6 +322,65 @@ async fn what_is_stuck_is_seen_tried_again_and_given_up() {
     // Another tenant's is not found.
     let globex = app.tenant("Globex").await;
     app.post(format!("{}/work/{}/retry", of(&globex), id(&first))).by(operator).await.problem(404, "not_found");
+}
+
+/// What `GET /operator/v1/work` counts besides jobs: webhooks and news that wait, and rows set aside.
+async fn waits(app: &TestApp, operator: &TestPerson) -> [u64; 3] {
+    let work = app.get("/operator/v1/work").by(operator).await.expect(200);
+    ["webhooks_waiting", "news_waiting", "set_aside"].map(|name| work[name].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn webhooks_and_news_that_wait_are_counted_until_they_are_done() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    let operator = app.operator().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+    app.started(&acme.live, NUMBER).await;
+    let [webhooks, news, _] = waits(&app, &operator).await;
+    assert!(webhooks == 0 && news > 0, "{webhooks} {news}");
+    let events = u64::try_from(app.app.fold(100).await.unwrap().events).unwrap();
+    assert_eq!(waits(&app, &operator).await, [events, 0, 0], "they have no deliveries yet");
+    // Whoever held the deliveries is gone, and they are due again when its holds end.
+    drop(app.take_webhooks().await);
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0], "they are taken");
+    app.clock.advance(seconds(21));
+    assert_eq!(waits(&app, &operator).await, [events, 0, 0]);
+    app.run_webhooks().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+    assert_eq!(u64::try_from(receiver.received().len()).unwrap(), events);
+    // What is due to be deleted waits for nobody.
+    app.clock.advance(days(31));
+    let operator = app.logged_in(&operator.email).await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_counted_by_every_node_until_they_are_mended() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (fellow, operator) = (app.fellow(), app.operator().await);
+    let (store, owner) = (&app.app.ports().store, Owner::Tenant(acme.id));
+    // As a newer program would write them.
+    for id in [[1; 16], [2; 16]] {
+        let doc = json!({ "what": "nobody knew" }).as_object().unwrap().clone();
+        let (unique, listed, wake_at) = (Vec::new(), Vec::new(), Some(app.app.ports().clock.now()));
+        let row = EntityRow { kind: Event::KIND, owner, id, version: 0, unique, listed, wake_at, doc };
+        store.commit(vec![Change::Put(row)]).await.unwrap();
+    }
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0], "nobody has looked");
+    app.run_webhooks().await;
+    for node in [&app, &fellow] {
+        assert_eq!(waits(node, &operator).await, [0, 0, 2]);
+    }
+    let mended = store.find_entity(Event::KIND, owner, [1; 16]).await.unwrap().unwrap();
+    store.commit(vec![Change::Delete(mended)]).await.unwrap();
+    app.clock.advance(seconds(300));
+    app.run_webhooks().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 2], "it was set aside until a moment ago");
+    app.clock.advance(seconds(60));
+    assert_eq!(waits(&app, &operator).await, [0, 0, 1]);
+    app.sweep().await;
+    let kept = store.list_entities("set_aside", &EntityList::of(Owner::Platform)).await.unwrap();
+    assert_eq!(kept.len(), 1, "what is not set aside any more leaves nothing behind");
 }
 
 #[tokio::test]

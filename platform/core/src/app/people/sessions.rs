@@ -162,7 +162,8 @@ impl App {
             + self.forget_due::<SpentToken>(limit).await?)
     }
 
-    async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {
+    /// Deletes at most `limit` things of a kind whose time is over.
+    pub(in crate::app) async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {
         let due = self.due::<E>(limit).await?;
         self.forget_all(&due).await
     }
