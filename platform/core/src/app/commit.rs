@@ -3,19 +3,17 @@
 use std::sync::atomic::Ordering;
 
 use futures_util::lock::{Mutex, MutexGuard};
-use jiff::SignedDuration;
 
 use super::{App, Ports, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
+use crate::domain::set_aside::SetAside;
 use crate::domain::vault::Vault;
 use crate::ports::{Change, CommitError, Entity, EntityList, Entropy, IndexKey, Owner, Store, StoreError, Stored};
 
 /// How often a commit is tried whose audit chain grew at the same moment.
 const TRIES: usize = 64;
-/// How long what cannot be read waits before it is looked at again.
-const SET_ASIDE: SignedDuration = SignedDuration::from_mins(5);
 /// Chains share a lock with so few others that they do not wait for each other.
 const LOCKS: usize = 64;
 
@@ -236,9 +234,14 @@ impl App {
             error = error as &dyn std::error::Error,
             "what is due cannot be read, and is set aside for five minutes"
         );
-        let now = self.now();
-        let until = now.saturating_add(SET_ASIDE).unwrap_or(Timestamp::MAX);
-        if let Err(error) = self.ports.store.put_off(kind, owner, id, now, until).await {
+        let (now, store) = (self.now(), &self.ports.store);
+        let note = SetAside::new(kind, owner, id, now);
+        let put_off = store.put_off(kind, owner, id, now, note.until).await.map_err(CommitError::from);
+        let noted = match put_off {
+            Ok(()) => store.commit(vec![Change::put(&note)]).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
             tracing::error!(kind, name, error = &error as &dyn std::error::Error, "it could not be set aside");
         }
     }

@@ -4,6 +4,7 @@ use super::keys::{draw_key, shown as shown_key};
 use super::{App, NewKeySettings, Refusal};
 use crate::domain::api_key::Secret;
 use crate::domain::audit::{By, Deed};
+use crate::domain::event::{Event, Fact, PlanData};
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::mode::Mode;
 use crate::domain::plan::Limits;
@@ -100,19 +101,24 @@ impl App {
         Ok(tenants)
     }
 
-    /// Moves a tenant to another plan, from now on.
+    /// Moves a tenant to another plan, from now on, and tells it so by an event.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] for an unknown plan, [`Refusal::Store`].
     pub async fn change_plan(&self, tenant: TenantId, plan: &str) -> Result<Tenant, Refusal> {
         self.known_plan(plan)?;
         let door = self.ports.store.tenant(tenant);
-        let mut tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
-        let before = std::mem::replace(&mut tenant.plan, plan.to_owned());
+        let before = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
+        let tenant = Tenant { plan: plan.to_owned(), ..before.clone() };
         let deed = Deed::of(tenant.id, "tenant.change_plan", tenant.id);
-        let deed = deed.before(json!({ "plan": before })).after(json!({ "plan": plan }));
-        let change = Change::ReplaceTenant(Box::new(tenant.clone()));
-        self.commit(&By::command_line(), vec![deed], vec![change]).await?;
+        let deed = deed.before(json!({ "plan": before.plan })).after(json!({ "plan": plan }));
+        let mut changes = vec![Change::ReplaceTenant(Box::new(tenant.clone()))];
+        // One that keeps its plan, or is being erased, is told nothing.
+        if tenant != before && tenant.standing.erased_at().is_none() {
+            let fact = Fact::TenantPlanChanged(PlanData::between(&before, &tenant));
+            changes.push(Change::insert(&Event::new(tenant.id, None, &fact, self.now(), &*self.ports.entropy)));
+        }
+        self.commit(&By::command_line(), vec![deed], changes).await?;
         self.changed(tenant.id).await;
         Ok(tenant)
     }

@@ -106,12 +106,13 @@ impl App {
             let address = invitation.address(&self.ports.vault)?;
             let to = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
             self.reaches_email()?;
+            let before = shown(&invitation);
             let token = invitation.resend(now, &*self.ports.entropy);
             let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
             let by = membership(caller)?.user;
             let mut changes = self.counted_send(team.tenant.id, by, &invitation.email_key, now).await?.to_vec();
             changes.push(Change::replace(&invitation));
-            let deed = Deed::of(team.tenant.id, "invitation.resend", id).after(shown(&invitation));
+            let deed = Deed::of(team.tenant.id, "invitation.resend", id).before(before).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
             Ok((to, text(&team.tenant, &invitation, &token), invitation.entity, address))
         });
@@ -306,7 +307,7 @@ fn may_send(own: Option<Role>, role: Role) -> bool {
 }
 
 /// What the log tells of an invitation.
-fn shown(invitation: &Invitation) -> serde_json::Value {
+pub(super) fn shown(invitation: &Invitation) -> serde_json::Value {
     json!({ "email": invitation.email_masked, "role": invitation.role, "expires_at": invitation.expires_at })
 }
 

@@ -4,6 +4,7 @@ use super::guard::Happened;
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::{MessageId, TenantId, VerificationId};
+use crate::domain::set_aside::SetAside;
 use crate::domain::verification::Wake;
 use crate::ports::{DueItem, Item, Job, ReplaceError};
 
@@ -29,7 +30,8 @@ pub struct Swept {
     pub erased: usize,
     /// Disabled endpoints that the people who run their tenants were told of.
     pub noticed: usize,
-    /// Sessions, brakes, codes and keys of people that are over, and API keys, deleted.
+    /// Sessions, brakes, codes and keys of people that are over, API keys, and notes of what is not set aside any more,
+    /// deleted.
     pub forgotten: usize,
     /// Whether there may be more that is due.
     pub more: bool,
@@ -69,6 +71,7 @@ impl App {
         swept.erased = self.sweep_tenants().await?;
         swept.noticed = self.send_notices().await?;
         swept.forgotten = self.forget_people(limit).await? + self.forget_keys(limit).await?;
+        swept.forgotten += self.forget_due::<SetAside>(limit).await?;
         swept.more |= swept.forgotten >= limit;
         Ok(swept)
     }

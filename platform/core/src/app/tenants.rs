@@ -143,12 +143,13 @@ impl App {
             team.role(who, Permission::TenantDelete)?;
             let now = self.now();
             let erased_at = now.saturating_add(self.ports.tenant_rules.deletion_grace).unwrap_or(Timestamp::MAX);
+            let before = json!({ "state": team.tenant.standing.name() });
             team.tenant.standing.delete(now, erased_at);
             let id = team.tenant.id;
-            let after = json!({ "erasure_due_at": erased_at });
+            let after = json!({ "state": team.tenant.standing.name(), "erasure_due_at": erased_at });
             // The tenant's own log goes with it.
             let deeds = [Deed::of(id, "tenant.delete", id), Deed::of_platform("tenant.delete", id)];
-            let deeds = deeds.map(|deed| deed.after(after.clone())).to_vec();
+            let deeds = deeds.map(|deed| deed.before(&before).after(&after)).to_vec();
             let erasure = Erasure::new(id, who.user, now, erased_at);
             self.commit_to_team(&team, &caller.by(), deeds, vec![Change::insert(&erasure)]).await?;
             Ok(team.tenant)

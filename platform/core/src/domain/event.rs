@@ -12,6 +12,7 @@ use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
 use super::mode::Mode;
 use super::quota::{Resource, WindowKind};
+use super::tenant::{Suspension, Tenant};
 use super::verification::{FailureReason, Status};
 use crate::ports::{Entity, Entropy, Owner};
 
@@ -164,6 +165,12 @@ events! {
     WebhookEndpointDisabled(EndpointData) = "webhook.endpoint_disabled";
     /// An operator of the platform acts as the tenant for a while.
     TenantAccessedByOperator(AccessData) = "tenant.accessed_by_operator";
+    /// Whoever runs the platform stopped the tenant: its callers are refused.
+    TenantSuspended(SuspensionData) = "tenant.suspended";
+    /// A tenant that was stopped goes on.
+    TenantResumed(SuspensionData) = "tenant.resumed";
+    /// The tenant has another plan, or other limits in place of its plan's.
+    TenantPlanChanged(PlanData) = "tenant.plan_changed";
     /// A test that somebody asked for.
     WebhookTest(TestData) = "webhook.test";
 }
@@ -275,13 +282,32 @@ pub enum DisabledReason {
     Member,
 }
 
+/// Why we disabled an endpoint: what nobody of its tenant knows yet, and so is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisabledByUs {
+    /// Nothing was taken for five days.
+    Failing,
+    /// It answered 410.
+    Gone,
+}
+
+impl From<DisabledByUs> for DisabledReason {
+    fn from(reason: DisabledByUs) -> Self {
+        match reason {
+            DisabledByUs::Failing => Self::Failing,
+            DisabledByUs::Gone => Self::Gone,
+        }
+    }
+}
+
 /// What is told of a webhook endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndpointData {
     /// Its id.
     pub endpoint: EndpointId,
     /// Why it was disabled.
-    pub reason: DisabledReason,
+    pub reason: DisabledByUs,
     /// Since when nothing was taken.
     pub failing_since: Option<Timestamp>,
 }
@@ -295,6 +321,43 @@ pub struct AccessData {
     pub reason: String,
     /// Until when.
     pub until: Timestamp,
+}
+
+/// What is told of a suspension, when it begins and when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SuspensionData {
+    /// Why the tenant was stopped, in the operator's words.
+    pub reason: String,
+    /// Since when it is stopped, or was.
+    pub since: Timestamp,
+}
+
+impl From<&Suspension> for SuspensionData {
+    fn from(suspension: &Suspension) -> Self {
+        Self { reason: suspension.reason.clone(), since: suspension.since }
+    }
+}
+
+/// What is told of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanData {
+    /// The plan from now on, by its id.
+    pub plan: String,
+    /// The plan until now; the same where only limits changed.
+    pub previous_plan: String,
+    /// Whether limits that stand in place of the plan's are others now.
+    pub limits_changed: bool,
+}
+
+impl PlanData {
+    /// What is different between a tenant as it was and as it is.
+    pub fn between(before: &Tenant, after: &Tenant) -> Self {
+        Self {
+            plan: after.plan.clone(),
+            previous_plan: before.plan.clone(),
+            limits_changed: before.limits != after.limits,
+        }
+    }
 }
 
 /// What a test tells.

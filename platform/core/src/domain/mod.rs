@@ -45,6 +45,7 @@ pub mod sandbox;
 pub mod second_factor;
 pub mod service;
 pub mod session;
+pub mod set_aside;
 pub mod template;
 pub mod tenant;
 pub mod tenant_rules;

@@ -96,7 +96,8 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
 /// Send a direct message.
 ///
 /// One that the guard of the service stops has `failed`, with the reason in `verdict`: nothing is sent, and nothing
-/// is counted. Of these and of verifications, 1,000 a day are stored; one more is `guard_blocked` (409), and has no id.
+/// is counted. Of these and of verifications, 1,000 a day are stored; one more is `guard_blocked` (409): it names the
+/// `rule`, and has no id.
 #[utoipa::path(post, path = "/v1/messages", tag = "Messages", security(("api_key" = ["messages:write"])), request_body = SendBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(

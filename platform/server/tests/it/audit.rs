@@ -1,5 +1,10 @@
 //! The audit log: that every change is in it, that it is found again, and that nobody changes it unseen.
 
+mod actions;
+mod of_people;
+
+pub use actions::{Line, Says};
+
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::{AuditEntry, AuditFault, AuditHead};

@@ -91,6 +91,22 @@ async fn scene(kind: EventKind) -> (TestApp, TestTenant) {
             access.by(&operator).json(json!({ "reason": "you asked", "minutes": 5 })).await.expect(201);
             (app, acme)
         }
+        EventKind::TenantSuspended | EventKind::TenantResumed => {
+            let (app, acme) = heard().await;
+            let (operator, tenant) = (app.operator().await, format!("/operator/v1/tenants/{}", acme.id));
+            let suspend = app.post(format!("{tenant}/suspend")).by(&operator).json(json!({ "reason": "unpaid" }));
+            suspend.await.expect(200);
+            // Who is suspended lists nothing.
+            app.post(format!("{tenant}/resume")).by(&operator).await.expect(200);
+            (app, acme)
+        }
+        EventKind::TenantPlanChanged => {
+            let (app, acme) = heard().await;
+            let operator = app.operator().await;
+            let change = app.request(Method::PATCH, format!("/operator/v1/tenants/{}", acme.id)).by(&operator);
+            change.json(json!({ "plan": "pro" })).await.expect(200);
+            (app, acme)
+        }
         EventKind::WebhookTest => {
             let (app, acme, _receiver, endpoint) = stage().await;
             app.of_endpoint(&endpoint, "test").key(&acme.live).await.expect(202);

@@ -3,12 +3,14 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
+use wotp_core::domain::event::Event;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{EntityList, Owner};
+use wotp_core::ports::{Change, Entity as _, EntityList, EntityRow, Owner};
 
 use crate::app::{NUMBER, TestApp, TestTenant, days, id, number, path, seconds};
 use crate::client::{Request, race};
 use crate::people::{PASSWORD, TestPerson};
+use crate::webhooks::{Received, stage};
 
 impl TestApp {
     /// Somebody who runs the platform, and is signed in.
@@ -345,6 +347,123 @@ async fn stuck_work(made_at: &str, new: &Value, before: &str, given_up: &str) {
         let path = format!("{}/work/{}/{what}", of(&globex), id(&first));
         app.post(path).by(operator).await.problem(404, "not_found");
     }
+}
+
+/// What `GET /operator/v1/work` counts besides jobs: webhooks and news that wait, and rows set aside.
+async fn waits(app: &TestApp, operator: &TestPerson) -> [u64; 3] {
+    let work = app.get("/operator/v1/work").by(operator).await.expect(200);
+    ["webhooks_waiting", "news_waiting", "set_aside"].map(|name| work[name].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn webhooks_and_news_that_wait_are_counted_until_they_are_done() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    let operator = app.operator().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+    app.started(&acme.live, NUMBER).await;
+    let [webhooks, news, _] = waits(&app, &operator).await;
+    assert!(webhooks == 0 && news > 0, "{webhooks} {news}");
+    let events = u64::try_from(app.app.fold(100).await.unwrap().events).unwrap();
+    assert_eq!(waits(&app, &operator).await, [events, 0, 0], "they have no deliveries yet");
+    // Whoever held the deliveries is gone, and they are due again when its holds end.
+    drop(app.take_webhooks().await);
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0], "they are taken");
+    app.clock.advance(seconds(21));
+    assert_eq!(waits(&app, &operator).await, [events, 0, 0]);
+    app.run_webhooks().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+    assert_eq!(u64::try_from(receiver.received().len()).unwrap(), events);
+    // What is due to be deleted waits for nobody.
+    app.clock.advance(days(31));
+    let operator = app.logged_in(&operator.email).await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_counted_by_every_node_until_they_are_mended() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (fellow, operator) = (app.fellow(), app.operator().await);
+    let (store, owner) = (&app.app.ports().store, Owner::Tenant(acme.id));
+    // As a newer program would write them.
+    for id in [[1; 16], [2; 16]] {
+        let doc = json!({ "what": "nobody knew" }).as_object().unwrap().clone();
+        let (unique, listed, wake_at) = (Vec::new(), Vec::new(), Some(app.app.ports().clock.now()));
+        let row = EntityRow { kind: Event::KIND, owner, id, version: 0, unique, listed, wake_at, doc };
+        store.commit(vec![Change::Put(row)]).await.unwrap();
+    }
+    assert_eq!(waits(&app, &operator).await, [0, 0, 0], "nobody has looked");
+    app.run_webhooks().await;
+    for node in [&app, &fellow] {
+        assert_eq!(waits(node, &operator).await, [0, 0, 2]);
+    }
+    let mended = store.find_entity(Event::KIND, owner, [1; 16]).await.unwrap().unwrap();
+    store.commit(vec![Change::Delete(mended)]).await.unwrap();
+    app.clock.advance(seconds(300));
+    app.run_webhooks().await;
+    assert_eq!(waits(&app, &operator).await, [0, 0, 2], "it was set aside until a moment ago");
+    app.clock.advance(seconds(60));
+    assert_eq!(waits(&app, &operator).await, [0, 0, 1]);
+    app.sweep().await;
+    let kept = store.list_entities("set_aside", &EntityList::of(Owner::Platform)).await.unwrap();
+    assert_eq!(kept.len(), 1, "what is not set aside any more leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_tenants_endpoints_are_told_what_operators_do_to_it_also_while_it_is_suspended() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    let (operator, owner) = (app.operator().await, app.member(&acme, Role::Owner).await);
+    let suspend = async |reason: &str| {
+        let suspend = app.post(format!("{}/suspend", of(&acme))).by(&operator);
+        suspend.json(json!({ "reason": reason })).await.expect(200)
+    };
+    let resume = async || app.post(format!("{}/resume", of(&acme))).by(&operator).await.expect(200);
+    let change = async |body: Value| app.request(Method::PATCH, of(&acme)).by(&operator).json(body).await.expect(200);
+    suspend("unpaid").await;
+    app.run_webhooks().await;
+    app.get("/v1/usage").key(&acme.live).await.problem(403, "tenant_suspended");
+    let told = || receiver.received().iter().map(Received::json).collect::<Vec<_>>();
+    let since = "2026-11-22T12:00:00Z";
+    let first = told();
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!(first[0]["type"], "tenant.suspended");
+    assert_eq!(first[0]["data"], json!({ "reason": "unpaid", "since": since }));
+    app.clock.advance(seconds(60));
+    resume().await;
+    resume().await;
+    let plan = async |plan: &str| app.app.change_plan(acme.id, plan).await.unwrap();
+    change(json!({ "plan": "pro" })).await;
+    change(json!({ "plan": "pro" })).await;
+    change(json!({ "limits": { "verifications_day": 1 } })).await;
+    plan("pro").await;
+    plan("free").await;
+    app.run_webhooks().await;
+    let changed = |plan: &str, previous_plan: &str, limits_changed: bool| {
+        let data = json!({ "plan": plan, "previous_plan": previous_plan, "limits_changed": limits_changed });
+        json!(["tenant.plan_changed", data])
+    };
+    let mut rest: Vec<Value> = told()[1..].iter().map(|event| json!([event["type"], event["data"]])).collect();
+    let mut expected = vec![
+        json!(["tenant.resumed", { "reason": "unpaid", "since": since }]),
+        changed("pro", "unlimited", false),
+        changed("pro", "pro", true),
+        changed("free", "pro", false),
+    ];
+    // They come in any order.
+    rest.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(rest, expected, "and nothing is told of what changes nothing");
+    // One that is deleted is told nothing: what is being erased must not grow.
+    app.delete("/v1/tenant").by(&owner).await.expect(200);
+    let events = async || {
+        let list = EntityList::of(Owner::Tenant(acme.id));
+        app.app.ports().store.list_entities(Event::KIND, &list).await.unwrap().len()
+    };
+    let before = events().await;
+    suspend("unpaid again").await;
+    resume().await;
+    change(json!({ "plan": "pro" })).await;
+    plan("unlimited").await;
+    assert_eq!(events().await, before);
 }
 
 #[tokio::test]

@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::audit::{Line, Says};
 use super::process::{Place, Server};
+
+/// What the audit log says of it.
+pub const RESTORE: &[Line] = &[("database.restore", Says::Happened)];
 
 /// A number from a range that is reserved for fiction.
 const ADA: &str = "+12025550123";
@@ -208,11 +212,11 @@ impl Installation {
         self.json(&["operator", "create", email, "--password-file", &file]);
     }
 
-    /// What an audit log says: the platform's, or this tenant's.
-    fn log(&self, of: &[&str]) -> String {
+    /// What an audit log says, oldest first: the platform's, or this tenant's.
+    fn log(&self, of: &[&str]) -> Vec<Value> {
         let said = self.place.run(&[&["audit", "export"], of].concat());
         said.succeeded();
-        said.out
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -285,11 +289,17 @@ fn nobody_is_signed_in_by_a_backup_but_who_is_signed_in_still() {
     assert_eq!(refresh(&server, &later).0, 200);
     // All that was done is told of, and the chains hold.
     assert_eq!(home.json(&["audit", "verify"])["sound"], true);
-    assert!(home.log(&[]).contains("database.restore"));
+    let platform = home.log(&[]);
+    for (action, says) in RESTORE {
+        says.hold(platform.iter().rfind(|entry| entry["action"] == *action).unwrap());
+    }
     let tenant = home.log(&["--tenant", &home.tenant]);
-    for action in ["api_key.revoke", "operator_access.end"] {
-        let told = tenant.lines().any(|line| line.contains(action) && line.contains("\"restored\":true"));
-        assert!(told, "{action}: {tenant}");
+    for (log, action) in
+        [(&tenant, "api_key.revoke"), (&tenant, "operator_access.end"), (&platform, "operator_access.end")]
+    {
+        let told = log.iter().rfind(|entry| entry["action"] == action).unwrap();
+        assert_eq!(told["after"]["restored"], true, "{told}");
+        Says::Changed.hold(told);
     }
 }
 

@@ -88,8 +88,10 @@ impl App {
         if !access.holds(now) {
             return Ok(access.entity);
         }
+        let told = |access: &OperatorAccess| json!({ "tenant": tenant, "ends_at": access.ends_at });
+        let ends = Deed::of(tenant, "operator_access.end", id).before(told(&access));
         access.ends_at = now;
-        let ends = Deed::of(tenant, "operator_access.end", id).after(json!({ "tenant": tenant }));
+        let ends = ends.after(told(&access));
         let found = self.tenant(tenant).await?;
         self.commit_for(&found, by, in_both(ends), vec![Change::replace(&access)]).await?;
         self.changed(tenant).await;

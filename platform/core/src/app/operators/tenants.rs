@@ -3,10 +3,11 @@ use serde_json::json;
 use super::logs::in_both;
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
+use crate::domain::event::{Event, Fact, PlanData, SuspensionData};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
 use crate::domain::tenant::{HOUSE, Suspension, Tenant};
-use crate::ports::TenantSearch;
+use crate::ports::{Change, TenantSearch};
 
 /// Longest reason of a suspension, in characters.
 const REASON_LENGTH_MAX: usize = 300;
@@ -42,7 +43,8 @@ impl App {
         found.filter(|tenant| tenant.id != HOUSE).ok_or(Refusal::NotFound("tenant on this platform"))
     }
 
-    /// Changes a tenant's plan or limits, from now on. What is used up by those the tenant is told at once.
+    /// Changes a tenant's plan or limits, from now on. The tenant is told of it by an event, and at once of what is used
+    /// up by those.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
@@ -66,7 +68,8 @@ impl App {
         }
         let shown = |tenant: &Tenant| json!({ "plan": tenant.plan, "limits": tenant.limits });
         let deed = Deed::of(id, "tenant.change", id).before(shown(&before)).after(shown(&tenant));
-        let changed = self.replace_tenant(by, deed, tenant).await?;
+        let fact = Fact::TenantPlanChanged(PlanData::between(&before, &tenant));
+        let changed = self.replace_tenant(by, deed, &fact, tenant).await?;
         if let Err(error) = self.look_at_quotas(id).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(tenant = %id, error, "whether quotas are used up is looked at when the tenant next uses one");
@@ -74,8 +77,8 @@ impl App {
         Ok(changed)
     }
 
-    /// Stops a tenant: its callers are refused and told why, until it is resumed. Codes that are under way
-    /// still go out. Of a deleted one it holds when an owner has it back.
+    /// Stops a tenant: its callers are refused and told why, until it is resumed, and its endpoints by an event. Codes
+    /// and webhooks that are under way still go out. Of a deleted one it holds when an owner has it back.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
@@ -89,8 +92,10 @@ impl App {
         if let Some(before) = tenant.standing.suspension() {
             deed = deed.before(json!({ "reason": before.reason }));
         }
-        tenant.standing.suspend(Some(Suspension { since: self.now(), reason: reason.to_owned() }));
-        self.replace_tenant(by, deed, tenant).await
+        let suspension = Suspension { since: self.now(), reason: reason.to_owned() };
+        let fact = Fact::TenantSuspended(SuspensionData::from(&suspension));
+        tenant.standing.suspend(Some(suspension));
+        self.replace_tenant(by, deed, &fact, tenant).await
     }
 
     /// Lets a suspended tenant go on. One that is not suspended stays as it is.
@@ -101,13 +106,18 @@ impl App {
         let mut tenant = self.tenant(id).await?;
         let Some(before) = tenant.standing.suspension() else { return Ok(tenant) };
         let deed = Deed::of(id, "tenant.resume", id).before(json!({ "reason": before.reason }));
+        let fact = Fact::TenantResumed(SuspensionData::from(before));
         tenant.standing.suspend(None);
-        self.replace_tenant(by, deed, tenant).await
+        self.replace_tenant(by, deed, &fact, tenant).await
     }
 
-    async fn replace_tenant(&self, by: &By, deed: Deed, tenant: Tenant) -> Result<Tenant, Refusal> {
+    /// Replaces a tenant, with what the logs say of it and what the tenant is told. A deleted one is told nothing, as
+    /// nothing comes into its log any more: what is being erased must not grow.
+    async fn replace_tenant(&self, by: &By, deed: Deed, fact: &Fact, tenant: Tenant) -> Result<Tenant, Refusal> {
         let id = tenant.id;
-        self.commit_for(&tenant, by, in_both(deed), Vec::new()).await?;
+        let told = tenant.standing.erased_at().is_none();
+        let event = told.then(|| Event::new(id, None, fact, self.now(), &*self.ports.entropy));
+        self.commit_for(&tenant, by, in_both(deed), event.iter().map(Change::insert).collect()).await?;
         self.changed(id).await;
         Ok(Tenant { version: tenant.version.saturating_add(1), ..tenant })
     }

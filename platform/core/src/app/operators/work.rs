@@ -1,22 +1,34 @@
+use futures_util::future::try_join;
 use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
+use crate::domain::event::Event;
 use crate::domain::id::TenantId;
 use crate::domain::message::Message;
+use crate::domain::set_aside::SetAside;
 use crate::domain::verification::Verification;
-use crate::ports::{Item, Job, ReplaceError};
+use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
+use crate::ports::{Entity as _, EntityList, Item, Job, Owner, ReplaceError, Stored};
 
 /// What was due so long ago and is still there is stuck: the sweep looks every second.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// As far as what waits is counted. Where it matters how much more there is, it grows in the metrics.
+const COUNTED_MAX: usize = 1_000;
 
-/// What workers have to do.
+/// What workers have to do, and what waits for the other work of nodes; each of these is counted up to a thousand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
     /// Rings that wait for a worker, on all nodes; none when the queue does not say.
     pub waiting: Option<usize>,
+    /// Webhooks that are due and that no node has taken: what waits for an endpoint, or for its next attempt, is not.
+    pub webhooks_waiting: usize,
+    /// Changes of verifications and messages that are no events yet, and not in analytics.
+    pub news_waiting: usize,
+    /// Rows that are due and that whichever node looked could not read.
+    pub set_aside: usize,
     /// What is stuck, the longest first: due for over a minute.
     pub stuck: Vec<StuckWork>,
 }
@@ -56,7 +68,33 @@ impl App {
                 stuck.push(StuckWork { tenant, item, due_since, tries });
             }
         }
-        Ok(Work { waiting: self.ports.queue.depth().await.ok(), stuck })
+        Ok(Work {
+            waiting: self.ports.queue.depth().await.ok(),
+            webhooks_waiting: self.webhooks_waiting().await?,
+            news_waiting: self.ports.store.news(COUNTED_MAX).await?.len().min(COUNTED_MAX),
+            set_aside: self.rows_set_aside().await?,
+            stuck,
+        })
+    }
+
+    /// Events that have no deliveries yet, and deliveries to be made now. What is due to be deleted is neither.
+    async fn webhooks_waiting(&self) -> Result<usize, Refusal> {
+        let (store, now) = (&self.ports.store, self.now());
+        let events = store.due_entities(Event::KIND, now, COUNTED_MAX);
+        let (events, deliveries) =
+            try_join(events, store.due_entities(WebhookDelivery::KIND, now, COUNTED_MAX)).await?;
+        // What cannot be read is about to be set aside, and is counted there.
+        let events = events.into_iter().filter_map(|row| Stored::<Event>::read(row).ok());
+        let deliveries = deliveries.into_iter().filter_map(|row| Stored::<WebhookDelivery>::read(row).ok());
+        let waiting = events.filter(|event| !event.fanned_out).count()
+            + deliveries.filter(|delivery| delivery.status == WebhookStatus::Pending).count();
+        Ok(waiting.min(COUNTED_MAX))
+    }
+
+    async fn rows_set_aside(&self) -> Result<usize, Refusal> {
+        let now = self.now();
+        let notes: Vec<Stored<SetAside>> = self.list(&EntityList::of(Owner::Platform).newest(COUNTED_MAX)).await?;
+        Ok(notes.iter().filter(|note| now < note.counts_until()).count())
     }
 
     /// Rings for something at once.

@@ -63,8 +63,10 @@ impl App {
         self.reprove(person, reproof).await?;
         let then = Then::ChangeEmail { session: person.session.id, from };
         let by = person.by();
-        let told = (&by, Deed::of_platform("user.request_email_change", person.user.id));
-        let started = self.pend(&email, then, None, Some(told), &person.whence).await?;
+        let deed = Deed::of_platform("user.request_email_change", person.user.id)
+            .before(json!({ "email": person.user.email_masked }))
+            .after(json!({ "asked_for": email.masked() }));
+        let started = self.pend(&email, then, None, Some((&by, deed)), &person.whence).await?;
         let words = format!(
             "Somebody who is signed in to your account asked to change its email address to {}. If that was not \
              you, ask for a new password at once: then the change is not made.",

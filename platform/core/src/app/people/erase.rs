@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
+use super::super::invitations::shown;
 use super::super::{App, Refusal};
 use super::{Reproof, SignedIn};
 use crate::domain::audit::Deed;
@@ -59,7 +60,10 @@ impl App {
         let found = self.find::<User>(Owner::Platform, id.to_bytes()).await?;
         let user = found.ok_or(Refusal::NotFound("account"))?;
         let mut changes = vec![Change::delete(&user)];
-        let mut deeds = vec![Deed::of_platform("user.erase", id)];
+        // Nothing of their address, which they want forgotten: who they were is said by the line that their account
+        // began with.
+        let before = json!({ "created_at": user.created_at, "operator_since": user.operator_since });
+        let mut deeds = vec![Deed::of_platform("user.erase", id).before(before)];
         let mut left = HashSet::new();
         let mut only_owner_of = Vec::new();
         for member in self.memberships(id).await? {
@@ -88,7 +92,8 @@ impl App {
             let change = Change::delete(&invitation);
             // They may have sent it themselves, before they moved to this address.
             if !changes.contains(&change) {
-                deeds.push(Deed::of(invitation.tenant, "invitation.revoke", invitation.id));
+                let deed = Deed::of(invitation.tenant, "invitation.revoke", invitation.id);
+                deeds.push(deed.before(shown(&invitation)));
                 changes.push(change);
             }
         }

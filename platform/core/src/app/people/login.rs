@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::super::{App, Refusal};
 use super::brake::Brakes;
-use super::{SignInStep, Whence};
+use super::{SignInStep, Whence, sessions};
 use crate::domain::Timestamp;
 use crate::domain::access_token::Claims;
 use crate::domain::audit::Deed;
@@ -171,7 +171,7 @@ impl App {
         let ends = open.len() >= SESSIONS_MAX;
         for oldest in open.into_iter().skip(SESSIONS_MAX.saturating_sub(1)) {
             let told = json!({ "user": user.id, "revoked": true, "sessions_max": SESSIONS_MAX });
-            deeds.push(Deed::of_platform("session.revoke", oldest.id).after(told));
+            deeds.push(Deed::of_platform("session.revoke", oldest.id).before(sessions::told(oldest)).after(told));
             changes.push(Change::delete(oldest));
         }
         let told = json!({ "user": user.id, "transport": session.transport });
@@ -222,6 +222,7 @@ impl App {
                 Turned::Reused => {
                     let user = session.user;
                     let deed = Deed::of_platform("session.reuse_detected", session.id)
+                        .before(sessions::told(&session))
                         .after(json!({ "user": session.user, "revoked": true }));
                     tracing::warn!(user = %session.user, session = %session.id, ip = whence.ip.map(tracing::field::display), "an old refresh token was used: its session is over");
                     match self.end_session(session, deed, &whence.by(user)).await {

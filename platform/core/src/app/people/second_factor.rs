@@ -128,6 +128,10 @@ impl App {
         let account = Zeroizing::new(person.user.address(&self.ports.vault)?);
         let secret = TotpSecret::draw(&*self.ports.entropy);
         let begun = SecondFactor::begin(user, &secret, self.now(), &self.ports.vault, &*self.ports.entropy);
+        let mut deed = Deed::of_platform("second_factor.enrol", user).after(told(&begun));
+        if let Some(known) = &known {
+            deed = deed.before(told(known));
+        }
         let change = match known {
             Some(mut known) => {
                 known.entity = begun;
@@ -137,7 +141,7 @@ impl App {
         };
         // With the person as they are: one who is erased at this moment leaves no secret behind.
         changes.extend([change, Change::replace(&known_user)]);
-        self.commit(&person.by(), vec![Deed::of_platform("second_factor.enrol", user)], changes).await?;
+        self.commit(&person.by(), vec![deed], changes).await?;
         Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
     }
 
@@ -186,7 +190,7 @@ impl App {
     /// As [`renew_recovery_codes`](Self::renew_recovery_codes).
     pub async fn disable_second_factor(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<(), Refusal> {
         let factor = self.reproved_factor(person, reproof).await?;
-        let deed = Deed::of_platform("second_factor.disable", person.user.id);
+        let deed = Deed::of_platform("second_factor.disable", person.user.id).before(told(&factor));
         self.commit(&person.by(), vec![deed], vec![Change::delete(&factor)]).await?;
         self.tell_person(&person.user, OFF, &person.whence).await;
         Ok(())
@@ -368,6 +372,15 @@ impl App {
 
 fn wait(until: Option<Timestamp>) -> Refusal {
     until.map_or(Refusal::RecoveryCodeNeeded, |opens_at| Refusal::Braked { opens_at })
+}
+
+/// What the log tells of a second factor.
+fn told(factor: &SecondFactor) -> serde_json::Value {
+    json!({
+        "begun_at": factor.begun_at,
+        "active_since": factor.active_since,
+        "recovery_codes": factor.recovery_codes.len(),
+    })
 }
 
 fn shown(codes: &[Code]) -> Vec<String> {

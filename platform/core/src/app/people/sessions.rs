@@ -68,7 +68,13 @@ impl App {
         let ended = self.in_turn(move || async move {
             let mut user = self.person(id).await?;
             let kept = self.own_session(person, &user).await?;
-            let deed = Deed::of_platform("session.revoke_others", id).after(json!({ "kept": kept.id }));
+            // Whoever signs in now replaces the person too, so it is all of them.
+            let now = self.now();
+            let all = self.sessions_of(id).await?;
+            let open = all.iter().filter(|session| session.is_open(now) && session.is_of(&user)).count();
+            let deed = Deed::of_platform("session.revoke_others", id)
+                .before(json!({ "sessions": open }))
+                .after(json!({ "sessions": 1, "kept": kept.id }));
             let changes = Self::with_all_ended(&mut user, Some(kept), Vec::new());
             self.commit(by, vec![deed], changes).await
         });
@@ -109,7 +115,8 @@ impl App {
                 return Ok(());
             }
             let (user, id) = (session.user, session.id);
-            let deed = Deed::of_platform(action, id).after(json!({ "user": user, "revoked": true }));
+            let deed =
+                Deed::of_platform(action, id).before(told(&session)).after(json!({ "user": user, "revoked": true }));
             match self.end_session(session, deed, by).await {
                 // It was refreshed at the same moment, which it is at most a few times.
                 Err(Refusal::Conflict) => {}
@@ -162,7 +169,8 @@ impl App {
             + self.forget_due::<SpentToken>(limit).await?)
     }
 
-    async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {
+    /// Deletes at most `limit` things of a kind whose time is over.
+    pub(in crate::app) async fn forget_due<E: Entity>(&self, limit: usize) -> Result<usize, Refusal> {
         let due = self.due::<E>(limit).await?;
         self.forget_all(&due).await
     }
@@ -188,4 +196,14 @@ impl App {
         }
         Ok(forgotten)
     }
+}
+
+/// What the log tells of a session that ends.
+pub(super) fn told(session: &Session) -> serde_json::Value {
+    json!({
+        "user": session.user,
+        "transport": session.transport,
+        "created_at": session.created_at,
+        "refreshed_at": session.refreshed_at,
+    })
 }

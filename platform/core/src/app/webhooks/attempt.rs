@@ -1,11 +1,12 @@
 use jiff::SignedDuration;
+use serde_json::json;
 
 use super::HeldWebhook;
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
 use crate::domain::dispatch::LeaseToken;
-use crate::domain::event::{DisabledReason, EndpointData, Event, Fact};
+use crate::domain::event::{DisabledByUs, EndpointData, Event, Fact};
 use crate::domain::id::{EndpointId, TenantId, WebhookDeliveryId};
 use crate::domain::vault::Purpose;
 use crate::domain::webhook::delivery::{
@@ -165,7 +166,7 @@ impl App {
                 self.works(endpoint.tenant, endpoint.id).await
             }
             AttemptVerdict::Taken => Ok(()),
-            AttemptVerdict::Gone => self.disable(endpoint, DisabledReason::Gone, None).await,
+            AttemptVerdict::Gone => self.disable(endpoint, DisabledByUs::Gone, None).await,
             AttemptVerdict::Refused { .. } => self.fails(endpoint).await,
         }
     }
@@ -176,7 +177,7 @@ impl App {
             Some(mut failing) => {
                 let noted = failing.again(now);
                 if failing.is_hopeless(endpoint.updated_at, now) {
-                    return self.disable(endpoint, DisabledReason::Failing, Some(failing.since)).await;
+                    return self.disable(endpoint, DisabledByUs::Failing, Some(failing.since)).await;
                 }
                 noted.then(|| Change::replace(&failing))
             }
@@ -221,7 +222,7 @@ impl App {
     async fn disable(
         &self,
         endpoint: &Endpoint,
-        reason: DisabledReason,
+        reason: DisabledByUs,
         failing_since: Option<Timestamp>,
     ) -> Result<(), Refusal> {
         let owner = Owner::Tenant(endpoint.tenant);
@@ -231,12 +232,14 @@ impl App {
             return Ok(());
         }
         let now = self.now();
-        stored.disabled = Some(reason);
+        let before = json!({ "disabled": stored.disabled });
+        stored.disabled = Some(reason.into());
         stored.updated_at = now;
         let fact = Fact::WebhookEndpointDisabled(EndpointData { endpoint: endpoint.id, reason, failing_since });
         let event = Event::new(endpoint.tenant, None, &fact, now, &*self.ports.entropy);
         let deed = Deed::of(endpoint.tenant, "webhook_endpoint.disable", endpoint.id);
-        let deed = deed.after(serde_json::json!({ "reason": reason, "failing_since": failing_since }));
+        let after = json!({ "disabled": stored.disabled, "failing_since": failing_since });
+        let deed = deed.before(before).after(after);
         let notice = EndpointNotice {
             event: event.id,
             tenant: endpoint.tenant,

@@ -142,27 +142,10 @@ mod tests {
 
     use super::*;
 
-    fn sources(folder: &Path, text: &mut String) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, text);
-            } else {
-                text.push_str(&fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-
+    /// That each is done, and what its line says, is shown by the server's tests.
     #[test]
-    fn the_actions_are_in_order_and_each_is_done_somewhere() {
+    fn the_actions_are_in_order() {
         assert!(ACTIONS.is_sorted_by(|one, next| one.name < next.name));
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut program = String::new();
-        sources(&here.join("src/app"), &mut program);
-        sources(&here.join("../server/src/cli"), &mut program);
-        for action in ACTIONS {
-            assert!(program.contains(&format!("\"{}\"", action.name)), "nobody does {}", action.name);
-        }
     }
 
     #[test]

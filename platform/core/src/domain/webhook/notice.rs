@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
-use crate::domain::event::DisabledReason;
+use crate::domain::event::DisabledByUs;
 use crate::domain::id::{EndpointId, EventId, TenantId};
 use crate::ports::{Entity, Owner};
 
@@ -23,11 +23,11 @@ pub enum NoticeReason {
     Behind,
 }
 
-impl From<DisabledReason> for NoticeReason {
-    fn from(reason: DisabledReason) -> Self {
+impl From<DisabledByUs> for NoticeReason {
+    fn from(reason: DisabledByUs) -> Self {
         match reason {
-            DisabledReason::Gone => Self::Gone,
-            DisabledReason::Failing | DisabledReason::Member => Self::Failing,
+            DisabledByUs::Failing => Self::Failing,
+            DisabledByUs::Gone => Self::Gone,
         }
     }
 }

@@ -100,6 +100,7 @@ pub(super) async fn revoke_again(staged: &Staged<'_>, replaced: &Keys) -> Result
                 // Not later than now, or it would work until then: clocks have been set back.
                 key.revoked_at = Some(now.min(at));
                 let deed = Deed::of(key.tenant, "api_key.revoke", key.id);
+                let deed = deed.before(json!({ "revoked_at": null }));
                 let deed = deed.after(json!({ "revoked_at": key.revoked_at, "restored": true }));
                 staged.commit(&[deed], vec![Change::ReplaceKey(Box::new(key))]).await?;
                 count.revoked += 1;

@@ -132,11 +132,11 @@ async fn end_accesses(staged: &Staged<'_>) -> Result<usize, Refusal> {
         if access.ends_at <= staged.now {
             continue;
         }
+        let (tenant, id, before) = (access.tenant, access.id, json!({ "ends_at": access.ends_at }));
         access.ends_at = staged.now;
-        let deeds = [
-            Deed::of(access.tenant, "operator_access.end", access.id).after(json!({ "restored": true })),
-            Deed::of_platform("operator_access.end", access.id).after(json!({ "tenant": access.tenant })),
-        ];
+        let after = json!({ "tenant": tenant, "ends_at": access.ends_at, "restored": true });
+        let deeds = [Deed::of(tenant, "operator_access.end", id), Deed::of_platform("operator_access.end", id)];
+        let deeds = deeds.map(|deed| deed.before(&before).after(&after));
         staged.commit(&deeds, vec![Change::replace(&access)]).await?;
         ended += 1;
     }

@@ -97,7 +97,7 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::CoolDown => "Let the person wait for the code that is under way. Offer a resend after `retry_at`.",
         ProblemCode::NoSendsLeft => "Wait until this verification has ended, then start another.",
         ProblemCode::GuardBlocked => {
-            "Wait until `retry_at`, if there is one. Otherwise look at the rule that `detail` names: `GET \
+            "Wait until `retry_at`, if there is one. Otherwise look at the rule that `rule` names: `GET \
              /v1/services/{id}/guard`."
         }
         ProblemCode::VerificationEnded => "It was approved, has expired, failed or was canceled. Start another.",

@@ -46,13 +46,25 @@ impl From<StuckWork> for StuckView {
     }
 }
 
-/// What workers have to do.
+/// What workers have to do, and what waits besides. All of it goes on by itself; a number that grows says that it does
+/// not keep up.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Work)]
 pub(super) struct WorkView {
     /// Jobs that wait for a worker, on all nodes; null when the queue does not answer.
     #[schema(required)]
     waiting: Option<usize>,
+    /// Webhooks that are due and that no node has taken, up to a thousand. What waits for an endpoint that is slow or
+    /// away, or for its next attempt, is not among them.
+    #[schema(maximum = 1000)]
+    webhooks_waiting: usize,
+    /// Changes of verifications and messages that are no events yet, and not in analytics, up to a thousand.
+    #[schema(maximum = 1000)]
+    news_waiting: usize,
+    /// Rows that are due and cannot be read, up to a thousand: each is in the log, keeps nothing else waiting, and is
+    /// looked at again every five minutes.
+    #[schema(maximum = 1000)]
+    set_aside: usize,
     /// What is stuck, the longest first, at most a hundred.
     stuck: Vec<StuckView>,
 }
@@ -62,7 +74,13 @@ pub(super) struct WorkView {
     responses((status = 200, description = "What workers have to do", body = WorkView), openapi::OperatorProblems))]
 pub(in crate::http) async fn find_work(State(api): State<Arc<Api>>, _: Operator) -> Result<Json<WorkView>, Problem> {
     let work = api.app.work(STUCK_MAX).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(Json(WorkView { waiting: work.waiting, stuck: work.stuck.into_iter().map(StuckView::from).collect() }))
+    Ok(Json(WorkView {
+        waiting: work.waiting,
+        webhooks_waiting: work.webhooks_waiting,
+        news_waiting: work.news_waiting,
+        set_aside: work.set_aside,
+        stuck: work.stuck.into_iter().map(StuckView::from).collect(),
+    }))
 }
 
 fn item(text: &str) -> Result<Item, Problem> {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wotp_core::domain::guard::Rule;
 
 pub use self::codes::ProblemCode;
 
@@ -50,6 +51,10 @@ pub struct ProblemBody {
     /// The quotas and limits that say no.
     #[serde(default, rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
     pub violated_policies: Vec<String>,
+    /// The rule of the guard that stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "cap_ip")]
+    pub rule: Option<String>,
     /// When the same request may succeed: RFC 3339, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -70,6 +75,7 @@ struct Parts {
     detail: String,
     errors: Vec<ProblemField>,
     violated: Vec<&'static str>,
+    rule: Option<Rule>,
     retry: Option<(Timestamp, u64)>,
     headers: HeaderMap,
     /// Why, for the log.
@@ -84,6 +90,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             violated: Vec::new(),
+            rule: None,
             retry: None,
             headers: HeaderMap::new(),
             cause: None,
@@ -177,6 +184,7 @@ impl Problem {
             retryable: self.0.code.retryable(),
             errors: self.0.errors.clone(),
             violated_policies: self.0.violated.iter().map(|policy| (*policy).to_owned()).collect(),
+            rule: self.0.rule.map(|rule| rule.name().to_owned()),
             retry_at: self.0.retry.map(|(at, _)| at),
             request_id: request_id.to_owned(),
         }

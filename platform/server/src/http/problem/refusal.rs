@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use wotp_core::app::{FieldError, Refusal, TokenRefusal};
 use wotp_core::domain::address_limits::AddressRefusal;
 use wotp_core::domain::api_key::KeyRefusal;
-use wotp_core::domain::guard::Step;
+use wotp_core::domain::guard::{GuardNote, Step};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::quota::WindowKind;
 use wotp_core::domain::routing::RoutingError;
@@ -281,23 +281,11 @@ impl Problem {
                     Step::Start => "nothing was sent",
                     Step::Resend => "the code that is out already stays valid",
                 };
-                let detail = format!("the guard's rule `{}` stopped it; {rest}", note.rule.name());
-                let problem = Self::new(ProblemCode::GuardBlocked, detail);
-                match note.retry_at {
-                    Some(at) => problem.retry(at, now),
-                    None => problem,
-                }
+                Self::guarded(&note, rest, now)
             }
             Refusal::NotKept(note) => {
-                let detail = format!(
-                    "the guard's rule `{}` stopped it; so many were stopped today that this one is not stored: it has no id",
-                    note.rule.name()
-                );
-                let problem = Self::new(ProblemCode::GuardBlocked, detail);
-                match note.retry_at {
-                    Some(at) => problem.retry(at, now),
-                    None => problem,
-                }
+                let rest = "so many were stopped today that this one is not stored: it has no id";
+                Self::guarded(&note, rest, now)
             }
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
@@ -328,6 +316,19 @@ impl Problem {
                 Self::new(ProblemCode::Internal, "the operator finds the reason in the log, under this request's id")
                     .because(&error)
             }
+        }
+    }
+}
+
+impl Problem {
+    /// That a rule of the guard stopped it, by name, and what follows.
+    fn guarded(note: &GuardNote, rest: &str, now: Timestamp) -> Self {
+        let detail = format!("the guard's rule `{}` stopped it; {rest}", note.rule.name());
+        let mut problem = Self::new(ProblemCode::GuardBlocked, detail);
+        problem.0.rule = Some(note.rule);
+        match note.retry_at {
+            Some(at) => problem.retry(at, now),
+            None => problem,
         }
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
 /// The code goes out within moments; follow `deliveries`. One that the guard of the service stops is started as
 /// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted. Of these and of messages, 1,000 a
-/// day are stored; one more is `guard_blocked` (409), and has no id.
+/// day are stored; one more is `guard_blocked` (409): it names the `rule`, and has no id.
 #[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(

@@ -88,7 +88,8 @@ pub(in crate::http) struct EndpointView {
     /// Whether it is told anything.
     #[schema(example = true)]
     enabled: bool,
-    /// Why it is not: `failing` when it took nothing for five days, `gone` when it answered 410.
+    /// Why it is not: `failing` when it took nothing for five days, `gone` when it answered 410, `member` when somebody
+    /// disabled it.
     #[schema(required, value_type = Option<DisabledReasonName>)]
     disabled_reason: Option<DisabledReason>,
     /// Whether it is told of what happens in test mode; otherwise of what happens live.

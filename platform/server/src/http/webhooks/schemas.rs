@@ -17,6 +17,17 @@ pub(in crate::http) enum DisabledReasonName {
     Member,
 }
 
+/// Why we disabled an endpoint.
+#[derive(ToSchema)]
+#[schema(as = EndpointDisabledByUs, rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a core enum, which knows nothing of OpenAPI")]
+pub(in crate::http) enum DisabledByUsName {
+    /// Nothing was taken for five days.
+    Failing,
+    /// It answered 410.
+    Gone,
+}
+
 /// Where the delivery of a webhook stands.
 #[derive(ToSchema)]
 #[schema(as = WebhookStatus, rename_all = "snake_case")]
@@ -153,7 +164,7 @@ data! {
         #[schema(example = "whe_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
         endpoint: String,
         /// Why it was disabled.
-        reason: DisabledReasonName,
+        reason: DisabledByUsName,
         /// Since when nothing was taken.
         #[schema(value_type = Option<String>, format = DateTime)]
         failing_since: Option<String>,
@@ -168,6 +179,26 @@ data! {
         /// Until when.
         #[schema(value_type = String, format = DateTime)]
         until: String,
+    }
+    /// Of `tenant.suspended` and `tenant.resumed`.
+    SuspensionEventData {
+        /// Why the tenant was stopped, in the operator's words.
+        #[schema(example = "the invoice of October is open")]
+        reason: String,
+        /// Since when it is stopped, or was.
+        #[schema(value_type = String, format = DateTime)]
+        since: String,
+    }
+    /// Of `tenant.plan_changed`.
+    PlanEventData {
+        /// The plan from now on.
+        #[schema(example = "pro")]
+        plan: String,
+        /// The plan until now; the same where only limits changed.
+        #[schema(example = "free")]
+        previous_plan: String,
+        /// Whether limits that stand in place of the plan's are others now: `GET /v1/usage` says what is included.
+        limits_changed: bool,
     }
     /// Of `webhook.test`.
     TestEventData {
@@ -191,6 +222,8 @@ pub(in crate::http) enum EventData {
     Destination(DestinationEventData),
     Endpoint(EndpointEventData),
     Access(AccessEventData),
+    Suspension(SuspensionEventData),
+    Plan(PlanEventData),
     Test(TestEventData),
 }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::event::{
-    AccessData, DestinationData, DisabledReason, EndpointData, Event, EventKind, Fact, MessageData, PAYLOAD_SIZE_MAX,
-    QuotaData, TestData, VerificationData,
+    AccessData, DestinationData, DisabledByUs, EndpointData, Event, EventKind, Fact, MessageData, PAYLOAD_SIZE_MAX,
+    PlanData, QuotaData, SuspensionData, TestData, VerificationData,
 };
 use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
 use wotp_core::domain::quota::{Resource, WindowKind};
@@ -47,6 +47,7 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         shadow: false,
         until: Some(NOW),
     };
+    let suspension = || SuspensionData { reason: "unpaid".to_owned(), since: NOW };
     let endpoint = EndpointId::from_bytes([7; 16]);
     match kind {
         EventKind::VerificationStarted => ("VerificationEventData", Fact::VerificationStarted(verification())),
@@ -69,13 +70,19 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         EventKind::GuardDestinationBlocked => ("DestinationEventData", Fact::GuardDestinationBlocked(destination())),
         EventKind::GuardDestinationReleased => ("DestinationEventData", Fact::GuardDestinationReleased(destination())),
         EventKind::WebhookEndpointDisabled => {
-            let data = EndpointData { endpoint, reason: DisabledReason::Failing, failing_since: Some(NOW) };
+            let data = EndpointData { endpoint, reason: DisabledByUs::Failing, failing_since: Some(NOW) };
             ("EndpointEventData", Fact::WebhookEndpointDisabled(data))
         }
         EventKind::TenantAccessedByOperator => {
             let operator = UserId::from_bytes([7; 16]);
             let data = AccessData { operator, reason: "a ticket".to_owned(), until: NOW };
             ("AccessEventData", Fact::TenantAccessedByOperator(data))
+        }
+        EventKind::TenantSuspended => ("SuspensionEventData", Fact::TenantSuspended(suspension())),
+        EventKind::TenantResumed => ("SuspensionEventData", Fact::TenantResumed(suspension())),
+        EventKind::TenantPlanChanged => {
+            let (plan, previous_plan) = ("pro".to_owned(), "free".to_owned());
+            ("PlanEventData", Fact::TenantPlanChanged(PlanData { plan, previous_plan, limits_changed: false }))
         }
         EventKind::WebhookTest => ("TestEventData", Fact::WebhookTest(TestData { endpoint, message: "A test." })),
     }
@@ -115,4 +122,12 @@ fn a_body_is_far_below_what_the_standard_allows() {
         };
         assert!(event.payload().len() < PAYLOAD_SIZE_MAX / 4, "{}", kind.name());
     }
+}
+
+/// What a schema promises is what is told, and no more: a program that looks for each value looks for none in vain.
+#[test]
+fn the_reasons_for_which_we_disable_an_endpoint_are_those_that_are_documented() {
+    let document: Value = serde_json::from_str(&crate::http::openapi_json()).unwrap();
+    let told = [DisabledByUs::Failing, DisabledByUs::Gone].map(|reason| serde_json::to_value(reason).unwrap());
+    assert_eq!(document["components"]["schemas"]["EndpointDisabledByUs"]["enum"], Value::from(told.to_vec()));
 }

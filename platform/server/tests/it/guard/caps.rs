@@ -13,43 +13,46 @@ async fn each_cap_holds_for_what_it_is_about_until_its_window_turns_over() {
     let free = json!({ "address_limits": { "cool_down_seconds": [0] } });
     app.change_service(&acme, free).await;
     let costs = json!({ "countries": { "GB": 40_000 }, "other_micros": 0 });
-    for (caps, first, same, other) in [
+    let (hour, day) = ("2026-11-22T13:00:00Z", "2026-11-23T00:00:00Z");
+    let twice = |cap: &str| {
+        Vec::from([("per_hour", hour), ("per_day", day)].map(|(span, turns)| (json!({ cap: { span: 1 } }), turns)))
+    };
+    let spend = vec![(json!({ "spend_micros_per_day": 70_000 }), day)];
+    for (rule, caps, first, same, other) in [
         (
-            json!({ "address": { "per_hour": 1 } }),
+            "cap_address",
+            twice("address"),
             json!({ "to": london(1) }),
             json!({ "to": london(1) }),
             json!({ "to": london(2) }),
         ),
         (
-            json!({ "prefix": { "per_hour": 1 } }),
+            "cap_prefix",
+            twice("prefix"),
             json!({ "to": london(3) }),
             json!({ "to": london(4) }),
             json!({ "to": sheffield(1) }),
         ),
         (
-            json!({ "ip": { "per_hour": 1 } }),
+            "cap_ip",
+            twice("ip"),
             json!({ "to": london(5), "ip": "2001:db8:1:1::1" }),
             json!({ "to": london(6), "ip": "2001:db8:1:1:ffff::2" }),
             json!({ "to": london(7), "ip": "2001:db8:1:2::1" }),
         ),
-        (
-            json!({ "spend_micros_per_day": 70_000 }),
-            json!({ "to": london(8) }),
-            json!({ "to": london(9) }),
-            json!({ "to": NUMBER }),
-        ),
+        ("cap_spend", spend, json!({ "to": london(8) }), json!({ "to": london(9) }), json!({ "to": NUMBER })),
     ] {
-        let name = caps.as_object().unwrap().keys().next().unwrap().replace("spend_micros_per_day", "spend");
-        set(&app, &acme, json!({ "mode": "on", "caps": caps, "costs": costs })).await;
-        assert_eq!(blocked_by(&start_as(&app, &acme, first).await), None, "{caps}");
-        let blocked = start_as(&app, &acme, same.clone()).await;
-        assert_eq!(blocked_by(&blocked), Some(&*format!("cap_{name}")));
-        let turns = if name == "spend" { "2026-11-23T00:00:00Z" } else { "2026-11-22T13:00:00Z" };
-        assert_eq!(blocked["verdict"]["retry_at"], turns);
-        assert_eq!(blocked_by(&start_as(&app, &acme, other).await), None, "{caps}");
+        for (caps, turns) in caps {
+            set(&app, &acme, json!({ "mode": "on", "caps": caps, "costs": costs })).await;
+            assert_eq!(blocked_by(&start_as(&app, &acme, first.clone()).await), None, "{caps}");
+            let blocked = start_as(&app, &acme, same.clone()).await;
+            assert_eq!((blocked_by(&blocked), &blocked["verdict"]["retry_at"]), (Some(rule), &json!(turns)), "{caps}");
+            assert_eq!(blocked_by(&start_as(&app, &acme, other.clone()).await), None, "{caps}");
+        }
     }
     app.clock.advance(seconds(3600));
-    set(&app, &acme, json!({ "mode": "on", "caps": { "prefix": { "per_hour": 1, "per_day": 2 } } })).await;
+    // One of the day is used already.
+    set(&app, &acme, json!({ "mode": "on", "caps": { "prefix": { "per_hour": 1, "per_day": 3 } } })).await;
     assert_eq!(blocked_by(&start(&app, &acme, &london(11)).await), None, "another hour");
     assert_eq!(blocked_by(&start(&app, &acme, &london(12)).await), Some("cap_prefix"));
     app.clock.advance(seconds(3600));

@@ -4,6 +4,7 @@ mod binary;
 mod caps;
 mod lists;
 mod messages;
+mod rules;
 mod watch;
 
 use std::sync::Arc;
@@ -236,6 +237,7 @@ async fn of_a_day_1000_blocked_ones_are_kept_and_the_next_is_refused_by_name() {
     let refused = app.starting(&acme.live, json!({ "to": sheffield(1) })).await;
     let problem = refused.problem(409, "guard_blocked");
     assert!(problem["detail"].as_str().unwrap().contains("country_blocked"), "{problem}");
+    assert_eq!(problem["rule"], "country_blocked");
     let kept = app.get("/v1/verifications?status=failed&limit=1").key(&acme.live).await.expect(200);
     assert_ne!(kept["data"][0]["to"], sheffield(1));
     // A key repeats what it made, kept or not, and whatever the guard says by now.
@@ -276,7 +278,7 @@ async fn the_guard_of_a_service_that_is_not_there_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn in_shadow_every_rule_reports_and_none_acts() {
+async fn in_shadow_all_rules_that_are_against_it_report_and_none_acts() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let rules = json!({ "mode": "shadow", "caps": { "prefix": { "per_day": 1 }, "address": { "per_day": 1 } } });
     set(&app, &acme, rules).await;
@@ -321,7 +323,7 @@ async fn a_resend_is_judged_too_and_says_so() {
     app.clock.advance(crate::app::seconds(61));
     let refused = resend().await;
     let problem = refused.problem(409, "guard_blocked");
-    assert_eq!(problem["retry_at"], "2026-11-22T13:00:00Z");
+    assert_eq!((&problem["rule"], &problem["retry_at"]), (&json!("cap_address"), &json!("2026-11-22T13:00:00Z")));
     assert!(refused.retry_after() > 3000);
     resend().await.problem(409, "guard_blocked");
     app.run_jobs().await;

@@ -19,8 +19,7 @@ use wotp_core::domain::verification::Status;
 use wotp_core::ports::{Change, Clock as _};
 
 use crate::app::{TestApp, TestTenant, days, id};
-use receiver::Received;
-pub use receiver::{Receiver, Say};
+pub use receiver::{Received, Receiver, Say};
 
 impl TestApp {
     /// An endpoint of a tenant, as it was created.

@@ -64,7 +64,7 @@ async fn a_key_of_one_service_is_sent_nothing_of_another_one() {
     app.run_webhooks().await;
     let count = receiver.received().len();
     // Since then it is of another service, whose key may point it anywhere.
-    let service = json!({ "slug": "other", "name": "Other" });
+    let service = json!({ "name": "Other" });
     let service = app.post("/v1/services").key(&acme.live).json(service).await.expect(201);
     let other = id(&service).parse().unwrap();
     app.change_endpoint(&acme.live, &endpoint, json!({ "service": id(&service), "enabled": true })).await;
