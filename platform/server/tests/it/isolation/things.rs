@@ -134,6 +134,8 @@ impl Things {
                 let (verification, code) = app.started(&tenant.live, address).await;
                 self.code = code;
                 self.rename(Thing::Event, app.event(tenant, &verification).await);
+                // Before its deliveries are made, it is delivered to nobody once more.
+                app.take_webhooks().await;
                 self.rename(Thing::Address, address.to_owned());
                 self.rename(Thing::Verification, id(&verification).to_owned());
                 return;
