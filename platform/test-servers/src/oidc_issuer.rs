@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -36,11 +36,11 @@ impl OidcIssuer {
 
     /// Starts one.
     pub fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oidc_issuer.py");
         let mut child = Command::new(python())
             // Authlib's own warnings of what will change in it.
             .args(["-W", "ignore"])
-            .arg(script)
+            // Not by its path: what was built in another clone would look for it there.
+            .args(["-c", include_str!("oidc_issuer.py")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

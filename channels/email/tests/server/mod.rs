@@ -1,7 +1,7 @@
 //! Starts `smtp_server.py` and listens to what it says.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -30,7 +30,8 @@ struct Heard {
 impl Server {
     /// Starts one; the arguments are the script's.
     pub fn start(arguments: &[&str]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smtp_server.py");
+        let script =
+            PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says it")).join("tests/smtp_server.py");
         let mut child = Command::new(python())
             // aiosmtpd warns of a login without TLS, which some tests want.
             .args(["-W", "ignore::UserWarning"])
