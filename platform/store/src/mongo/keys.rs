@@ -120,6 +120,7 @@ mod tests {
     use wotp_core::domain::mode::Mode;
     use wotp_core::ports::Store as _;
     use wotp_core::testing::builders::{a_service, a_stored_key, a_tenant, noon, seconds};
+    use wotp_core::testing::store::damaged_keys_are_passed_over;
     use wotp_test_servers::MongoDatabase;
 
     use super::*;
@@ -167,14 +168,7 @@ mod tests {
         let rows = store.server.collection(schema::API_KEYS);
         let damage = doc! { "$set": { "doc.scopes": 5, "doc.expires_at": "1970-01-01T00:00:00Z" } };
         rows.update_one(doc! { "_id": binary(&keys[0].1.0) }, damage).await.unwrap();
-        let whole = [keys[1].0.clone()];
-        let door = store.tenant(tenant.id);
-        assert_eq!(door.keys(None, 1).await.unwrap(), Page { items: whole.to_vec(), more: false });
-        assert_eq!(door.working_keys(noon()).await.unwrap(), whole);
-        let mut over = whole[0].clone();
-        over.expires_at = Some(noon());
-        door.replace_key(&over).await.unwrap();
-        assert_eq!(store.keys_over(seconds(1), 1).await.unwrap(), [over]);
+        damaged_keys_are_passed_over(&store, &keys[1].0).await;
     }
 
     #[test]

@@ -395,9 +395,10 @@ pub(super) fn remove(connection: &Connection, kind: &str, owner: Owner, id: [u8;
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
-
     use tempfile::TempDir;
+    use wotp_core::testing::store::{
+        damaged_things_are_listed_without_fields, damaged_things_that_are_due_can_be_put_off,
+    };
 
     use super::super::OpenOptions;
     use super::super::schema;
@@ -461,19 +462,7 @@ mod tests {
             let sql = "INSERT INTO entity_key (kind, name, value, id, owner) VALUES ('thing', 'tag', x'61', ?, ?)";
             connection.execute(sql, params![[n; 16], [0_u8; 16]]).unwrap();
         }
-        let shown = |rows: &[EntityRow]| rows.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>();
-        let all = EntityList::of(Owner::Platform);
-        let by = EntityList { by: Some(IndexKey::new("tag", "a")), ..all.clone() };
-        for list in [all, by] {
-            let listed = store.list_entities("thing", &list).await.unwrap();
-            assert_eq!(shown(&listed), [(1, 0), (2, 1), (3, 0)]);
-            let (visited, seen) = std::sync::mpsc::channel();
-            let visit = move |row| visited.send(row).map_or(ControlFlow::Break(()), ControlFlow::Continue);
-            store.visit_entities("thing", &list, Box::new(visit)).await.unwrap();
-            assert_eq!(seen.iter().collect::<Vec<_>>(), listed);
-        }
-        let keys = vec![IndexKey::new("tag", "a")];
-        assert_eq!(store.find_listed("thing", Owner::Platform, keys).await.unwrap().len(), 3);
+        damaged_things_are_listed_without_fields(&store).await;
     }
 
     #[tokio::test]
@@ -486,10 +475,6 @@ mod tests {
             let sql = "INSERT INTO entity (kind, owner, id, version, wake_at, doc) VALUES ('thing', ?, ?, 1, 0, ?)";
             connection.execute(sql, params![[0_u8; 16], [n; 16], doc]).unwrap();
         }
-        let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(9).unwrap());
-        let due = store.due_entities("thing", now, 9).await.unwrap();
-        assert_eq!(due.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>(), [(1, 0), (2, 1)]);
-        store.put_off("thing", Owner::Platform, [1; 16], now, later).await.unwrap();
-        assert_eq!(store.due_entities("thing", now, 9).await.unwrap().len(), 1);
+        damaged_things_that_are_due_can_be_put_off(&store).await;
     }
 }

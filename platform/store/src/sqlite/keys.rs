@@ -83,7 +83,8 @@ mod tests {
     use tempfile::TempDir;
     use wotp_core::domain::mode::Mode;
     use wotp_core::ports::Store as _;
-    use wotp_core::testing::builders::{a_service, a_stored_key, a_tenant, noon, seconds};
+    use wotp_core::testing::builders::{a_service, a_stored_key, a_tenant};
+    use wotp_core::testing::store::damaged_keys_are_passed_over;
 
     use super::super::{OpenOptions, SqliteStore, schema};
     use super::*;
@@ -120,13 +121,6 @@ mod tests {
             let sql = format!("UPDATE api_key SET over_at = 0, doc = {doc} WHERE hash = ?");
             connection.execute(&sql, [keys[key].1.0]).unwrap();
         }
-        let whole = [keys[2].0.clone()];
-        let door = store.tenant(tenant.id);
-        assert_eq!(door.keys(None, 1).await.unwrap(), Page { items: whole.to_vec(), more: false });
-        assert_eq!(door.working_keys(noon()).await.unwrap(), whole);
-        let mut over = whole[0].clone();
-        over.expires_at = Some(noon());
-        door.replace_key(&over).await.unwrap();
-        assert_eq!(store.keys_over(seconds(1), 1).await.unwrap(), [over]);
+        damaged_keys_are_passed_over(&store, &keys[2].0).await;
     }
 }

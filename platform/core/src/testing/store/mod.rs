@@ -1,6 +1,7 @@
 //! What every [`Store`] promises, races included.
 
 mod admitting;
+mod damaged;
 mod entities;
 mod erasing;
 mod isolation;
@@ -13,6 +14,7 @@ mod tenants;
 mod upkeep;
 
 pub use admitting::*;
+pub use damaged::*;
 pub use entities::*;
 pub use erasing::*;
 pub use isolation::*;

@@ -1,5 +1,4 @@
-use std::ops::ControlFlow;
-
+use wotp_core::testing::store::{damaged_things_are_listed_without_fields, damaged_things_that_are_due_can_be_put_off};
 use wotp_test_servers::MongoDatabase;
 
 use super::decide::wanted;
@@ -110,19 +109,7 @@ async fn one_that_is_damaged_has_no_fields_and_keeps_no_others_from_being_listed
     };
     let rows = [row(1, "{".into()), row(2, "{\"a\":1}".into()), row(3, 5.into())];
     store.server.collection(schema::ENTITIES).insert_many(rows).await.unwrap();
-    let shown = |rows: &[EntityRow]| rows.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>();
-    let all = EntityList::of(Owner::Platform);
-    let by = EntityList { by: Some(IndexKey::new("tag", "a")), ..all.clone() };
-    for list in [all, by] {
-        let listed = store.list_entities("thing", &list).await.unwrap();
-        assert_eq!(shown(&listed), [(1, 0), (2, 1), (3, 0)]);
-        let (visited, seen) = std::sync::mpsc::channel();
-        let visit = move |row| visited.send(row).map_or(ControlFlow::Break(()), ControlFlow::Continue);
-        store.visit_entities("thing", &list, Box::new(visit)).await.unwrap();
-        assert_eq!(seen.iter().collect::<Vec<_>>(), listed);
-    }
-    let keys = vec![IndexKey::new("tag", "a")];
-    assert_eq!(store.find_listed("thing", Owner::Platform, keys).await.unwrap().len(), 3);
+    damaged_things_are_listed_without_fields(&store).await;
 }
 
 #[tokio::test]
@@ -135,9 +122,5 @@ async fn one_that_is_due_and_damaged_has_no_fields_and_can_be_put_off() {
         doc! { "_id": name, "k": "thing", "o": binary(&[0; 16]), "i": binary(&[n; 16]), "v": 1_i64, "w": 0_i64, "doc": doc }
     };
     entities.insert_many([row(1, "{"), row(2, "{\"a\":1}")]).await.unwrap();
-    let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(9).unwrap());
-    let due = store.due_entities("thing", now, 9).await.unwrap();
-    assert_eq!(due.iter().map(|row| (row.id[0], row.doc.len())).collect::<Vec<_>>(), [(1, 0), (2, 1)]);
-    store.put_off("thing", Owner::Platform, [1; 16], now, later).await.unwrap();
-    assert_eq!(store.due_entities("thing", now, 9).await.unwrap().len(), 1);
+    damaged_things_that_are_due_can_be_put_off(&store).await;
 }
