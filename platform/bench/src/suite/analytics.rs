@@ -39,7 +39,7 @@ const OF_TEN: [Query; 2] = [
     ("hours by country, 20 days", 20, "interval=hour&group_by=country"),
 ];
 const OF_MORE: [Query; 2] = [
-    ("days by all three, 16 days", 16, "interval=day&group_by=service,channel,country"),
+    ("days by all three, 15 days", 15, "interval=day&group_by=service,channel,country"),
     ("hours by country, 2 days", 2, "interval=hour&group_by=country"),
 ];
 
