@@ -1,5 +1,5 @@
-//! Entities: one collection for all kinds. Every commit is a transaction that reads what it rests on, all
-//! of it at once, decides, and writes.
+//! Entities: one collection for all kinds. Every commit is a transaction that writes under the condition that all is as
+//! its caller read it; where it is not, another reads what it rests on, all of it at once, decides, and writes.
 //!
 //! `_id` kind, owner and id; `k` kind, `o` owner, `i` id, `v` version, `w` when time asks something of it,
 //! `u` what no other may have and `l` under what it is listed, `doc` its fields as JSON. JSON, since what
@@ -181,8 +181,13 @@ impl MongoStore {
 
     async fn commit_whole(&self, changes: &[Change]) -> Result<Outcome, Fault> {
         let mut attempts = Attempts::new(&self.server);
+        // Nearly always all is as it was read: it is written under that condition, and not looked at again.
+        let mut expected = Found::expected(changes);
         loop {
-            match self.attempt(changes, &attempts).await {
+            let is_guess = expected.is_some();
+            match self.attempt(changes, expected.take(), &attempts).await {
+                // What is in the way is told by a look.
+                Ok(Outcome::Changed | Outcome::Taken(..)) if is_guess => {}
                 Ok(outcome) => return Ok(outcome),
                 Err(Setback::Failed(fault)) => return Err(fault),
                 // It may have been made: the caller reads again, and finds its own change or another's.
@@ -192,9 +197,18 @@ impl MongoStore {
         }
     }
 
-    async fn attempt(&self, changes: &[Change], attempts: &Attempts<'_>) -> Result<Outcome, Setback> {
+    async fn attempt(
+        &self,
+        changes: &[Change],
+        expected: Option<Found>,
+        attempts: &Attempts<'_>,
+    ) -> Result<Outcome, Setback> {
         let mut session = begin(&self.server).await?;
-        match make(&self.server, &mut session, changes).await? {
+        let outcome = match expected {
+            Some(expected) => write(&self.server, &mut session, changes, expected).await?,
+            None => make(&self.server, &mut session, changes).await?,
+        };
+        match outcome {
             Outcome::Made => end(session, attempts.end()).await.map(|()| Outcome::Made),
             refused => {
                 leave(session).await;
@@ -208,6 +222,16 @@ impl MongoStore {
 pub(super) async fn make(server: &Server, session: &mut ClientSession, changes: &[Change]) -> Result<Outcome, Setback> {
     // Decided before anything is written, so that what is refused cost a single read.
     let found = found(server, session, changes).await?;
+    write(server, session, changes, found).await
+}
+
+/// Makes all changes, if what there is of entities is as in `found`.
+async fn write(
+    server: &Server,
+    session: &mut ClientSession,
+    changes: &[Change],
+    found: Found,
+) -> Result<Outcome, Setback> {
     let statements = match decide::decide(found, changes).map_err(Setback::Failed)? {
         Ok(statements) => statements,
         Err(refused) => return Ok(refused),
@@ -222,12 +246,14 @@ pub(super) async fn make(server: &Server, session: &mut ClientSession, changes: 
         }
     }
     for statements in statements {
-        let command = match statements {
-            Statements::Updates(updates) => doc! { "update": schema::ENTITIES, "updates": updates },
-            Statements::Deletes(deletes) => doc! { "delete": schema::ENTITIES, "deletes": deletes },
+        let (count, command) = match statements {
+            Statements::Updates(updates) => (updates.len(), doc! { "update": schema::ENTITIES, "updates": updates }),
+            Statements::Deletes(deletes) => (deletes.len(), doc! { "delete": schema::ENTITIES, "deletes": deletes }),
         };
         // A unique value that another transaction took meanwhile ends this one, and is found the next time.
-        run(server, session, command).await?;
+        if changed(&run(server, session, command).await?) < count {
+            return Ok(Outcome::Changed);
+        }
     }
     Ok(Outcome::Made)
 }

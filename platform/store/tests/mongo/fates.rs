@@ -8,7 +8,7 @@ use wotp_core::domain::quota::Resource;
 use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{
     Admission, AdmitError, Change, CommitError, Entities as _, Entity, IndexKey, NewVerification, Owner, ReplaceError,
-    TenantStore,
+    Stored, TenantStore,
 };
 use wotp_core::testing::builders::{a_quota, a_verification, admission, an_idempotency, noon};
 use wotp_test_servers::{ReplicaSet, Wire};
@@ -359,7 +359,7 @@ async fn entities_are_committed_once_whatever_becomes_of_the_commands() {
         Fate::NotSafeYet(COMMIT, 5),
         Fate::Refused(COMMIT, 50, "UnknownTransactionCommitResult"),
         Fate::Refused("update", 112, "TransientTransactionError"),
-        Fate::Refused("find", 251, "TransientTransactionError"),
+        Fate::Refused("update", 251, "TransientTransactionError"),
         Fate::NotDone("update", 1),
         Fate::AnswerLost("update", 1),
     ];
@@ -372,6 +372,29 @@ async fn entities_are_committed_once_whatever_becomes_of_the_commands() {
         let again = scene.store.commit(changes).await;
         assert!(matches!(again, Err(CommitError::Taken { .. })), "{fate:?}: {again:?}");
         assert_eq!(scene.rows("entities").len(), 2 * usize::from(number));
+    }
+}
+
+#[tokio::test]
+async fn what_is_as_it_was_read_is_committed_without_another_look_at_it() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let insert = |part| Change::insert(&Entry { number: 1, part });
+    let read = async |part| {
+        let id = Entry { number: 1, part }.id();
+        scene.store.find_entity(Entry::KIND, Owner::Platform, id).await.unwrap().map(Stored::<Entry>::read)
+    };
+    scene.wire.count(b"find\0");
+    scene.store.commit(vec![insert(0), insert(1)]).await.unwrap();
+    assert_eq!(scene.wire.counted(), 0);
+    let (first, second) = (read(0).await.unwrap().unwrap(), read(1).await.unwrap().unwrap());
+    scene.wire.count(b"find\0");
+    scene.store.commit(vec![Change::replace(&first), Change::delete(&second), insert(2)]).await.unwrap();
+    assert_eq!(scene.wire.counted(), 0);
+    // It is not as it was read any more: nothing of this is made.
+    for late in [Change::replace(&first), Change::delete(&first), Change::replace(&second), insert(2)] {
+        let refused = scene.store.commit(vec![insert(3), late.clone()]).await;
+        assert!(matches!(refused, Err(CommitError::Changed | CommitError::Taken { .. })), "{late:?}: {refused:?}");
+        assert!(read(3).await.is_none(), "{late:?}");
     }
 }
 

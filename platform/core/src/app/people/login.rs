@@ -177,6 +177,8 @@ impl App {
         let told = json!({ "user": user.id, "transport": session.transport });
         deeds.push(Deed::of_platform("session.create", session.id).after(told));
         changes.extend([Change::insert(&session), Change::replace(user)]);
+        // One after another, since a store may delete with a command of its own.
+        changes.sort_by_key(|change| matches!(change, Change::Delete(_)));
         self.commit(&whence.by(user.id), deeds, changes).await?;
         if ends {
             self.changed_person(user.id).await;

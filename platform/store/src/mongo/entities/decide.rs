@@ -1,6 +1,6 @@
 //! What a commit makes of the entities that there are: decided one change after another, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Document, doc};
@@ -59,6 +59,27 @@ pub(super) fn wanted(changes: &[Change]) -> Option<Document> {
 }
 
 impl Found {
+    /// What there is if nobody changed anything since whoever makes these changes read it; none where that does not
+    /// follow from them.
+    pub(super) fn expected(changes: &[Change]) -> Option<Self> {
+        let (mut expected, mut named) = (Self::default(), BTreeSet::new());
+        for change in changes {
+            let Some((row, _)) = about(change) else { continue };
+            let name = name_of(row);
+            if !named.insert(name.clone()) {
+                // As the change before leaves it.
+                continue;
+            }
+            match change {
+                Change::Put(_) => return None,
+                Change::Insert(_) => {}
+                // What it has that no other may have is not asked for: an index knows.
+                _ => expected.keep(name, row.version, Vec::new()),
+            }
+        }
+        Some(expected)
+    }
+
     pub(super) fn of(rows: &[Document]) -> Result<Self, Fault> {
         let bytes = |value: &Bson| match value {
             Bson::Binary(binary) if binary.subtype == BinarySubtype::Generic => Some(binary.bytes.clone()),
@@ -88,9 +109,13 @@ impl Found {
         }
     }
 
+    fn version(&self, name: &[u8]) -> Option<u64> {
+        self.entities.get(name).map(|(version, _)| *version)
+    }
+
     /// The version that a change makes, if it is made.
     fn next(&self, change: &Change, row: &EntityRow, name: &[u8]) -> Result<u64, Outcome> {
-        let version = self.entities.get(name).map(|(version, _)| *version);
+        let version = self.version(name);
         let next = match (change, version) {
             (Change::Insert(_), Some(_)) => return Err(Outcome::Taken(row.kind, "id")),
             (Change::Replace(_) | Change::Delete(_), version) if version != Some(row.version) => {
@@ -118,15 +143,16 @@ pub(super) fn decide(mut found: Found, changes: &[Change]) -> Result<Result<Vec<
             Ok(next) => next,
             Err(refused) => return Ok(Err(refused)),
         };
+        let before = found.version(&name);
         if written {
-            let statement = update(row, &name, next)?;
+            let statement = update(row, &name, before, next)?;
             match all.last_mut() {
                 Some(Statements::Updates(updates)) => updates.push(statement),
                 _ => all.push(Statements::Updates(vec![statement])),
             }
             found.keep(name, next, row.unique.iter().map(|key| key_of(row.kind, key)).collect());
         } else {
-            let statement = doc! { "q": { "_id": binary(&name) }, "limit": 1 };
+            let statement = doc! { "q": as_it_was(&name, before), "limit": 1 };
             match all.last_mut() {
                 Some(Statements::Deletes(deletes)) => deletes.push(statement),
                 _ => all.push(Statements::Deletes(vec![statement])),
@@ -137,9 +163,17 @@ pub(super) fn decide(mut found: Found, changes: &[Change]) -> Result<Result<Vec<
     Ok(Ok(all))
 }
 
-/// The statement that stores an entity, whether or not it is there. What a newer program keeps beside its
-/// fields stays.
-fn update(row: &EntityRow, name: &[u8], version: u64) -> Result<Document, Fault> {
+/// The condition that an entity is of this version; with none, one that nothing meets.
+fn as_it_was(name: &[u8], version: Option<u64>) -> Document {
+    match version {
+        Some(version) => doc! { "_id": binary(name), "v": number(version) },
+        None => doc! { "_id": binary(name), "v": { "$lt": 0 } },
+    }
+}
+
+/// The statement that stores an entity, if there is one of version `before`, or none: then one that is there is met by
+/// its name. What a newer program keeps beside its fields stays.
+fn update(row: &EntityRow, name: &[u8], before: Option<u64>, version: u64) -> Result<Document, Fault> {
     let mut set = doc! { "v": number(version), "doc": json(&row.doc)? };
     // Absent, not empty: the indexes hold only those that have some.
     let mut unset = Document::new();
@@ -155,5 +189,5 @@ fn update(row: &EntityRow, name: &[u8], version: u64) -> Result<Document, Fault>
     if !unset.is_empty() {
         change.insert("$unset", unset);
     }
-    Ok(doc! { "q": { "_id": binary(name) }, "u": change, "upsert": true })
+    Ok(doc! { "q": as_it_was(name, before), "u": change, "upsert": before.is_none() })
 }
