@@ -209,6 +209,21 @@ impl App {
         Ok(Readable { things, count, last })
     }
 
+    /// What was found, where it can be read. That it cannot is said in the log, as of what is listed.
+    pub(super) fn readable<E: Entity, T>(
+        owner: Owner,
+        id: [u8; 16],
+        found: Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        match found {
+            Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                say_unreadable(E::KIND, owner, id, &error);
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
     /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.
     pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
         let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;

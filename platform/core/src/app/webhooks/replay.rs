@@ -124,11 +124,32 @@ impl App {
         Ok(replay)
     }
 
+    /// Calls off the replay of a range that goes on to an endpoint. What of it waits for the endpoint already is
+    /// delivered: a hundred at a time do, or a few more.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for the endpoint, or when none goes on, [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn cancel_replay(&self, caller: &ApiCaller, id: EndpointId) -> Result<(), Refusal> {
+        let endpoint = self.endpoint(caller, id).await?;
+        let by_endpoint = IndexKey::new(Replay::BY_ENDPOINT, endpoint.id.to_bytes());
+        // It goes on meanwhile, and each part of it writes it anew.
+        self.in_turn(|| async {
+            // One that this program cannot read has the endpoint's only place too.
+            let row = self.ports.store.find_unique(Replay::KIND, &by_endpoint).await?;
+            let row = row.ok_or(Refusal::NotFound("replay"))?;
+            let deed = Deed::of(caller.tenant.id, "webhook_endpoint.replay_cancel", id);
+            let deed = deed.before(json!({ "replay": ReplayId::from_bytes(row.id) }));
+            self.commit(&caller.by(), vec![deed], vec![Change::Delete(row)]).await
+        })
+        .await
+    }
+
     /// A place among the tenant's replays.
     async fn replay_slot(&self, tenant: TenantId, endpoint: EndpointId) -> Result<u8, Refusal> {
         let others = self.list_readable::<Replay>(&EntityList::of(Owner::Tenant(tenant))).await?.things;
-        let index = if others.iter().any(|other| other.endpoint == endpoint) { "endpoint" } else { "slot" };
-        let free = |slot: &u8| index == "slot" && !others.iter().any(|other| other.slot == *slot);
+        let index =
+            if others.iter().any(|other| other.endpoint == endpoint) { Replay::BY_ENDPOINT } else { Replay::BY_SLOT };
+        let free = |slot: &u8| index == Replay::BY_SLOT && !others.iter().any(|other| other.slot == *slot);
         // Of two who find the same one free the store refuses the second.
         (0..REPLAYS_MAX).find(free).ok_or(Refusal::Taken { kind: Replay::KIND, index })
     }
@@ -224,8 +245,9 @@ impl App {
         let owner = Owner::Tenant(replay.tenant);
         let covered = failed.things.into_iter().filter(|delivery| replay.covers(delivery.created_at));
         let covered = covered.map(|delivery| async move {
-            let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
-            Ok::<_, Refusal>((event, delivery))
+            let id = delivery.event.to_bytes();
+            let event = Self::readable::<Event, _>(owner, id, self.find::<Event>(owner, id).await)?;
+            Ok::<_, Refusal>((event.flatten(), delivery))
         });
         let now = self.now();
         let mut changes = Vec::new();
@@ -254,11 +276,13 @@ impl App {
         let wanted =
             events.things.iter().filter(|event| !is_test(event) && endpoint.wants(event) && replay.covers(event.at));
         let known = wanted.map(|event| async move {
-            let id = WebhookDeliveryId::of(event.id, endpoint.id);
-            Ok::<_, Refusal>((event, self.find::<WebhookDelivery>(owner, id.to_bytes()).await?))
+            let id = WebhookDeliveryId::of(event.id, endpoint.id).to_bytes();
+            let known = self.find::<WebhookDelivery>(owner, id).await;
+            Ok::<_, Refusal>(Self::readable::<WebhookDelivery, _>(owner, id, known)?.map(|known| (event, known)))
         });
         let mut changes = Vec::new();
-        for (event, known) in try_join_all(known).await? {
+        // A delivery that is there and cannot be read is passed over, or the replay would not get past it.
+        for (event, known) in try_join_all(known).await?.into_iter().flatten() {
             match known {
                 // It is on its way, or will be.
                 Some(known) if known.status == WebhookStatus::Pending => {}

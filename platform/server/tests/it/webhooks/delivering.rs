@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
 use tokio::task::JoinSet;
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::domain::permission::Role;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::http::Method;
 use futures_util::future::join_all;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::DisabledReason;
@@ -13,28 +12,14 @@ use wotp_core::domain::webhook::delivery::WebhookDelivery;
 use wotp_core::domain::webhook::endpoint::{Endpoint, Failing};
 use wotp_core::domain::webhook::notice::EndpointNotice;
 use wotp_core::domain::webhook::replay::Replay;
-use wotp_core::ports::{Entity, EntityList, EntityRow, Owner, Stored};
 
 use super::*;
 use crate::app::{days, seconds};
 
 impl TestApp {
-    async fn rows_of<E: Entity>(&self, tenant: &TestTenant) -> Vec<EntityRow> {
-        self.app.ports().store.list_entities(E::KIND, &EntityList::of(Owner::Tenant(tenant.id))).await.unwrap()
-    }
-
     /// How many of a kind time asks for until then.
     async fn due_until<E: Entity>(&self, until: Timestamp) -> usize {
         self.app.ports().store.due_entities(E::KIND, until, 1000).await.unwrap().len()
-    }
-
-    async fn enable(&self, tenant: &TestTenant, endpoint: &Value, enabled: bool) {
-        let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
-        self.request(Method::PATCH, path).key(&tenant.live).json(json!({ "enabled": enabled })).await.expect(200);
-    }
-
-    fn replay_all(&self, tenant: &TestTenant, endpoint: &Value) -> crate::client::Request {
-        self.of_endpoint(endpoint, "replay").key(&tenant.live).json(json!({ "since": self.long_ago() }))
     }
 }
 

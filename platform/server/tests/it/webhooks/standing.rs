@@ -1,9 +1,8 @@
 //! Whose events an endpoint is told of, and what does not count against it.
 
-use axum::http::Method;
 use wotp_core::app::NewKeySettings;
 use wotp_core::domain::webhook::endpoint::{Endpoint, Failing, KEYS_MAX};
-use wotp_core::ports::{Changed, EntityList, Owner, Stored};
+use wotp_core::ports::Changed;
 
 use super::*;
 use crate::app::seconds;
