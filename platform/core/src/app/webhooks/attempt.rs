@@ -240,14 +240,7 @@ impl App {
         let deed = Deed::of(endpoint.tenant, "webhook_endpoint.disable", endpoint.id);
         let after = json!({ "disabled": stored.disabled, "failing_since": failing_since });
         let deed = deed.before(before).after(after);
-        let notice = EndpointNotice {
-            event: event.id,
-            tenant: endpoint.tenant,
-            endpoint: endpoint.id,
-            reason: reason.into(),
-            at: now,
-            told_at: None,
-        };
+        let notice = EndpointNotice::new(endpoint.tenant, endpoint.id, event.id, reason.into(), now);
         let changes = vec![Change::replace(&stored), Change::insert(&event), Change::insert(&notice)];
         match self.commit(&By::platform(), vec![deed], changes).await {
             Ok(()) => {

@@ -3,6 +3,7 @@
 mod alone;
 mod delivering;
 mod endpoints;
+mod noticing;
 mod receiver;
 mod replaying;
 mod scheduling;
