@@ -8,6 +8,7 @@ use crate::domain::template;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
 use crate::domain::webhook::delivery::WebhookDelivery;
+use crate::domain::webhook::endpoint::Failing;
 use crate::domain::webhook::notice::{EndpointNotice, NoticeReason};
 use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError, Stored};
 
@@ -58,7 +59,8 @@ impl App {
         let mut all = true;
         let owner = Owner::Tenant(notice.tenant);
         if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
-            let content = text(&tenant, &notice);
+            let failing = self.find::<Failing>(owner, notice.endpoint.to_bytes()).await?.is_some();
+            let content = text(&tenant, &notice, failing);
             for member in self.list_readable::<Member>(&EntityList::of(owner)).await?.things {
                 if member.role >= Role::Admin {
                     all &= self.send_notice_to(member.user, &notice, &content).await?;
@@ -111,11 +113,22 @@ impl App {
 }
 
 /// What they read. The tenant's name is somebody's words: what could be a link is left out, and the URL too.
-fn text(tenant: &Tenant, notice: &EndpointNotice) -> String {
+fn text(tenant: &Tenant, notice: &EndpointNotice, failing: bool) -> String {
     let name = if template::holds_link(&tenant.name) { "your team" } else { &tenant.name };
     let why = match notice.reason {
         NoticeReason::Gone => "it answered that it is gone (410)",
         NoticeReason::Failing => "it has taken nothing for five days",
+        // It is not that it is too slow: it answers nothing, and will be disabled for that.
+        NoticeReason::Behind if failing => {
+            return format!(
+                "A webhook endpoint of {name} takes nothing: events that waited for it for four days are not delivered \
+                 any more.\n\n\
+                 Endpoint: {endpoint}\n\n\
+                 Once it has taken nothing for five days it is disabled. Let your server take webhooks again, and have \
+                 it sent what it missed: events are kept for 30 days.",
+                endpoint = notice.endpoint,
+            );
+        }
         NoticeReason::Behind => {
             return format!(
                 "A webhook endpoint of {name} takes less than what happens: events that waited for it for four days \

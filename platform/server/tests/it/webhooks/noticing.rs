@@ -4,6 +4,7 @@ use wotp_core::domain::id::{EndpointId, EventId};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::user::User;
 use wotp_core::domain::vault::Sealed;
+use wotp_core::domain::webhook::endpoint::Failing;
 use wotp_core::domain::webhook::notice::{EndpointNotice, NoticeReason};
 
 use super::*;
@@ -96,4 +97,23 @@ async fn notices_that_cannot_be_sent_keep_no_other_waiting() {
     app.sweep().await;
     let letters = app.letters_after(before).await;
     assert_eq!(letters.iter().map(|letter| &letter.0).collect::<Vec<_>>(), [&owner.email]);
+}
+
+#[tokio::test]
+async fn what_takes_nothing_is_told_from_what_takes_too_little() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.member(&acme, Role::Owner).await;
+    app.run_jobs().await;
+    let before = app.outbox.letters().len();
+    let slow = app.notices(&acme, NoticeReason::Behind).await;
+    let away = app.notices(&acme, NoticeReason::Behind).await;
+    let failing = Failing::new(away, acme.id, app.clock.now());
+    app.app.ports().store.commit(vec![Change::insert(&failing)]).await.unwrap();
+    app.sweep().await;
+    let letters = app.letters_after(before).await;
+    let says = |endpoint: EndpointId, text: &str| {
+        letters.iter().any(|letter| letter.1.contains(&endpoint.to_string()) && letter.1.contains(text))
+    };
+    assert!(says(slow, "takes less than what happens") && says(away, "takes nothing"), "{letters:?}");
+    assert_eq!(letters.len(), 2);
 }

@@ -81,7 +81,7 @@ async fn what_waited_for_longer_than_all_attempts_take_is_given_up() {
     app.run_jobs().await;
     let letters = app.outbox.letters().split_off(before);
     assert_eq!(letters.iter().map(|letter| &letter.to).collect::<Vec<_>>(), [&owner.email]);
-    assert!(letters[0].text.contains(id(&endpoint["endpoint"])) && letters[0].text.contains("takes less than"));
+    assert!(letters[0].text.contains(id(&endpoint["endpoint"])) && letters[0].text.contains("takes nothing"));
     assert!(!letters[0].text.contains("http"), "{letters:?}");
     assert_eq!(app.rows_of::<EndpointNotice>(&acme).await.len(), 1);
     app.clock.advance(days(7));
