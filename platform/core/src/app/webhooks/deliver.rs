@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt as _, future, stream};
 
 use super::Endpoints;
+use super::backlog::resting_until;
 use super::place::Place;
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
@@ -303,7 +304,9 @@ impl App {
     /// What is written beside a delivery that is parked, so that somebody looks at its endpoint about then. Where
     /// something is parked there already, somebody will.
     pub(super) fn backlog_of(&self, delivery: &WebhookDelivery, until: Timestamp) -> Option<Change> {
-        let said = self.webhooks.lanes().has_said(delivery.endpoint, self.now());
+        let now = self.now();
+        let until = until.min(resting_until(now));
+        let said = self.webhooks.lanes().has_said(delivery.endpoint, now);
         (!said).then(|| Change::put(&Backlog::new(delivery.endpoint, delivery.tenant, until)))
     }
 

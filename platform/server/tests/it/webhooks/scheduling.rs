@@ -90,6 +90,24 @@ async fn what_waited_for_longer_than_all_attempts_take_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_change_of_an_endpoint_ends_its_rest_also_for_what_waits_for_it() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    receiver.say([Say::With(503, "retry-after", "900")]);
+    app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, [Attempted::Again]);
+    app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, []);
+    let soon = app.clock.now() + seconds(300);
+    assert_eq!(app.due_until::<Backlog>(soon).await, 1, "it may be there again before it said");
+    let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+    app.clock.advance(seconds(1));
+    let change = app.request(Method::PATCH, path).key(&acme.live).json(json!({ "description": "It is mended" }));
+    change.await.expect(200);
+    app.clock.advance(seconds(2));
+    assert_eq!(app.run_webhooks().await, [Attempted::Delivered]);
+}
+
+#[tokio::test]
 async fn a_place_is_given_back_whatever_becomes_of_the_call() {
     let (app, acme, receiver, _endpoint) = stage().await;
     for _ in 0..4 {
