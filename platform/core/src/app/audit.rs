@@ -1,6 +1,6 @@
 //! The audit log, read: page by page, and as a whole to see whether it is what was written.
 
-use super::commit::say_unreadable;
+use super::commit::{Listed, say_unreadable};
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditFault, AuditHead, AuditWalk, by_actor, by_target, place_id, place_of};
@@ -112,13 +112,12 @@ impl App {
                 limit: READ,
                 ..EntityList::of(owner)
             };
-            let read = self.ports.store.list_entities(AuditEntry::KIND, &list).await?;
+            let read = self.list_in_turn::<AuditEntry>(&list).await?;
             let ended = read.len() < READ;
             looked_at += read.len();
-            for row in read {
-                // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
-                let id = row.id;
-                let line = match Stored::<AuditEntry>::read(row) {
+            // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
+            for Listed { id, thing, .. } in read {
+                let line = match thing {
                     Ok(stored) => AuditLine::Entry(Box::new(stored.entity)),
                     Err(error) => {
                         say_unreadable(AuditEntry::KIND, owner, id, &error);

@@ -37,6 +37,14 @@ impl Owner {
         }
     }
 
+    /// The tenant, if it is one.
+    pub fn tenant(self) -> Option<TenantId> {
+        match self {
+            Self::Platform => None,
+            Self::Tenant(tenant) => Some(tenant),
+        }
+    }
+
     /// The owner that [`to_bytes`](Self::to_bytes) came from.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         if bytes == [0; 16] { Self::Platform } else { Self::Tenant(TenantId::from_bytes(bytes)) }
@@ -344,7 +352,8 @@ pub trait Entities: Send + Sync {
     ) -> Result<Vec<EntityRow>, StoreError>;
 
     /// Shows things as [`list_entities`](Self::list_entities) would return them, one by one: for reading many.
-    /// Nothing waits for it but whoever asks, and where listings of a tenant wait for their turn it does too.
+    /// Nothing waits for it but whoever asks, and it waits for its turn: a few go on at once, of a tenant fewer than of
+    /// all, so that whoever reads much keeps nobody's calls waiting.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -132,10 +132,7 @@ impl Entities for SqliteStore {
             }
             Ok(())
         };
-        match list.owner {
-            Some(Owner::Tenant(tenant)) => self.readers.scan(tenant, run).await,
-            Some(Owner::Platform) | None => self.readers.read_many(run).await,
-        }
+        self.readers.scan(list.owner.and_then(Owner::tenant), run).await
     }
 
     async fn due_entities(

@@ -217,7 +217,7 @@ impl Door<'_> {
     ) -> Result<Page<R>, StoreError> {
         let (tenant, recent, filter) = (self.tenant, Arc::clone(recent), filter.clone());
         let read = move |connection: &Connection| read::page(connection, tenant, &recent, &filter, after, limit);
-        self.store.readers.scan(tenant, read).await
+        self.store.readers.scan(Some(tenant), read).await
     }
 
     fn find_record<R: Table>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
@@ -302,7 +302,7 @@ impl TenantStore for Door<'_> {
 
     async fn keys(&self, after: Option<ApiKeyId>, limit: usize) -> Result<Page<ApiKey>, StoreError> {
         let tenant = self.tenant;
-        self.store.readers.scan(tenant, move |connection| keys::page(connection, tenant, after, limit)).await
+        self.store.readers.scan(Some(tenant), move |connection| keys::page(connection, tenant, after, limit)).await
     }
 
     async fn working_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {

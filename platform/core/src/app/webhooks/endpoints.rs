@@ -252,7 +252,7 @@ impl App {
                 before: before.map(WebhookDeliveryId::to_bytes),
                 ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(at_once)
             };
-            let read = self.list_readable::<WebhookDelivery>(&list).await?;
+            let read = self.list_readable_in_turn::<WebhookDelivery>(&list).await?;
             looked_at += read.count;
             let all = read.count < at_once;
             for Stored { entity: delivery, .. } in read.things {
