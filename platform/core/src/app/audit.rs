@@ -150,13 +150,13 @@ impl App {
     pub async fn audit_owners(&self) -> Result<Vec<Owner>, Refusal> {
         let mut owners = vec![Owner::Platform];
         owners.extend(self.ports.store.tenants().await?.into_iter().map(|tenant| Owner::Tenant(tenant.id)));
-        let mut list = EntityList { owner: None, ..EntityList::of(Owner::Platform) };
+        let mut list = EntityList { owner: None, limit: READ, ..EntityList::of(Owner::Platform) };
         loop {
             // By what they are stored under: what a head says of itself is what is looked at later.
             let heads = self.ports.store.list_entities(AuditHead::KIND, &list).await?;
             owners.extend(heads.iter().map(|head| head.owner));
             match heads.last() {
-                Some(last) if heads.len() == list.limit => {
+                Some(last) if heads.len() == READ => {
                     list.from = Some(after(last.id));
                 }
                 _ => break,

@@ -266,22 +266,22 @@ pub struct EntityList {
     pub holds: Vec<(&'static str, String)>,
     /// The newest first, else the oldest.
     pub newest_first: bool,
-    /// At most so many.
+    /// At most so many; [`usize::MAX`] means all.
     pub limit: usize,
 }
 
 impl EntityList {
-    /// All of an owner's, oldest first.
+    /// All of an owner's, oldest first, however many: whoever wants no more than some says so.
     pub fn of(owner: Owner) -> Self {
         let (by, holds) = (None, Vec::new());
-        Self { owner: Some(owner), by, from: None, before: None, holds, newest_first: false, limit: 1000 }
+        Self { owner: Some(owner), by, from: None, before: None, holds, newest_first: false, limit: usize::MAX }
     }
 
-    /// All with a value in an index, whoever owns them, oldest first.
+    /// All with a value in an index, whoever owns them, oldest first, however many.
     pub fn by(index: &'static str, value: impl AsRef<[u8]>) -> Self {
         let by = Some(IndexKey::new(index, value));
         let holds = Vec::new();
-        Self { owner: None, by, from: None, before: None, holds, newest_first: false, limit: 1000 }
+        Self { owner: None, by, from: None, before: None, holds, newest_first: false, limit: usize::MAX }
     }
 
     /// The texts that a document must hold somewhere, as it is stored.

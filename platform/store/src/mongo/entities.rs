@@ -307,10 +307,11 @@ fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
     keys.iter().map(|key| binary(&key_of(kind, key))).collect()
 }
 
-/// The look-up of a list, which has a limit.
+/// The look-up of a list.
 fn listed<'e>(entities: &'e Collection<RawDocumentBuf>, kind: &str, list: &EntityList) -> Find<'e, RawDocumentBuf> {
     let (wanted, sort) = listing(kind, list);
-    let find = entities.find(wanted).sort(sort).limit(i64::try_from(list.limit).unwrap_or(i64::MAX));
+    // To MongoDB 0 is no limit.
+    let find = entities.find(wanted).sort(sort).limit(i64::try_from(list.limit).unwrap_or(0));
     match index(list) {
         Some(index) => find.hint(Hint::Name(index.to_owned())),
         None => find,
