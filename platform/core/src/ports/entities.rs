@@ -383,10 +383,4 @@ pub trait Entities: Send + Sync {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<(), StoreError>;
-
-    /// Deletes at most `limit` of what a tenant owns, of all kinds, and says how many; for erasing it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError>;
 }

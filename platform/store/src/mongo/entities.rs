@@ -19,7 +19,6 @@ use mongodb::options::Hint;
 use mongodb::{ClientSession, Collection};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
-use wotp_core::domain::id::TenantId;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 

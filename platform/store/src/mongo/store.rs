@@ -357,14 +357,6 @@ impl TenantStore for Door<'_> {
         Ok(())
     }
 
-    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
-        if key.tenant != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        let wanted = doc! { "t": self.t(), "id": binary(&key.id.to_bytes()) };
-        self.update(schema::API_KEYS, wanted, key, Document::new()).await
-    }
-
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
         let NewVerification { verification: record, quota, address_limits: limits, idempotency, unkept } = new;
         let candidate = Candidate { tenant: self.tenant, record, quota, limits, idempotency, unkept };

@@ -21,9 +21,6 @@ const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
 const LISTED: &str = "SELECT entity.owner, entity.id, version, wake_at, doc FROM entity_key
                       INDEXED BY entity_key_owned CROSS JOIN entity USING (kind, owner, id)
                       WHERE entity_key.kind = ? AND name = ? AND value = ? AND entity_key.owner = ?";
-/// Some of what an owner has.
-const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
-
 /// Why a commit is given up.
 pub(super) enum Setback {
     Changed,
@@ -164,22 +161,6 @@ impl Entities for SqliteStore {
                 let (until, now) = (until.as_microsecond(), now.as_microsecond());
                 work.connection.prepare_cached(sql)?.execute(params![until, kind, owner.to_bytes(), id, now])?;
                 Ok(())
-            })
-            .await
-    }
-
-    async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
-        self.writer
-            .submit(move |work| {
-                let connection = work.connection;
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let mut find = connection.prepare_cached(OWNED)?;
-                let found = find.query_map(params![tenant.to_bytes(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let found: Vec<(String, [u8; 16])> = found.collect::<rusqlite::Result<_>>()?;
-                for (kind, id) in &found {
-                    remove(connection, kind, Owner::Tenant(tenant), *id)?;
-                }
-                Ok(found.len())
             })
             .await
     }
@@ -443,7 +424,7 @@ mod tests {
         assert!(listed.contains(OWNED_KEYS), "{listed}");
         let due = plan(&connection, DUE, 3);
         assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
-        let erased = plan(&connection, OWNED, 2);
+        let erased = plan(&connection, erase::OWNED, 2);
         assert!(erased.contains("PRIMARY KEY (owner=?)"), "{erased}");
     }
 

@@ -320,19 +320,6 @@ impl TenantStore for Door<'_> {
         self.store.writer.submit(move |work| insert_key(work.connection, &key, &hash, &doc)).await
     }
 
-    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
-        if key.tenant != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        let (tenant, id, over_at, doc) = (self.tenant.to_bytes(), key.id.to_bytes(), keys::over_at(key), json(key)?);
-        self.update(move |connection| {
-            Ok(connection
-                .prepare_cached("UPDATE api_key SET doc = ?, over_at = ? WHERE tenant = ? AND id = ?")?
-                .execute(params![doc, over_at, tenant, id])?)
-        })
-        .await
-    }
-
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {
         let NewVerification { verification, quota, address_limits, idempotency, unkept } = new;
         admit::admit(

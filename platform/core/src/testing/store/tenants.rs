@@ -88,10 +88,12 @@ pub async fn a_revoked_key_is_still_found_and_says_so(store: Subject) {
     let (tenant, _) = created(&store).await;
     let door = store.tenant(tenant.id);
     let (mut key, hash) = a_stored_key(tenant.id, Mode::Live);
-    assert!(matches!(door.replace_key(&key).await, Err(ReplaceError::Conflict)));
+    let replaced = store.commit(vec![Change::ReplaceKey(Box::new(key.clone()))]).await;
+    assert!(matches!(replaced, Err(CommitError::Changed)), "it is not there yet: {replaced:?}");
     door.insert_key(&key, &hash).await.expect(ANSWERS);
     key.revoked_at = Some(seconds(5));
-    door.replace_key(&key).await.expect(ANSWERS);
+    store.commit(vec![Change::ReplaceKey(Box::new(key.clone()))]).await.expect(ANSWERS);
+    key.version += 1;
     let holder = store.find_key(&hash).await.expect(ANSWERS).expect("the key was inserted");
     assert_eq!(holder.key.revoked_at, Some(seconds(5)));
     assert_eq!(door.find_key(key.id).await.expect(ANSWERS), Some(key));
