@@ -98,9 +98,9 @@ impl Entities for MongoStore {
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
         if list.limit == 0 {
             return Ok(());
+        }
         let turn = self.server.turns.turn(list.owner.and_then(Owner::tenant)).await;
         let mut turn = turn.map_err(|_| Fault::Closed)?;
-        }
         let found = listed(&self.entities(), kind, list).batch_size(VISITED).await.map_err(Fault::from)?;
         let mut batches = found.try_chunks(usize::try_from(VISITED).unwrap_or(usize::MAX));
         while let Some(rows) = batches.next().await {

@@ -135,6 +135,10 @@ impl Store for MongoStore {
             wanted.insert("_id", doc! { "$gt": binary(&after.to_bytes()) });
         }
         if let Some(name) = &search.name {
+            if name.contains('\0') {
+                // No pattern can hold it, and no name does.
+                return Ok(Vec::new());
+            }
             // The text itself, not a pattern: `\\Q` quotes up to `\\E`, which it therefore must not hold.
             let quoted = name.replace("\\E", "\\E\\\\E\\Q");
             wanted.insert("doc.name", doc! { "$regex": format!("\\Q{quoted}\\E"), "$options": "i" });

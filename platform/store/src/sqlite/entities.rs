@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, ffi, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::known_fields;
+use wotp_core::domain::service::Service;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 
 use super::SqliteStore;
@@ -261,28 +264,15 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
         Change::ReplaceTenant(tenant) => {
             let mut next = tenant.clone();
             next.version = tenant.version.saturating_add(1);
+            let known = "SELECT doc FROM tenant WHERE id = ?";
+            let doc = replaced(connection, known, &[&tenant.id.to_bytes()], &*next)?;
             let sql = "UPDATE tenant SET doc = ? WHERE id = ? AND coalesce(doc ->> '$.version', 0) = ?";
-            changed(connection.prepare_cached(sql)?.execute(params![
-                serde_json::to_string(&next)?,
-                tenant.id.to_bytes(),
-                tenant.version
-            ])?)
+            changed(connection.prepare_cached(sql)?.execute(params![doc, tenant.id.to_bytes(), tenant.version])?)
         }
         Change::InsertService(service) => {
             taken("service", insert_service(connection, service, &serde_json::to_string(service)?))
         }
-        Change::ReplaceService(service) => {
-            let mut next = service.clone();
-            next.version = service.version.saturating_add(1);
-            let sql = "UPDATE service SET version = ?, doc = ? WHERE tenant = ? AND id = ? AND version = ?";
-            changed(connection.prepare_cached(sql)?.execute(params![
-                next.version,
-                serde_json::to_string(&next)?,
-                service.tenant.to_bytes(),
-                service.id.to_bytes(),
-                service.version
-            ])?)
-        }
+        Change::ReplaceService(service) => changed(replace_service(connection, service)?),
         Change::InsertKey(key, hash) => {
             taken("API key", insert_key(connection, key, hash, &serde_json::to_string(key)?))
         }
@@ -290,10 +280,12 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
         Change::ReplaceKey(key) => {
             let mut next = key.clone();
             next.version = key.version.saturating_add(1);
+            let known = "SELECT doc FROM api_key WHERE tenant = ? AND id = ?";
+            let doc = replaced(connection, known, &[&key.tenant.to_bytes(), &key.id.to_bytes()], &*next)?;
             let sql = "UPDATE api_key SET doc = ?, over_at = ?
                        WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
             changed(connection.prepare_cached(sql)?.execute(params![
-                serde_json::to_string(&next)?,
+                doc,
                 keys::over_at(&next),
                 key.tenant.to_bytes(),
                 key.id.to_bytes(),
@@ -306,6 +298,34 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
             changed(connection.prepare_cached(sql)?.execute(values)?)
         }
     }
+}
+
+/// A service that still has this version becomes this, with the next version; says how many did.
+pub(super) fn replace_service(connection: &Connection, service: &Service) -> Result<usize, Fault> {
+    let mut next = service.clone();
+    next.version = service.version.saturating_add(1);
+    let (tenant, id) = (service.tenant.to_bytes(), service.id.to_bytes());
+    let doc = replaced(connection, "SELECT doc FROM service WHERE tenant = ? AND id = ?", &[&tenant, &id], &next)?;
+    let sql = "UPDATE service SET version = ?, doc = ? WHERE tenant = ? AND id = ? AND version = ?";
+    Ok(connection.prepare_cached(sql)?.execute(params![next.version, doc, tenant, id, service.version])?)
+}
+
+/// The document of what replaces the one that `known` finds: its own fields, and those that a newer program added.
+fn replaced<T: Serialize + DeserializeOwned>(
+    connection: &Connection,
+    known: &str,
+    values: &[&dyn ToSql],
+    next: &T,
+) -> Result<String, Fault> {
+    let mut doc = match serde_json::to_value(next)? {
+        Json::Object(doc) => doc,
+        _ => unreachable!("it is a struct with named fields"),
+    };
+    let stored: Option<String> = connection.prepare_cached(known)?.query_row(values, |row| row.get(0)).optional()?;
+    let stored: Map<String, Json> = stored.map_or(Ok(Map::new()), |stored| serde_json::from_str(&stored))?;
+    let fields = known_fields::of::<T>();
+    doc.extend(stored.into_iter().filter(|(name, _)| !fields.contains(&name.as_str())));
+    Ok(Json::Object(doc).to_string())
 }
 
 /// Nothing, or that its id is taken.
@@ -379,6 +399,7 @@ mod tests {
     };
 
     use super::super::OpenOptions;
+    use super::super::erase;
     use super::super::schema;
     use super::*;
 

@@ -25,6 +25,7 @@ use wotp_core::ports::{
 use super::SqliteStore;
 use super::addresses::Recent;
 use super::admit;
+use super::entities::replace_service;
 use super::erase;
 use super::fault::Fault;
 use super::hot::Hot;
@@ -282,21 +283,9 @@ impl TenantStore for Door<'_> {
         if service.tenant != self.tenant {
             return Err(ReplaceError::Conflict);
         }
-        let expected = service.version;
-        service.version = expected.saturating_add(1);
-        let doc = json(service);
-        service.version = expected;
-        let doc = doc?;
-        let (tenant, id) = (self.tenant.to_bytes(), service.id.to_bytes());
-        self.update(move |connection| {
-            Ok(connection
-                .prepare_cached(
-                    "UPDATE service SET version = version + 1, doc = ? WHERE tenant = ? AND id = ? AND version = ?",
-                )?
-                .execute(params![doc, tenant, id, expected])?)
-        })
-        .await?;
-        service.version = expected.saturating_add(1);
+        let replaced = service.clone();
+        self.update(move |connection| replace_service(connection, &replaced)).await?;
+        service.version = service.version.saturating_add(1);
         Ok(())
     }
 
