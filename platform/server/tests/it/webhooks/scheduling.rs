@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::DisabledReason;
+use wotp_core::domain::id::EventId;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::webhook::backlog::Backlog;
 use wotp_core::domain::webhook::delivery::WebhookDelivery;
@@ -105,6 +106,26 @@ async fn a_change_of_an_endpoint_ends_its_rest_also_for_what_waits_for_it() {
     change.await.expect(200);
     app.clock.advance(seconds(2));
     assert_eq!(app.run_webhooks().await, [Attempted::Delivered]);
+}
+
+#[tokio::test]
+async fn what_is_new_does_not_wait_for_what_is_to_be_deleted() {
+    let (app, acme, _receiver, _endpoint) = stage().await;
+    app.uses_up(&acme).await;
+    let event = Stored::<Event>::read(app.rows_of::<Event>(&acme).await.remove(0)).unwrap();
+    app.run_webhooks().await;
+    let ports = app.app.ports();
+    let at = app.long_ago() - days(1);
+    let old = (0..600).map(|_| {
+        let old = Event { id: EventId::new(at, &*ports.entropy), at, fanned_out: true, ..event.entity.clone() };
+        Change::insert(&old)
+    });
+    ports.store.commit(old.collect()).await.unwrap();
+    app.uses_up(&acme).await;
+    let looked = app.take_webhooks().await;
+    assert_eq!((looked.held.len(), looked.more), (1, true));
+    drop(looked);
+    assert_eq!(app.rows_of::<Event>(&acme).await.len(), 602 - 255, "and they go meanwhile");
 }
 
 #[tokio::test]
