@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{Event, EventKind, KEPT};
 use crate::domain::id::{EndpointId, EventId, ReplayId, TenantId, WebhookDeliveryId};
+use crate::domain::tenant::Standing;
 use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
@@ -24,6 +25,8 @@ const DUE: usize = 256;
 const AT_ONCE: usize = 8;
 /// How long a replay waits while its endpoint has enough to take.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// How soon somebody looks whether a tenant that is suspended goes on.
+const SUSPENDED: SignedDuration = SignedDuration::from_mins(5);
 /// How much longer ago than events are kept a range may begin: whoever asks for all there are reckons by a clock of
 /// their own, or in whole days.
 const SINCE_SLACK: SignedDuration = SignedDuration::from_hours(24);
@@ -197,6 +200,13 @@ impl App {
     /// then to have waited for too long.
     async fn step_replay(&self, mut replay: Stored<Replay>) -> Result<bool, Refusal> {
         let owner = Owner::Tenant(replay.tenant);
+        // What happened is told also of a tenant that is suspended; what it asks for besides waits until it may ask.
+        let tenant = self.ports.store.tenant(replay.tenant).find_tenant().await?;
+        if tenant.is_some_and(|tenant| matches!(tenant.standing, Standing::Suspended(_))) {
+            replay.next_at = self.now().checked_add(SUSPENDED).ok();
+            self.is_made(vec![Change::replace(&replay)]).await?;
+            return Ok(false);
+        }
         let endpoint = self.find::<Endpoint>(owner, replay.endpoint.to_bytes()).await?;
         if self.list_parked(replay.tenant, replay.endpoint, STEP).await?.len() == STEP {
             replay.next_at = self.now().checked_add(PAUSE).ok();

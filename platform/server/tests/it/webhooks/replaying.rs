@@ -85,6 +85,32 @@ async fn a_replay_that_is_called_off_goes_no_further() {
 }
 
 #[tokio::test]
+async fn a_suspended_tenant_is_told_what_happened_and_its_replay_waits() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let operator = app.operator().await;
+    let tenant = format!("/operator/v1/tenants/{}", acme.id);
+    receiver.say([Say::Status(500)]);
+    let event = app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, [Attempted::Again]);
+    app.clock.advance(seconds(1));
+    app.replay_all(&acme, &endpoint).await.expect(202);
+    let reason = json!({ "reason": "the invoice is not paid" });
+    app.post(format!("{tenant}/suspend")).by(&operator).json(reason).await.expect(200);
+    app.clock.advance(seconds(10));
+    // What was tried before is tried again, and the suspension is told.
+    assert_eq!(app.run_webhooks().await, [Attempted::Delivered; 2]);
+    assert!(receiver.received()[1..].iter().any(|received| received.id() == event));
+    app.clock.advance(seconds(300));
+    assert_eq!(app.run_webhooks().await, [], "nothing else");
+    app.post(format!("{tenant}/resume")).by(&operator).await.expect(200);
+    app.clock.advance(seconds(300));
+    // That it goes on is told, and what was asked for.
+    assert_eq!(app.run_webhooks().await, [Attempted::Delivered; 2]);
+    assert_eq!(receiver.received().iter().filter(|received| received.id() == event).count(), 3);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
 async fn a_replay_is_called_off_also_where_this_program_cannot_read_it() {
     let (app, acme, _receiver, endpoint) = stage().await;
     app.clock.advance(seconds(1));
