@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
-/// A proxy on loopback that can be slow, cut or closed, and can lose answers.
+/// Longest part of what is said that goes through at once.
+const PART_BYTES: usize = 65_536;
+
+/// A proxy on loopback that can be slow, cut or closed, can count what is asked, and can lose answers.
 pub struct Wire {
     address: String,
     state: Arc<State>,
@@ -14,11 +17,14 @@ pub struct Wire {
 
 struct State {
     server: Mutex<String>,
-    delay_millis: AtomicU64,
+    delay: Mutex<Duration>,
+    delay_changed: Condvar,
     closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
     /// Requests with these bytes in them, so many of which will not be answered.
     unanswered: Mutex<(Vec<u8>, usize)>,
+    /// Requests with these bytes in them, so many of which there were.
+    counted: Mutex<(Vec<u8>, usize)>,
 }
 
 impl Wire {
@@ -28,10 +34,12 @@ impl Wire {
         let address = listener.local_addr().expect("it is bound").to_string();
         let state = Arc::new(State {
             server: Mutex::new(server.to_owned()),
-            delay_millis: AtomicU64::new(0),
+            delay: Mutex::default(),
+            delay_changed: Condvar::new(),
             closed: AtomicBool::new(false),
             open: Mutex::default(),
             unanswered: Mutex::default(),
+            counted: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -55,9 +63,11 @@ impl Wire {
         server.clone_into(&mut self.state.server.lock().expect("nobody panics"));
     }
 
-    /// What the server says comes so much later.
+    /// What the server says comes so much later, what is under way too: with [`Duration::MAX`] nothing comes
+    /// until another delay is set.
     pub fn delay(&self, delay: Duration) {
-        self.state.delay_millis.store(delay.as_millis().try_into().expect("a short time"), Ordering::Release);
+        *self.state.delay.lock().expect("nobody panics") = delay;
+        self.state.delay_changed.notify_all();
     }
 
     /// Cuts every connection.
@@ -79,6 +89,16 @@ impl Wire {
         self.state.unanswered.lock().expect("nobody panics").1
     }
 
+    /// Counts requests with `bytes` in them from now on.
+    pub fn count(&self, bytes: &[u8]) {
+        *self.state.counted.lock().expect("nobody panics") = (bytes.to_vec(), 0);
+    }
+
+    /// How many of these there were.
+    pub fn counted(&self) -> usize {
+        self.state.counted.lock().expect("nobody panics").1
+    }
+
     /// Lets nobody through any more, and cuts who is there.
     pub fn close(&self) {
         self.state.closed.store(true, Ordering::Release);
@@ -95,10 +115,28 @@ impl State {
     /// Whether the answer to this request is to be kept back.
     fn is_unanswered(&self, request: &[u8]) -> bool {
         let (bytes, times) = &mut *self.unanswered.lock().expect("nobody panics");
-        let is = *times > 0 && request.windows(bytes.len()).any(|part| part == bytes);
+        let is = *times > 0 && holds(request, bytes);
         *times -= usize::from(is);
         is
     }
+
+    /// Notes a request that is to be counted.
+    fn note(&self, request: &[u8]) {
+        let (bytes, times) = &mut *self.counted.lock().expect("nobody panics");
+        *times += usize::from(!bytes.is_empty() && holds(request, bytes));
+    }
+
+    /// Waits until what came at that moment has been under way for long enough.
+    fn wait(&self, came: Instant) {
+        let mut delay = self.delay.lock().expect("nobody panics");
+        while let Some(left) = delay.checked_sub(came.elapsed()).filter(|left| !left.is_zero()) {
+            (delay, _) = self.delay_changed.wait_timeout(delay, left).expect("nobody panics");
+        }
+    }
+}
+
+fn holds(request: &[u8], bytes: &[u8]) -> bool {
+    request.windows(bytes.len()).any(|part| part == bytes)
 }
 
 fn connect(client: TcpStream, state: &Arc<State>) {
@@ -113,34 +151,58 @@ fn connect(client: TcpStream, state: &Arc<State>) {
     let (from_server, to_server) = (clone(&server), server);
     let silenced = Arc::new(AtomicBool::new(false));
     let (silent, answers, state) = (Arc::clone(&silenced), Arc::clone(state), Arc::clone(state));
-    std::thread::spawn(move || {
-        pump(from_client, to_server, |request| {
-            if state.is_unanswered(request) {
-                silenced.store(true, Ordering::Release);
-            }
-            true
-        });
-    });
-    std::thread::spawn(move || {
-        pump(from_server, to_client, |_| {
-            let delay = answers.delay_millis.load(Ordering::Acquire);
-            if delay > 0 {
-                // The slowness itself, not a wait for something.
-                std::thread::sleep(Duration::from_millis(delay));
-            }
-            !silent.load(Ordering::Acquire)
-        });
-    });
+    std::thread::spawn(move || ask(from_client, to_server, &state, &silenced));
+    std::thread::spawn(move || answer(from_server, to_client, &answers, &silent));
 }
 
-/// Passes on what `pass` lets through; what it does not is the end.
-fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(&[u8]) -> bool) {
-    let mut bytes = vec![0; 65_536];
-    while let Ok(length) = from.read(&mut bytes) {
-        if length == 0 || !pass(&bytes[..length]) || to.write_all(&bytes[..length]).is_err() {
+/// Passes on what a client says.
+fn ask(mut from: TcpStream, mut to: TcpStream, state: &State, silenced: &AtomicBool) {
+    while let Some(request) = part(&mut from) {
+        state.note(&request);
+        if state.is_unanswered(&request) {
+            silenced.store(true, Ordering::Release);
+        }
+        if to.write_all(&request).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
+    end(&from, &to);
+}
+
+/// Passes on what a server says, each part as long after it came as the wire is slow: a long way, on which a part
+/// does not wait for the one before it.
+fn answer(mut from: TcpStream, mut to: TcpStream, state: &State, silent: &AtomicBool) {
+    let (under_way, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::scope(|scope| {
+        let heard = from.try_clone().expect("a stream can be shared");
+        scope.spawn(move || {
+            for (came, answer) in arriving {
+                state.wait(came);
+                if silent.load(Ordering::Acquire) || to.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+            end(&heard, &to);
+        });
+        while let Some(answer) = part(&mut from) {
+            if under_way.send((Instant::now(), answer)).is_err() {
+                break;
+            }
+        }
+        drop(under_way);
+    });
+}
+
+/// What is said next; none at the end.
+fn part(from: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; PART_BYTES];
+    let length = from.read(&mut bytes).ok().filter(|length| *length > 0)?;
+    bytes.truncate(length);
+    Some(bytes)
+}
+
+fn end(one: &TcpStream, other: &TcpStream) {
+    // They may be closed already.
+    let _ = one.shutdown(Shutdown::Both);
+    let _ = other.shutdown(Shutdown::Both);
 }

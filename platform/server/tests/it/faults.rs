@@ -4,20 +4,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, Wire, redis_url};
+use wotp_test_servers::{MongoDatabase, Redis, ReplicaSet, redis_url};
 
 use crate::fleet::{Fleet, Load, Node, call, until};
 use crate::relay::Relay;
 
 mod edge;
 mod outage;
+mod slow;
 
 const CALLERS: usize = 8;
-/// Requests at once that are far more than a slow store can take.
-const FLOOD: usize = 800;
-/// What each of them may take of a node's memory.
-const EACH_TAKES: u64 = 128 << 10;
-
 /// Two nodes, and callers who call both.
 fn two_nodes(fleet: &Fleet) -> ([Node; 2], Load) {
     let nodes = [fleet.node(), fleet.node()];
@@ -150,71 +146,6 @@ fn ten_seconds_without_a_primary() {
         load.until_more(50);
     });
     report("10 s without a primary", &load, load.settle());
-}
-
-/// Resident memory of a process, in bytes.
-fn memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-#[test]
-fn a_slow_mongodb_is_waited_for_in_bounds_and_the_rest_is_turned_away() {
-    let set = ReplicaSet::start(1);
-    let wire = Wire::to(&set.member(0).address());
-    // Straight to the wire: a driver that knows the set would go around it.
-    let url = format!("mongodb://{}/slow?directConnection=true", wire.address());
-    let mut fleet = Fleet::new(&url, redis_url());
-    // Calls wait two thirds of this for the store.
-    fleet.set("WOTP_SERVER__REQUEST_TIMEOUT_SECONDS", "8");
-    fleet.set("WOTP_SERVER__CONNECTIONS_MAX", "3000");
-    let node = fleet.node();
-    let load = Load::new(&fleet);
-    load.goes_to([node.server.address.clone()]);
-    load.during(CALLERS, || {
-        load.until_more(20);
-        wire.delay(Duration::from_millis(500));
-        load.until_more(4);
-        // Far more than a store that answers twice a second can take. Nobody may wait for ever, and
-        // what waits may not grow.
-        let before = memory(node.server.id());
-        let start = |n: usize| {
-            (format!("idempotency-key: flood-{n}\r\n"), json!({ "to": format!("+1213{:07}", 2_000_000 + n) }))
-        };
-        let answered = std::thread::scope(|scope| {
-            let flood: Vec<_> = (0..FLOOD)
-                .map(|n| {
-                    let (address, key, (more, body)) = (&node.server.address, &fleet.key, start(n));
-                    scope.spawn(move || {
-                        // Not all of so many connections at once are taken; those come again.
-                        let tries = (0..100).map(|_| call(address, "POST", "/v1/verifications", key, &more, &body));
-                        let answer = tries.flatten().next().expect("an answer");
-                        assert!(answer.status != 503 || answer.head.contains("retry-after: "), "{}", answer.head);
-                        answer.status
-                    })
-                })
-                .collect();
-            flood.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
-        });
-        let grown = memory(node.server.id()).saturating_sub(before);
-        assert!(answered.iter().all(|status| [201, 503].contains(status)), "{answered:?}");
-        assert!(grown < FLOOD as u64 * EACH_TAKES, "{FLOOD} requests made the node grow by {grown} bytes");
-        wire.delay(Duration::ZERO);
-        load.until_more(50);
-        let turned_away = answered.iter().filter(|status| **status == 503).count();
-        println!("a slow MongoDB: of {FLOOD} at once {turned_away} were turned away; the node grew by {grown} bytes");
-        // A start needs seven answers, one after the other, and 256 need no more than one: as many as
-        // come through in time are served.
-        assert!(turned_away <= FLOOD * 3 / 4, "{turned_away} of {FLOOD} were turned away");
-        // Whoever was turned away comes again; what was stored all the same is not stored twice.
-        for n in 0..FLOOD {
-            let (more, body) = start(n);
-            assert_eq!(load.insist("POST", "/v1/verifications", &more, &body).status, 201);
-        }
-        load.also_accepted(FLOOD);
-    });
-    report("MongoDB slower by 500 ms", &load, load.settle());
 }
 
 #[test]
