@@ -18,3 +18,5 @@ mod record;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "mongodb", feature = "sqlite"))]
+mod turns;

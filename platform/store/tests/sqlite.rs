@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use wotp_core::domain::id::{TenantId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Resource, Window};
+use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{Admission, AdmitError, Filter, Store, StoreError};
+use wotp_core::ports::{Admission, AdmitError, Change, Entities as _, Filter, Store, StoreError};
 use wotp_core::testing::builders::{
     a_service, a_stored_key, a_tenant, a_verification, admission, entropy, noon, seconds,
 };
@@ -373,4 +374,40 @@ async fn the_log_does_not_grow_without_end() {
     let page = store.tenant(tenant).verifications(&Filter::default(), None, 1).await.unwrap();
     assert!(page.more);
     assert!(longest < 128 << 20, "the log grew to {longest} bytes");
+}
+
+#[tokio::test]
+async fn what_a_newer_program_added_to_tenants_services_and_keys_stays() {
+    let home = Home::new();
+    let store = SqliteStore::open(home.file(), OpenOptions::default()).unwrap();
+    let tenant = a_tenant();
+    let (mut key, hash) = a_stored_key(tenant.id, Mode::Live);
+    key.expires_at = Some(seconds(3600));
+    store.create_tenant(&tenant, &a_service(&tenant), &[(key.clone(), hash)]).await.unwrap();
+    let connection = Connection::open(home.file()).unwrap();
+    for table in ["tenant", "service", "api_key"] {
+        let sql = format!("UPDATE {table} SET doc = json_set(doc, '$.color', json('{{\"name\":\"red\"}}'))");
+        assert_eq!(connection.execute(&sql, []).unwrap(), 1);
+    }
+    let mut service = store.tenant(tenant.id).find_service(tenant.default_service).await.unwrap().unwrap();
+    service.name = "Login".to_owned();
+    store.tenant(tenant.id).replace_service(&mut service).await.unwrap();
+    service.name = "Sign-in".to_owned();
+    key.expires_at = None;
+    let named = Tenant { name: "Acme Limited".to_owned(), ..tenant.clone() };
+    let changes = vec![
+        Change::ReplaceTenant(Box::new(named)),
+        Change::ReplaceService(Box::new(service)),
+        Change::ReplaceKey(Box::new(key)),
+    ];
+    store.commit(changes).await.unwrap();
+    for table in ["tenant", "service", "api_key"] {
+        let color = format!("SELECT doc ->> '$.color.name' FROM {table}");
+        let color: Option<String> = connection.query_row(&color, [], |row| row.get(0)).unwrap();
+        assert_eq!(color.as_deref(), Some("red"), "{table}");
+    }
+    let found = store.find_key(&hash).await.unwrap().unwrap();
+    assert_eq!((found.key.expires_at, found.tenant.name.as_str()), (None, "Acme Limited"), "its own come and go");
+    let service = store.tenant(tenant.id).find_service(tenant.default_service).await.unwrap().unwrap();
+    assert_eq!(service.name, "Sign-in");
 }

@@ -8,7 +8,7 @@ use super::commit::say_unreadable;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::ServiceId;
-use crate::domain::rollup::{Figures, Interval, Reach, Rollup, first_id};
+use crate::domain::rollup::{Figures, Interval, KEPT, Reach, Rollup, by_country, first_id};
 use crate::ports::{Entity as _, EntityList, EntityRow, Owner, Stored};
 
 /// Groups in one answer at most.
@@ -91,7 +91,9 @@ pub struct Analytics {
 /// What is summed up while rollups are read.
 struct Sum {
     query: AnalyticsQuery,
-    analytics: Analytics,
+    from: Timestamp,
+    to: Timestamp,
+    groups: BTreeMap<Group, Figures>,
     read: usize,
     /// Why there is no answer.
     ended: Option<Refusal>,
@@ -108,45 +110,38 @@ impl Sum {
                 return ControlFlow::Continue(());
             }
         };
-        let Analytics { from, to, .. } = self.analytics;
-        self.read += rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)).count();
+        let AnalyticsQuery { service, channel, country, .. } = &self.query;
+        let wanted = service.is_none_or(|service| rollup.service == service)
+            && channel.as_ref().is_none_or(|channel| rollup.channel == *channel);
+        let by = |dimension| self.query.group_by.contains(&dimension);
+        for counted in rollup.figures().filter(|counted| (self.from..self.to).contains(&counted.starts)) {
+            self.read += 1;
+            if !wanted || country.as_deref().is_some_and(|country| counted.country != Some(country)) {
+                continue;
+            }
+            let group = Group {
+                starts: counted.starts,
+                service: by(Dimension::Service).then_some(rollup.service),
+                channel: Some(&rollup.channel).filter(|name| by(Dimension::Channel) && !name.is_empty()).cloned(),
+                country: counted.country.filter(|_| by(Dimension::Country)).map(str::to_owned),
+            };
+            let group = self.groups.entry(group).or_default();
+            group.counts.add(counted.counts);
+            counted.costs.into_iter().for_each(|costs| group.costs.add_all(costs));
+        }
         if self.read > READ_MAX {
             let message = "asks for more hours or days, channels and countries than one answer is summed up from: ask \
                            for less time, by day, or for one service";
             self.ended = Some(Refusal::field("from", message.to_owned()));
             return ControlFlow::Break(());
         }
-        if !self.wants(&rollup) {
-            return ControlFlow::Continue(());
-        }
-        let by = |dimension| self.query.group_by.contains(&dimension);
-        let (service, channel) = (by(Dimension::Service), by(Dimension::Channel) && !rollup.channel.is_empty());
-        let country = by(Dimension::Country);
-        for (starts, counts, costs) in rollup.figures().filter(|(starts, ..)| (from..to).contains(starts)) {
-            let group = Group {
-                starts,
-                service: service.then_some(rollup.service),
-                channel: channel.then(|| rollup.channel.clone()),
-                country: rollup.country.clone().filter(|_| country),
-            };
-            let group = self.analytics.groups.entry(group).or_default();
-            group.counts.add(counts);
-            costs.into_iter().for_each(|costs| group.costs.add_all(costs));
-        }
-        if self.analytics.groups.len() > GROUPS_MAX {
+        if self.groups.len() > GROUPS_MAX {
             let message =
                 format!("asks for more than {GROUPS_MAX} groups: ask for less time, by day, or tell less apart");
             self.ended = Some(Refusal::field("group_by", message));
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
-    }
-
-    fn wants(&self, rollup: &Rollup) -> bool {
-        let AnalyticsQuery { service, channel, country, .. } = &self.query;
-        service.is_none_or(|service| rollup.service == service)
-            && channel.as_ref().is_none_or(|channel| rollup.channel == *channel)
-            && country.as_ref().is_none_or(|country| rollup.country.as_ref() == Some(country))
     }
 }
 
@@ -166,31 +161,30 @@ impl App {
         let mut holds = Vec::new();
         holds.extend(service.map(|service| ("service", service.to_string())));
         holds.extend(query.channel.clone().map(|channel| ("channel", channel)));
-        holds.extend(query.country.clone().map(|country| ("country", country)));
-        let by_country = query.country.is_some() || query.group_by.contains(&Dimension::Country);
-        let reach = if by_country { Reach::Country } else { Reach::World };
+        let told_apart = query.country.is_some() || query.group_by.contains(&Dimension::Country);
+        let reach = if told_apart { Reach::Country } else { Reach::World };
         let list = EntityList {
             from: Some(first_id(interval, reach, from)),
             before: Some(first_id(interval, reach, day_after(to))),
+            // Of a day all countries are in one row.
+            by: query.country.as_deref().filter(|_| interval == Interval::Hour).map(by_country),
             holds,
             limit: READ_MAX + 1,
             ..EntityList::of(Owner::Tenant(caller.tenant.id))
         };
-        let analytics = Analytics { from, to, interval, totals: Figures::default(), groups: BTreeMap::new() };
-        let sum = Sum { query: AnalyticsQuery { service, ..query.clone() }, analytics, read: 0, ended: None };
-        let summed = Arc::new(Mutex::new(sum));
+        let query = AnalyticsQuery { service, ..query.clone() };
+        let summed = Arc::new(Mutex::new(Sum { query, from, to, groups: BTreeMap::new(), read: 0, ended: None }));
         let sum = Arc::clone(&summed);
         let visit = move |row| sum.lock().unwrap_or_else(PoisonError::into_inner).add(row);
         self.ports.store.visit_entities(Rollup::KIND, &list, Box::new(visit)).await?;
         let mut sum = summed.lock().unwrap_or_else(PoisonError::into_inner);
-        match sum.ended.take() {
-            Some(refusal) => Err(refusal),
-            None => {
-                let Analytics { totals, groups, .. } = &mut sum.analytics;
-                groups.values().for_each(|group| totals.add(&group.counts, &group.costs));
-                Ok(sum.analytics.clone())
-            }
+        if let Some(refusal) = sum.ended.take() {
+            return Err(refusal);
         }
+        let groups = std::mem::take(&mut sum.groups);
+        let mut totals = Figures::default();
+        groups.values().for_each(|group| totals.add(&group.counts, &group.costs));
+        Ok(Analytics { from, to, interval, totals, groups })
     }
 
     /// From when to when, in whole intervals.
@@ -207,11 +201,8 @@ impl App {
         if from >= to {
             return Err(Refusal::field("from", "is before `to`".to_owned()));
         }
-        if from < interval.start_of(now.saturating_sub(interval.kept()).unwrap_or(Timestamp::MIN)) {
-            let message = match interval {
-                Interval::Hour => "is more than 35 days ago, and hours are not kept for longer: ask by day",
-                Interval::Day => "is more than 13 months ago, and nothing is kept for longer",
-            };
+        if from < interval.start_of(now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN)) {
+            let message = "is more than 13 months ago, and nothing is kept for longer";
             return Err(Refusal::field("from", message.to_owned()));
         }
         Ok((from, to))

@@ -1,6 +1,6 @@
 //! The audit log, read: page by page, and as a whole to see whether it is what was written.
 
-use super::commit::say_unreadable;
+use super::commit::{Listed, say_unreadable};
 use super::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditFault, AuditHead, AuditWalk, by_actor, by_target, place_id, place_of};
@@ -112,13 +112,12 @@ impl App {
                 limit: READ,
                 ..EntityList::of(owner)
             };
-            let read = self.ports.store.list_entities(AuditEntry::KIND, &list).await?;
+            let read = self.list_in_turn::<AuditEntry>(&list).await?;
             let ended = read.len() < READ;
             looked_at += read.len();
-            for row in read {
-                // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
-                let id = row.id;
-                let line = match Stored::<AuditEntry>::read(row) {
+            // Where it is stored, whatever it says of itself: pages go on also where somebody changed it.
+            for Listed { id, thing, .. } in read {
+                let line = match thing {
                     Ok(stored) => AuditLine::Entry(Box::new(stored.entity)),
                     Err(error) => {
                         say_unreadable(AuditEntry::KIND, owner, id, &error);
@@ -151,13 +150,13 @@ impl App {
     pub async fn audit_owners(&self) -> Result<Vec<Owner>, Refusal> {
         let mut owners = vec![Owner::Platform];
         owners.extend(self.ports.store.tenants().await?.into_iter().map(|tenant| Owner::Tenant(tenant.id)));
-        let mut list = EntityList { owner: None, ..EntityList::of(Owner::Platform) };
+        let mut list = EntityList { owner: None, limit: READ, ..EntityList::of(Owner::Platform) };
         loop {
             // By what they are stored under: what a head says of itself is what is looked at later.
             let heads = self.ports.store.list_entities(AuditHead::KIND, &list).await?;
             owners.extend(heads.iter().map(|head| head.owner));
             match heads.last() {
-                Some(last) if heads.len() == list.limit => {
+                Some(last) if heads.len() == READ => {
                     list.from = Some(after(last.id));
                 }
                 _ => break,

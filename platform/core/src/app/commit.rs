@@ -1,8 +1,11 @@
 //! Changes to what is kept as entities, each with its line in the audit log.
 
+use std::mem;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::lock::{Mutex, MutexGuard};
+use futures_util::lock;
 
 use super::{App, Ports, Refusal};
 use crate::domain::Timestamp;
@@ -10,7 +13,9 @@ use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
 use crate::domain::set_aside::SetAside;
 use crate::domain::vault::Vault;
-use crate::ports::{Change, CommitError, Entity, EntityList, Entropy, IndexKey, Owner, Store, StoreError, Stored};
+use crate::ports::{
+    Change, CommitError, Entity, EntityList, EntityRow, Entropy, IndexKey, Owner, Store, StoreError, Stored,
+};
 
 /// How often a commit is tried whose audit chain grew at the same moment.
 const TRIES: usize = 64;
@@ -19,17 +24,17 @@ const LOCKS: usize = 64;
 
 /// One after another within a node: what makes an entry of the same chain at the same moment waits for its
 /// turn instead of trying again and again. Nodes settle it among themselves by what the store refuses.
-pub(super) struct Chains([Mutex<()>; LOCKS]);
+pub(super) struct Chains([lock::Mutex<()>; LOCKS]);
 
 impl Default for Chains {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::new(())))
+        Self(std::array::from_fn(|_| lock::Mutex::new(())))
     }
 }
 
 impl Chains {
     /// Waits for the turn of all of these.
-    async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<MutexGuard<'_, ()>> {
+    async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<lock::MutexGuard<'_, ()>> {
         let mut places: Vec<usize> = owners.map(|owner| usize::from(owner.to_bytes()[15]) % LOCKS).collect();
         // In one order, or two could wait for each other.
         places.sort_unstable();
@@ -42,6 +47,20 @@ impl Chains {
     }
 }
 
+/// A thing of a listing, by where it is stored, whatever it says of itself.
+pub(super) struct Listed<E> {
+    pub(super) owner: Owner,
+    pub(super) id: [u8; 16],
+    /// What it is, if it can be read.
+    pub(super) thing: Result<Stored<E>, StoreError>,
+}
+
+impl<E: Entity> Listed<E> {
+    fn read(row: EntityRow) -> Self {
+        Self { owner: row.owner, id: row.id, thing: Stored::read(row) }
+    }
+}
+
 /// What was listed, as far as it can be read.
 pub(super) struct Readable<E> {
     pub(super) things: Vec<Stored<E>>,
@@ -49,6 +68,21 @@ pub(super) struct Readable<E> {
     pub(super) count: usize,
     /// The id of the last of those, from which the next page goes on.
     pub(super) last: Option<[u8; 16]>,
+}
+
+impl<E: Entity> Readable<E> {
+    /// What can be read of these; of the others it is said in the log that they are passed over.
+    fn of(listed: impl IntoIterator<Item = Listed<E>>) -> Self {
+        let mut readable = Self { things: Vec::new(), count: 0, last: None };
+        for Listed { owner, id, thing } in listed {
+            (readable.count, readable.last) = (readable.count + 1, Some(id));
+            match thing {
+                Ok(stored) => readable.things.push(stored),
+                Err(error) => say_unreadable(E::KIND, owner, id, &error),
+            }
+        }
+        readable
+    }
 }
 
 /// Says that a thing was passed over.
@@ -197,16 +231,40 @@ impl App {
     /// them, or they are damaged. It is said in the log.
     pub(super) async fn list_readable<E: Entity>(&self, list: &EntityList) -> Result<Readable<E>, Refusal> {
         let rows = self.ports.store.list_entities(E::KIND, list).await?;
-        let (count, last) = (rows.len(), rows.last().map(|row| row.id));
-        let mut things = Vec::with_capacity(count);
-        for row in rows {
-            let (owner, id) = (row.owner, row.id);
-            match Stored::read(row) {
-                Ok(stored) => things.push(stored),
-                Err(error) => say_unreadable(E::KIND, owner, id, &error),
+        Ok(Readable::of(rows.into_iter().map(Listed::read)))
+    }
+
+    /// Things of a kind, read in the turn of whose they are, and on no thread that answers calls: for whoever may look
+    /// at many to find few.
+    pub(super) async fn list_in_turn<E: Entity>(&self, list: &EntityList) -> Result<Vec<Listed<E>>, Refusal> {
+        let listed = Arc::new(Mutex::new(Vec::new()));
+        let reading = Arc::clone(&listed);
+        let visit = move |row| {
+            reading.lock().unwrap_or_else(PoisonError::into_inner).push(Listed::read(row));
+            ControlFlow::Continue(())
+        };
+        self.ports.store.visit_entities(E::KIND, list, Box::new(visit)).await?;
+        Ok(mem::take(&mut *listed.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// As [`list_in_turn`](Self::list_in_turn), what can be read of it.
+    pub(super) async fn list_readable_in_turn<E: Entity>(&self, list: &EntityList) -> Result<Readable<E>, Refusal> {
+        Ok(Readable::of(self.list_in_turn(list).await?))
+    }
+
+    /// What was found, where it can be read. That it cannot is said in the log, as of what is listed.
+    pub(super) fn readable<E: Entity, T>(
+        owner: Owner,
+        id: [u8; 16],
+        found: Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        match found {
+            Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                say_unreadable(E::KIND, owner, id, &error);
+                Ok(None)
             }
+            found => found.map(Some),
         }
-        Ok(Readable { things, count, last })
     }
 
     /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.

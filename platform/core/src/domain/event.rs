@@ -85,9 +85,10 @@ impl Entity for Event {
         Owner::Tenant(self.tenant)
     }
 
-    /// Until its deliveries are there, at once; then when it has been kept long enough.
+    /// Until its deliveries are there, at once, and as early as events are kept: whoever asks for what is due longest has
+    /// what is new before what is to be deleted, however much of that there is. Then when it has been kept long enough.
     fn wake_at(&self) -> Option<Timestamp> {
-        Some(if self.fanned_out { self.kept_until() } else { self.at })
+        Some(if self.fanned_out { self.kept_until() } else { self.at.saturating_sub(KEPT).unwrap_or(Timestamp::MIN) })
     }
 }
 

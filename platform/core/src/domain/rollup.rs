@@ -1,14 +1,15 @@
 //! Rollups: what came of all verifications that were started in one hour or on one day, per service, channel
-//! and country, and once more of all countries together. All that analytics read. A row holds a day: as a whole, or
-//! hour by hour.
+//! and country, and once more of all countries together. All that analytics read. A row holds a day: as a whole,
+//! country by country, or hour by hour, of one country or of all together.
 //!
 //! A verification counts in the hour in which it was started, whenever it ends: so what was approved is
 //! never more than what was started. Live verifications only.
 
+mod counts;
+mod histogram;
 mod packed;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -18,14 +19,14 @@ use super::Timestamp;
 use super::cost::CostSums;
 use super::id::{ServiceId, TenantId};
 use super::mode::Mode;
-use super::news::{News, What};
-use super::verification::FailureReason;
-use crate::ports::{Entity, Owner};
+use super::news::News;
+use crate::ports::{Entity, IndexKey, Owner};
 
-/// How long hours are kept.
-pub const HOURS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 35);
-/// How long days are kept: 13 months.
-pub const DAYS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 397);
+pub use counts::Counts;
+pub use histogram::Histogram;
+
+/// How long hours and days are kept: 13 months.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(24 * 397);
 
 /// Of what length a rollup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,197 +69,6 @@ impl Interval {
     pub fn end_of(self, start: Timestamp) -> Timestamp {
         start.saturating_add(SignedDuration::from_hours(self.hours())).unwrap_or(Timestamp::MAX)
     }
-
-    /// How long those of this length are kept.
-    pub fn kept(self) -> SignedDuration {
-        match self {
-            Self::Hour => HOURS_KEPT,
-            Self::Day => DAYS_KEPT,
-        }
-    }
-}
-
-/// Where a bucket begins, in milliseconds: each is at most a tenth wider than where it begins, so its middle
-/// is within 5 % of all that is in it; below 20 ms each is one millisecond. NEVER change them: they are stored.
-static BUCKETS: LazyLock<Vec<u64>> = LazyLock::new(|| {
-    // Beyond the last: 400 days.
-    let last = 400 * 24 * 3_600_000;
-    std::iter::successors(Some(0u64), |start| Some((start + 1).max(start + start / 10)))
-        .take_while(|start| *start <= last)
-        .collect()
-});
-
-/// How long things took: how many of them by how long, in buckets that grow with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Histogram {
-    /// The least bucket in which there is something.
-    first: usize,
-    /// From that one up to the last in which there is something.
-    counts: Vec<u64>,
-}
-
-impl Histogram {
-    /// Counts one.
-    pub fn record(&mut self, took: SignedDuration) {
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(0);
-        let bucket = BUCKETS.partition_point(|start| *start <= milliseconds).saturating_sub(1);
-        self.reach(bucket, 1);
-        if let Some(count) = self.counts.get_mut(bucket - self.first) {
-            *count += 1;
-        }
-    }
-
-    /// Adds what another one counted.
-    pub fn add(&mut self, other: &Self) {
-        if other.is_empty() {
-            return;
-        }
-        self.reach(other.first, other.counts.len());
-        let same = self.counts.iter_mut().skip(other.first - self.first);
-        same.zip(&other.counts).for_each(|(sum, count)| *sum += count);
-    }
-
-    /// Makes room for so many buckets from one on.
-    fn reach(&mut self, first: usize, length: usize) {
-        if self.counts.is_empty() {
-            self.first = first;
-        }
-        if first < self.first {
-            self.counts.splice(0..0, std::iter::repeat_n(0, self.first - first));
-            self.first = first;
-        }
-        let end = first + length - self.first;
-        if end > self.counts.len() {
-            self.counts.resize(end, 0);
-        }
-    }
-
-    /// How many were counted.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Whether none was counted.
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
-    }
-
-    /// Milliseconds within which so many of a hundred were done, to within 5 %; none where none was counted.
-    pub fn percentile(&self, percent: u64) -> Option<u64> {
-        let rank = (self.count() * percent).div_ceil(100).max(1);
-        let mut seen = 0;
-        let place = self.counts.iter().position(|count| {
-            seen += *count;
-            seen >= rank
-        });
-        let place = self.first + place?;
-        let start = BUCKETS.get(place).copied()?;
-        let end = BUCKETS.get(place + 1).copied().unwrap_or(start + 1);
-        Some(start.midpoint(end - 1))
-    }
-}
-
-/// What came of verifications.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Started, at the channel that was first in line; one that a guard stopped at none.
-    pub started: u64,
-    /// That came to the channel at all, first or after another one.
-    pub tried: u64,
-    /// How often a code was to go out through the channel: first, by a resend, or after another channel.
-    pub sends: u64,
-    /// Whose code the channel's server was the first to acknowledge.
-    pub sent: u64,
-    /// Whose code reached the device through the channel first. Not every channel can tell.
-    pub delivered: u64,
-    /// Approved, at the channel that was used last.
-    pub approved: u64,
-    /// Failed, by reason.
-    pub failed: BTreeMap<String, u64>,
-    /// Whose time ran out.
-    pub expired: u64,
-    /// Called off.
-    pub canceled: u64,
-    /// From the start until a channel's server acknowledged.
-    pub sent_after: Histogram,
-    /// From the start until a code reached the device.
-    pub delivered_after: Histogram,
-    /// From the start until the right code was typed.
-    pub approved_after: Histogram,
-}
-
-impl Counts {
-    /// Stopped by a guard before anything was sent.
-    pub fn blocked(&self) -> u64 {
-        self.failed.get(FailureReason::Blocked.name()).copied().unwrap_or(0)
-    }
-
-    /// Adds what another one counted.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            started,
-            tried,
-            sends,
-            sent,
-            delivered,
-            approved,
-            failed,
-            expired,
-            canceled,
-            sent_after,
-            delivered_after,
-            approved_after,
-        } = other;
-        self.started += started;
-        self.tried += tried;
-        self.sends += sends;
-        self.sent += sent;
-        self.delivered += delivered;
-        self.approved += approved;
-        for (reason, count) in failed {
-            *self.failed.entry(reason.clone()).or_default() += count;
-        }
-        self.expired += expired;
-        self.canceled += canceled;
-        self.sent_after.add(sent_after);
-        self.delivered_after.add(delivered_after);
-        self.approved_after.add(approved_after);
-    }
-
-    fn note(&mut self, what: What, reason: Option<FailureReason>, after: SignedDuration) {
-        match what {
-            // Stopped by a guard before it came to any channel.
-            What::Started if reason == Some(FailureReason::Blocked) => self.started += 1,
-            What::Started => {
-                self.started += 1;
-                self.tried += 1;
-                self.sends += 1;
-            }
-            What::Next => {
-                self.tried += 1;
-                self.sends += 1;
-            }
-            What::Again => self.sends += 1,
-            What::Sent => {
-                self.sent += 1;
-                self.sent_after.record(after);
-            }
-            What::Delivered => {
-                self.delivered += 1;
-                self.delivered_after.record(after);
-            }
-            What::Approved => {
-                self.approved += 1;
-                self.approved_after.record(after);
-            }
-            What::Failed | What::Blocked => {
-                let reason = reason.map_or("unknown", FailureReason::name);
-                *self.failed.entry(reason.to_owned()).or_default() += 1;
-            }
-            What::Expired => self.expired += 1,
-            What::Canceled => self.canceled += 1,
-        }
-    }
 }
 
 /// What was counted of some verifications, and what they cost.
@@ -296,6 +106,15 @@ pub struct RollupKey {
 }
 
 impl RollupKey {
+    /// Its part of the rollup that it is in.
+    fn part(&self, reach: Reach) -> Part {
+        let hour = self.starts.duration_since(day_of(self.starts)).as_hours();
+        match (self.interval, reach) {
+            (Interval::Day, Reach::Country) => Part::Country(self.country.clone()),
+            _ => Part::Hour(u8::try_from(hour).unwrap_or(0)),
+        }
+    }
+
     /// The id of the rollup that it is in: those of one tenant, one length and one reach lie beside each other, in
     /// the order of their days.
     fn id(&self, reach: Reach) -> [u8; 16] {
@@ -303,7 +122,7 @@ impl RollupKey {
         hash.update(self.service.to_bytes());
         hash.update(self.channel.as_bytes());
         hash.update([0]);
-        if reach == Reach::Country {
+        if one_country(self.interval, reach) {
             hash.update(self.country.as_deref().unwrap_or_default());
         }
         let mut id = first_id(self.interval, reach, self.starts);
@@ -314,11 +133,16 @@ impl RollupKey {
     }
 }
 
+/// Whether a row is of one country: the hours of a day are, which fill a row by themselves.
+fn one_country(interval: Interval, reach: Reach) -> bool {
+    (interval, reach) == (Interval::Hour, Reach::Country)
+}
+
 /// Whether countries are told apart. Most who ask do not, and read a hundredth then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// One country, or email, which goes to none.
+    /// Each country by itself, and email, which goes to none.
     #[default]
     Country,
     /// All of them together, and email.
@@ -349,9 +173,39 @@ pub fn first_id(interval: Interval, reach: Reach, moment: Timestamp) -> [u8; 16]
     id
 }
 
-/// What came of all verifications that were started on one day: of each of its hours, or of all of it.
+/// What is told apart within a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub(crate) enum Part {
+    /// An hour of the day, by its number. At 0 also what a whole day came to.
+    Hour(u8),
+    /// A country; none for email.
+    Country(Option<String>),
+}
+
+impl From<Part> for String {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Hour(hour) => hour.to_string(),
+            Part::Country(country) => country.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<String> for Part {
+    fn from(text: String) -> Self {
+        match text.parse() {
+            // Three digits would be a region of the UN's.
+            Ok(hour) if text.len() < 3 => Self::Hour(hour),
+            _ => Self::Country(Some(text).filter(|country| !country.is_empty())),
+        }
+    }
+}
+
+/// What came of all verifications that were started on one day: of each of its hours, of each country, or of all.
 ///
-/// The hours of a day lie in one: a month of hours is then as few rows to read as a month of days.
+/// The hours of a day lie in one, and so do its countries: what is asked about a month is then a hundred rows to
+/// read, not a hundred for each day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollup {
     /// Whose.
@@ -364,19 +218,32 @@ pub struct Rollup {
     pub service: ServiceId,
     /// Through which channel; empty for what a guard stopped before it came to any.
     pub channel: String,
-    /// To which country; none for email, and for all countries together.
+    /// To which country its hours are; none for email, and where the row is of more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
-    /// Whether that is of this country, or of all.
+    /// Whether countries are told apart, or it is of all of them.
     #[serde(default, skip_serializing_if = "Reach::is_country")]
     pub reach: Reach,
-    /// What came of them, by the hour of the day; of a whole day at 0.
+    /// What came of them.
     #[serde(with = "packed")]
-    pub(crate) counts: BTreeMap<u8, Counts>,
+    pub(crate) counts: BTreeMap<Part, Counts>,
     /// What the channel charged for them, as far as it says. Not within the counts: a program that does not know
     /// of it leaves it alone here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) costs: BTreeMap<u8, CostSums>,
+    pub(crate) costs: BTreeMap<Part, CostSums>,
+}
+
+/// What came of the verifications of one hour or day of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted<'a> {
+    /// From when on.
+    pub starts: Timestamp,
+    /// To which country; none for email, and for all countries together.
+    pub country: Option<&'a str>,
+    /// What came of them.
+    pub counts: &'a Counts,
+    /// What was charged.
+    pub costs: Option<&'a CostSums>,
 }
 
 impl Rollup {
@@ -384,8 +251,6 @@ impl Rollup {
     pub fn of(counted: BTreeMap<RollupKey, Figures>) -> Vec<Self> {
         let mut rollups: BTreeMap<(TenantId, [u8; 16]), Self> = BTreeMap::new();
         for (key, Figures { counts, costs }) in counted {
-            let hour = key.starts.duration_since(day_of(key.starts)).as_hours();
-            let hour = u8::try_from(hour).unwrap_or(0);
             for reach in Reach::ALL {
                 let rollup = rollups.entry((key.tenant, key.id(reach))).or_insert_with(|| Self {
                     tenant: key.tenant,
@@ -393,65 +258,71 @@ impl Rollup {
                     day: day_of(key.starts),
                     service: key.service,
                     channel: key.channel.clone(),
-                    country: key.country.clone().filter(|_| reach == Reach::Country),
+                    country: key.country.clone().filter(|_| one_country(key.interval, reach)),
                     reach,
                     counts: BTreeMap::new(),
                     costs: BTreeMap::new(),
                 });
-                rollup.note(hour, &counts, Some(&costs));
+                rollup.note(&key.part(reach), &counts, Some(&costs));
             }
         }
         rollups.into_values().collect()
     }
 
-    fn note(&mut self, hour: u8, counts: &Counts, costs: Option<&CostSums>) {
-        self.counts.entry(hour).or_default().add(counts);
+    fn note(&mut self, part: &Part, counts: &Counts, costs: Option<&CostSums>) {
+        self.counts.entry(part.clone()).or_default().add(counts);
         if let Some(costs) = costs.filter(|costs| !costs.is_empty()) {
-            self.costs.entry(hour).or_default().add_all(costs);
+            self.costs.entry(part.clone()).or_default().add_all(costs);
         }
     }
 
     /// Adds what another one of the same day, service, channel and country counted.
     pub fn add(&mut self, other: &Self) {
-        for (hour, counts) in &other.counts {
-            self.note(*hour, counts, other.costs.get(hour));
+        for (part, counts) in &other.counts {
+            self.note(part, counts, other.costs.get(part));
         }
     }
 
-    /// What it counts, in the order of time: from when on, what came of it, and what was charged.
-    pub fn figures(&self) -> impl Iterator<Item = (Timestamp, &Counts, Option<&CostSums>)> {
-        self.counts.iter().map(|(hour, counts)| (self.at(*hour), counts, self.costs.get(hour)))
+    /// What it counts, in the order of time and of countries.
+    pub fn figures(&self) -> impl Iterator<Item = Counted<'_>> {
+        self.counts.iter().map(|(part, counts)| {
+            let costs = self.costs.get(part);
+            match part {
+                Part::Hour(hour) => Counted { starts: self.at(*hour), country: self.country.as_deref(), counts, costs },
+                Part::Country(country) => Counted { starts: self.day, country: country.as_deref(), counts, costs },
+            }
+        })
     }
 
     /// What it counts, by what that is of.
-    pub fn into_figures(mut self) -> impl Iterator<Item = (RollupKey, Figures)> {
-        let counts = std::mem::take(&mut self.counts);
-        counts.into_iter().map(move |(hour, counts)| {
-            let costs = self.costs.remove(&hour).unwrap_or_default();
+    pub fn into_figures(self) -> impl Iterator<Item = (RollupKey, Figures)> {
+        let figures = self.figures().map(|Counted { starts, country, counts, costs }| {
             let key = RollupKey {
                 tenant: self.tenant,
                 interval: self.interval,
-                starts: self.at(hour),
+                starts,
                 service: self.service,
                 channel: self.channel.clone(),
-                country: self.country.clone(),
+                country: country.map(str::to_owned),
             };
-            (key, Figures { counts, costs })
-        })
+            (key, Figures { counts: counts.clone(), costs: costs.cloned().unwrap_or_default() })
+        });
+        figures.collect::<Vec<_>>().into_iter()
     }
 
     fn at(&self, hour: u8) -> Timestamp {
         self.day.saturating_add(SignedDuration::from_hours(hour.into())).unwrap_or(self.day)
     }
 
-    /// When it is deleted: when its last hour has been kept long enough.
+    /// When it is deleted: when all of its day has been kept long enough.
     pub fn kept_until(&self) -> Timestamp {
-        let last = match self.interval {
-            Interval::Hour => SignedDuration::from_hours(23),
-            Interval::Day => SignedDuration::ZERO,
-        };
-        self.day.saturating_add(last + self.interval.kept()).unwrap_or(Timestamp::MAX)
+        Interval::Day.end_of(self.day).saturating_add(KEPT).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// Under what a country's hours are listed.
+pub fn by_country(country: &str) -> IndexKey {
+    IndexKey::new("country", country)
 }
 
 impl Entity for Rollup {
@@ -472,6 +343,11 @@ impl Entity for Rollup {
 
     fn owner(&self) -> Owner {
         Owner::Tenant(self.tenant)
+    }
+
+    /// A month of one country's hours is a hundredth of all countries' hours.
+    fn listed(&self) -> Vec<IndexKey> {
+        self.country.as_deref().map(by_country).into_iter().collect()
     }
 
     /// When it has been kept long enough.
@@ -511,8 +387,6 @@ pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Figures>) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::domain::cost::Cost;
     use crate::testing::builders::{a_tenant, noon};
@@ -565,39 +439,6 @@ mod tests {
     }
 
     #[test]
-    fn the_buckets_are_as_they_were_first_stored() {
-        let starts = |places: std::ops::Range<usize>| BUCKETS.get(places).unwrap().to_vec();
-        assert_eq!(starts(0..4), [0, 1, 2, 3]);
-        assert_eq!(starts(18..26), [18, 19, 20, 22, 24, 26, 28, 30]);
-        assert_eq!(BUCKETS.len(), 246);
-    }
-
-    fn of(milliseconds: &[i64]) -> Histogram {
-        let mut histogram = Histogram::default();
-        milliseconds.iter().for_each(|took| histogram.record(SignedDuration::from_millis(*took)));
-        histogram
-    }
-
-    proptest! {
-        #[test]
-        fn a_percentile_is_within_5_percent_and_merging_is_counting_all(
-            one in prop::collection::vec(0i64..4_000_000, 1..200),
-            two in prop::collection::vec(0i64..4_000_000, 0..200),
-            percent in 1u64..=100,
-        ) {
-            let mut merged = of(&one);
-            merged.add(&of(&two));
-            let mut all = [one, two].concat();
-            prop_assert_eq!(&merged, &of(&all));
-            all.sort_unstable();
-            let rank = usize::try_from((u64::try_from(all.len()).unwrap() * percent).div_ceil(100)).unwrap();
-            let exact = all[rank - 1];
-            let told = i64::try_from(merged.percentile(percent).unwrap()).unwrap();
-            prop_assert!((told - exact).abs() * 20 <= exact, "{told} instead of {exact}");
-        }
-    }
-
-    #[test]
     fn the_hours_of_a_day_are_counted_in_one_and_each_by_itself() {
         let tenant = a_tenant().id;
         let key = |at: &str, interval| RollupKey {
@@ -621,12 +462,13 @@ mod tests {
         ]);
         let (rollups, world): (Vec<_>, Vec<_>) =
             Rollup::of(counted.clone()).into_iter().partition(|rollup| rollup.reach == Reach::Country);
+        // A day whose countries are told apart is a row for itself, and not the one of all countries together.
         assert_eq!((rollups.len(), world.len()), (3, 3));
         let back: BTreeMap<_, _> = rollups.iter().cloned().flat_map(Rollup::into_figures).collect();
         assert_eq!(back, counted);
         let mut twice = rollups[0].clone();
         twice.add(&rollups[0]);
-        let started: Vec<u64> = twice.figures().map(|(_, counts, _)| counts.started).collect();
+        let started: Vec<u64> = twice.figures().map(|one| one.counts.started).collect();
         assert_eq!(started, [2, 4]);
     }
 
@@ -644,16 +486,21 @@ mod tests {
         let figures = |started| Figures { counts: Counts { started, ..Counts::default() }, ..Figures::default() };
         let counted = [(Some("FR"), 1), (Some("DE"), 2), (None, 4)];
         let counted = counted.map(|(country, started)| (key(country), figures(started)));
-        let rollups = Rollup::of(BTreeMap::from(counted));
-        let mut told: Vec<_> = rollups
+        let rollups = Rollup::of(BTreeMap::from(counted.clone()));
+        let told: Vec<_> = rollups
             .iter()
-            .map(|one| (one.reach, one.country.as_deref(), one.figures().map(|(_, counts, _)| counts.started).sum()))
+            .flat_map(|row| row.figures().map(|one| (row.reach, one.country, one.counts.started)))
             .collect();
-        told.sort();
-        let country = |country, started: u64| (Reach::Country, country, started);
+        let country = |country, started| (Reach::Country, country, started);
         assert_eq!(told, [country(None, 4), country(Some("DE"), 2), country(Some("FR"), 1), (Reach::World, None, 7)]);
-        let ids: std::collections::BTreeSet<_> = rollups.iter().map(Rollup::id).collect();
-        assert_eq!(ids.len(), 4, "email is not the world");
+        // The countries of a day lie in one row, and those of an hour each in its own.
+        assert_eq!(rollups.len(), 2);
+        let hours = counted.map(|(key, figures)| (RollupKey { interval: Interval::Hour, ..key }, figures));
+        let hours = Rollup::of(BTreeMap::from(hours));
+        let listed: Vec<_> = hours.iter().map(|row| (row.reach, row.country.as_deref(), row.listed().len())).collect();
+        assert!(listed.contains(&(Reach::Country, Some("DE"), 1)) && listed.contains(&(Reach::World, None, 0)));
+        let ids: std::collections::BTreeSet<_> = rollups.iter().chain(&hours).map(Rollup::id).collect();
+        assert_eq!((hours.len(), ids.len()), (4, 6), "email is not the world");
     }
 
     #[test]

@@ -37,6 +37,14 @@ impl Owner {
         }
     }
 
+    /// The tenant, if it is one.
+    pub fn tenant(self) -> Option<TenantId> {
+        match self {
+            Self::Platform => None,
+            Self::Tenant(tenant) => Some(tenant),
+        }
+    }
+
     /// The owner that [`to_bytes`](Self::to_bytes) came from.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         if bytes == [0; 16] { Self::Platform } else { Self::Tenant(TenantId::from_bytes(bytes)) }
@@ -258,22 +266,22 @@ pub struct EntityList {
     pub holds: Vec<(&'static str, String)>,
     /// The newest first, else the oldest.
     pub newest_first: bool,
-    /// At most so many.
+    /// At most so many; [`usize::MAX`] means all.
     pub limit: usize,
 }
 
 impl EntityList {
-    /// All of an owner's, oldest first.
+    /// All of an owner's, oldest first, however many: whoever wants no more than some says so.
     pub fn of(owner: Owner) -> Self {
         let (by, holds) = (None, Vec::new());
-        Self { owner: Some(owner), by, from: None, before: None, holds, newest_first: false, limit: 1000 }
+        Self { owner: Some(owner), by, from: None, before: None, holds, newest_first: false, limit: usize::MAX }
     }
 
-    /// All with a value in an index, whoever owns them, oldest first.
+    /// All with a value in an index, whoever owns them, oldest first, however many.
     pub fn by(index: &'static str, value: impl AsRef<[u8]>) -> Self {
         let by = Some(IndexKey::new(index, value));
         let holds = Vec::new();
-        Self { owner: None, by, from: None, before: None, holds, newest_first: false, limit: 1000 }
+        Self { owner: None, by, from: None, before: None, holds, newest_first: false, limit: usize::MAX }
     }
 
     /// The texts that a document must hold somewhere, as it is stored.
@@ -344,7 +352,8 @@ pub trait Entities: Send + Sync {
     ) -> Result<Vec<EntityRow>, StoreError>;
 
     /// Shows things as [`list_entities`](Self::list_entities) would return them, one by one: for reading many.
-    /// Nothing waits for it but whoever asks, and where listings of a tenant wait for their turn it does too.
+    /// Nothing waits for it but whoever asks, and it waits for its turn: a few go on at once, of a tenant fewer than of
+    /// all, so that whoever reads much keeps nobody's calls waiting.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -374,10 +383,4 @@ pub trait Entities: Send + Sync {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<(), StoreError>;
-
-    /// Deletes at most `limit` of what a tenant owns, of all kinds, and says how many; for erasing it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError>;
 }

@@ -413,12 +413,6 @@ pub trait TenantStore: Send + Sync {
     /// [`StoreError`].
     async fn insert_key(&self, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError>;
 
-    /// Stores a changed key.
-    ///
-    /// # Errors
-    /// [`ReplaceError::Conflict`] when there is no such key.
-    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError>;
-
     /// Admits one verification: counts it and stores it, together.
     ///
     /// In this order: a repeated idempotency key returns what it made; then the address's limits

@@ -30,7 +30,7 @@ pub(super) struct AnalyticsParams {
     /// Up to this moment, its hour or day included. Now, when left out.
     #[param(value_type = Option<String>, format = DateTime, example = "2026-12-01T00:00:00Z")]
     to: Option<String>,
-    /// `hour` for the last 35 days, or `day` (of UTC) for the last 13 months. `day` when left out.
+    /// `hour`, or `day` (of UTC). `day` when left out.
     #[param(example = "day")]
     interval: Option<String>,
     /// What is told apart: any of `service`, `channel` and `country`, with commas. Nothing when left out.
@@ -229,10 +229,8 @@ struct LatencyView {
 
 impl LatencyView {
     fn of(histogram: &Histogram) -> Option<Self> {
-        histogram
-            .percentile(50)
-            .zip(histogram.percentile(95))
-            .map(|(p50_milliseconds, p95_milliseconds)| Self { p50_milliseconds, p95_milliseconds })
+        let [p50_milliseconds, p95_milliseconds] = histogram.percentiles([50, 95])?;
+        Some(Self { p50_milliseconds, p95_milliseconds })
     }
 }
 
@@ -297,7 +295,7 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
 /// Read what came of verifications.
 ///
 /// Live verifications only, whatever key asks. What happened shows within a second. At most 5000 groups in
-/// one answer. Hours are kept for 35 days and days for 13 months: what is older is refused, not shown as nothing.
+/// one answer. Hours and days are kept for 13 months: what is older is refused, not shown as nothing.
 #[utoipa::path(get, path = "/v1/analytics", tag = "Usage", security(("api_key" = ["analytics:read"])), params(AnalyticsParams),
     responses((status = 200, description = "What was counted", body = AnalyticsView), super::openapi::QueryProblems, super::openapi::AuthProblems))]
 pub(super) async fn analytics(

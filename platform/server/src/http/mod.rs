@@ -133,7 +133,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::endpoints::rotate_endpoint))
         .routes(routes!(webhooks::deliveries::list_webhook_attempts))
         .routes(routes!(webhooks::deliveries::test_endpoint))
-        .routes(routes!(webhooks::deliveries::replay_events))
+        .routes(routes!(webhooks::deliveries::replay_events, webhooks::deliveries::cancel_replay))
         .routes(routes!(events::list_events))
         .routes(routes!(live::stream::stream_events))
         .routes(routes!(events::find_event))

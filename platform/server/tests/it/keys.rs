@@ -4,6 +4,7 @@ use serde_json::json;
 use wotp_core::app::KeyList;
 use wotp_core::domain::audit::By;
 use wotp_core::domain::id::ApiKeyId;
+use wotp_core::ports::Change;
 
 use crate::app::{NUMBER, TestApp, id, seconds};
 
@@ -100,7 +101,8 @@ async fn a_key_that_another_process_revokes_stops_within_a_second() {
     let keys = door.keys(None, 9).await.expect("keys").items;
     let mut key = keys.into_iter().find(|key| acme.live.starts_with(&key.shown)).unwrap();
     key.revoked_at = Some(app.app.ports().clock.now());
-    door.replace_key(&key).await.expect("a key is replaced");
+    let replaced = app.app.ports().store.commit(vec![Change::ReplaceKey(Box::new(key))]).await;
+    replaced.expect("a key is replaced");
     app.clock.advance(seconds(1));
     app.get("/v1/usage").key(&acme.live).await.problem(401, "api_key_revoked");
 }

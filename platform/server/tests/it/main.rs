@@ -57,6 +57,7 @@ mod services;
 mod stream;
 mod tenants;
 mod texts;
+mod turns;
 mod upgrade;
 mod verifications;
 #[allow(clippy::disallowed_methods, reason = "libraries of others hold signatures against the machine's time")]

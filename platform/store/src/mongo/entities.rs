@@ -19,7 +19,6 @@ use mongodb::options::Hint;
 use mongodb::{ClientSession, Collection};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::ApiKey;
-use wotp_core::domain::id::TenantId;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 
@@ -100,21 +99,24 @@ impl Entities for MongoStore {
         if list.limit == 0 {
             return Ok(());
         }
+        let turn = self.server.turns.turn(list.owner.and_then(Owner::tenant)).await;
+        let mut turn = turn.map_err(|_| Fault::Closed)?;
         let found = listed(&self.entities(), kind, list).batch_size(VISITED).await.map_err(Fault::from)?;
         let mut batches = found.try_chunks(usize::try_from(VISITED).unwrap_or(usize::MAX));
         while let Some(rows) = batches.next().await {
             let rows = rows.map_err(|error| Fault::from(error.1))?;
-            // Reading them takes the processor, and others' calls wait for nothing of it.
+            // Reading them takes the processor, and others' calls wait for nothing of it. What nobody waits for any more
+            // keeps its turn until it is read.
             let shown = tokio::task::spawn_blocking(move || {
                 for row in &rows {
                     if visit(read_or_bare(kind, row)?).is_break() {
                         return Ok(None);
                     }
                 }
-                Ok::<_, Fault>(Some(visit))
+                Ok::<_, Fault>(Some((visit, turn)))
             });
             match shown.await.map_err(|_| Fault::Closed)?? {
-                Some(next) => visit = next,
+                Some(next) => (visit, turn) = next,
                 None => break,
             }
         }
@@ -149,23 +151,6 @@ impl Entities for MongoStore {
         let change = doc! { "$set": { "w": until.as_microsecond() } };
         self.server.collection(schema::ENTITIES).update_one(wanted, change).await.map_err(Fault::from)?;
         Ok(())
-    }
-
-    async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
-        if limit == 0 {
-            return Ok(0);
-        }
-        let entities = self.server.collection(schema::ENTITIES);
-        let wanted = doc! { "o": binary(&tenant.to_bytes()) };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = entities.find(wanted).projection(doc! { "_id": 1 }).limit(limit).await.map_err(Fault::from)?;
-        let found: Vec<Document> = found.try_collect().await.map_err(Fault::from)?;
-        let ids: Vec<Bson> = found.into_iter().filter_map(|mut row| row.remove("_id")).collect();
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let gone = entities.delete_many(doc! { "_id": { "$in": ids } }).await.map_err(Fault::from)?;
-        Ok(usize::try_from(gone.deleted_count).unwrap_or(usize::MAX))
     }
 }
 
@@ -347,10 +332,11 @@ fn keys_of(kind: &str, keys: &[IndexKey]) -> Vec<Bson> {
     keys.iter().map(|key| binary(&key_of(kind, key))).collect()
 }
 
-/// The look-up of a list, which has a limit.
+/// The look-up of a list.
 fn listed<'e>(entities: &'e Collection<RawDocumentBuf>, kind: &str, list: &EntityList) -> Find<'e, RawDocumentBuf> {
     let (wanted, sort) = listing(kind, list);
-    let find = entities.find(wanted).sort(sort).limit(i64::try_from(list.limit).unwrap_or(i64::MAX));
+    // To MongoDB 0 is no limit.
+    let find = entities.find(wanted).sort(sort).limit(i64::try_from(list.limit).unwrap_or(0));
     match index(list) {
         Some(index) => find.hint(Hint::Name(index.to_owned())),
         None => find,

@@ -53,6 +53,8 @@ use tally::Tallies;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 
+use crate::turns::Turns;
+
 /// A store in one MongoDB database, which any number of nodes share.
 pub struct MongoStore {
     server: Server,
@@ -70,6 +72,8 @@ struct Server {
     tallies: Arc<Tallies>,
     /// Whether it is being looked for transactions that nobody will end.
     clearing: Arc<AtomicBool>,
+    /// Whose turn it is to read many.
+    turns: Arc<Turns>,
     /// How long something is tried again.
     patience: Duration,
 }
@@ -82,6 +86,7 @@ impl Server {
             sessions: Arc::default(),
             tallies: Arc::new(Tallies::new()),
             clearing: Arc::default(),
+            turns: Arc::default(),
             patience,
         }
     }

@@ -135,6 +135,10 @@ impl Store for MongoStore {
             wanted.insert("_id", doc! { "$gt": binary(&after.to_bytes()) });
         }
         if let Some(name) = &search.name {
+            if name.contains('\0') {
+                // No pattern can hold it, and no name does.
+                return Ok(Vec::new());
+            }
             // The text itself, not a pattern: `\\Q` quotes up to `\\E`, which it therefore must not hold.
             let quoted = name.replace("\\E", "\\E\\\\E\\Q");
             wanted.insert("doc.name", doc! { "$regex": format!("\\Q{quoted}\\E"), "$options": "i" });
@@ -355,14 +359,6 @@ impl TenantStore for Door<'_> {
         self.own(key.tenant)?;
         self.server().collection(schema::API_KEYS).insert_one(key_row(key, hash)?).await.map_err(fault)?;
         Ok(())
-    }
-
-    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
-        if key.tenant != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        let wanted = doc! { "t": self.t(), "id": binary(&key.id.to_bytes()) };
-        self.update(schema::API_KEYS, wanted, key, Document::new()).await
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {

@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, ffi, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::known_fields;
+use wotp_core::domain::service::Service;
 use wotp_core::ports::{Change, CommitError, Entities, EntityList, EntityRow, IndexKey, Owner, StoreError, Visit};
 
 use super::SqliteStore;
@@ -21,9 +24,6 @@ const DUE: &str = "SELECT owner, id, version, wake_at, doc FROM entity
 const LISTED: &str = "SELECT entity.owner, entity.id, version, wake_at, doc FROM entity_key
                       INDEXED BY entity_key_owned CROSS JOIN entity USING (kind, owner, id)
                       WHERE entity_key.kind = ? AND name = ? AND value = ? AND entity_key.owner = ?";
-/// Some of what an owner has.
-const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
-
 /// Why a commit is given up.
 pub(super) enum Setback {
     Changed,
@@ -132,10 +132,7 @@ impl Entities for SqliteStore {
             }
             Ok(())
         };
-        match list.owner {
-            Some(Owner::Tenant(tenant)) => self.readers.scan(tenant, run).await,
-            Some(Owner::Platform) | None => self.readers.read_many(run).await,
-        }
+        self.readers.scan(list.owner.and_then(Owner::tenant), run).await
     }
 
     async fn due_entities(
@@ -167,22 +164,6 @@ impl Entities for SqliteStore {
                 let (until, now) = (until.as_microsecond(), now.as_microsecond());
                 work.connection.prepare_cached(sql)?.execute(params![until, kind, owner.to_bytes(), id, now])?;
                 Ok(())
-            })
-            .await
-    }
-
-    async fn erase_entities(&self, tenant: TenantId, limit: usize) -> Result<usize, StoreError> {
-        self.writer
-            .submit(move |work| {
-                let connection = work.connection;
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let mut find = connection.prepare_cached(OWNED)?;
-                let found = find.query_map(params![tenant.to_bytes(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let found: Vec<(String, [u8; 16])> = found.collect::<rusqlite::Result<_>>()?;
-                for (kind, id) in &found {
-                    remove(connection, kind, Owner::Tenant(tenant), *id)?;
-                }
-                Ok(found.len())
             })
             .await
     }
@@ -283,28 +264,15 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
         Change::ReplaceTenant(tenant) => {
             let mut next = tenant.clone();
             next.version = tenant.version.saturating_add(1);
+            let known = "SELECT doc FROM tenant WHERE id = ?";
+            let doc = replaced(connection, known, &[&tenant.id.to_bytes()], &*next)?;
             let sql = "UPDATE tenant SET doc = ? WHERE id = ? AND coalesce(doc ->> '$.version', 0) = ?";
-            changed(connection.prepare_cached(sql)?.execute(params![
-                serde_json::to_string(&next)?,
-                tenant.id.to_bytes(),
-                tenant.version
-            ])?)
+            changed(connection.prepare_cached(sql)?.execute(params![doc, tenant.id.to_bytes(), tenant.version])?)
         }
         Change::InsertService(service) => {
             taken("service", insert_service(connection, service, &serde_json::to_string(service)?))
         }
-        Change::ReplaceService(service) => {
-            let mut next = service.clone();
-            next.version = service.version.saturating_add(1);
-            let sql = "UPDATE service SET version = ?, doc = ? WHERE tenant = ? AND id = ? AND version = ?";
-            changed(connection.prepare_cached(sql)?.execute(params![
-                next.version,
-                serde_json::to_string(&next)?,
-                service.tenant.to_bytes(),
-                service.id.to_bytes(),
-                service.version
-            ])?)
-        }
+        Change::ReplaceService(service) => changed(replace_service(connection, service)?),
         Change::InsertKey(key, hash) => {
             taken("API key", insert_key(connection, key, hash, &serde_json::to_string(key)?))
         }
@@ -312,10 +280,12 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
         Change::ReplaceKey(key) => {
             let mut next = key.clone();
             next.version = key.version.saturating_add(1);
+            let known = "SELECT doc FROM api_key WHERE tenant = ? AND id = ?";
+            let doc = replaced(connection, known, &[&key.tenant.to_bytes(), &key.id.to_bytes()], &*next)?;
             let sql = "UPDATE api_key SET doc = ?, over_at = ?
                        WHERE tenant = ? AND id = ? AND coalesce(doc ->> '$.version', 0) = ?";
             changed(connection.prepare_cached(sql)?.execute(params![
-                serde_json::to_string(&next)?,
+                doc,
                 keys::over_at(&next),
                 key.tenant.to_bytes(),
                 key.id.to_bytes(),
@@ -328,6 +298,34 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<Option<S
             changed(connection.prepare_cached(sql)?.execute(values)?)
         }
     }
+}
+
+/// A service that still has this version becomes this, with the next version; says how many did.
+pub(super) fn replace_service(connection: &Connection, service: &Service) -> Result<usize, Fault> {
+    let mut next = service.clone();
+    next.version = service.version.saturating_add(1);
+    let (tenant, id) = (service.tenant.to_bytes(), service.id.to_bytes());
+    let doc = replaced(connection, "SELECT doc FROM service WHERE tenant = ? AND id = ?", &[&tenant, &id], &next)?;
+    let sql = "UPDATE service SET version = ?, doc = ? WHERE tenant = ? AND id = ? AND version = ?";
+    Ok(connection.prepare_cached(sql)?.execute(params![next.version, doc, tenant, id, service.version])?)
+}
+
+/// The document of what replaces the one that `known` finds: its own fields, and those that a newer program added.
+fn replaced<T: Serialize + DeserializeOwned>(
+    connection: &Connection,
+    known: &str,
+    values: &[&dyn ToSql],
+    next: &T,
+) -> Result<String, Fault> {
+    let mut doc = match serde_json::to_value(next)? {
+        Json::Object(doc) => doc,
+        _ => unreachable!("it is a struct with named fields"),
+    };
+    let stored: Option<String> = connection.prepare_cached(known)?.query_row(values, |row| row.get(0)).optional()?;
+    let stored: Map<String, Json> = stored.map_or(Ok(Map::new()), |stored| serde_json::from_str(&stored))?;
+    let fields = known_fields::of::<T>();
+    doc.extend(stored.into_iter().filter(|(name, _)| !fields.contains(&name.as_str())));
+    Ok(Json::Object(doc).to_string())
 }
 
 /// Nothing, or that its id is taken.
@@ -401,6 +399,7 @@ mod tests {
     };
 
     use super::super::OpenOptions;
+    use super::super::erase;
     use super::super::schema;
     use super::*;
 
@@ -446,7 +445,7 @@ mod tests {
         assert!(listed.contains(OWNED_KEYS), "{listed}");
         let due = plan(&connection, DUE, 3);
         assert!(due.contains("INDEX entity_wake (kind=? AND wake_at<?)") && !due.contains("TEMP B-TREE"), "{due}");
-        let erased = plan(&connection, OWNED, 2);
+        let erased = plan(&connection, erase::OWNED, 2);
         assert!(erased.contains("PRIMARY KEY (owner=?)"), "{erased}");
     }
 

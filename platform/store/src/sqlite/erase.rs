@@ -18,6 +18,9 @@ use super::writer::Work;
 
 type Id = [u8; 16];
 
+/// Some of what a tenant has of what is kept as entities.
+pub(super) const OWNED: &str = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
+
 /// What a step found to erase.
 struct Found {
     verifications: Vec<Id>,
@@ -48,7 +51,14 @@ pub(super) async fn step(
         found.verifications.iter().for_each(|id| verifications.remove(tenant, *id));
         found.messages.iter().for_each(|id| messages.remove(tenant, *id));
     };
-    let outcome = store.writer.submit_then(move |work| erase(work, tenant, limit, &note), forget).await?;
+    // Beside the writer, so that nobody's starts wait while an outbox is looked through that has grown long.
+    let look = store.readers.read_many(move |connection| {
+        let (_, room) = find_records(connection, tenant.to_bytes(), limit)?;
+        if room == 0 { Ok(None) } else { outbox::look(connection, tenant.to_bytes(), room).map(Some) }
+    });
+    let look = look.await?;
+    let outcome =
+        store.writer.submit_then(move |work| erase(work, tenant, limit, look.as_ref(), &note), forget).await?;
     Ok(outcome?.step())
 }
 
@@ -57,13 +67,14 @@ fn erase(
     work: &mut Work<'_>,
     tenant: TenantId,
     limit: usize,
+    look: Option<&outbox::Look>,
     note: &ErasureNote,
 ) -> Result<Result<Found, Setback>, Fault> {
     let connection = work.connection;
     // What is remembered of counts would be written again.
     work.usage.flush(connection)?;
     work.usage.forget();
-    let found = find(connection, tenant.to_bytes(), limit)?;
+    let found = find(connection, tenant.to_bytes(), limit, look)?;
     if let Some(setback) = entities::apply(connection, &note(&found.step()))? {
         return Ok(Err(setback));
     }
@@ -71,7 +82,19 @@ fn erase(
     Ok(Ok(found))
 }
 
-fn find(connection: &Connection, tenant: Id, limit: usize) -> Result<Found, Fault> {
+/// What there is to erase, with the news that `look` found, once nothing else fills the step.
+fn find(connection: &Connection, tenant: Id, limit: usize, look: Option<&outbox::Look>) -> Result<Found, Fault> {
+    let (mut found, room) = find_records(connection, tenant, limit)?;
+    // Where nobody looked there was more, which another step erased meanwhile: the next one looks.
+    if let Some(look) = look.filter(|_| room > 0) {
+        found.news = outbox::of_tenant(connection, tenant, look, room)?;
+        found.whole = room > found.news.len();
+    }
+    Ok(found)
+}
+
+/// What there is to erase but news, and how many more a step may take.
+fn find_records(connection: &Connection, tenant: Id, limit: usize) -> Result<(Found, usize), Fault> {
     let mut room = limit;
     let verifications = some(connection, &mut room, tenant, Verification::SQL.some, |row| row.get(0))?;
     let messages = some(connection, &mut room, tenant, Message::SQL.some, |row| row.get(0))?;
@@ -83,12 +106,9 @@ fn find(connection: &Connection, tenant: Id, limit: usize) -> Result<Found, Faul
     let services = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
     let sql = "SELECT resource, kind, starts FROM usage WHERE tenant = ? LIMIT ?";
     let usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let sql = "SELECT kind, id FROM entity WHERE owner = ? LIMIT ?";
-    let entities = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // Last, since all that is in the outbox is looked at.
-    let news = if room == 0 { Vec::new() } else { outbox::of_tenant(connection, tenant, room)? };
-    let whole = room > news.len();
-    Ok(Found { verifications, messages, idempotency, keys, services, usage, entities, news, whole })
+    let entities = some(connection, &mut room, tenant, OWNED, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (news, whole) = (Vec::new(), false);
+    Ok((Found { verifications, messages, idempotency, keys, services, usage, entities, news, whole }, room))
 }
 
 /// At most as many as there is room for.

@@ -1,7 +1,7 @@
 //! The outbox: news are appended beside what they are of, and stay until they are taken.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::news::News;
 use wotp_core::ports::{NewsKey, Outbox, StoreError};
@@ -57,13 +57,75 @@ pub(super) fn take(connection: &Connection, key: &NewsKey) -> Result<bool, Fault
     Ok(connection.prepare_cached(sql)?.execute(values)? > 0)
 }
 
-/// At most `limit` of a tenant's news, by their numbers.
-pub(super) fn of_tenant(connection: &Connection, tenant: [u8; 16], limit: usize) -> Result<Vec<i64>, Fault> {
+/// News as they lie in the outbox. Numbers are used again once it was empty, so that one alone names nothing.
+#[derive(Debug)]
+struct Place {
+    number: i64,
+    id: Vec<u8>,
+    version: i64,
+}
+
+impl Place {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { number: row.get(0)?, id: row.get(1)?, version: row.get(2)? })
+    }
+
+    fn is_there(&self, connection: &Connection) -> Result<bool, Fault> {
+        let sql = "SELECT 1 FROM outbox WHERE number = ? AND id = ? AND version = ?";
+        Ok(connection.prepare_cached(sql)?.exists(params![self.number, self.id, self.version])?)
+    }
+}
+
+/// What somebody found who looked through the outbox for a tenant's news.
+#[derive(Debug)]
+pub(super) struct Look {
+    found: Vec<Place>,
+    /// The newest that were there.
+    last: Option<Place>,
+}
+
+/// Looks through the outbox, as far as `limit` news of a tenant. After an outage there are very many: this is for beside
+/// the writer.
+pub(super) fn look(connection: &Connection, tenant: [u8; 16], limit: usize) -> Result<Look, Fault> {
+    let newest = "SELECT number, id, version FROM outbox ORDER BY number DESC LIMIT 1";
+    let last = connection.prepare_cached(newest)?.query_row([], Place::read).optional()?;
+    Ok(Look { found: between(connection, tenant, i64::MIN, last.as_ref().map_or(0, |last| last.number), limit)?, last })
+}
+
+/// At most `limit` of a tenant's news, by their numbers: those of a look that are still there, and what came since.
+pub(super) fn of_tenant(
+    connection: &Connection,
+    tenant: [u8; 16],
+    look: &Look,
+    limit: usize,
+) -> Result<Vec<i64>, Fault> {
+    let mut numbers = Vec::new();
+    let from = match &look.last {
+        // While it is there numbers go up.
+        Some(last) if last.is_there(connection)? => {
+            for place in look.found.iter().take(limit) {
+                if place.is_there(connection)? {
+                    numbers.push(place.number);
+                }
+            }
+            last.number.saturating_add(1)
+        }
+        // It was taken: nobody is behind, and little is there.
+        _ => i64::MIN,
+    };
+    let since = between(connection, tenant, from, i64::MAX, limit.saturating_sub(numbers.len()))?;
+    numbers.extend(since.into_iter().map(|place| place.number));
+    Ok(numbers)
+}
+
+fn between(connection: &Connection, tenant: [u8; 16], from: i64, to: i64, limit: usize) -> Result<Vec<Place>, Fault> {
     // One that is no JSON is an error to look into; `AND` would leave the order of the two to SQLite.
-    let sql = "SELECT number FROM outbox WHERE CASE WHEN json_valid(doc) THEN doc ->> '$.tenant' END = ? LIMIT ?";
-    let values = params![TenantId::from_bytes(tenant).to_string(), i64::try_from(limit).unwrap_or(i64::MAX)];
+    let sql = "SELECT number, id, version FROM outbox WHERE number BETWEEN ? AND ?
+               AND CASE WHEN json_valid(doc) THEN doc ->> '$.tenant' END = ? LIMIT ?";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    let values = params![from, to, TenantId::from_bytes(tenant).to_string(), limit];
+    Ok(statement.query_map(values, Place::read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Takes news away, whatever they say.
@@ -108,5 +170,36 @@ mod tests {
         assert_eq!(store.news(1).await.unwrap(), news, "it fills no batch either");
         store.commit(vec![Change::TakeNews(Box::new(news[0].0))]).await.unwrap();
         assert_eq!(store.news(9).await.unwrap(), []);
+    }
+
+    #[test]
+    fn whoever_erases_walks_over_nothing_that_was_looked_through() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("wotp.db");
+        let _store = SqliteStore::open(path.clone(), OpenOptions::default()).unwrap();
+        let connection = Connection::open(&path).unwrap();
+        let (gone, stays) = (a_tenant().id, a_tenant().id);
+        let happens = |tenant: TenantId, version| {
+            append(&connection, &[1; 16], version, &format!("{{\"tenant\":\"{tenant}\"}}")).unwrap();
+        };
+        let found = |look: &Look, limit| of_tenant(&connection, gone.to_bytes(), look, limit).unwrap();
+        [gone, stays, gone].into_iter().zip(0..).for_each(|(tenant, version)| happens(tenant, version));
+        let look = look(&connection, gone.to_bytes(), 9).unwrap();
+        assert_eq!(found(&look, 9), [1, 3]);
+        assert_eq!(found(&look, 1), [1]);
+        happens(stays, 3);
+        happens(gone, 4);
+        assert_eq!(found(&look, 9), [1, 3, 5], "what came since is found");
+        // Nobody changes what is there: were they walked over, it would be found.
+        connection
+            .execute("UPDATE outbox SET doc = (SELECT doc FROM outbox WHERE number = 1) WHERE number = 2", [])
+            .unwrap();
+        connection.execute("DELETE FROM outbox WHERE number = 1", []).unwrap();
+        assert_eq!(found(&look, 9), [3, 5]);
+        // All were taken since, and numbers begin anew.
+        connection.execute("DELETE FROM outbox", []).unwrap();
+        happens(gone, 5);
+        happens(stays, 6);
+        assert_eq!(found(&look, 9), [1]);
     }
 }

@@ -4,14 +4,13 @@
 //! and back costs more than that, so look-ups run on the caller's own thread. What may read many
 //! rows (listings, counts, the sweep) goes to the blocking pool.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::ports::{DueItem, Filter, Page, StoreError};
@@ -20,55 +19,21 @@ use super::addresses::{self, Recent};
 use super::fault::Fault;
 use super::record::{self, Table, mode_number, status_number};
 use super::schema;
+use crate::turns::Turns;
 
 /// Connections that are kept open while nobody reads.
 const IDLE_MAX: usize = 8;
-/// Listings at once, of all tenants and of one.
-const SCANS_MAX: usize = 4;
-const SCANS_OF_TENANT_MAX: usize = 2;
 
 /// A pool of connections that only read. It grows to as many as read at once.
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    scans: Scans,
-}
-
-/// Turns at reading many rows. A filter that matches little reads all that a tenant has, so without
-/// turns one tenant's listings would take the processor from everybody's codes.
-struct Scans {
-    all: Arc<Semaphore>,
-    tenants: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
-}
-
-impl Default for Scans {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(SCANS_MAX)), tenants: Mutex::default() }
-    }
-}
-
-impl Scans {
-    /// Waits for a turn: the tenant's own first, so that its queue is in nobody's way.
-    async fn turn(&self, tenant: TenantId) -> Result<[OwnedSemaphorePermit; 2], StoreError> {
-        let own = {
-            let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.retain(|_, turns| turns.strong_count() > 0);
-            let known = tenants.get(&tenant).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let turns = Arc::new(Semaphore::new(SCANS_OF_TENANT_MAX));
-                tenants.insert(tenant, Arc::downgrade(&turns));
-                turns
-            })
-        };
-        let own = own.acquire_owned().await.map_err(|_| Fault::Closed)?;
-        let all = Arc::clone(&self.all).acquire_owned().await.map_err(|_| Fault::Closed)?;
-        Ok([own, all])
-    }
+    turns: Turns,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::new(Vec::new()), scans: Scans::default() }
+        Self { path, idle: Mutex::new(Vec::new()), turns: Turns::default() }
     }
 
     /// Reads on this thread: for one row or a few.
@@ -87,14 +52,14 @@ impl Readers {
         Ok(found)
     }
 
-    /// As [`read_many`](Self::read_many), when it is the tenant's turn. A scan that nobody waits for
+    /// As [`read_many`](Self::read_many), when it is the tenant's turn, or that of what is no tenant's. A scan that nobody waits for
     /// any more keeps its turn until it is done.
     pub(super) async fn scan<T: Send + 'static>(
         self: &Arc<Self>,
-        tenant: TenantId,
+        tenant: Option<TenantId>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.scans.turn(tenant).await?;
+        let turn = self.turns.turn(tenant).await.map_err(|_| Fault::Closed)?;
         self.read_many(move |connection| {
             let found = read(connection);
             drop(turn);

@@ -248,8 +248,11 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection, target: usize) -
     // Another process may be doing the same: whoever gets the lock second finds it done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     let from = version(path, &transaction)?;
-    for (number, step) in MIGRATIONS.iter().enumerate().take(target).skip(from) {
-        tracing::info!(from = number, to = number + 1, "the store's schema is brought up to date");
+    // That a new file gets its tables is no news.
+    if (1..target).contains(&from) {
+        tracing::info!(from, to = target, "the store's schema is brought up to date");
+    }
+    for step in MIGRATIONS.iter().take(target).skip(from) {
         transaction.execute_batch(step).map_err(sql)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(sql)?;

@@ -25,6 +25,7 @@ use wotp_core::ports::{
 use super::SqliteStore;
 use super::addresses::Recent;
 use super::admit;
+use super::entities::replace_service;
 use super::erase;
 use super::fault::Fault;
 use super::hot::Hot;
@@ -217,7 +218,7 @@ impl Door<'_> {
     ) -> Result<Page<R>, StoreError> {
         let (tenant, recent, filter) = (self.tenant, Arc::clone(recent), filter.clone());
         let read = move |connection: &Connection| read::page(connection, tenant, &recent, &filter, after, limit);
-        self.store.readers.scan(tenant, read).await
+        self.store.readers.scan(Some(tenant), read).await
     }
 
     fn find_record<R: Table>(&self, hot: &Hot<R>, id: [u8; 16]) -> Result<Option<R>, StoreError> {
@@ -282,27 +283,15 @@ impl TenantStore for Door<'_> {
         if service.tenant != self.tenant {
             return Err(ReplaceError::Conflict);
         }
-        let expected = service.version;
-        service.version = expected.saturating_add(1);
-        let doc = json(service);
-        service.version = expected;
-        let doc = doc?;
-        let (tenant, id) = (self.tenant.to_bytes(), service.id.to_bytes());
-        self.update(move |connection| {
-            Ok(connection
-                .prepare_cached(
-                    "UPDATE service SET version = version + 1, doc = ? WHERE tenant = ? AND id = ? AND version = ?",
-                )?
-                .execute(params![doc, tenant, id, expected])?)
-        })
-        .await?;
-        service.version = expected.saturating_add(1);
+        let replaced = service.clone();
+        self.update(move |connection| replace_service(connection, &replaced)).await?;
+        service.version = service.version.saturating_add(1);
         Ok(())
     }
 
     async fn keys(&self, after: Option<ApiKeyId>, limit: usize) -> Result<Page<ApiKey>, StoreError> {
         let tenant = self.tenant;
-        self.store.readers.scan(tenant, move |connection| keys::page(connection, tenant, after, limit)).await
+        self.store.readers.scan(Some(tenant), move |connection| keys::page(connection, tenant, after, limit)).await
     }
 
     async fn working_keys(&self, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
@@ -318,19 +307,6 @@ impl TenantStore for Door<'_> {
         self.own(key.tenant)?;
         let (doc, key, hash) = (json(key)?, key.clone(), *hash);
         self.store.writer.submit(move |work| insert_key(work.connection, &key, &hash, &doc)).await
-    }
-
-    async fn replace_key(&self, key: &ApiKey) -> Result<(), ReplaceError> {
-        if key.tenant != self.tenant {
-            return Err(ReplaceError::Conflict);
-        }
-        let (tenant, id, over_at, doc) = (self.tenant.to_bytes(), key.id.to_bytes(), keys::over_at(key), json(key)?);
-        self.update(move |connection| {
-            Ok(connection
-                .prepare_cached("UPDATE api_key SET doc = ?, over_at = ? WHERE tenant = ? AND id = ?")?
-                .execute(params![doc, over_at, tenant, id])?)
-        })
-        .await
     }
 
     async fn admit(&self, new: NewVerification) -> Result<Admission<Verification>, AdmitError> {

@@ -169,7 +169,7 @@ async fn fill(store: &SqliteStore) -> Filled {
     let door = store.tenant(tenant.id);
     let mut revoked = keys[0].0.clone();
     revoked.revoked_at = Some(seconds(1));
-    door.replace_key(&revoked).await.unwrap();
+    store.commit(vec![Change::ReplaceKey(Box::new(revoked))]).await.unwrap();
     let mut service = door.services().await.unwrap().remove(0);
     service.name = "Another name".to_owned();
     door.replace_service(&mut service).await.unwrap();

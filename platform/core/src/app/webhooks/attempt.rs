@@ -59,7 +59,7 @@ impl App {
     ) -> Result<(Pass, Attempted), Refusal> {
         let owner = Owner::Tenant(tenant);
         let unsent = Ok((Pass::Unused, Attempted::Unsent));
-        let Some(delivery) = self.held(owner, id, token).await? else { return unsent };
+        let Some(mut delivery) = self.held(owner, id, token).await? else { return unsent };
         if delivery.next_at <= self.now() {
             // The hold ended while this process was busy or paused: whoever looks next takes it.
             return unsent;
@@ -67,12 +67,18 @@ impl App {
         let endpoint = self.enabled_endpoint(tenant, endpoint).await?;
         let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
         let (Some(endpoint), Some(event)) = (&endpoint, event) else {
-            let mut delivery = delivery;
             // An event that is there no more was kept for as long as events are.
             delivery.give_up(if endpoint.is_some() { GivenUp::Expired } else { GivenUp::Disabled });
             self.is_made(vec![Change::replace(&delivery)]).await?;
             return unsent;
         };
+        // This process was busy or paused since it took it: the call would go on beside that of whoever takes it next.
+        if !delivery.has_time(self.now()) {
+            delivery.hold(token, self.now());
+            if !self.is_made(vec![Change::replace(&delivery)]).await? {
+                return unsent;
+            }
+        }
         let begun = self.now();
         let answer = match self.signed(endpoint, &event) {
             Ok(call) => self.ports.webhooks.call(call).await,
@@ -240,14 +246,7 @@ impl App {
         let deed = Deed::of(endpoint.tenant, "webhook_endpoint.disable", endpoint.id);
         let after = json!({ "disabled": stored.disabled, "failing_since": failing_since });
         let deed = deed.before(before).after(after);
-        let notice = EndpointNotice {
-            event: event.id,
-            tenant: endpoint.tenant,
-            endpoint: endpoint.id,
-            reason: reason.into(),
-            at: now,
-            told_at: None,
-        };
+        let notice = EndpointNotice::new(endpoint.tenant, endpoint.id, event.id, reason.into(), now);
         let changes = vec![Change::replace(&stored), Change::insert(&event), Change::insert(&notice)];
         match self.commit(&By::platform(), vec![deed], changes).await {
             Ok(()) => {

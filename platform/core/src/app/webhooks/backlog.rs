@@ -19,6 +19,9 @@ const GIVEN_UP: usize = 64;
 const SOON: SignedDuration = SignedDuration::from_secs(5);
 /// How long nobody looks at an endpoint that rests, at most.
 const RESTING: SignedDuration = SignedDuration::from_mins(5);
+/// How soon somebody looks where an endpoint was changed, so that a change ends its rest for what is parked too:
+/// longer than any node remembers the endpoint as it was.
+const CHANGED: SignedDuration = SignedDuration::from_secs(2);
 /// How soon somebody looks again where nothing is parked: what a process parked there in the moment before it
 /// was killed waits for so long.
 const IDLE: SignedDuration = SignedDuration::from_mins(10);
@@ -33,7 +36,22 @@ enum Next {
     Idle,
 }
 
+/// When somebody looks at an endpoint that rests, at the latest: it may be mended before its rest is over.
+pub(super) fn resting_until(now: Timestamp) -> Timestamp {
+    now.saturating_add(RESTING).unwrap_or(Timestamp::MAX)
+}
+
 impl App {
+    /// What is written beside a change of an endpoint, so that what is parked there does not wait for the rest that the
+    /// change ends.
+    pub(super) async fn backlog_of_changed(&self, endpoint: &Endpoint) -> Result<Option<Change>, Refusal> {
+        let id = endpoint.id.to_bytes();
+        // Nobody takes it away while its endpoint is there, and whoever looks at this moment looks too early.
+        let known = self.find::<Backlog>(Owner::Tenant(endpoint.tenant), id).await?;
+        let soon = self.now().saturating_add(CHANGED).unwrap_or(Timestamp::MAX);
+        Ok(known.map(|_| Change::put(&Backlog::new(endpoint.id, endpoint.tenant, soon))))
+    }
+
     /// Draws what is parked at an endpoint that has room.
     pub(super) async fn draw_wanted(&self, tenant: TenantId, id: EndpointId) -> Result<Step, Refusal> {
         match self.enabled_endpoint(tenant, id).await? {
@@ -69,7 +87,7 @@ impl App {
         let after = |wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         backlog.next_at = match next {
             Next::Soon => after(SOON),
-            Next::At(until) => until.min(after(RESTING)),
+            Next::At(until) => until.min(resting_until(now)),
             Next::Idle => after(IDLE),
         };
         // Somebody who parked, or another node, may have said otherwise meanwhile: that counts.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::{StreamExt as _, future, stream};
 
 use super::Endpoints;
+use super::backlog::resting_until;
 use super::place::Place;
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
@@ -108,9 +109,12 @@ impl App {
         mut call: impl FnMut(HeldWebhook) + Send,
     ) -> Result<Taken, Refusal> {
         let mut taken = Taken::default();
-        let events = self.due(limit).await?;
+        let events = self.due::<Event>(limit).await?;
+        taken.more |= events.len() == limit;
+        let (over, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.fanned_out);
         let endpoints = self.endpoints_for(&events).await;
         self.each(events, limit, &mut taken, &mut call, |event| self.event_due(event, &endpoints)).await;
+        self.retire(over, limit, &mut taken, &mut call).await;
         let wanted = self.webhooks.lanes().wanted(limit);
         let mut drawn = stream::iter(wanted).map(|(tenant, id)| self.draw_wanted(tenant, id)).buffer_unordered(AT_ONCE);
         while let Some(drawn) = drawn.next().await {
@@ -125,8 +129,12 @@ impl App {
         drop(drawn);
         let backlogs = self.due(limit).await?;
         self.each(backlogs, limit, &mut taken, &mut call, |backlog| self.backlog_due(backlog)).await;
-        let deliveries = self.due(limit).await?;
-        self.each(deliveries, limit, &mut taken, &mut call, |delivery| self.delivery_due(delivery)).await;
+        let deliveries = self.due::<WebhookDelivery>(limit).await?;
+        taken.more |= deliveries.len() == limit;
+        let pending = |delivery: &Stored<WebhookDelivery>| delivery.status == WebhookStatus::Pending;
+        let (pending, over): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(pending);
+        self.each(pending, limit, &mut taken, &mut call, |delivery| self.delivery_due(delivery)).await;
+        self.retire(over, limit, &mut taken, &mut call).await;
         // What was not to be had is not asked for again at once.
         taken.more &= taken.is_something();
         taken.more |= self.webhooks.lanes().wants();
@@ -184,15 +192,12 @@ impl App {
         stream::iter(tenants).map(read).buffer_unordered(AT_ONCE).filter_map(future::ready).collect().await
     }
 
-    /// Gives an event its deliveries, or lets it go.
+    /// Gives an event its deliveries.
     async fn event_due(
         &self,
         mut event: Stored<Event>,
         endpoints: &HashMap<TenantId, Arc<Endpoints>>,
     ) -> Result<Step, Refusal> {
-        if event.fanned_out {
-            return self.kept_long_enough(&event).await;
-        }
         let now = self.now();
         let endpoints = match endpoints.get(&event.tenant) {
             Some(endpoints) => Arc::clone(endpoints),
@@ -262,9 +267,6 @@ impl App {
 
     /// Takes a delivery, or parks it at its endpoint, or lets it go.
     async fn delivery_due(&self, mut delivery: Stored<WebhookDelivery>) -> Result<Step, Refusal> {
-        if delivery.status != WebhookStatus::Pending {
-            return self.kept_long_enough(&delivery).await;
-        }
         let now = self.now();
         let Some(endpoint) = self.enabled_endpoint(delivery.tenant, delivery.endpoint).await? else {
             return self.given_up(delivery, GivenUp::Disabled).await;
@@ -303,7 +305,9 @@ impl App {
     /// What is written beside a delivery that is parked, so that somebody looks at its endpoint about then. Where
     /// something is parked there already, somebody will.
     pub(super) fn backlog_of(&self, delivery: &WebhookDelivery, until: Timestamp) -> Option<Change> {
-        let said = self.webhooks.lanes().has_said(delivery.endpoint, self.now());
+        let now = self.now();
+        let until = until.min(resting_until(now));
+        let said = self.webhooks.lanes().has_said(delivery.endpoint, now);
         (!said).then(|| Change::put(&Backlog::new(delivery.endpoint, delivery.tenant, until)))
     }
 
@@ -331,8 +335,28 @@ impl App {
         Ok(if made { Step::of(Taken { given_up: 1, ..Taken::default() }) } else { Step::lost() })
     }
 
-    async fn kept_long_enough<E: Entity>(&self, stored: &Stored<E>) -> Result<Step, Refusal> {
-        let made = self.is_made(vec![Change::delete(stored)]).await?;
+    /// Lets go of what was kept long enough, all of it in one commit: what is to be done now waits behind it. Where some
+    /// of it went meanwhile, one by one.
+    async fn retire<E: Entity>(
+        &self,
+        over: Vec<Stored<E>>,
+        limit: usize,
+        taken: &mut Taken,
+        call: &mut (impl FnMut(HeldWebhook) + Send),
+    ) {
+        if over.is_empty() {
+            return;
+        }
+        let deletes = over.iter().map(Change::delete).collect();
+        if self.is_made(deletes).await.is_ok_and(|made| made) {
+            taken.deleted += over.len();
+            return;
+        }
+        self.each(over, limit, taken, call, |one| self.kept_long_enough(one)).await;
+    }
+
+    async fn kept_long_enough<E: Entity>(&self, stored: Stored<E>) -> Result<Step, Refusal> {
+        let made = self.is_made(vec![Change::delete(&stored)]).await?;
         Ok(if made { Step::of(Taken { deleted: 1, ..Taken::default() }) } else { Step::lost() })
     }
 }

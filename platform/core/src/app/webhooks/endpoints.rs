@@ -162,7 +162,9 @@ impl App {
         endpoint.updated_at = self.now();
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.change", id);
         let deed = deed.before(told(&before)).after(told(&endpoint));
-        self.commit(&caller.by(), vec![deed], vec![Change::replace(&endpoint)]).await?;
+        let mut changes = vec![Change::replace(&endpoint)];
+        changes.extend(self.backlog_of_changed(&endpoint).await?);
+        self.commit(&caller.by(), vec![deed], changes).await?;
         // Whoever was somewhere else, or off, has not failed here.
         self.works(caller.tenant.id, id).await?;
         self.changed(caller.tenant.id).await;
@@ -250,7 +252,7 @@ impl App {
                 before: before.map(WebhookDeliveryId::to_bytes),
                 ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(at_once)
             };
-            let read = self.list_readable::<WebhookDelivery>(&list).await?;
+            let read = self.list_readable_in_turn::<WebhookDelivery>(&list).await?;
             looked_at += read.count;
             let all = read.count < at_once;
             for Stored { entity: delivery, .. } in read.things {

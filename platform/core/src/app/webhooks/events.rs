@@ -56,7 +56,7 @@ impl App {
                 before: before.map(EventId::to_bytes),
                 ..EntityList::of(Owner::Tenant(caller.tenant.id)).newest(READ)
             };
-            let read = self.list_readable::<Event>(&list).await?;
+            let read = self.list_readable_in_turn::<Event>(&list).await?;
             looked_at += read.count;
             let all = read.count < READ;
             for Stored { entity: event, .. } in read.things {

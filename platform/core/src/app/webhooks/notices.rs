@@ -8,8 +8,9 @@ use crate::domain::template;
 use crate::domain::tenant::Tenant;
 use crate::domain::user::User;
 use crate::domain::webhook::delivery::WebhookDelivery;
+use crate::domain::webhook::endpoint::Failing;
 use crate::domain::webhook::notice::{EndpointNotice, NoticeReason};
-use crate::ports::{Change, EntityList, Owner, Stored};
+use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError, Stored};
 
 /// Notices that are looked at in one round.
 const BATCH: usize = 16;
@@ -23,14 +24,17 @@ impl App {
     pub(in crate::app) async fn send_notices(&self) -> Result<usize, Refusal> {
         let mut told = 0;
         for notice in self.due::<EndpointNotice>(BATCH).await? {
-            let endpoint = notice.endpoint;
+            let (endpoint, owner, id) = (notice.endpoint, notice.owner(), notice.id());
             let outcome = match notice.told_at {
-                Some(_) => self.is_made(vec![Change::delete(&notice)]).await.map(|_| 0),
-                None => self.send_notice(notice).await.map(|()| 1),
+                Some(_) => self.is_made(vec![Change::delete(&notice)]).await.map(|_| false),
+                None => self.send_notice(notice).await,
             };
             match outcome {
-                Ok(one) => told += one,
+                Ok(one) => told += usize::from(one),
                 // One that cannot be sent must not keep all others waiting behind it.
+                Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                    self.set_aside(EndpointNotice::KIND, owner, id, &error).await;
+                }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(%endpoint, error, "nobody was told yet what became of a webhook endpoint");
@@ -45,20 +49,28 @@ impl App {
     pub(super) async fn notice_of(&self, expired: &WebhookDelivery) -> Result<Option<Change>, Refusal> {
         let (tenant, endpoint) = (expired.tenant, expired.endpoint);
         let told = self.find::<EndpointNotice>(Owner::Tenant(tenant), EndpointNotice::behind(endpoint)).await?;
-        let (event, reason) = (expired.event, NoticeReason::Behind);
-        let notice = || EndpointNotice { event, tenant, endpoint, reason, at: self.now(), told_at: None };
+        let notice = || EndpointNotice::new(tenant, endpoint, expired.event, NoticeReason::Behind, self.now());
         Ok(told.is_none().then(|| Change::insert(&notice())))
     }
 
-    async fn send_notice(&self, mut notice: Stored<EndpointNotice>) -> Result<(), Refusal> {
+    /// Writes to whom it is for; says whether nothing is left to do of it. Whoever cannot be written to for a moment
+    /// is tried again for a day: the platform's own quota is used up, a channel is full, a key is missing.
+    async fn send_notice(&self, mut notice: Stored<EndpointNotice>) -> Result<bool, Refusal> {
+        let mut all = true;
         let owner = Owner::Tenant(notice.tenant);
         if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
-            let content = text(&tenant, &notice);
+            let failing = self.find::<Failing>(owner, notice.endpoint.to_bytes()).await?.is_some();
+            let content = text(&tenant, &notice, failing);
             for member in self.list_readable::<Member>(&EntityList::of(owner)).await?.things {
                 if member.role >= Role::Admin {
-                    self.send_notice_to(member.user, &notice, &content).await?;
+                    all &= self.send_notice_to(member.user, &notice, &content).await?;
                 }
             }
+        }
+        if !all && notice.try_again(self.now()) {
+            // Where it is not made, another node did the same.
+            self.is_made(vec![Change::replace(&notice)]).await?;
+            return Ok(false);
         }
         let done = match notice.reason {
             NoticeReason::Behind => {
@@ -69,13 +81,14 @@ impl App {
         };
         // Where it is not, another node did the same.
         self.is_made(vec![done]).await?;
-        Ok(())
+        Ok(true)
     }
 
-    /// Writes to one person. What cannot be sent to them is in the log, and keeps nobody else from being told.
-    async fn send_notice_to(&self, user: UserId, notice: &EndpointNotice, content: &str) -> Result<(), Refusal> {
-        let Some(person) = self.find::<User>(Owner::Platform, user.to_bytes()).await? else { return Ok(()) };
+    /// Writes to one person, and says whether they were or are not to be written to. What cannot be sent to them is in
+    /// the log, and keeps nobody else from being told.
+    async fn send_notice_to(&self, user: UserId, notice: &EndpointNotice, content: &str) -> Result<bool, Refusal> {
         let sent = async {
+            let Some(person) = self.find::<User>(Owner::Platform, user.to_bytes()).await? else { return Ok(()) };
             let key = format!("webhook_notice {} {user}", notice.event);
             let fingerprint = Sha256::digest(&key).into();
             let message = SendMessage {
@@ -84,27 +97,38 @@ impl App {
                 idempotency: Some(IdempotencyKey { key, fingerprint }),
                 ..SendMessage::default()
             };
-            self.send_message(&self.house(&Whence::default()).await?, message).await
+            self.send_message(&self.house(&Whence::default()).await?, message).await.map(|_| ())
         };
         match sent.await {
-            Ok(_) => Ok(()),
-            // The next round tries again.
-            Err(Refusal::Store(error)) => Err(error.into()),
+            Ok(()) => Ok(true),
+            // The store is away: the next round tries again.
+            Err(Refusal::Store(error)) if !matches!(error, StoreError::Damaged(_)) => Err(error.into()),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(%user, endpoint = %notice.endpoint, error, "a person could not be told of an endpoint");
-                Ok(())
+                Ok(false)
             }
         }
     }
 }
 
 /// What they read. The tenant's name is somebody's words: what could be a link is left out, and the URL too.
-fn text(tenant: &Tenant, notice: &EndpointNotice) -> String {
+fn text(tenant: &Tenant, notice: &EndpointNotice, failing: bool) -> String {
     let name = if template::holds_link(&tenant.name) { "your team" } else { &tenant.name };
     let why = match notice.reason {
         NoticeReason::Gone => "it answered that it is gone (410)",
         NoticeReason::Failing => "it has taken nothing for five days",
+        // It is not that it is too slow: it answers nothing, and will be disabled for that.
+        NoticeReason::Behind if failing => {
+            return format!(
+                "A webhook endpoint of {name} takes nothing: events that waited for it for four days are not delivered \
+                 any more.\n\n\
+                 Endpoint: {endpoint}\n\n\
+                 Once it has taken nothing for five days it is disabled. Let your server take webhooks again, and have \
+                 it sent what it missed: events are kept for 30 days.",
+                endpoint = notice.endpoint,
+            );
+        }
         NoticeReason::Behind => {
             return format!(
                 "A webhook endpoint of {name} takes less than what happens: events that waited for it for four days \

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{Event, EventKind, KEPT};
 use crate::domain::id::{EndpointId, EventId, ReplayId, TenantId, WebhookDeliveryId};
+use crate::domain::tenant::Standing;
 use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
@@ -24,6 +25,8 @@ const DUE: usize = 256;
 const AT_ONCE: usize = 8;
 /// How long a replay waits while its endpoint has enough to take.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// How soon somebody looks whether a tenant that is suspended goes on.
+const SUSPENDED: SignedDuration = SignedDuration::from_mins(5);
 /// How much longer ago than events are kept a range may begin: whoever asks for all there are reckons by a clock of
 /// their own, or in whole days.
 const SINCE_SLACK: SignedDuration = SignedDuration::from_hours(24);
@@ -124,11 +127,32 @@ impl App {
         Ok(replay)
     }
 
+    /// Calls off the replay of a range that goes on to an endpoint. What of it waits for the endpoint already is
+    /// delivered: a hundred at a time do, or a few more.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for the endpoint, or when none goes on, [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn cancel_replay(&self, caller: &ApiCaller, id: EndpointId) -> Result<(), Refusal> {
+        let endpoint = self.endpoint(caller, id).await?;
+        let by_endpoint = IndexKey::new(Replay::BY_ENDPOINT, endpoint.id.to_bytes());
+        // It goes on meanwhile, and each part of it writes it anew.
+        self.in_turn(|| async {
+            // One that this program cannot read has the endpoint's only place too.
+            let row = self.ports.store.find_unique(Replay::KIND, &by_endpoint).await?;
+            let row = row.ok_or(Refusal::NotFound("replay"))?;
+            let deed = Deed::of(caller.tenant.id, "webhook_endpoint.replay_cancel", id);
+            let deed = deed.before(json!({ "replay": ReplayId::from_bytes(row.id) }));
+            self.commit(&caller.by(), vec![deed], vec![Change::Delete(row)]).await
+        })
+        .await
+    }
+
     /// A place among the tenant's replays.
     async fn replay_slot(&self, tenant: TenantId, endpoint: EndpointId) -> Result<u8, Refusal> {
         let others = self.list_readable::<Replay>(&EntityList::of(Owner::Tenant(tenant))).await?.things;
-        let index = if others.iter().any(|other| other.endpoint == endpoint) { "endpoint" } else { "slot" };
-        let free = |slot: &u8| index == "slot" && !others.iter().any(|other| other.slot == *slot);
+        let index =
+            if others.iter().any(|other| other.endpoint == endpoint) { Replay::BY_ENDPOINT } else { Replay::BY_SLOT };
+        let free = |slot: &u8| index == Replay::BY_SLOT && !others.iter().any(|other| other.slot == *slot);
         // Of two who find the same one free the store refuses the second.
         (0..REPLAYS_MAX).find(free).ok_or(Refusal::Taken { kind: Replay::KIND, index })
     }
@@ -176,6 +200,13 @@ impl App {
     /// then to have waited for too long.
     async fn step_replay(&self, mut replay: Stored<Replay>) -> Result<bool, Refusal> {
         let owner = Owner::Tenant(replay.tenant);
+        // What happened is told also of a tenant that is suspended; what it asks for besides waits until it may ask.
+        let tenant = self.ports.store.tenant(replay.tenant).find_tenant().await?;
+        if tenant.is_some_and(|tenant| matches!(tenant.standing, Standing::Suspended(_))) {
+            replay.next_at = self.now().checked_add(SUSPENDED).ok();
+            self.is_made(vec![Change::replace(&replay)]).await?;
+            return Ok(false);
+        }
         let endpoint = self.find::<Endpoint>(owner, replay.endpoint.to_bytes()).await?;
         if self.list_parked(replay.tenant, replay.endpoint, STEP).await?.len() == STEP {
             replay.next_at = self.now().checked_add(PAUSE).ok();
@@ -224,8 +255,9 @@ impl App {
         let owner = Owner::Tenant(replay.tenant);
         let covered = failed.things.into_iter().filter(|delivery| replay.covers(delivery.created_at));
         let covered = covered.map(|delivery| async move {
-            let event = self.find::<Event>(owner, delivery.event.to_bytes()).await?;
-            Ok::<_, Refusal>((event, delivery))
+            let id = delivery.event.to_bytes();
+            let event = Self::readable::<Event, _>(owner, id, self.find::<Event>(owner, id).await)?;
+            Ok::<_, Refusal>((event.flatten(), delivery))
         });
         let now = self.now();
         let mut changes = Vec::new();
@@ -254,11 +286,13 @@ impl App {
         let wanted =
             events.things.iter().filter(|event| !is_test(event) && endpoint.wants(event) && replay.covers(event.at));
         let known = wanted.map(|event| async move {
-            let id = WebhookDeliveryId::of(event.id, endpoint.id);
-            Ok::<_, Refusal>((event, self.find::<WebhookDelivery>(owner, id.to_bytes()).await?))
+            let id = WebhookDeliveryId::of(event.id, endpoint.id).to_bytes();
+            let known = self.find::<WebhookDelivery>(owner, id).await;
+            Ok::<_, Refusal>(Self::readable::<WebhookDelivery, _>(owner, id, known)?.map(|known| (event, known)))
         });
         let mut changes = Vec::new();
-        for (event, known) in try_join_all(known).await? {
+        // A delivery that is there and cannot be read is passed over, or the replay would not get past it.
+        for (event, known) in try_join_all(known).await?.into_iter().flatten() {
             match known {
                 // It is on its way, or will be.
                 Some(known) if known.status == WebhookStatus::Pending => {}

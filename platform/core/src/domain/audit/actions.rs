@@ -119,6 +119,7 @@ pub const ACTIONS: &[Action] = &[
     tenant("webhook_endpoint.delete", "An endpoint was deleted"),
     tenant("webhook_endpoint.disable", "An endpoint was disabled because it failed, or answered 410"),
     tenant("webhook_endpoint.replay", "Events were delivered to an endpoint once more"),
+    tenant("webhook_endpoint.replay_cancel", "A replay to an endpoint was called off"),
     tenant("webhook_endpoint.rotate", "An endpoint has another secret"),
     tenant("webhook_endpoint.test", "An endpoint was sent a test event"),
     both("work.discard", "An operator discarded something that was stuck"),

@@ -2,8 +2,9 @@
 //! and written with every fold. As JSON an hour took 1,100 bytes and its parsing most of a query; so it takes
 //! a quarter, and next to no parsing.
 //!
-//! Text in base64 of: the form (1), and for each hour its number, the length of what follows, and the counts in
-//! the order below. Numbers are LEB128. NEVER change the order, they are stored: a new count goes to the end,
+//! Text in base64 of: the form, and for each part what it is, the length of what follows, and the counts in the order
+//! below. In form 1 a part is an hour, by its number; in form 2 a text, by its length and itself: a country, or
+//! nothing for email. Numbers are LEB128. NEVER change the order, they are stored: a new count goes to the end,
 //! where it may be missing. An older program does not look there, and does not write it again: what is to outlive
 //! one beside it is a field of the rollup.
 
@@ -13,45 +14,56 @@ use data_encoding::BASE64_NOPAD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-use super::{BUCKETS, Counts, Histogram};
+use super::histogram::BUCKETS;
+use super::{Counts, Histogram, Part};
 
-const FORM: u64 = 1;
+/// Parts are hours, by their numbers.
+const HOURS: u64 = 1;
+/// Parts are texts.
+const TEXTS: u64 = 2;
 
-pub(super) fn serialize<S: Serializer>(hours: &BTreeMap<u8, Counts>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&BASE64_NOPAD.encode(&pack(hours)))
+pub(super) fn serialize<S: Serializer>(parts: &BTreeMap<Part, Counts>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64_NOPAD.encode(&pack(parts)))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u8, Counts>, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Part, Counts>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bytes = BASE64_NOPAD.decode(text.as_bytes()).map_err(D::Error::custom)?;
     unpack(&bytes).ok_or_else(|| D::Error::custom("counts of a rollup are cut off, or in a form that is not known"))
 }
 
-fn pack(hours: &BTreeMap<u8, Counts>) -> Vec<u8> {
+fn pack(parts: &BTreeMap<Part, Counts>) -> Vec<u8> {
     let (mut all, mut one) = (Vec::new(), Vec::new());
-    put(&mut all, FORM);
-    for (hour, counts) in hours {
+    let form = if parts.keys().all(|part| matches!(part, Part::Hour(_))) { HOURS } else { TEXTS };
+    put(&mut all, form);
+    for (part, counts) in parts {
+        match part {
+            Part::Hour(hour) if form == HOURS => put(&mut all, u64::from(*hour)),
+            part => put_bytes(&mut all, String::from(part.clone()).as_bytes()),
+        }
         one.clear();
         put_counts(&mut one, counts);
-        put(&mut all, u64::from(*hour));
-        put(&mut all, one.len() as u64);
-        all.extend_from_slice(&one);
+        put_bytes(&mut all, &one);
     }
     all
 }
 
-fn unpack(bytes: &[u8]) -> Option<BTreeMap<u8, Counts>> {
+fn unpack(bytes: &[u8]) -> Option<BTreeMap<Part, Counts>> {
     let mut rest = bytes;
-    if take(&mut rest)? != FORM {
+    let form = take(&mut rest)?;
+    let mut parts = BTreeMap::new();
+    if ![HOURS, TEXTS].contains(&form) {
         return None;
     }
-    let mut hours = BTreeMap::new();
     while !rest.is_empty() {
-        let hour = u8::try_from(take(&mut rest)?).ok()?;
+        let part = match form {
+            HOURS => Part::Hour(u8::try_from(take(&mut rest)?).ok()?),
+            _ => Part::from(str::from_utf8(take_bytes(&mut rest)?).ok()?.to_owned()),
+        };
         let mut one = take_bytes(&mut rest)?;
-        hours.insert(hour, take_counts(&mut one)?);
+        parts.insert(part, take_counts(&mut one)?);
     }
-    Some(hours)
+    Some(parts)
 }
 
 fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
@@ -74,8 +86,7 @@ fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
     }
     put(out, failed.len() as u64);
     for (reason, count) in failed {
-        put(out, reason.len() as u64);
-        out.extend_from_slice(reason.as_bytes());
+        put_bytes(out, reason.as_bytes());
         put(out, *count);
     }
     for histogram in [sent_after, delivered_after, approved_after] {
@@ -113,7 +124,11 @@ fn take_histogram(rest: &mut &[u8]) -> Option<Histogram> {
     if first.checked_add(length)? > BUCKETS.len() {
         return None;
     }
-    let counts = (0..length).map(|_| take(rest)).collect::<Option<_>>()?;
+    // Made room for at once: most of a query is spent here.
+    let mut counts = Vec::with_capacity(length);
+    for _ in 0..length {
+        counts.push(take(rest)?);
+    }
     Some(Histogram { first, counts })
 }
 
@@ -125,12 +140,23 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(low(number));
 }
 
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 /// Its last seven bits.
 fn low(number: u64) -> u8 {
     number.to_le_bytes()[0] & 0x7f
 }
 
+#[inline]
 fn take(rest: &mut &[u8]) -> Option<u64> {
+    // Nearly all are of one byte.
+    if let [byte @ 0..0x80, after @ ..] = *rest {
+        *rest = after;
+        return Some(u64::from(*byte));
+    }
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, after) = rest.split_first()?;
@@ -184,15 +210,22 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_counted_is_read_as_it_was_written_and_never_when_cut_off(
-            hours in prop::collection::btree_map(0u8..24, counts(), 0..4),
+            hours in prop::collection::btree_map((0u8..24).prop_map(Part::Hour), counts(), 0..4),
+            countries in prop::collection::btree_map(prop::option::of("[A-Z]{2}").prop_map(Part::Country), counts(), 0..3),
+            which in 0..3,
             cut in any::<prop::sample::Index>(),
         ) {
-            let packed = pack(&hours);
+            let parts: BTreeMap<Part, Counts> = match which {
+                0 => hours,
+                1 => countries,
+                _ => hours.into_iter().chain(countries).collect(),
+            };
+            let packed = pack(&parts);
             let read = unpack(&packed);
-            prop_assert_eq!(read.as_ref(), Some(&hours));
+            prop_assert_eq!(read.as_ref(), Some(&parts));
             let cut = unpack(&packed[..cut.index(packed.len())]);
-            // Between two hours it cannot be told.
-            prop_assert!(cut.is_none_or(|cut| cut.len() < hours.len() && cut.iter().all(|(hour, of)| hours[hour] == *of)));
+            // Between two parts it cannot be told.
+            prop_assert!(cut.is_none_or(|cut| cut.len() < parts.len() && cut.iter().all(|(part, of)| parts[part] == *of)));
         }
 
         #[test]
@@ -206,19 +239,20 @@ mod tests {
         let mut counts = Counts { started: 3, tried: 3, sends: 300, approved: 1, ..Counts::default() };
         counts.failed.insert("max_checks".to_owned(), 1);
         counts.approved_after.record(SignedDuration::from_secs(9));
-        let packed = pack(&BTreeMap::from([(13, counts)]));
-        assert_eq!(BASE64_NOPAD.encode(&packed), "AQ0bAwOsAgAAAQAAAQptYXhfY2hlY2tzAQAAAVYB");
+        let packed = |part| BASE64_NOPAD.encode(&pack(&BTreeMap::from([(part, counts.clone())])));
+        assert_eq!(packed(Part::Hour(13)), "AQ0bAwOsAgAAAQAAAQptYXhfY2hlY2tzAQAAAVYB");
+        assert_eq!(packed(Part::Country(Some("FR".to_owned()))), "AgJGUhsDA6wCAAABAAABCm1heF9jaGVja3MBAAABVgE");
     }
 
     #[test]
     fn what_a_newer_program_added_behind_is_passed_over() {
-        let counts = BTreeMap::from([(1, Counts { started: 5, ..Counts::default() })]);
+        let counts = BTreeMap::from([(Part::Hour(1), Counts { started: 5, ..Counts::default() })]);
         let mut packed = pack(&counts);
         // One more count in the record of that hour.
         packed[2] += 1;
         packed.push(7);
         assert_eq!(unpack(&packed), Some(counts));
-        packed[0] = 2;
+        packed[0] = 3;
         assert_eq!(unpack(&packed), None, "another form is not guessed at");
     }
 }

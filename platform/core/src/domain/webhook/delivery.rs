@@ -17,6 +17,9 @@ const ATTEMPTS_KEPT: usize = 20;
 pub const ANSWER_LENGTH_MAX: usize = 500;
 /// How long a hold lasts: longer than an attempt may take.
 pub const HOLD: SignedDuration = SignedDuration::from_secs(20);
+/// How much of a hold is left when a call begins: as much as a call may take, and a moment to write down what came of
+/// it.
+const CALL_ROOM: SignedDuration = SignedDuration::from_secs(16);
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,6 +179,11 @@ impl WebhookDelivery {
     /// Whether this hold is in force, or was, and nobody took it over.
     pub fn is_held(&self, token: LeaseToken) -> bool {
         self.status == WebhookStatus::Pending && self.held_by == Some(token)
+    }
+
+    /// Whether a call that begins now is over before the hold is.
+    pub fn has_time(&self, now: Timestamp) -> bool {
+        self.next_at.duration_since(now) >= CALL_ROOM
     }
 
     /// Lets it wait until its endpoint has room.

@@ -10,6 +10,10 @@ use crate::ports::{Entity, Owner};
 
 /// Whoever was told that an endpoint does not keep up is told again after so long at the earliest.
 const AGAIN: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How soon somebody who could not be written to is tried again.
+const PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// For how long that is tried. The idempotency keys of what was sent are kept as long, so nobody is told twice.
+const TRIED: SignedDuration = SignedDuration::from_hours(24);
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,9 +54,23 @@ pub struct EndpointNotice {
     /// When everybody was written to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// When those who could not be written to are tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }
 
 impl EndpointNotice {
+    /// What there is to tell of an endpoint, at once.
+    pub fn new(tenant: TenantId, endpoint: EndpointId, event: EventId, reason: NoticeReason, at: Timestamp) -> Self {
+        Self { event, tenant, endpoint, reason, at, told_at: None, next_at: None }
+    }
+
+    /// Somebody could not be written to. Says whether it is worth another try, and has it wait for that.
+    pub fn try_again(&mut self, now: Timestamp) -> bool {
+        self.next_at = now.checked_add(PAUSE).ok();
+        now.duration_since(self.at) < TRIED
+    }
+
     /// The id of the one that tells that an endpoint does not keep up.
     pub fn behind(endpoint: EndpointId) -> [u8; 16] {
         endpoint.to_bytes()
@@ -73,8 +91,9 @@ impl Entity for EndpointNotice {
         Owner::Tenant(self.tenant)
     }
 
-    /// At once, and when it may be told again.
+    /// At once, when somebody is tried again, and when it may be told again.
     fn wake_at(&self) -> Option<Timestamp> {
-        Some(self.told_at.map_or(self.at, |told| told.saturating_add(AGAIN).unwrap_or(Timestamp::MAX)))
+        let again = |told: Timestamp| told.saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
+        Some(self.told_at.map_or(self.next_at.unwrap_or(self.at), again))
     }
 }

@@ -41,6 +41,11 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// Under which the one of an endpoint is found.
+    pub const BY_ENDPOINT: &'static str = "endpoint";
+    /// Under which the one in a place of the tenant's is found.
+    pub const BY_SLOT: &'static str = "slot";
+
     /// Whether it is about what happened then.
     pub fn covers(&self, at: Timestamp) -> bool {
         self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at < until)
@@ -61,7 +66,7 @@ impl Entity for Replay {
     /// One for each endpoint, and so many of a tenant.
     fn unique(&self) -> Vec<IndexKey> {
         let slot = [&self.tenant.to_bytes()[..], &[self.slot]].concat();
-        vec![IndexKey::new("endpoint", self.endpoint.to_bytes()), IndexKey::new("slot", slot)]
+        vec![IndexKey::new(Self::BY_ENDPOINT, self.endpoint.to_bytes()), IndexKey::new(Self::BY_SLOT, slot)]
     }
 
     /// Whoever waited longest goes on, until it is gone.

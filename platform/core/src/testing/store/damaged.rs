@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use super::ANSWERS;
 use crate::domain::Timestamp;
 use crate::domain::api_key::ApiKey;
-use crate::ports::{EntityList, EntityRow, IndexKey, Owner, Page, Store};
+use crate::ports::{Change, EntityList, EntityRow, IndexKey, Owner, Page, Store};
 use crate::testing::builders::{noon, seconds};
 
 fn shown(rows: &[EntityRow]) -> Vec<(u8, usize)> {
@@ -49,6 +49,7 @@ pub async fn damaged_keys_are_passed_over(store: &dyn Store, whole: &ApiKey) {
     assert_eq!(door.keys(None, 1).await.expect(ANSWERS), page);
     assert_eq!(door.working_keys(noon()).await.expect(ANSWERS), slice::from_ref(whole));
     let over = ApiKey { expires_at: Some(noon()), ..whole.clone() };
-    door.replace_key(&over).await.expect("it is there");
+    store.commit(vec![Change::ReplaceKey(Box::new(over.clone()))]).await.expect("it is there");
+    let over = ApiKey { version: over.version + 1, ..over };
     assert_eq!(store.keys_over(seconds(1), 1).await.expect(ANSWERS), [over]);
 }

@@ -4,9 +4,10 @@ use super::admitting::usage_of;
 use super::messages::sent;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started};
 use crate::domain::address_limits::AddressLimits;
+use crate::domain::api_key::ApiKey;
 use crate::domain::mode::Mode;
 use crate::domain::quota::Resource;
-use crate::ports::{Filter, NewVerification, Page, ReplaceError, ResendError};
+use crate::ports::{Change, CommitError, Filter, NewVerification, Page, ReplaceError, ResendError};
 use crate::testing::builders::{
     a_message, a_quota, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency,
     message_admission, noon, seconds,
@@ -60,7 +61,7 @@ pub async fn another_tenants_message_does_not_exist(store: Subject) {
 pub async fn another_tenants_services_and_keys_do_not_exist(store: Subject) {
     let (mine, theirs) = (a_tenant(), a_tenant());
     let mut service = a_service(&mine);
-    let (mut key, hash) = a_stored_key(mine.id, Mode::Live);
+    let (key, hash) = a_stored_key(mine.id, Mode::Live);
     store.create_tenant(&mine, &service, &[(key.clone(), hash)]).await.expect(ANSWERS);
     store.create_tenant(&theirs, &a_service(&theirs), &[]).await.expect(ANSWERS);
     let door = store.tenant(theirs.id);
@@ -72,10 +73,11 @@ pub async fn another_tenants_services_and_keys_do_not_exist(store: Subject) {
     assert_eq!(door.find_key(key.id).await.expect(ANSWERS), None);
     for tenant in [mine.id, theirs.id] {
         service.tenant = tenant;
-        key.tenant = tenant;
         assert!(matches!(door.replace_service(&mut service).await, Err(ReplaceError::Conflict)));
-        assert!(matches!(door.replace_key(&key).await, Err(ReplaceError::Conflict)));
     }
+    // The key says whose it is, and is not theirs.
+    let replaced = store.commit(vec![Change::ReplaceKey(Box::new(ApiKey { tenant: theirs.id, ..key.clone() }))]).await;
+    assert!(matches!(replaced, Err(CommitError::Changed)), "{replaced:?}");
     assert!(door.insert_service(&a_service(&mine)).await.is_err());
     let (planted, planted_hash) = a_stored_key(mine.id, Mode::Live);
     assert!(door.insert_key(&planted, &planted_hash).await.is_err());

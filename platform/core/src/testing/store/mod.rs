@@ -140,6 +140,8 @@ macro_rules! store_contract {
             a_thing_is_put_off_where_it_is_due
             what_is_listed_under_a_few_values_is_found_at_once
             things_are_shown_one_by_one_until_somebody_has_seen_enough
+            few_visits_go_on_at_once
+            a_listing_has_all
             another_owners_thing_does_not_exist
             erasing_goes_in_steps_and_leaves_what_is_others
             a_commit_changes_tenants_services_and_keys_too

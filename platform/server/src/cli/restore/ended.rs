@@ -228,7 +228,7 @@ mod tests {
         // The backup knows better when this one was.
         let mut known = replaced[2].clone();
         known.revoked_at = Some(seconds(10));
-        store.tenant(tenant.id).replace_key(&known).await.unwrap();
+        store.commit(vec![Change::ReplaceKey(Box::new(known))]).await.unwrap();
         replaced[2].revoked_at = Some(seconds(20));
         // Rotated since.
         replaced[3].expires_at = Some(seconds(60));

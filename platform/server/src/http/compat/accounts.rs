@@ -14,7 +14,7 @@ use wotp_core::domain::dispatch::DeliveryStatus;
 use wotp_core::domain::id::VerificationId;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Resource, WindowKind};
-use wotp_core::domain::rollup::{DAYS_KEPT, Interval};
+use wotp_core::domain::rollup::{Interval, KEPT};
 use wotp_core::domain::session::Transport;
 use wotp_core::domain::verification::{Status, Verification};
 
@@ -306,7 +306,7 @@ pub(in crate::http) async fn user_stats(
     let refuse = |refusal| refused(&api, refusal);
     let now = api.app.ports().clock.now();
     let kept = AnalyticsQuery {
-        from: now.saturating_sub(DAYS_KEPT).ok(),
+        from: now.saturating_sub(KEPT).ok(),
         interval: Some(Interval::Day),
         ..AnalyticsQuery::default()
     };

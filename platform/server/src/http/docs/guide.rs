@@ -136,8 +136,9 @@ fn start(html: &mut String, reference: &Reference<'_>) {
     );
     paragraph(
         html,
-        "Take an API key from whoever runs this server: `wotp tenant create` prints a live and a test key, once. Begin \
-         with the test key: the whole flow runs, no message goes out, and replies carry the code.",
+        "Take an API key from whoever runs this server (`wotp tenant create` prints a live and a test key, once), or sign \
+         up with `POST /v1/auth/sign-up`, log in, and make one with `POST /v1/keys`. Begin with a test key: the whole \
+         flow runs, no message goes out, and replies carry the code.",
     );
     block(
         html,

@@ -212,3 +212,18 @@ pub(in crate::http) async fn replay_events(
     };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
+
+/// Call off the replay of a range to an endpoint.
+///
+/// What of it waits for the endpoint already is delivered, a hundred events or a few more; nothing follows. Another
+/// range can be replayed at once.
+#[utoipa::path(delete, path = "/v1/webhooks/endpoints/{id}/replay", tag = "Webhooks", security(("api_key" = ["webhooks:write"])), params(("id" = String, Path, description = "`whe_…`", example = "whe_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+    responses((status = 204, description = "It was called off"), openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
+pub(in crate::http) async fn cancel_replay(
+    State(api): State<Arc<Api>>,
+    caller: Caller<WebhooksWrite>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    api.app.cancel_replay(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok(StatusCode::NO_CONTENT)
+}

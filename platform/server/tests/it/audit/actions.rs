@@ -136,6 +136,7 @@ const ENDPOINTS: &[Line] = &[
     ("webhook_endpoint.delete", Says::Gone),
     ("webhook_endpoint.disable", Says::Changed),
     ("webhook_endpoint.replay", Says::Happened),
+    ("webhook_endpoint.replay_cancel", Says::Gone),
     ("webhook_endpoint.rotate", Says::Changed),
     ("webhook_endpoint.test", Says::Happened),
 ];
@@ -150,8 +151,10 @@ async fn what_is_done_to_endpoints_also_by_us() {
     app.of_endpoint(&endpoint, "test").key(&acme.live).await.expect(202);
     app.run_webhooks().await;
     let since = json!({ "since": app.long_ago() });
-    app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since).await.expect(202);
+    app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since.clone()).await.expect(202);
     app.run_webhooks().await;
+    app.of_endpoint(&endpoint, "replay").key(&acme.live).json(since).await.expect(202);
+    app.request(Method::DELETE, format!("{path}/replay")).key(&acme.live).await.expect(204);
     receiver.always(Say::Status(410));
     app.uses_up(&acme).await;
     app.run_webhooks().await;

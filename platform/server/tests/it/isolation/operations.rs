@@ -228,6 +228,7 @@ pub const OPERATIONS: &[Operation] = &[
     op("post", "/v1/webhooks/endpoints/{id}/replay", Asks::Caller(WebhooksWrite))
         .of(&[Thing::Endpoint])
         .with(|own| json!({ "event": own.name(Thing::Event) })),
+    op("delete", "/v1/webhooks/endpoints/{id}/replay", Asks::Caller(WebhooksWrite)).of(&[Thing::Endpoint]),
     op("get", "/v1/events", Asks::Caller(EventsRead)),
     op("get", "/v1/events/stream", Asks::Caller(EventsRead))
         .filtered(&[("service", Thing::Service)])

@@ -148,6 +148,9 @@ impl Things {
             }
             Thing::Endpoint => {
                 let endpoint = app.endpoint(&tenant.live, json!({ "url": "https://example.com/webhooks" })).await;
+                // One goes on, which can be called off.
+                let since = json!({ "since": app.long_ago() });
+                app.of_endpoint(&endpoint, "replay").key(&tenant.live).json(since).await.expect(202);
                 id(&endpoint["endpoint"]).to_owned()
             }
             Thing::GuardEntry => {

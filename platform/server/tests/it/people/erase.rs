@@ -2,8 +2,11 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use wotp_core::domain::id::{TenantId, UserId};
+use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{EntityList, Owner};
+use wotp_core::domain::user::AccountEmail;
+use wotp_core::ports::{Change, EntityList, Owner};
 
 use super::account::{audited, told};
 use super::{PASSWORD, TestPerson};
@@ -56,6 +59,24 @@ async fn of_the_last_two_owners_who_erase_themselves_one_stays() {
     let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [204, 409]);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn however_often_an_address_was_invited_nothing_is_left_of_it() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let ada = app.member(&acme, Role::Viewer).await;
+    let ports = app.app.ports();
+    let email = AccountEmail::parse(&ada.email).expect("an address");
+    let invited = (0..1001).map(|_| {
+        let tenant = TenantId::new(ports.clock.now(), &*ports.entropy);
+        let by = UserId::new(ports.clock.now(), &*ports.entropy);
+        let new = Invitation::new(tenant, &email, Role::Viewer, by, ports.clock.now(), &ports.vault, &*ports.entropy);
+        Change::insert(&new.0)
+    });
+    ports.store.commit(invited.collect()).await.expect("they are stored");
+    erase(&app, &ada).await.expect(204);
+    assert_eq!(left(&app, &["invitation"]).await, "");
     app.run_jobs().await;
 }
 

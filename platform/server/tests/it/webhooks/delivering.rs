@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
 use tokio::task::JoinSet;
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::domain::permission::Role;
@@ -289,6 +288,24 @@ async fn what_was_held_by_a_process_that_is_gone_is_called_again_with_the_same_i
     // It was only paused, and comes back: the hold is another's by now.
     assert_eq!(app.app.attempt_webhook(lost).await.unwrap(), Attempted::Unsent);
     assert_eq!(receiver.received().iter().map(Received::id).collect::<Vec<_>>(), [event.as_str()]);
+}
+
+#[tokio::test]
+async fn a_call_that_begins_late_is_over_before_another_may_begin() {
+    let (app, acme, receiver, _endpoint) = stage().await;
+    receiver.always(Say::Hang);
+    app.uses_up(&acme).await;
+    let held = app.take_webhooks().await.held.remove(0);
+    // Its process stood still meanwhile.
+    app.clock.advance(seconds(19));
+    let late = Arc::clone(&app.app);
+    let call = tokio::spawn(async move { late.attempt_webhook(held).await });
+    receiver.wait_for(1).await;
+    app.clock.advance(seconds(15));
+    assert!(app.take_webhooks().await.held.is_empty(), "a call takes so long at most");
+    app.clock.advance(seconds(5));
+    assert_eq!(app.take_webhooks().await.held.len(), 1, "whoever made it is gone");
+    call.abort();
 }
 
 #[tokio::test]

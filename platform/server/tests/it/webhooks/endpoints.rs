@@ -47,7 +47,7 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else() {
     app.endpoint(&acme.test, json!({ "url": url("test"), "events": ["verification.*"] })).await;
     let off = app.endpoint(&acme.live, json!({ "url": url("off") })).await;
     let path = format!("/v1/webhooks/endpoints/{}", id(&off["endpoint"]));
-    let off = app.request(http::Method::PATCH, path).key(&acme.live).json(json!({ "enabled": false }));
+    let off = app.request(Method::PATCH, path).key(&acme.live).json(json!({ "enabled": false }));
     assert_eq!(off.await.expect(200)["disabled_reason"], "member");
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
     app.event(&acme, &verification).await;
@@ -76,7 +76,7 @@ async fn a_key_of_one_service_sees_only_its_endpoints_and_events() {
     assert_eq!(seen["data"], json!([narrow["endpoint"]]));
     app.of_endpoint(&wide, "rotate").key(&bound).await.problem(404, "not_found");
     let path = format!("/v1/webhooks/endpoints/{}", id(&narrow["endpoint"]));
-    let widen = app.request(http::Method::PATCH, path).key(&bound).json(json!({ "service": null }));
+    let widen = app.request(Method::PATCH, path).key(&bound).json(json!({ "service": null }));
     widen.await.problem(403, "service_not_allowed");
     let hidden = app.uses_up(&acme).await;
     let (verification, _) = app.started(&acme.live, crate::app::NUMBER).await;
@@ -161,9 +161,9 @@ async fn what_is_changed_of_endpoints_is_in_the_audit_log_without_secrets() {
     let endpoint = app.endpoint(&acme.live, json!({ "url": "https://example.com/secret-path?token=1" })).await;
     app.of_endpoint(&endpoint, "rotate").key(&acme.live).await.expect(200);
     let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
-    app.request(http::Method::DELETE, path.clone()).key(&acme.live).await.expect(204);
+    app.request(Method::DELETE, path.clone()).key(&acme.live).await.expect(204);
     app.get(path).key(&acme.live).await.problem(404, "not_found");
-    let list = wotp_core::ports::EntityList::of(wotp_core::ports::Owner::Tenant(acme.id));
+    let list = EntityList::of(Owner::Tenant(acme.id));
     let entries = app.app.ports().store.list_entities("audit_entry", &list).await.unwrap();
     let text = format!("{entries:?}");
     for action in ["webhook_endpoint.create", "webhook_endpoint.rotate", "webhook_endpoint.delete"] {

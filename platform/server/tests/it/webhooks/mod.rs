@@ -3,12 +3,14 @@
 mod alone;
 mod delivering;
 mod endpoints;
-
+mod noticing;
 mod receiver;
+mod replaying;
 mod scheduling;
 mod signatures;
 mod standing;
 
+use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::app::{Attempted, HeldWebhook};
 use wotp_core::domain::Timestamp;
@@ -16,7 +18,7 @@ use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Status;
-use wotp_core::ports::{Change, Clock as _};
+use wotp_core::ports::{Change, Clock as _, Entity, EntityList, EntityRow, Owner, Stored};
 
 use crate::app::{TestApp, TestTenant, days, id};
 pub use receiver::{Received, Receiver, Say};
@@ -100,6 +102,28 @@ impl TestApp {
     pub async fn attempts(&self, key: &str, endpoint: &Value, query: &str) -> Vec<Value> {
         let path = format!("/v1/webhooks/endpoints/{}/attempts?{query}", id(&endpoint["endpoint"]));
         self.get(path).key(key).await.expect(200)["data"].as_array().unwrap().clone()
+    }
+
+    /// What a tenant has of a kind, as it is stored.
+    async fn rows_of<E: Entity>(&self, tenant: &TestTenant) -> Vec<EntityRow> {
+        self.app.ports().store.list_entities(E::KIND, &EntityList::of(Owner::Tenant(tenant.id))).await.unwrap()
+    }
+
+    /// From now on a thing has in this field what no program wrote, and is found as before.
+    async fn damage<E: Entity>(&self, mut row: EntityRow, field: &str) {
+        let before = Stored::<E>::read(row.clone()).unwrap();
+        (row.unique, row.listed) = (before.unique(), before.listed());
+        row.doc.insert(field.to_owned(), json!("what nobody knew"));
+        self.app.ports().store.commit(vec![Change::Replace(row)]).await.unwrap();
+    }
+
+    async fn enable(&self, tenant: &TestTenant, endpoint: &Value, enabled: bool) {
+        let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+        self.request(Method::PATCH, path).key(&tenant.live).json(json!({ "enabled": enabled })).await.expect(200);
+    }
+
+    fn replay_all(&self, tenant: &TestTenant, endpoint: &Value) -> crate::client::Request {
+        self.of_endpoint(endpoint, "replay").key(&tenant.live).json(json!({ "since": self.long_ago() }))
     }
 
     /// An operation on an endpoint.

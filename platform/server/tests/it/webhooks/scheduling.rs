@@ -3,38 +3,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::http::Method;
 use futures_util::future::join_all;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::DisabledReason;
+use wotp_core::domain::id::EventId;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::webhook::backlog::Backlog;
 use wotp_core::domain::webhook::delivery::WebhookDelivery;
 use wotp_core::domain::webhook::endpoint::{Endpoint, Failing};
 use wotp_core::domain::webhook::notice::EndpointNotice;
 use wotp_core::domain::webhook::replay::Replay;
-use wotp_core::ports::{Entity, EntityList, EntityRow, Owner, Stored};
 
 use super::*;
 use crate::app::{days, seconds};
 
 impl TestApp {
-    async fn rows_of<E: Entity>(&self, tenant: &TestTenant) -> Vec<EntityRow> {
-        self.app.ports().store.list_entities(E::KIND, &EntityList::of(Owner::Tenant(tenant.id))).await.unwrap()
-    }
-
     /// How many of a kind time asks for until then.
     async fn due_until<E: Entity>(&self, until: Timestamp) -> usize {
         self.app.ports().store.due_entities(E::KIND, until, 1000).await.unwrap().len()
-    }
-
-    async fn enable(&self, tenant: &TestTenant, endpoint: &Value, enabled: bool) {
-        let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
-        self.request(Method::PATCH, path).key(&tenant.live).json(json!({ "enabled": enabled })).await.expect(200);
-    }
-
-    fn replay_all(&self, tenant: &TestTenant, endpoint: &Value) -> crate::client::Request {
-        self.of_endpoint(endpoint, "replay").key(&tenant.live).json(json!({ "since": self.long_ago() }))
     }
 }
 
@@ -96,12 +82,50 @@ async fn what_waited_for_longer_than_all_attempts_take_is_given_up() {
     app.run_jobs().await;
     let letters = app.outbox.letters().split_off(before);
     assert_eq!(letters.iter().map(|letter| &letter.to).collect::<Vec<_>>(), [&owner.email]);
-    assert!(letters[0].text.contains(id(&endpoint["endpoint"])) && letters[0].text.contains("takes less than"));
+    assert!(letters[0].text.contains(id(&endpoint["endpoint"])) && letters[0].text.contains("takes nothing"));
     assert!(!letters[0].text.contains("http"), "{letters:?}");
     assert_eq!(app.rows_of::<EndpointNotice>(&acme).await.len(), 1);
     app.clock.advance(days(7));
     app.sweep().await;
     assert!(app.rows_of::<EndpointNotice>(&acme).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_of_an_endpoint_ends_its_rest_also_for_what_waits_for_it() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    receiver.say([Say::With(503, "retry-after", "900")]);
+    app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, [Attempted::Again]);
+    app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, []);
+    let soon = app.clock.now() + seconds(300);
+    assert_eq!(app.due_until::<Backlog>(soon).await, 1, "it may be there again before it said");
+    let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+    app.clock.advance(seconds(1));
+    let change = app.request(Method::PATCH, path).key(&acme.live).json(json!({ "description": "It is mended" }));
+    change.await.expect(200);
+    app.clock.advance(seconds(2));
+    assert_eq!(app.run_webhooks().await, [Attempted::Delivered]);
+}
+
+#[tokio::test]
+async fn what_is_new_does_not_wait_for_what_is_to_be_deleted() {
+    let (app, acme, _receiver, _endpoint) = stage().await;
+    app.uses_up(&acme).await;
+    let event = Stored::<Event>::read(app.rows_of::<Event>(&acme).await.remove(0)).unwrap();
+    app.run_webhooks().await;
+    let ports = app.app.ports();
+    let at = app.long_ago() - days(1);
+    let old = (0..600).map(|_| {
+        let old = Event { id: EventId::new(at, &*ports.entropy), at, fanned_out: true, ..event.entity.clone() };
+        Change::insert(&old)
+    });
+    ports.store.commit(old.collect()).await.unwrap();
+    app.uses_up(&acme).await;
+    let looked = app.take_webhooks().await;
+    assert_eq!((looked.held.len(), looked.more), (1, true));
+    drop(looked);
+    assert_eq!(app.rows_of::<Event>(&acme).await.len(), 602 - 255, "and they go meanwhile");
 }
 
 #[tokio::test]

@@ -2,10 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
 
 use super::{Gadget, Thing, a_thing, due, found, holder, is_changed, listed, made, read, with_email};
-use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
-use crate::testing::builders::seconds;
+use crate::domain::erasure::{Erasure, ErasureStep};
+use crate::domain::id::UserId;
+use crate::ports::{Change, Entity as _, EntityList, ErasureNote, IndexKey, Owner, Stored};
+use crate::testing::builders::{entropy, seconds};
 use crate::testing::store::{ANSWERS, Subject, new_tenant};
 
 /// By owner, by key, and all of a kind; a part of them, from either end.
@@ -143,6 +148,49 @@ pub async fn things_are_shown_one_by_one_until_somebody_has_seen_enough(store: S
     }
 }
 
+/// However many there are, unless somebody says how many they want.
+pub async fn a_listing_has_all(store: Subject) {
+    let tenant = new_tenant();
+    let thing = |second| Thing { tags: vec!["many".to_owned()], ..a_thing(tenant, second) };
+    made(&store, (0..1001).map(|second| Change::insert(&thing(second))).collect()).await;
+    assert_eq!(listed(&store, &EntityList::of(Owner::Tenant(tenant))).await.len(), 1001);
+    assert_eq!(listed(&store, &EntityList::by("tag", "many")).await.len(), 1001);
+    assert_eq!(listed(&store, &EntityList::by("tag", "many").newest(1000)).await.len(), 1000);
+}
+
+/// However many are asked for at once: the others wait, and nobody's calls for them.
+pub async fn few_visits_go_on_at_once(store: Subject) {
+    let tenant = new_tenant();
+    made(&store, (0..50).map(|second| Change::insert(&a_thing(tenant, second))).collect()).await;
+    for (owner, most) in [(Some(Owner::Tenant(tenant)), 2), (None, 4)] {
+        let list = EntityList { owner, limit: 50, ..EntityList::of(Owner::Platform) };
+        let (going_on, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let visits = (0..32).map(|_| {
+            let (going_on, seen) = (Arc::clone(&going_on), Arc::clone(&seen));
+            let mut rows = 0;
+            let visit = move |_| {
+                rows += 1;
+                if rows == 1 {
+                    seen.fetch_max(going_on.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                }
+                // The others get the processor, as they do where reading takes long.
+                std::thread::yield_now();
+                if rows < 50 {
+                    return ControlFlow::Continue(());
+                }
+                going_on.fetch_sub(1, Ordering::SeqCst);
+                ControlFlow::Break(())
+            };
+            store.visit_entities(Thing::KIND, &list, Box::new(visit))
+        });
+        for visited in join_all(visits).await {
+            visited.expect(ANSWERS);
+        }
+        let seen = seen.load(Ordering::SeqCst);
+        assert!((1..=most).contains(&seen), "{seen} at once of {owner:?}");
+    }
+}
+
 /// Of everybody, and no more than asked.
 pub async fn due_things_come_longest_due_first(store: Subject) {
     let at = |second: Option<i64>| Thing { due_at: second.map(seconds), ..a_thing(new_tenant(), 0) };
@@ -209,8 +257,11 @@ pub async fn erasing_goes_in_steps_and_leaves_what_is_others(store: Subject) {
     let ours = Thing { tenant: None, ..with_email(other, "ours") };
     all.extend([Change::insert(&theirs), Change::insert(&ours)]);
     made(&store, all).await;
-    for (limit, gone) in [(0, 0), (3, 3), (4, 4), (4, 3), (4, 0)] {
-        assert_eq!(store.erase_entities(tenant, limit).await.expect(ANSWERS), gone);
+    let noted = Erasure::new(tenant, UserId::new(seconds(0), entropy()), seconds(0), seconds(0));
+    let note: ErasureNote = Arc::new(move |_: &ErasureStep| Change::put(&noted));
+    for (limit, gone, whole) in [(3, 3, false), (4, 4, false), (4, 3, true), (4, 0, true)] {
+        let step = store.erase_tenant_step(tenant, limit, Arc::clone(&note)).await.expect("nothing is in the way");
+        assert_eq!((step.erased.others, step.whole), (gone, whole));
     }
     assert_eq!(listed(&store, &EntityList::of(Owner::Tenant(tenant))).await, []);
     assert_eq!(listed(&store, &EntityList::by("tag", "tag")).await, []);

@@ -1,0 +1,60 @@
+//! Who looks at much waits for a turn, and keeps nobody else waiting.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::task::JoinSet;
+use wotp_core::domain::permission::Role;
+use wotp_core::ports::{EntityList, Owner};
+
+use crate::app::{TestApp, id};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn listings_that_look_at_many_wait_for_a_turn_of_their_tenant() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let globex = app.tenant("Globex").await;
+    let (owner, other) = (app.member(&acme, Role::Owner).await, app.member(&globex, Role::Owner).await);
+    let endpoint = app.endpoint(&acme.live, json!({ "url": "https://example.com/webhooks" })).await;
+    // Its turns are taken for as long as this test likes.
+    let (entered, mut inside) = tokio::sync::mpsc::unbounded_channel();
+    let mut gates = Vec::new();
+    let mut taken = JoinSet::new();
+    for _ in 0..2 {
+        let (open, gate) = mpsc::channel::<()>();
+        gates.push(open);
+        let (app, entered, list) = (app.app.clone(), entered.clone(), EntityList::of(Owner::Tenant(acme.id)));
+        taken.spawn(async move {
+            let visit = move |_| {
+                entered.send(()).unwrap();
+                let _ = gate.recv();
+                ControlFlow::Break(())
+            };
+            app.ports().store.visit_entities("audit_entry", &list, Box::new(visit)).await.unwrap();
+        });
+        inside.recv().await.unwrap();
+    }
+    let attempts = format!("/v1/webhooks/endpoints/{}/attempts?status=delivered", id(&endpoint["endpoint"]));
+    let mut waiting = Vec::new();
+    for path in ["/v1/audit", "/v1/events", &attempts] {
+        let mut listing = Box::pin(app.get(path).by(&owner).into_future());
+        let others = async {
+            for _ in 0..20 {
+                app.get("/v1/audit").by(&other).await.expect(200);
+            }
+        };
+        tokio::select! {
+            biased;
+            reply = &mut listing => panic!("{path} waits for no turn: {}", reply.status),
+            () = others => {}
+        }
+        waiting.push(listing);
+    }
+    drop(gates);
+    for reply in join_all(waiting).await {
+        reply.expect(200);
+    }
+    taken.join_all().await;
+    app.run_jobs().await;
+}
