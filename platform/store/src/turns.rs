@@ -4,24 +4,42 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wotp_core::domain::id::TenantId;
 
 /// Listings at once, of all tenants and of one.
 const ALL_MAX: usize = 4;
 const OF_TENANT_MAX: usize = 2;
+/// Listings of one tenant that may be under way or wait. What waits holds a request, also after its caller has gone.
+const PLACES: usize = 32;
 
 /// Hands out turns.
 pub(crate) struct Turns {
     all: Arc<Semaphore>,
-    tenants: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
+    tenants: Mutex<HashMap<TenantId, Weak<Own>>>,
+}
+
+/// What one tenant has.
+#[derive(Debug)]
+struct Own {
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+/// Why there is no turn.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTurn {
+    #[error("{PLACES} listings of the tenant are under way or wait already")]
+    Full,
+    #[error("the store is closed")]
+    Closed,
 }
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
 #[must_use = "it ends when it is dropped"]
 pub(crate) struct Turn {
-    _own: Option<OwnedSemaphorePermit>,
+    _own: Option<(Arc<Own>, OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     _all: OwnedSemaphorePermit,
 }
 
@@ -36,23 +54,29 @@ impl Turns {
     /// its own to wait for.
     ///
     /// # Errors
-    /// [`AcquireError`] when there are no turns any more.
-    pub(crate) async fn turn(&self, tenant: Option<TenantId>) -> Result<Turn, AcquireError> {
-        let own = match tenant {
-            Some(tenant) => Some(self.own(tenant).acquire_owned().await?),
+    /// [`NoTurn`] when too many of the tenant wait already, or there are no turns any more.
+    pub(crate) async fn turn(&self, tenant: Option<TenantId>) -> Result<Turn, NoTurn> {
+        let own = match tenant.map(|tenant| self.own(tenant)) {
+            Some(own) => {
+                let place = Arc::clone(&own.places).try_acquire_owned().map_err(|_| NoTurn::Full)?;
+                let turn = Arc::clone(&own.turns).acquire_owned().await.map_err(|_| NoTurn::Closed)?;
+                Some((own, place, turn))
+            }
             None => None,
         };
-        Ok(Turn { _own: own, _all: Arc::clone(&self.all).acquire_owned().await? })
+        let all = Arc::clone(&self.all).acquire_owned().await.map_err(|_| NoTurn::Closed)?;
+        Ok(Turn { _own: own, _all: all })
     }
 
-    fn own(&self, tenant: TenantId) -> Arc<Semaphore> {
+    fn own(&self, tenant: TenantId) -> Arc<Own> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.retain(|_, turns| turns.strong_count() > 0);
+        tenants.retain(|_, own| own.strong_count() > 0);
         let known = tenants.get(&tenant).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
-            let turns = Arc::new(Semaphore::new(OF_TENANT_MAX));
-            tenants.insert(tenant, Arc::downgrade(&turns));
-            turns
+            let semaphore = |permits| Arc::new(Semaphore::new(permits));
+            let own = Arc::new(Own { turns: semaphore(OF_TENANT_MAX), places: semaphore(PLACES) });
+            tenants.insert(tenant, Arc::downgrade(&own));
+            own
         })
     }
 }
@@ -89,5 +113,21 @@ mod tests {
         let _next = turn(Some(1)).expect("it is free again");
         drop(second);
         assert!(turn(Some(3)).is_some());
+    }
+
+    #[test]
+    fn no_more_than_so_many_wait_for_one_tenant() {
+        let turns = Turns::default();
+        type Waiting<'t> = std::pin::Pin<Box<dyn Future<Output = Result<Turn, NoTurn>> + 't>>;
+        let turn = |byte| -> Waiting<'_> { Box::pin(turns.turn(Some(TenantId::from_bytes([byte; 16])))) };
+        let poll = |turn: &mut Waiting<'_>| turn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let mut waiting: Vec<_> = (0..PLACES).map(|_| turn(1)).collect();
+        let polled: Vec<_> = waiting.iter_mut().map(poll).collect();
+        assert_eq!(polled.iter().filter(|polled| polled.is_ready()).count(), OF_TENANT_MAX);
+        assert!(matches!(poll(&mut turn(1)), Poll::Ready(Err(NoTurn::Full))));
+        assert!(matches!(poll(&mut turn(2)), Poll::Ready(Ok(_))), "nobody else is in its way");
+        // Whoever stops waiting leaves their place.
+        waiting.pop();
+        assert!(poll(&mut turn(1)).is_pending());
     }
 }

@@ -31,8 +31,10 @@ use super::{MongoStore, Server, fields, forms, outbox, schema};
 #[cfg(feature = "sqlite")]
 use crate::holding::StoredEntity;
 
-/// Documents that are fetched, and looked at, together when many are looked at.
-const VISITED: u32 = 1000;
+/// Documents that are fetched together when many are looked at.
+const FETCHED: u32 = 1000;
+/// Documents that are looked at together: some take tens of kilobytes, and all that are looked at are in memory.
+const VISITED: usize = 100;
 
 /// What came of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +102,9 @@ impl Entities for MongoStore {
             return Ok(());
         }
         let turn = self.server.turns.turn(list.owner.and_then(Owner::tenant)).await;
-        let mut turn = turn.map_err(|_| Fault::Closed)?;
-        let found = listed(&self.entities(), kind, list).batch_size(VISITED).await.map_err(Fault::from)?;
-        let mut batches = found.try_chunks(usize::try_from(VISITED).unwrap_or(usize::MAX));
+        let mut turn = turn.map_err(Fault::from)?;
+        let found = listed(&self.entities(), kind, list).batch_size(FETCHED).await.map_err(Fault::from)?;
+        let mut batches = found.try_chunks(VISITED);
         while let Some(rows) = batches.next().await {
             let rows = rows.map_err(|error| Fault::from(error.1))?;
             // Reading them takes the processor, and others' calls wait for nothing of it. What nobody waits for any more

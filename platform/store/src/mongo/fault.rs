@@ -6,6 +6,8 @@ use mongodb::bson;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use wotp_core::ports::StoreError;
 
+use crate::turns::NoTurn;
+
 /// The code of a write that met a unique index.
 const DUPLICATE_KEY: i32 = 11000;
 /// The code of a write that a collection's validator refused.
@@ -29,6 +31,8 @@ pub(crate) enum Fault {
     Shape(&'static str),
     #[error("{0} requests wait for MongoDB already")]
     Busy(usize),
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
     #[error("MongoDB refused one change (code {0})")]
     Statement(i32),
     #[error("MongoDB did not answer in time")]
@@ -61,9 +65,13 @@ impl From<Fault> for StoreError {
                 _ if codes(error).contains(&OUT_OF_DISK_SPACE) => Self::Full(Box::new(fault)),
                 _ => Self::Unavailable(Box::new(fault)),
             },
-            Fault::Statement(_) | Fault::Busy(_) | Fault::Late | Fault::Closed | Fault::Foreign | Fault::Shared(_) => {
-                Self::Unavailable(Box::new(fault))
-            }
+            Fault::Statement(_)
+            | Fault::Busy(_)
+            | Fault::NoTurn(_)
+            | Fault::Late
+            | Fault::Closed
+            | Fault::Foreign
+            | Fault::Shared(_) => Self::Unavailable(Box::new(fault)),
         }
     }
 }

@@ -88,7 +88,8 @@ fn find(connection: &Connection, tenant: Id, limit: usize, look: Option<&outbox:
     // Where nobody looked there was more, which another step erased meanwhile: the next one looks.
     if let Some(look) = look.filter(|_| room > 0) {
         found.news = outbox::of_tenant(connection, tenant, look, room)?;
-        found.whole = room > found.news.len();
+        // Of as many as were looked for some may have been folded since, and others lie behind them.
+        found.whole = !look.is_cut && room > found.news.len();
     }
     Ok(found)
 }

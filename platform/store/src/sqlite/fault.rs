@@ -4,6 +4,8 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi;
 use wotp_core::ports::StoreError;
 
+use crate::turns::NoTurn;
+
 /// A command or a read that failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -11,6 +13,8 @@ pub(super) enum Fault {
     Sql(#[from] rusqlite::Error),
     #[error("a stored document cannot be read")]
     Document(#[from] serde_json::Error),
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
     #[error("the writer of the store panicked")]
     Panicked,
     #[error("the store is closed")]
@@ -31,7 +35,7 @@ impl From<Fault> for StoreError {
                 Kind::Damaged => Self::Damaged(Box::new(fault)),
                 Kind::Other => Self::Unavailable(Box::new(fault)),
             },
-            Fault::Panicked | Fault::Closed | Fault::Foreign => Self::Unavailable(Box::new(fault)),
+            Fault::NoTurn(_) | Fault::Panicked | Fault::Closed | Fault::Foreign => Self::Unavailable(Box::new(fault)),
         }
     }
 }

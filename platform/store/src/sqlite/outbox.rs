@@ -82,6 +82,8 @@ pub(super) struct Look {
     found: Vec<Place>,
     /// The newest that were there.
     last: Option<Place>,
+    /// Whether there may be more up to those than were looked for.
+    pub(super) is_cut: bool,
 }
 
 /// Looks through the outbox, as far as `limit` news of a tenant. After an outage there are very many: this is for beside
@@ -89,7 +91,8 @@ pub(super) struct Look {
 pub(super) fn look(connection: &Connection, tenant: [u8; 16], limit: usize) -> Result<Look, Fault> {
     let newest = "SELECT number, id, version FROM outbox ORDER BY number DESC LIMIT 1";
     let last = connection.prepare_cached(newest)?.query_row([], Place::read).optional()?;
-    Ok(Look { found: between(connection, tenant, i64::MIN, last.as_ref().map_or(0, |last| last.number), limit)?, last })
+    let found = between(connection, tenant, i64::MIN, last.as_ref().map_or(0, |last| last.number), limit)?;
+    Ok(Look { is_cut: found.len() >= limit, found, last })
 }
 
 /// At most `limit` of a tenant's news, by their numbers: those of a look that are still there, and what came since.
@@ -185,8 +188,10 @@ mod tests {
         let found = |look: &Look, limit| of_tenant(&connection, gone.to_bytes(), look, limit).unwrap();
         [gone, stays, gone].into_iter().zip(0..).for_each(|(tenant, version)| happens(tenant, version));
         let look = look(&connection, gone.to_bytes(), 9).unwrap();
-        assert_eq!(found(&look, 9), [1, 3]);
+        assert_eq!((found(&look, 9), look.is_cut), (vec![1, 3], false));
         assert_eq!(found(&look, 1), [1]);
+        let cut = super::look(&connection, gone.to_bytes(), 1).unwrap();
+        assert_eq!((found(&cut, 9), cut.is_cut), (vec![1], true), "the third is behind what was looked for");
         happens(stays, 3);
         happens(gone, 4);
         assert_eq!(found(&look, 9), [1, 3, 5], "what came since is found");

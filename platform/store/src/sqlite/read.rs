@@ -59,7 +59,7 @@ impl Readers {
         tenant: Option<TenantId>,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.turns.turn(tenant).await.map_err(|_| Fault::Closed)?;
+        let turn = self.turns.turn(tenant).await.map_err(Fault::from)?;
         self.read_many(move |connection| {
             let found = read(connection);
             drop(turn);

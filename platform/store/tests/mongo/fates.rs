@@ -376,6 +376,18 @@ async fn entities_are_committed_once_whatever_becomes_of_the_commands() {
 }
 
 #[tokio::test]
+async fn a_look_at_what_is_in_the_way_is_tried_again() {
+    let scene = Scene::new(Duration::from_secs(20)).await;
+    let changes = changes(&scene, 1).await;
+    scene.store.commit(changes.clone()).await.unwrap();
+    let fate = Fate::Refused("find", 251, "TransientTransactionError");
+    scene.let_come(&fate);
+    let again = scene.store.commit(changes).await;
+    scene.has_come(&fate);
+    assert!(matches!(again, Err(CommitError::Taken { .. })), "{again:?}");
+}
+
+#[tokio::test]
 async fn what_is_as_it_was_read_is_committed_without_another_look_at_it() {
     let scene = Scene::new(Duration::from_secs(20)).await;
     let insert = |part| Change::insert(&Entry { number: 1, part });

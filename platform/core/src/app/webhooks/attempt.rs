@@ -75,7 +75,8 @@ impl App {
         // This process was busy or paused since it took it: the call would go on beside that of whoever takes it next.
         if !delivery.has_time(self.now()) {
             delivery.hold(token, self.now());
-            if !self.is_made(vec![Change::replace(&delivery)]).await? {
+            // Where that took too long itself, whoever looks after the hold takes it.
+            if !self.is_made(vec![Change::replace(&delivery)]).await? || !delivery.has_time(self.now()) {
                 return unsent;
             }
         }

@@ -54,20 +54,10 @@ impl App {
     }
 
     /// Writes to whom it is for; says whether nothing is left to do of it. Whoever cannot be written to for a moment
-    /// is tried again for a day: the platform's own quota is used up, a channel is full, a key is missing.
+    /// is tried again for most of a day: the platform's own quota is used up, a channel is full, a key is missing.
     async fn send_notice(&self, mut notice: Stored<EndpointNotice>) -> Result<bool, Refusal> {
-        let mut all = true;
-        let owner = Owner::Tenant(notice.tenant);
-        if let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? {
-            let failing = self.find::<Failing>(owner, notice.endpoint.to_bytes()).await?.is_some();
-            let content = text(&tenant, &notice, failing);
-            for member in self.list_readable::<Member>(&EntityList::of(owner)).await?.things {
-                if member.role >= Role::Admin {
-                    all &= self.send_notice_to(member.user, &notice, &content).await?;
-                }
-            }
-        }
-        if !all && notice.try_again(self.now()) {
+        if !notice.is_over(self.now()) && !self.send_notice_to_all(&notice).await? {
+            notice.try_again(self.now());
             // Where it is not made, another node did the same.
             self.is_made(vec![Change::replace(&notice)]).await?;
             return Ok(false);
@@ -82,6 +72,21 @@ impl App {
         // Where it is not, another node did the same.
         self.is_made(vec![done]).await?;
         Ok(true)
+    }
+
+    /// Writes to owners and admins, and says whether all were or are not to be written to.
+    async fn send_notice_to_all(&self, notice: &EndpointNotice) -> Result<bool, Refusal> {
+        let owner = Owner::Tenant(notice.tenant);
+        let Some(tenant) = self.ports.store.tenant(notice.tenant).find_tenant().await? else { return Ok(true) };
+        let failing = self.find::<Failing>(owner, notice.endpoint.to_bytes()).await?.is_some();
+        let content = text(&tenant, notice, failing);
+        let mut all = true;
+        for member in self.list_readable::<Member>(&EntityList::of(owner)).await?.things {
+            if member.role >= Role::Admin {
+                all &= self.send_notice_to(member.user, notice, &content).await?;
+            }
+        }
+        Ok(all)
     }
 
     /// Writes to one person, and says whether they were or are not to be written to. What cannot be sent to them is in

@@ -10,7 +10,6 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{Event, EventKind, KEPT};
 use crate::domain::id::{EndpointId, EventId, ReplayId, TenantId, WebhookDeliveryId};
-use crate::domain::tenant::Standing;
 use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
@@ -202,7 +201,7 @@ impl App {
         let owner = Owner::Tenant(replay.tenant);
         // What happened is told also of a tenant that is suspended; what it asks for besides waits until it may ask.
         let tenant = self.ports.store.tenant(replay.tenant).find_tenant().await?;
-        if tenant.is_some_and(|tenant| matches!(tenant.standing, Standing::Suspended(_))) {
+        if tenant.is_some_and(|tenant| tenant.standing.suspension().is_some()) {
             replay.next_at = self.now().checked_add(SUSPENDED).ok();
             self.is_made(vec![Change::replace(&replay)]).await?;
             return Ok(false);

@@ -12,8 +12,9 @@ use crate::ports::{Entity, Owner};
 const AGAIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How soon somebody who could not be written to is tried again.
 const PAUSE: SignedDuration = SignedDuration::from_mins(15);
-/// For how long that is tried. The idempotency keys of what was sent are kept as long, so nobody is told twice.
-const TRIED: SignedDuration = SignedDuration::from_hours(24);
+/// For how long that is tried: for less than the day for which the idempotency keys of what was sent are kept, so that
+/// nobody is told twice.
+const TRIED: SignedDuration = SignedDuration::from_hours(23);
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,10 +66,14 @@ impl EndpointNotice {
         Self { event, tenant, endpoint, reason, at, told_at: None, next_at: None }
     }
 
-    /// Somebody could not be written to. Says whether it is worth another try, and has it wait for that.
-    pub fn try_again(&mut self, now: Timestamp) -> bool {
+    /// Somebody could not be written to: it waits for another try.
+    pub fn try_again(&mut self, now: Timestamp) {
         self.next_at = now.checked_add(PAUSE).ok();
-        now.duration_since(self.at) < TRIED
+    }
+
+    /// Whether it was tried for long enough. Whoever was written to at first might be written to again.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.next_at.is_some() && now.duration_since(self.at) >= TRIED
     }
 
     /// The id of the one that tells that an endpoint does not keep up.

@@ -71,12 +71,20 @@ async fn who_cannot_be_written_to_for_a_day_is_not_any_more() {
     let other = Stored::<User>::read(app.stored_person(&admin).await).unwrap().email.clone();
     app.reseal(&owner, other).await;
     app.notices(&acme, NoticeReason::Gone).await;
-    assert_eq!(app.sweep().await.noticed, 0);
-    app.clock.advance(days(1) - seconds(1));
-    assert_eq!(app.sweep().await.noticed, 0);
-    app.clock.advance(seconds(900));
-    assert_eq!(app.sweep().await.noticed, 1);
     app.run_jobs().await;
+    let before = app.outbox.letters().len();
+    // Until nothing is known any more of what was sent at first, and a round after that.
+    let mut rounds = 0;
+    while app.sweep().await.noticed == 0 {
+        app.clock.advance(seconds(900));
+        rounds += 1;
+        assert!(rounds < 100, "it goes on for ever");
+    }
+    assert!(rounds > 90, "{rounds} rounds");
+    app.clock.advance(days(1));
+    app.sweep().await;
+    let letters = app.letters_after(before).await;
+    assert_eq!(letters.iter().map(|letter| &letter.0).collect::<Vec<_>>(), [&admin.email], "and nobody twice");
     assert!(app.rows_of::<EndpointNotice>(&acme).await.is_empty());
 }
 

@@ -111,6 +111,28 @@ async fn a_suspended_tenant_is_told_what_happened_and_its_replay_waits() {
 }
 
 #[tokio::test]
+async fn a_deletion_sets_no_replay_of_a_suspended_tenant_going() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let operator = app.operator().await;
+    let event = app.uses_up(&acme).await;
+    app.run_webhooks().await;
+    app.clock.advance(seconds(1));
+    app.replay_all(&acme, &endpoint).await.expect(202);
+    let reason = json!({ "reason": "the invoice is not paid" });
+    app.post(format!("/operator/v1/tenants/{}/suspend", acme.id)).by(&operator).json(reason).await.expect(200);
+    let ports = app.app.ports();
+    let mut tenant = ports.store.tenant(acme.id).find_tenant().await.unwrap().unwrap();
+    let now = app.clock.now();
+    tenant.standing.delete(now, now.checked_add(days(30)).unwrap());
+    ports.store.commit(vec![Change::ReplaceTenant(Box::new(tenant))]).await.unwrap();
+    for _ in 0..3 {
+        app.clock.advance(seconds(300));
+        app.run_webhooks().await;
+    }
+    assert_eq!(receiver.received().iter().filter(|received| received.id() == event).count(), 1);
+}
+
+#[tokio::test]
 async fn a_replay_is_called_off_also_where_this_program_cannot_read_it() {
     let (app, acme, _receiver, endpoint) = stage().await;
     app.clock.advance(seconds(1));

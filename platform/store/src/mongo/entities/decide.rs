@@ -60,7 +60,7 @@ pub(super) fn wanted(changes: &[Change]) -> Option<Document> {
 
 impl Found {
     /// What there is if nobody changed anything since whoever makes these changes read it; none where that does not
-    /// follow from them.
+    /// follow from them, or there is nothing to look at in any case.
     pub(super) fn expected(changes: &[Change]) -> Option<Self> {
         let (mut expected, mut named) = (Self::default(), BTreeSet::new());
         for change in changes {
@@ -77,7 +77,7 @@ impl Found {
                 _ => expected.keep(name, row.version, Vec::new()),
             }
         }
-        Some(expected)
+        (!named.is_empty()).then_some(expected)
     }
 
     pub(super) fn of(rows: &[Document]) -> Result<Self, Fault> {
