@@ -76,6 +76,7 @@ async fn who_cannot_be_written_to_for_a_day_is_not_any_more() {
     // Until nothing is known any more of what was sent at first, and a round after that.
     let mut rounds = 0;
     while app.sweep().await.noticed == 0 {
+        app.run_jobs().await;
         app.clock.advance(seconds(900));
         rounds += 1;
         assert!(rounds < 100, "it goes on for ever");
