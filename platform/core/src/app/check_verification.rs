@@ -88,7 +88,7 @@ impl App {
         // number before.
         let created_from = now.saturating_sub(SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into())).ok();
         let pending = Filter { status: Some(Status::Pending), created_from, ..filter.clone() };
-        let mut open = store.verifications(&pending, None, OPEN_MAX).await?.items;
+        let mut open = store.verifications_to_check(&pending, OPEN_MAX).await?;
         open.retain(|verification| verification.is_open(now));
         let guess = Code::typed(code);
         let is_right = |verification: &Verification| {
@@ -104,7 +104,7 @@ impl App {
         }
         let newest = match open.first() {
             Some(newest) => Some(newest.id),
-            None => store.verifications(&filter, None, 1).await?.items.first().map(|ended| ended.id),
+            None => store.verifications_to_check(&filter, 1).await?.first().map(|ended| ended.id),
         };
         self.check_verification(caller, newest.ok_or(Refusal::NotFound("verification"))?, code).await
     }

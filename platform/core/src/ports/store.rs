@@ -440,6 +440,14 @@ pub trait TenantStore: Send + Sync {
         limit: usize,
     ) -> Result<Page<Verification>, StoreError>;
 
+    /// The newest verifications that a code may be meant for: the filter names an address, and a time or what else
+    /// leaves few to look at. A listing waits for the tenant's turn and may be refused; this, on the way of each
+    /// check by address, is not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn verifications_to_check(&self, filter: &Filter, limit: usize) -> Result<Vec<Verification>, StoreError>;
+
     /// Stores a changed verification and counts its version up, if nobody changed it since.
     /// With `refund`, takes its use off the counts in the same step.
     ///

@@ -6,10 +6,50 @@ use std::sync::mpsc;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::task::JoinSet;
+use wotp_core::domain::id::TenantId;
 use wotp_core::domain::permission::Role;
 use wotp_core::ports::{EntityList, Owner};
 
-use crate::app::{TestApp, id};
+use crate::app::{NUMBER, TestApp, id};
+
+/// A tenant's turns, taken for as long as a test likes.
+struct Taken {
+    gates: Vec<mpsc::Sender<()>>,
+    lookers: JoinSet<()>,
+}
+
+impl Taken {
+    async fn of(app: &TestApp, tenant: TenantId) -> Self {
+        let (entered, mut inside) = tokio::sync::mpsc::unbounded_channel();
+        let (mut gates, mut lookers) = (Vec::new(), JoinSet::new());
+        for _ in 0..2 {
+            let (open, gate) = mpsc::channel::<()>();
+            gates.push(open);
+            let (app, entered, list) = (app.app.clone(), entered.clone(), EntityList::of(Owner::Tenant(tenant)));
+            lookers.spawn(async move {
+                let visit = move |_| {
+                    entered.send(()).unwrap();
+                    let _ = gate.recv();
+                    ControlFlow::Break(())
+                };
+                app.ports().store.visit_entities("audit_entry", &list, Box::new(visit)).await.unwrap();
+            });
+            inside.recv().await.unwrap();
+        }
+        Self { gates, lookers }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_check_by_address_waits_for_no_turn() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (_, code) = app.started(&acme.live, NUMBER).await;
+    let Taken { gates, lookers } = Taken::of(&app, acme.id).await;
+    let checked = app.post("/v1/verifications/check").key(&acme.live).json(json!({ "to": NUMBER, "code": code })).await;
+    assert_eq!(checked.expect(200)["valid"], true);
+    drop(gates);
+    lookers.join_all().await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn listings_that_look_at_many_wait_for_a_turn_of_their_tenant() {
@@ -17,24 +57,7 @@ async fn listings_that_look_at_many_wait_for_a_turn_of_their_tenant() {
     let globex = app.tenant("Globex").await;
     let (owner, other) = (app.member(&acme, Role::Owner).await, app.member(&globex, Role::Owner).await);
     let endpoint = app.endpoint(&acme.live, json!({ "url": "https://example.com/webhooks" })).await;
-    // Its turns are taken for as long as this test likes.
-    let (entered, mut inside) = tokio::sync::mpsc::unbounded_channel();
-    let mut gates = Vec::new();
-    let mut taken = JoinSet::new();
-    for _ in 0..2 {
-        let (open, gate) = mpsc::channel::<()>();
-        gates.push(open);
-        let (app, entered, list) = (app.app.clone(), entered.clone(), EntityList::of(Owner::Tenant(acme.id)));
-        taken.spawn(async move {
-            let visit = move |_| {
-                entered.send(()).unwrap();
-                let _ = gate.recv();
-                ControlFlow::Break(())
-            };
-            app.ports().store.visit_entities("audit_entry", &list, Box::new(visit)).await.unwrap();
-        });
-        inside.recv().await.unwrap();
-    }
+    let taken = Taken::of(&app, acme.id).await;
     let attempts = format!("/v1/webhooks/endpoints/{}/attempts?status=delivered", id(&endpoint["endpoint"]));
     let mut waiting = Vec::new();
     for path in ["/v1/audit", "/v1/events", &attempts] {
@@ -51,10 +74,11 @@ async fn listings_that_look_at_many_wait_for_a_turn_of_their_tenant() {
         }
         waiting.push(listing);
     }
+    let Taken { gates, lookers } = taken;
     drop(gates);
     for reply in join_all(waiting).await {
         reply.expect(200);
     }
-    taken.join_all().await;
+    lookers.join_all().await;
     app.run_jobs().await;
 }

@@ -380,6 +380,10 @@ impl TenantStore for Door<'_> {
         Ok(read::page(self.server(), self.tenant, filter, after.map(VerificationId::to_bytes), limit).await?)
     }
 
+    async fn verifications_to_check(&self, filter: &Filter, limit: usize) -> Result<Vec<Verification>, StoreError> {
+        Ok(read::page(self.server(), self.tenant, filter, None, limit).await?.items)
+    }
+
     async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
         replace::replace((self.server(), &self.store.verifications), self.tenant, verification, refund).await
     }

@@ -336,6 +336,13 @@ impl TenantStore for Door<'_> {
         self.page(&self.store.verification_addresses, filter, after.map(VerificationId::to_bytes), limit).await
     }
 
+    async fn verifications_to_check(&self, filter: &Filter, limit: usize) -> Result<Vec<Verification>, StoreError> {
+        let (tenant, filter) = (self.tenant, filter.clone());
+        let recent = Arc::clone(&self.store.verification_addresses);
+        let read = move |connection: &Connection| read::page(connection, tenant, &recent, &filter, None, limit);
+        Ok(self.store.readers.read_many(read).await?.items)
+    }
+
     async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {
         admit::replace((&self.store.writer, &self.store.verifications), self.tenant, verification, refund).await
     }

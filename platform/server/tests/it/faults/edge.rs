@@ -1,5 +1,7 @@
 //! The edge of a quota, met while nodes and MongoDB's primary die: it is exact all the same.
 
+use std::collections::BTreeMap;
+
 use wotp_test_servers::bson::{Document, doc};
 
 use super::*;
@@ -34,12 +36,13 @@ fn lower(fleet: &Fleet) {
     fleet.run(&["tenant", "set-plan", fleet.tenant(), "edge"]).succeeded();
 }
 
-/// What each tally has left of what it was lent, as MongoDB keeps it.
-fn held(set: &ReplicaSet) -> Vec<i64> {
+/// What each tally has left of what it was lent, by the name that MongoDB keeps it under.
+fn held(set: &ReplicaSet) -> BTreeMap<String, i64> {
     let answer = set.run(DATABASE, doc! { "find": "tallies", "batchSize": 1_000 }).unwrap();
     let tallies = answer.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
     let left = |tally: &Document| tally.get_i64("lent").unwrap() - tally.get_i64("used").unwrap();
-    tallies.iter().filter_map(|tally| tally.as_document()).map(left).collect()
+    let tallies = tallies.iter().filter_map(|tally| tally.as_document());
+    tallies.map(|tally| (tally.get("_id").unwrap().to_string(), left(tally))).collect()
 }
 
 #[test]
@@ -55,15 +58,15 @@ fn a_quota_is_exact_while_nodes_that_hold_some_of_it_and_the_primary_die() {
         load.until_more(20);
         // Each of the three was lent some, so whichever dies takes what it has left along.
         let before = held(&set);
-        assert!(before.len() == 3 && before.iter().all(|left| *left >= HELD_MIN), "{before:?}");
+        assert!(before.len() == 3 && before.values().all(|left| *left >= HELD_MIN), "{before:?}");
         nodes[0].server.signal(Signal::KILL);
+        // What the dead one was lent is still its own: nobody took it back the moment it died.
+        let after = held(&set);
+        assert!(before.keys().all(|tally| after.contains_key(tally)), "{before:?}, then {after:?}");
         load.until_more(20);
         nodes[0] = fleet.node();
         goes_to(&nodes);
         load.until_more(20);
-        // Nobody took it back so far: what the dead one holds is a fourth.
-        let after = held(&set);
-        assert!(after.len() == 4 && after.iter().any(|left| *left >= HELD_MIN), "{after:?}");
         set.step_down(10);
         load.until_more(20);
         nodes[1].server.signal(Signal::KILL);
@@ -76,7 +79,7 @@ fn a_quota_is_exact_while_nodes_that_hold_some_of_it_and_the_primary_die() {
         until("every caller is refused", || load.refused() == CALLERS);
     });
     load.hold_edge();
-    assert_eq!(held(&set), [0_i64; 0], "everything that was lent was taken back");
+    assert_eq!(held(&set), BTreeMap::new(), "everything that was lent was taken back");
     report("a quota's edge, nodes and the primary killed", &load, load.settle());
 }
 
@@ -90,7 +93,7 @@ fn a_plan_that_is_lowered_under_load_is_exact_once_every_node_knows() {
     // Few callers, so that they are not beyond the limit before every node knows it.
     load.during(2, || {
         load.until_more(20);
-        assert!(held(&set).iter().any(|left| *left > 1 << 30), "without a limit as good as everything is lent");
+        assert!(held(&set).values().any(|left| *left > 1 << 30), "without a limit as good as everything is lent");
         lower(&fleet);
         for node in &nodes {
             until("the node knows the plan", || {
