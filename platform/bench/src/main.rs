@@ -8,6 +8,7 @@ mod api;
 mod bare;
 mod client;
 mod confine;
+mod hashing;
 mod load;
 mod number;
 mod people;
@@ -112,6 +113,13 @@ enum Hidden {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Hashes passwords until its input ends.
+    #[command(hide = true)]
+    Hash {
+        /// How many are asked for at once.
+        #[arg(long)]
+        callers: usize,
+    },
     /// Runs a worker that hears rings of a queue.
     #[command(hide = true)]
     Hear {
@@ -167,6 +175,7 @@ fn main() -> ExitCode {
         Some(Hidden::Bare { data, listen }) => beside(bare::serve_sqlite(data, *listen)),
         Some(Hidden::BareMongo { store, listen }) => beside(bare::serve_mongo(store, *listen)),
         Some(Hidden::StubNode { data, queue, name, listen }) => beside(stub::serve(data, queue, name, *listen)),
+        Some(Hidden::Hash { callers }) => beside(hashing::hash(*callers)),
         Some(Hidden::Hear { redis }) => beside(queue::hear(redis)),
         None => run_suite(&arguments),
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::hashing::Hashing;
 use crate::load::Bound;
 use crate::people::{self, Person, Question, Store, Town};
 use crate::report::{Figure, Goal, Measured, Section};
@@ -20,7 +21,7 @@ const CALLERS: usize = 8;
 /// Starts a second beside them: well below what a node does.
 const PER_SECOND: f64 = 200.0;
 /// A run is so many times as long as others: a 99th percentile takes many starts.
-const TIMES: u32 = 3;
+const TIMES: u32 = 6;
 /// Pairs that are asked for in a round.
 const PAIRS: usize = 40;
 
@@ -50,7 +51,8 @@ impl Suite {
         );
         section.notes.push(
             "logins: argon2id with the default parameters, no second factor, each from a client never seen before; \
-             each is a session and a line in the platform's audit chain"
+             each is a session and a line in the platform's audit chain; as much hashing: a process of its own that \
+             hashes for as many callers, as a node does, and asks nothing of it: what the processor alone costs"
                 .to_owned(),
         );
         for store in Store::ALL {
@@ -58,16 +60,24 @@ impl Suite {
             let town = self.stand.town(store, CALLERS).await?;
             self.beside_logins(&town, rate, 0).await?;
             let (mut alone, mut beside, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+            let mut hashing = Vec::new();
             for round in 1..=self.plan.rounds {
                 alone.push(self.at_moderate_rate(&town, "start at rate", rate, round).await?);
                 let (starts, people) = self.beside_logins(&town, rate, round).await?;
                 beside.push(starts);
                 logins.push(people);
+                let _hashing = Hashing::start(CALLERS)?;
+                hashing.push(self.at_moderate_rate(&town, "start at rate beside hashing", rate, round).await?);
             }
             let p99 = |run: &Measured| start_latency(run, |s| s.p99_micros);
-            let ratio = ratios(&beside, &alone, p99);
-            for (name, runs) in [("alone", &alone), ("beside logins", &beside)] {
-                let with = name != "alone";
+            let (ratio, by_hashing) = (ratios(&beside, &alone, p99), ratios(&hashing, &alone, p99));
+            let rows = [
+                ("alone", &alone, None),
+                ("beside logins", &beside, Some(&ratio)),
+                ("beside as much hashing", &hashing, Some(&by_hashing)),
+            ];
+            for (name, runs, ratio) in rows {
+                let with = name == "beside logins";
                 let late = |run: &Measured| run.late.map_or(f64::NAN, |s| s.p99_micros as f64);
                 section.table.row([
                     store.name().to_owned(),
@@ -76,7 +86,7 @@ impl Suite {
                     micros(middle(runs, |run| start_latency(run, |s| s.p95_micros))),
                     micros(middle(runs, p99)),
                     micros(middle(runs, |run| start_latency(run, |s| s.max_micros))),
-                    if with { ratio.show(2) } else { String::new() },
+                    ratio.map_or_else(String::new, |ratio| ratio.show(2)),
                     micros(middle(runs, late)),
                     if with { whole(&logins, |run| run.per_second) } else { String::new() },
                     if with {
@@ -100,7 +110,7 @@ impl Suite {
                 "",
                 clean(&alone) && clean(&beside) && clean(&logins),
             ));
-            section.runs.extend(alone.into_iter().chain(beside).chain(logins));
+            section.runs.extend(alone.into_iter().chain(beside).chain(logins).chain(hashing));
         }
         note_failures(&mut section);
         Ok(section)

@@ -99,7 +99,7 @@ pub async fn another_tenants_address_is_not_limited_or_counted(store: Subject) {
     admitted(&store, limited(second)).await;
     let of_address = Filter { address: Some(index), ..Filter::default() };
     let door = store.tenant(mine);
-    assert_eq!(door.verifications_to_check(&of_address, 10).await.expect(ANSWERS), [first.clone()]);
+    assert_eq!(door.verifications_to_check(&of_address, 10).await.expect(ANSWERS), std::slice::from_ref(&first));
     assert_eq!(door.verifications(&of_address, None, 10).await.expect(ANSWERS).items, [first]);
 }
 
