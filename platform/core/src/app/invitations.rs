@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::authenticate::served;
 use super::team::{Team, may_handle, membership};
-use super::{ApiCaller, App, OwnTenant, Refusal, SendMessage, SignedIn, Whence};
+use super::{ApiCaller, App, OwnTenant, Refusal, SignedIn, Whence};
 use crate::domain::Timestamp;
 use crate::domain::address::AddressKind;
 use crate::domain::audit::Deed;
@@ -10,6 +10,7 @@ use crate::domain::id::{InvitationId, TenantId, UserId};
 use crate::domain::invitation::{
     BY_ADDRESS, BY_TOKEN, Invitation, InvitationTally, InvitationToken, InvitedTally, LIFE, address_key,
 };
+use crate::domain::letter::Letter;
 use crate::domain::member::{self, Member};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::routing;
@@ -54,8 +55,8 @@ impl App {
         let email = AccountEmail::parse(email).map_err(|error| Refusal::field("email", error.to_string()))?;
         self.reaches_email()?;
         let to = &email;
-        let (tenant, invitation, token) = self.in_turn(move || self.try_invite_member(caller, to, role)).await?;
-        self.mail(caller, &email, text(&tenant, &invitation, &token)).await?;
+        let (invitation, letter) = self.in_turn(move || self.try_invite_member(caller, to, role)).await?;
+        self.post([letter], &whence_of(caller)).await;
         Ok(SentInvitation { invitation, email: email.as_str().to_owned() })
     }
 
@@ -64,7 +65,7 @@ impl App {
         caller: &ApiCaller,
         email: &AccountEmail,
         role: Role,
-    ) -> Result<(Tenant, Invitation, InvitationToken), Refusal> {
+    ) -> Result<(Invitation, Letter), Refusal> {
         let (now, vault) = (self.now(), &self.ports.vault);
         let team = self.team(caller.tenant.id).await?;
         let tenant = team.tenant.id;
@@ -87,11 +88,12 @@ impl App {
             None => {}
         }
         let (invitation, token) = Invitation::new(tenant, email, role, who.user, now, vault, &*self.ports.entropy);
-        changes.push(Change::insert(&invitation));
+        let letter = self.letter(email.as_str(), &text(&team.tenant, &invitation, &token));
+        changes.extend([Change::insert(&invitation), Change::insert(&letter)]);
         changes.extend(self.counted_send(tenant, who.user, &email_key, now).await?);
         let deed = Deed::of(tenant, "invitation.create", invitation.id).after(shown(&invitation));
         self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
-        Ok((team.tenant, invitation, token))
+        Ok((invitation, letter))
     }
 
     /// Sends an invitation again, with another token; the one before is worthless then.
@@ -111,13 +113,14 @@ impl App {
             let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
             let by = membership(caller)?.user;
             let mut changes = self.counted_send(team.tenant.id, by, &invitation.email_key, now).await?.to_vec();
-            changes.push(Change::replace(&invitation));
+            let letter = self.letter(to.as_str(), &text(&team.tenant, &invitation, &token));
+            changes.extend([Change::replace(&invitation), Change::insert(&letter)]);
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).before(before).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
-            Ok((to, text(&team.tenant, &invitation, &token), invitation.entity, address))
+            Ok((letter, invitation.entity, address))
         });
-        let (to, text, invitation, email) = resent.await?;
-        self.mail(caller, &to, text).await?;
+        let (letter, invitation, email) = resent.await?;
+        self.post([letter], &whence_of(caller)).await;
         Ok(SentInvitation { invitation, email })
     }
 
@@ -233,14 +236,6 @@ impl App {
         found.map(|_| ()).map_err(Refusal::Routing)
     }
 
-    /// The platform writes it: a tenant's own messages are the tenant's to read.
-    async fn mail(&self, caller: &ApiCaller, to: &AccountEmail, content: String) -> Result<(), Refusal> {
-        let whence = Whence { ip: caller.ip, request: caller.request.clone(), agent: None };
-        let house = self.house(&whence).await?;
-        let message = SendMessage { to: to.as_str().to_owned(), content, ..SendMessage::default() };
-        self.send_message(&house, message).await.map(|_| ())
-    }
-
     /// Counts a send against the tenant's day and the address's.
     async fn counted_send(
         &self,
@@ -304,6 +299,11 @@ impl App {
 /// Whether a member with this role may invite somebody as that.
 fn may_send(own: Option<Role>, role: Role) -> bool {
     own.is_some_and(|own| own.may(Permission::MembersWrite) && may_handle(own, role).is_ok())
+}
+
+/// Where a caller calls from.
+fn whence_of(caller: &ApiCaller) -> Whence {
+    Whence { ip: caller.ip, request: caller.request.clone(), agent: None }
 }
 
 /// What the log tells of an invitation.

@@ -23,6 +23,7 @@ mod guard;
 mod invitations;
 mod key_uses;
 mod keys;
+mod letters;
 mod members;
 mod operators;
 mod people;

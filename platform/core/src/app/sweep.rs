@@ -30,6 +30,8 @@ pub struct Swept {
     pub erased: usize,
     /// Disabled endpoints that the people who run their tenants were told of.
     pub noticed: usize,
+    /// Letters that went out, of those that nobody sent who stored them.
+    pub lettered: usize,
     /// Sessions, brakes, codes and keys of people that are over, API keys, and notes of what is not set aside any more,
     /// deleted.
     pub forgotten: usize,
@@ -70,6 +72,7 @@ impl App {
         swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
         swept.erased = self.sweep_tenants().await?;
         swept.noticed = self.send_notices().await?;
+        swept.lettered = self.send_letters().await?;
         swept.forgotten = self.forget_people(limit).await? + self.forget_keys(limit).await?;
         swept.forgotten += self.forget_due::<SetAside>(limit).await?;
         swept.more |= swept.forgotten >= limit;

@@ -162,6 +162,8 @@ ids! {
     AttemptId = "attempt", "att_";
     /// What a person is to an identity provider.
     IdentityId = "identity", "idn_";
+    /// What the platform is to write to somebody.
+    LetterId = "letter", "let_";
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod invitation;
 pub mod key_use;
 pub mod known_fields;
 pub mod lease;
+pub mod letter;
 pub mod locale;
 pub mod login_brake;
 pub mod maintenance;

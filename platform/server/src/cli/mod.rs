@@ -28,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Inputs, Loaded, StorePlace, load};
 use crate::data_folder::DataFolder;
-use crate::wiring::{Purpose, Wired, channels, wire};
+use crate::wiring::{Purpose, Wired, wire};
 use failure::Failure;
 use output::Output;
 
@@ -126,14 +126,6 @@ impl Global {
         let (loaded, folder) = self.find()?;
         let wired = wire(&loaded.config, &folder, Purpose::Command, Vec::new()).await?;
         Ok((loaded, wired))
-    }
-
-    /// The installation that is there, for a command of which somebody is told: what it stores for them goes out
-    /// through the channels of a server.
-    async fn open_to_tell(&self) -> Result<Wired, Failure> {
-        let (loaded, folder) = self.find()?;
-        let channels = channels(&loaded.config, &folder)?;
-        Ok(wire(&loaded.config, &folder, Purpose::Command, channels).await?)
     }
 
     fn find(&self) -> Result<(Loaded, DataFolder), Failure> {

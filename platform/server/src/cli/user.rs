@@ -22,7 +22,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     let Command::ResetSecondFactor { email } = command;
-    let wired = global.open_to_tell().await?;
+    let (_, wired) = global.open().await?;
     let reset = wired.app.reset_second_factor(&By::command_line(), &email).await;
     let user = reset.map_err(|refusal| match refusal {
         Refusal::NotFound("account") => Failure::new(format!("{email} has no account")),

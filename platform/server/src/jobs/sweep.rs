@@ -31,6 +31,7 @@ pub(super) async fn run(app: Arc<App>, turn: Option<Turn>, stop: watch::Receiver
                         ("delete", swept.deleted),
                         ("erase", swept.erased),
                         ("notice", swept.noticed),
+                        ("letter", swept.lettered),
                     ] {
                         metrics::counter!("wotp_swept_total", "action" => action)
                             .increment(u64::try_from(count).unwrap_or(0));

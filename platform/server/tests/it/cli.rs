@@ -603,6 +603,7 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     let file = place.file("password");
     fs::write(&file, "a long enough sentence").unwrap();
     place.run(&["operator", "create", "ops@example.com", "--password-file", &file]).succeeded();
+    let tenant = place.run(&["tenant", "create", "Acme", "--json"]).json();
     let reset = |email: &str| place.run(&["user", "reset-second-factor", email]);
     reset("nobody@example.com").failed_saying(&["nobody@example.com has no account"]);
     reset("ops@example.com").failed_saying(&["ops@example.com has no second factor"]);
@@ -620,8 +621,14 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     let asked = server.request("POST", "/v1/auth/login", "", body.clone()).1;
     assert_eq!(asked["second_factor_required"], true);
 
-    // Beside the server that is running.
+    let message = |content: &str| {
+        let body = json!({ "to": "+12025550101", "content": content });
+        server.request("POST", "/v1/messages", text(&tenant["live_key"]), body).0
+    };
+    assert_eq!(message("before"), 201);
+    // Beside the server that is running, which alone writes messages.
     reset("ops@example.com").succeeded();
+    assert_eq!(message("after"), 201);
     token(&server.request("POST", "/v1/auth/login", "", body).1);
     let answer = json!({ "challenge": asked["challenge"], "code": "123456" });
     assert_eq!(server.request("POST", "/v1/auth/second-factor", "", answer).0, 401);

@@ -1,6 +1,5 @@
 use serde_json::json;
 
-use crate::app::people::Whence;
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::second_factor::SecondFactor;
@@ -29,13 +28,15 @@ impl App {
             let factor = factor.ok_or(Refusal::NotFound("second factor"))?;
             let deed = Deed::of_platform("second_factor.reset", user.id)
                 .before(json!({ "active_since": factor.active_since }));
-            let changes = App::with_all_ended(&mut user, None, vec![Change::delete(&factor)]);
+            // A command has no channels, and may not write messages beside a server: the sweep sends it.
+            let letter = self.letter_to(&user, RESET);
+            let mut changes = App::with_all_ended(&mut user, None, vec![Change::delete(&factor)]);
+            changes.extend(letter.as_ref().map(Change::insert));
             self.commit(by, vec![deed], changes).await?;
             Ok(user.entity)
         });
         let user = user.await?;
         self.changed_person(user.id).await;
-        self.tell_person(&user, RESET, &Whence::default()).await;
         Ok(user)
     }
 }

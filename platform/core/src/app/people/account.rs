@@ -72,7 +72,10 @@ impl App {
              you, ask for a new password at once: then the change is not made.",
             email.masked()
         );
-        self.tell_person(&person.user, &words, &person.whence).await;
+        // Of itself, since what it tells of is stored with a code that may go out to somebody else first.
+        let letter = self.letter_to(&person.user, &words);
+        self.ports.store.commit(letter.iter().map(Change::insert).collect()).await?;
+        self.post(letter, &person.whence).await;
         Ok(started)
     }
 
@@ -106,23 +109,25 @@ impl App {
                 .before(json!({ "email": before.email_masked }))
                 .after(json!({ "email": user.email_masked }));
             let kept = self.own_session(person, &user).await?;
-            let changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(pending)]);
+            let words = format!(
+                "The email address of your account was changed to {}. If that was not you, write at once to whoever \
+                 runs this service.",
+                user.email_masked
+            );
+            let letters: Vec<_> =
+                self.letter_to(&before, &words).into_iter().chain(self.letter_to(&user, MOVED_HERE)).collect();
+            let mut changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(pending)]);
+            changes.extend(letters.iter().map(Change::insert));
             match self.commit(by, vec![deed], changes).await {
                 Err(Refusal::Taken { .. }) => Err(Refusal::Taken { kind: "account", index: "email" }),
-                committed => committed.map(|()| (before, user.entity)),
+                committed => committed.map(|()| (letters, user.entity)),
             }
         });
-        let (before, user) = moved.await?;
+        let (letters, user) = moved.await?;
         self.changed_person(user.id).await;
         // What was guessed at the address before is nothing that its owner has to wait for.
         self.forget_brakes(&self.brakes(&user.email_key, None, &person.whence)).await?;
-        let words = format!(
-            "The email address of your account was changed to {}. If that was not you, write at once to whoever \
-             runs this service.",
-            user.email_masked
-        );
-        self.tell_person(&before, &words, &person.whence).await;
-        self.tell_person(&user, MOVED_HERE, &person.whence).await;
+        self.post(letters, &person.whence).await;
         Ok(user)
     }
 }

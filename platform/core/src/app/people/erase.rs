@@ -11,6 +11,7 @@ use crate::domain::audit::Deed;
 use crate::domain::id::{TenantId, UserId};
 use crate::domain::identity::{self, LinkedIdentity};
 use crate::domain::invitation::{BY_EMAIL, Invitation};
+use crate::domain::letter::Letter;
 use crate::domain::second_factor::SecondFactor;
 use crate::domain::tenant::Standing;
 use crate::domain::user::User;
@@ -28,7 +29,7 @@ impl App {
     /// [`Refusal::Code`] and the others of a reproof; [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn erase_account(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<(), Refusal> {
         self.reprove(person, reproof).await?;
-        let (user, tenants) = self.in_turn(move || self.try_erase_account(person)).await?;
+        let (user, tenants, letter) = self.in_turn(move || self.try_erase_account(person)).await?;
         self.changed_person(user.id).await;
         for tenant in tenants {
             self.changed(tenant).await;
@@ -36,7 +37,7 @@ impl App {
         tracing::info!(user = %user.id, "a person erased their account");
         self.forget_sessions(user.id).await?;
         self.forget_brakes(&self.brakes(&user.email_key, None, &person.whence)).await?;
-        self.tell_person(&user, ERASED, &person.whence).await;
+        self.post(letter, &person.whence).await;
         Ok(())
     }
 
@@ -52,8 +53,8 @@ impl App {
         }
     }
 
-    /// Returns who is no more, and in which tenants.
-    async fn try_erase_account(&self, person: &SignedIn) -> Result<(User, Vec<TenantId>), Refusal> {
+    /// Returns who is no more, in which tenants, and what they are told.
+    async fn try_erase_account(&self, person: &SignedIn) -> Result<(User, Vec<TenantId>, Option<Letter>), Refusal> {
         let id = person.user.id;
         // Whatever would give the account something at this moment reads the person and replaces them, so it
         // comes before, and is found here, or does not come.
@@ -102,7 +103,9 @@ impl App {
         changes.extend(self.sessions_of(id).await?.iter().map(Change::delete));
         let factor = self.find::<SecondFactor>(Owner::Platform, id.to_bytes()).await?;
         changes.extend(factor.iter().map(Change::delete));
+        let letter = self.letter_to(&user, ERASED);
+        changes.extend(letter.as_ref().map(Change::insert));
         self.commit(&person.by(), deeds, changes).await?;
-        Ok((user.entity, left.into_iter().collect()))
+        Ok((user.entity, left.into_iter().collect(), letter))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::super::{ApiCaller, App, Holder, Refusal, SendMessage, StartVerification};
+use super::super::{ApiCaller, App, Holder, Refusal, StartVerification};
 use super::Whence;
 use super::brake::{Device, bucket};
 use crate::domain::address_limits::AddressLimits;
@@ -187,18 +187,5 @@ impl App {
     /// [`Refusal::Rate`].
     pub(super) async fn brake_mails(&self, whence: &Whence) -> Result<(), Refusal> {
         self.brake_client("mails", MAILS, whence).await
-    }
-
-    /// Tells a person that something happened to their account. What cannot be told is in the log.
-    pub(super) async fn tell(&self, address: &str, content: &str, whence: &Whence) {
-        let told = async {
-            let house = self.house(whence).await?;
-            let message = SendMessage { to: address.to_owned(), content: content.to_owned(), ..SendMessage::default() };
-            self.send_message(&house, message).await
-        };
-        if let Err(error) = told.await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "a person could not be told of a change to their account");
-        }
     }
 }

@@ -37,17 +37,19 @@ impl App {
             let kept = self.own_session(person, &user).await?;
             let deed =
                 Deed::of_platform("identity.unlink", link.user).before(json!({ "id": link.id, "issuer": link.issuer }));
-            let changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(&link)]);
+            let words = format!(
+                "Nobody signs in to your account by {} any more. If that was not you, ask for a new password at once.",
+                link.issuer
+            );
+            let letter = self.letter_to(&user, &words);
+            let mut changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::delete(&link)]);
+            changes.extend(letter.as_ref().map(Change::insert));
             self.commit(by, vec![deed], changes).await?;
-            Ok((user.entity, link.entity))
+            Ok((user.id, letter))
         });
-        let (user, link) = unlinked.await?;
-        self.changed_person(user.id).await;
-        let words = format!(
-            "Nobody signs in to your account by {} any more. If that was not you, ask for a new password at once.",
-            link.issuer
-        );
-        self.tell_person(&user, &words, &person.whence).await;
+        let (user, letter) = unlinked.await?;
+        self.changed_person(user).await;
+        self.post(letter, &person.whence).await;
         Ok(())
     }
 }

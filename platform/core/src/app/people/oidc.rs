@@ -234,18 +234,18 @@ impl App {
             Deed::of_platform("identity.link", user).after(json!({ "id": link.id, "provider": provider.name() })),
         );
         changes.push(Change::insert(&link));
+        let words = format!(
+            "From now on you can sign in with {} as well. If that was not you, ask for a new password at once.",
+            provider.display_name()
+        );
+        let letter = known.as_ref().and_then(|known| self.letter_to(known, &words));
+        changes.extend(letter.as_ref().map(Change::insert));
         match self.commit(&whence.by(user), deeds, changes).await {
             // Two sign-ins of one person at once: the other one has linked them.
             Err(Refusal::Taken { .. }) => {}
             made => {
                 made?;
-                if let Some(known) = &known {
-                    let words = format!(
-                        "From now on you can sign in with {} as well. If that was not you, ask for a new password at once.",
-                        provider.display_name()
-                    );
-                    self.tell_person(known, &words, whence).await;
-                }
+                self.post(letter, whence).await;
             }
         }
         self.linked_person(key).await?.ok_or(Refusal::Conflict)

@@ -75,13 +75,15 @@ impl App {
             user.email_confirmed_at.get_or_insert(self.now());
             let by = whence.by(user.id);
             user.password = Some(hash.clone());
-            let changes = Self::with_all_ended(&mut user, None, vec![Change::delete(&pending)]);
+            let letter = self.letter(email.as_str(), CHANGED);
+            let changes = vec![Change::delete(&pending), Change::insert(&letter)];
+            let changes = Self::with_all_ended(&mut user, None, changes);
             match self.commit_password(&user, "user.reset_password", changes, &by).await {
                 Err(Refusal::Conflict) => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
                     self.forget_brakes(&self.brakes(&account, None, whence)).await?;
-                    self.tell(email.as_str(), CHANGED, whence).await;
+                    self.post([letter], whence).await;
                     return Ok(());
                 }
             }
@@ -100,18 +102,19 @@ impl App {
         let new = Password::new(new, &email).map_err(|error| Refusal::field("new_password", error.to_string()))?;
         let place = self.hash_place(&person.whence)?;
         let user = self.compare_password(person, current).await?;
-        let (user, hash, by) = (&user, &self.hash(&new).await?, &person.by());
+        let (user, hash, by, to) = (&user, &self.hash(&new).await?, &person.by(), email.as_str());
         let changed = self.in_turn(move || async move {
             // As it was proved: another password meanwhile is not overwritten by who did not know it.
             let mut user = self.again(user).await?;
             let kept = self.own_session(person, &user).await?;
             user.password = Some(hash.clone());
-            let changes = Self::with_all_ended(&mut user, Some(kept), Vec::new());
-            self.commit_password(&user, "user.change_password", changes, by).await
+            let letter = self.letter(to, CHANGED);
+            let changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::insert(&letter)]);
+            self.commit_password(&user, "user.change_password", changes, by).await?;
+            Ok(letter)
         });
         drop(place);
-        changed.await?;
-        self.tell(email.as_str(), CHANGED, &person.whence).await;
+        self.post([changed.await?], &person.whence).await;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::code::Code;
 use crate::domain::id::{UserId, VerificationId};
+use crate::domain::letter::Letter;
 use crate::domain::opaque::Opaque;
 use crate::domain::pending::Then;
 use crate::domain::recovery_code;
@@ -162,8 +163,10 @@ impl App {
         factor.active_since = Some(self.now());
         let codes = factor.draw_recovery_codes(&self.ports.vault, &*self.ports.entropy);
         let deed = Deed::of_platform("second_factor.activate", user).after(json!({ "recovery_codes": codes.len() }));
-        self.commit(&person.by(), vec![deed], vec![Change::replace(&factor)]).await?;
-        self.tell_person(&person.user, ON, &person.whence).await;
+        let letter = self.letter_to(&person.user, ON);
+        let changes = [Change::replace(&factor)].into_iter().chain(letter.as_ref().map(Change::insert));
+        self.commit(&person.by(), vec![deed], changes.collect()).await?;
+        self.post(letter, &person.whence).await;
         Ok(shown(&codes))
     }
 
@@ -191,8 +194,10 @@ impl App {
     pub async fn disable_second_factor(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<(), Refusal> {
         let factor = self.reproved_factor(person, reproof).await?;
         let deed = Deed::of_platform("second_factor.disable", person.user.id).before(told(&factor));
-        self.commit(&person.by(), vec![deed], vec![Change::delete(&factor)]).await?;
-        self.tell_person(&person.user, OFF, &person.whence).await;
+        let letter = self.letter_to(&person.user, OFF);
+        let changes = [Change::delete(&factor)].into_iter().chain(letter.as_ref().map(Change::insert));
+        self.commit(&person.by(), vec![deed], changes.collect()).await?;
+        self.post(letter, &person.whence).await;
         Ok(())
     }
 
@@ -245,10 +250,8 @@ impl App {
                 // Another answer, or login, was faster: this one has not been looked at.
                 Err(Refusal::Conflict) => {}
                 Err(refusal) => return Err(refusal),
-                Ok((opened, proof)) => {
-                    if proof == Proof::RecoveryCode {
-                        self.tell_person(&opened.user, RECOVERED, whence).await;
-                    }
+                Ok((opened, letter)) => {
+                    self.post(letter, whence).await;
                     return Ok(opened);
                 }
             }
@@ -262,7 +265,7 @@ impl App {
         guess: &Code,
         device: Option<&str>,
         whence: &Whence,
-    ) -> Result<(Opened, Proof), Refusal> {
+    ) -> Result<(Opened, Option<Letter>), Refusal> {
         let now = self.now();
         let found = self.find_by::<SignInChallenge>("token", hash).await?;
         let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
@@ -283,10 +286,13 @@ impl App {
                     "after": challenge.first_factor, "with": proof, "recovery_codes": factor.recovery_codes.len(),
                 }));
                 // With the session: a code that is used up has let somebody in.
-                let used = vec![Change::delete(&challenge), Change::replace(&factor)];
+                let recovered = proof == Proof::RecoveryCode;
+                let letter = if recovered { self.letter_to(&user, RECOVERED) } else { None };
+                let mut used = vec![Change::delete(&challenge), Change::replace(&factor)];
+                used.extend(letter.as_ref().map(Change::insert));
                 let opened =
                     self.try_open_session(&user, challenge.transport, device, vec![deed], used, whence).await?;
-                Ok((opened, proof))
+                Ok((opened, letter))
             }
             Verdict::Wrong => {
                 challenge.fail(now);
@@ -354,17 +360,6 @@ impl App {
             Verdict::Wait { until } => {
                 self.uncount(&brakes).await?;
                 Err(wait(until))
-            }
-        }
-    }
-
-    /// Tells a person of a change to their account, at the address that they signed up with.
-    pub(in crate::app) async fn tell_person(&self, user: &User, words: &str, whence: &Whence) {
-        match user.address(&self.ports.vault) {
-            Ok(address) => self.tell(&address, words, whence).await,
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(user = %user.id, error, "a person could not be told of a change to their account");
             }
         }
     }

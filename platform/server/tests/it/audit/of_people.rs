@@ -113,6 +113,8 @@ async fn what_is_done_to_a_second_factor() {
     app.clock.advance(seconds(30));
     ada.scan_second_factor(&app).await;
     app.app.reset_second_factor(&By::command_line(), EMAIL).await.expect("taken away");
+    app.clock.advance(seconds(2));
+    app.sweep().await;
     app.run_jobs().await;
     tell(&app, None, SECOND_FACTORS).await;
 }

@@ -215,6 +215,8 @@ async fn whoever_lost_app_and_recovery_codes_is_let_in_again_by_an_operator() {
     let asked = app.post("/v1/auth/login").json(credentials(EMAIL, PASSWORD)).await.expect(200);
     app.clock.advance(seconds(30));
     assert_eq!(reset().await.expect("it is reset").id, ada.user);
+    app.clock.advance(seconds(2));
+    app.sweep().await;
     app.get("/v1/me").by(&ada).await.problem(401, "session_ended");
     let answer = json!({ "challenge": asked["challenge"], "code": "123456" });
     app.post("/v1/auth/second-factor").json(answer).await.problem(401, "sign_in_over");

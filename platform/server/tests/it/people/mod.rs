@@ -6,6 +6,7 @@ mod cut_off;
 mod epoch;
 mod erase;
 mod fairness;
+mod letters;
 mod login;
 mod membership;
 pub mod oidc;
