@@ -156,7 +156,7 @@ impl App {
         let settings = &settings;
         self.in_turn(move || async move {
             let door = self.ports.store.tenant(tenant);
-            let found = self.tenant_for_key(&*door).await?;
+            let found = self.tenant_to_add_to(&*door).await?;
             let (key, secret) = draw_key(tenant, settings.clone(), self.now(), &*self.ports.entropy);
             let key = self.checked_key(&*door, key).await?;
             if !self.has_room_for_key(&*door, None).await? {
@@ -171,9 +171,10 @@ impl App {
         .await
     }
 
-    /// The tenant that a key is made for. Whoever makes one replaces it as it was read, before the keys were counted:
-    /// of two that are made at once the second counts the first, and none comes into a tenant that is deleted.
-    async fn tenant_for_key(&self, door: &dyn TenantStore) -> Result<Tenant, Refusal> {
+    /// The tenant that a key or a service is made for. Whoever makes one replaces it as it was read, before they were
+    /// counted: of two that are made at once the second counts the first, and none comes into a tenant that is
+    /// deleted.
+    pub(super) async fn tenant_to_add_to(&self, door: &dyn TenantStore) -> Result<Tenant, Refusal> {
         let tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
         match tenant.standing.erased_at() {
             Some(erased_at) => Err(Refusal::TenantDeleted { erased_at }),
@@ -258,7 +259,7 @@ impl App {
         may: impl Fn(&ApiKey) -> Result<(), Refusal> + Send,
     ) -> Result<NewKey, Refusal> {
         let (now, door) = (self.now(), self.ports.store.tenant(tenant));
-        let found = self.tenant_for_key(&*door).await?;
+        let found = self.tenant_to_add_to(&*door).await?;
         let before = self.key(&*door, id).await?;
         may(&before)?;
         if before.is_over(now) || before.replaced_by.is_some() {

@@ -329,7 +329,7 @@ pub(super) struct ServiceList {
 
 /// Create a service.
 #[utoipa::path(post, path = "/v1/services", tag = "Services", security(("api_key" = ["services:write"])), request_body = ServiceBody,
-    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String, description = "Its path"))), super::openapi::BodyProblems, super::openapi::AuthProblems))]
+    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String, description = "Its path"))), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::LimitConflict))]
 pub(super) async fn create_service(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
