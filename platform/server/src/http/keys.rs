@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +17,7 @@ use wotp_core::domain::mode::Mode;
 
 use super::auth::{KeysRead, KeysWrite, Member};
 use super::body::{Body, MaybeBody};
+use super::path::InPath;
 use super::query::{ListPage, Params, moment_or_null, page};
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
@@ -292,7 +293,7 @@ pub(super) async fn create_key(
 pub(super) async fn find_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<KeyView>, Problem> {
     let info = api.app.find_key(caller.tenant.id, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(info, api.app.ports().clock.now())))
@@ -306,7 +307,7 @@ pub(super) async fn find_key(
 pub(super) async fn change_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<KeyChangeBody>,
 ) -> Result<Json<KeyView>, Problem> {
     let KeyChangeBody { name, scopes, service, expires_at, allowed_ips } = body.value;
@@ -330,7 +331,7 @@ pub(super) async fn change_key(
 pub(super) async fn rotate_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     MaybeBody(body): MaybeBody<RotationBody>,
 ) -> Result<(StatusCode, HeaderMap, Json<MadeKeyView>), Problem> {
     let RotationBody { overlap_seconds, expires_at } = body;
@@ -348,7 +349,7 @@ pub(super) async fn rotate_key(
 pub(super) async fn revoke_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let revoked = api.app.revoke_key(&caller.by(), caller.tenant.id, path_id(&id)?).await;
     revoked.map_err(|refusal| refused(&api, refusal))?;

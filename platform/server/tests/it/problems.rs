@@ -173,3 +173,27 @@ async fn head_and_get_agree() {
     let head = app.request(Method::HEAD, "/v1/limits").await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 }
+
+#[tokio::test]
+async fn a_path_that_is_no_text_names_nothing_on_any_route() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (owner, operator) = (app.member(&acme, Role::Owner).await, app.operator().await);
+    let document = app.get("/openapi.json").await.expect(200);
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.contains('{')) {
+        let by = if path.starts_with("/operator/") { &operator } else { &owner };
+        let segments = path.split('/').map(|segment| if segment.starts_with('{') { "%ff" } else { segment });
+        let broken = segments.collect::<Vec<_>>().join("/");
+        for method in item.as_object().expect("methods").keys() {
+            let method: Method = method.to_uppercase().parse().expect("a method");
+            let reply = app.request(method, &broken).by(by).await;
+            if path.starts_with("/api/") {
+                assert_eq!(reply.expect(404)["error"], "There is no such thing", "{path}");
+            } else {
+                reply.problem(404, "not_found");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked >= 40, "{asked}");
+}
