@@ -85,7 +85,7 @@ pub(super) struct KeyChangeBody {
     /// What you call it.
     #[schema(example = "checkout", min_length = 1, max_length = 100)]
     name: Option<String>,
-    /// What it may do. Scopes that you do not have are refused, unless it has them already.
+    /// What it may do. Scopes that you do not have are refused.
     #[schema(value_type = Option<Vec<String>>, example = json!(["verifications:write"]))]
     scopes: Option<BTreeSet<Scope>>,
     /// The only service that it may use; null for any.
@@ -301,7 +301,8 @@ pub(super) async fn find_key(
 
 /// Change a key: its name, scopes, service, expiry or networks.
 ///
-/// What is left out stays. It holds on all nodes within a second.
+/// What is left out stays. It holds on all nodes within a second. A key with a scope that you do not have is left to
+/// those who have it, as with a rotation; you may revoke it.
 #[utoipa::path(patch, path = "/v1/keys/{id}", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = KeyChangeBody,
     responses((status = 200, description = "Changed", body = KeyView), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::KeyConflict))]
 pub(super) async fn change_key(
