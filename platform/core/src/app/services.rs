@@ -205,12 +205,15 @@ impl App {
         action: &'static str,
         edit: impl Fn(&mut Service) -> Result<(), Refusal> + Send + Sync,
     ) -> Result<Service, Refusal> {
-        let mut service = self.find_service(caller, id).await?;
-        let before = shown(&service);
+        let before = self.find_service(caller, id).await?;
+        let mut service = before.clone();
         edit(&mut service)?;
-        service.updated_at = self.now();
         let mut service = checked(service)?;
-        let deed = Deed::of(service.tenant, action, id).between(before, shown(&service));
+        if service == before {
+            return Ok(service);
+        }
+        service.updated_at = self.now();
+        let deed = Deed::of(service.tenant, action, id).between(shown(&before), shown(&service));
         self.commit(&caller.by(), vec![deed], vec![Change::ReplaceService(Box::new(service.clone()))]).await?;
         service.version = service.version.saturating_add(1);
         self.changed(service.tenant).await;
