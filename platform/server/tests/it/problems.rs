@@ -7,6 +7,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp};
 use crate::client::Reply;
+use crate::people::PASSWORD;
 
 fn assert_secure(reply: &Reply) {
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
@@ -76,6 +77,37 @@ async fn what_is_wrong_is_said_without_the_types_of_the_program() {
     assert_eq!(wrong(&cap), said("caps.ip", "is an object"));
     let mode = guard(json!({ "mode": "off or on" })).await;
     assert_eq!(wrong(&mode), said("mode", "is `off`, `shadow` or `on`"));
+}
+
+#[tokio::test]
+async fn names_hold_no_character_that_steers_what_follows() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let patch = |path: &str| app.request(Method::PATCH, path).by(&owner);
+    let service = format!("/v1/services/{}", acme.service);
+    let naming = |name: String| {
+        [
+            (app.post("/v1/tenants").by(&owner).json(json!({ "name": name })), 201, "name"),
+            (patch("/v1/tenant").json(json!({ "name": name })), 200, "name"),
+            (app.post("/v1/services").by(&owner).json(json!({ "name": name, "brand": "Acme" })), 201, "name"),
+            (patch(&service).json(json!({ "name": name })), 200, "name"),
+            (patch(&service).json(json!({ "brand": name })), 200, "brand"),
+            (app.post("/v1/keys").by(&owner).json(json!({ "name": name })), 201, "name"),
+            (patch("/v1/me").json(json!({ "name": name })), 200, "name"),
+        ]
+    };
+    // A bell, a line separator, and what turns the direction of all that follows.
+    for steers in ['\u{7}', '\u{2028}', '\u{202E}', '\u{2067}'] {
+        for (request, _, field) in naming(format!("A{steers}cme")) {
+            assert_eq!(request.await.wrong_fields(), [field], "{steers:?}");
+        }
+        let sign_up = json!({ "email": "ada@example.com", "password": PASSWORD, "tenant": format!("A{steers}cme") });
+        assert_eq!(app.post("/v1/auth/sign-up").json(sign_up).await.wrong_fields(), ["tenant"], "{steers:?}");
+    }
+    // Hebrew is written with marks, which steer nothing but themselves.
+    for (request, status, _) in naming("\u{5d0}\u{200f}-1".to_owned()) {
+        request.await.expect(status);
+    }
 }
 
 #[tokio::test]
