@@ -248,6 +248,8 @@ pub enum KeyRefusal {
     Revoked,
     /// It has expired.
     Expired,
+    /// Another took its place, and the time that both worked is over.
+    Replaced,
     /// It may not be used from this address.
     Ip,
 }
@@ -268,7 +270,7 @@ impl ApiKey {
     pub fn state(&self, now: Timestamp) -> KeyState {
         match self.admit(now, None) {
             Err(KeyRefusal::Revoked) => KeyState::Revoked,
-            Err(KeyRefusal::Expired) => KeyState::Expired,
+            Err(KeyRefusal::Expired | KeyRefusal::Replaced) => KeyState::Expired,
             // Wherever that is.
             Ok(()) | Err(KeyRefusal::Ip) => KeyState::Working,
         }
@@ -296,7 +298,7 @@ impl ApiKey {
             return Err(KeyRefusal::Revoked);
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            return Err(KeyRefusal::Expired);
+            return Err(if self.replaced_by.is_some() { KeyRefusal::Replaced } else { KeyRefusal::Expired });
         }
         // An IPv4 client of a dual-stack socket arrives as ::ffff:a.b.c.d.
         let allowed = |ip: IpAddr| self.allowed_ips.iter().any(|net| net.contains(&ip.to_canonical()));

@@ -219,7 +219,8 @@ async fn a_replaced_key_works_until_the_overlap_ends() {
     rotating(&app, &developer, &old, json!({})).await.problem(409, "api_key_over");
     changing(&app, &developer, &old, json!({ "expires_at": null })).await.problem(409, "api_key_over");
     app.clock.advance(seconds(1));
-    app.get("/v1/usage").key(&before).await.problem(401, "api_key_expired");
+    let over = app.get("/v1/usage").key(&before).await.problem(401, "api_key_expired");
+    assert_eq!(over["detail"], "another key took the place of this one; use that");
     app.get("/v1/usage").key(&after).await.expect(200);
     let old = app.get(at(&old)).by(&developer).await.expect(200);
     assert_eq!((&old["status"], &old["replaced_by"]), (&json!("expired"), &new["id"]));

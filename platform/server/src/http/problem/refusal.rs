@@ -34,6 +34,9 @@ impl Problem {
             Refusal::KeyRefused(KeyRefusal::Expired) => {
                 Self::new(ProblemCode::ApiKeyExpired, "this key has expired; issue another")
             }
+            Refusal::KeyRefused(KeyRefusal::Replaced) => {
+                Self::new(ProblemCode::ApiKeyExpired, "another key took the place of this one; use that")
+            }
             Refusal::KeyRefused(KeyRefusal::Ip) => {
                 Self::new(ProblemCode::IpNotAllowed, "this key works only from the networks on its allowlist")
             }
