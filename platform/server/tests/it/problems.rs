@@ -75,6 +75,12 @@ async fn what_is_wrong_is_said_without_the_types_of_the_program() {
     assert_eq!(wrong(&percent), said("watch.drop_percent", "is 20 to 90"));
     let cap = guard(json!({ "mode": "on", "caps": { "ip": 3 } })).await;
     assert_eq!(wrong(&cap), said("caps.ip", "is an object"));
+    // The field's own range is said by the field: the type's is none of the caller's business.
+    let over = guard(json!({ "mode": "on", "watch": { "block_minutes": 5_000_000_000_u64 } })).await;
+    assert_eq!(wrong(&over), said("watch.block_minutes", "is a smaller number"));
+    let twice = app.post("/v1/keys").by(&owner).header("content-type", "application/json");
+    let twice = twice.bytes(r#"{"name": "a", "name": "b"}"#).await;
+    assert_eq!(wrong(&twice), said("name", "is there twice"));
     let mode = guard(json!({ "mode": "off or on" })).await;
     assert_eq!(wrong(&mode), said("mode", "is `off`, `shadow` or `on`"));
 }
