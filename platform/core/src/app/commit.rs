@@ -34,7 +34,7 @@ impl Default for Chains {
 
 impl Chains {
     /// Waits for the turn of all of these.
-    async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<lock::MutexGuard<'_, ()>> {
+    pub(super) async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<lock::MutexGuard<'_, ()>> {
         let mut places: Vec<usize> = owners.map(|owner| usize::from(owner.to_bytes()[15]) % LOCKS).collect();
         // In one order, or two could wait for each other.
         places.sort_unstable();

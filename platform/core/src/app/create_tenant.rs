@@ -110,11 +110,14 @@ impl App {
         let door = self.ports.store.tenant(tenant);
         let before = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
         let tenant = Tenant { plan: plan.to_owned(), ..before.clone() };
+        if tenant == before {
+            return Ok(tenant);
+        }
         let deed = Deed::of(tenant.id, "tenant.change_plan", tenant.id);
         let deed = deed.before(json!({ "plan": before.plan })).after(json!({ "plan": plan }));
         let mut changes = vec![Change::ReplaceTenant(Box::new(tenant.clone()))];
-        // One that keeps its plan, or is being erased, is told nothing.
-        if tenant != before && tenant.standing.erased_at().is_none() {
+        // One that is being erased is told nothing.
+        if tenant.standing.erased_at().is_none() {
             let fact = Fact::TenantPlanChanged(PlanData::between(&before, &tenant));
             changes.push(Change::insert(&Event::new(tenant.id, None, &fact, self.now(), &*self.ports.entropy)));
         }

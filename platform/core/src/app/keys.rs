@@ -156,7 +156,7 @@ impl App {
         let settings = &settings;
         self.in_turn(move || async move {
             let door = self.ports.store.tenant(tenant);
-            let found = self.tenant_for_key(&*door).await?;
+            let found = self.tenant_to_add_to(&*door).await?;
             let (key, secret) = draw_key(tenant, settings.clone(), self.now(), &*self.ports.entropy);
             let key = self.checked_key(&*door, key).await?;
             if !self.has_room_for_key(&*door, None).await? {
@@ -171,9 +171,10 @@ impl App {
         .await
     }
 
-    /// The tenant that a key is made for. Whoever makes one replaces it as it was read, before the keys were counted:
-    /// of two that are made at once the second counts the first, and none comes into a tenant that is deleted.
-    async fn tenant_for_key(&self, door: &dyn TenantStore) -> Result<Tenant, Refusal> {
+    /// The tenant that a key or a service is made for. Whoever makes one replaces it as it was read, before they were
+    /// counted: of two that are made at once the second counts the first, and none comes into a tenant that is
+    /// deleted.
+    pub(super) async fn tenant_to_add_to(&self, door: &dyn TenantStore) -> Result<Tenant, Refusal> {
         let tenant = door.find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
         match tenant.standing.erased_at() {
             Some(erased_at) => Err(Refusal::TenantDeleted { erased_at }),
@@ -190,18 +191,19 @@ impl App {
     /// Changes a key: here at once, in other processes within a second.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for the key or service; [`Refusal::Invalid`]; [`Refusal::KeyOver`];
-    /// [`Refusal::Role`] for a scope that the caller does not have, added or within a key whose bounds are
-    /// loosened; [`Refusal::Conflict`] when somebody changed it at the same moment; [`Refusal::Store`].
+    /// [`Refusal::NotFound`] for the key or service; [`Refusal::Invalid`]; [`Refusal::Role`] for a scope that the
+    /// caller does not have, of the key as it is or as it is to be; [`Refusal::KeyOver`]; [`Refusal::Conflict`] when
+    /// somebody changed it at the same moment; [`Refusal::Store`].
     pub async fn change_key(&self, caller: &ApiCaller, id: ApiKeyId, change: KeyChange) -> Result<ApiKey, Refusal> {
         let door = self.store_of(caller);
         let before = self.key(&*door, id).await?;
+        // As a rotation: whoever may not make such a key leaves it as it is, or revokes it.
+        may_give(caller, &before.scopes)?;
         if before.is_over(self.now()) || before.replaced_by.is_some() {
             return Err(Refusal::KeyOver);
         }
         if let Some(scopes) = &change.scopes {
-            // Those that it has may stay, whoever gave them.
-            may_give(caller, &scopes.difference(&before.scopes).copied().collect())?;
+            may_give(caller, scopes)?;
         }
         let KeyChange { name, scopes, service, expires_at, allowed_ips } = change;
         let mut key = before.clone();
@@ -210,10 +212,6 @@ impl App {
         key.service = service.unwrap_or(key.service);
         key.expires_at = expires_at.unwrap_or(key.expires_at);
         key.allowed_ips = allowed_ips.unwrap_or(key.allowed_ips);
-        if key.is_looser_than(&before) {
-            // As if it was made anew: whoever may not give all that it may do leaves it as bound as it is.
-            may_give(caller, &key.scopes)?;
-        }
         let key = self.checked_key(&*door, key).await?;
         if key != before {
             let deed = Deed::of(key.tenant, "api_key.change", id).between(shown(&before), shown(&key));
@@ -258,7 +256,7 @@ impl App {
         may: impl Fn(&ApiKey) -> Result<(), Refusal> + Send,
     ) -> Result<NewKey, Refusal> {
         let (now, door) = (self.now(), self.ports.store.tenant(tenant));
-        let found = self.tenant_for_key(&*door).await?;
+        let found = self.tenant_to_add_to(&*door).await?;
         let before = self.key(&*door, id).await?;
         may(&before)?;
         if before.is_over(now) || before.replaced_by.is_some() {

@@ -164,6 +164,8 @@ pub struct App {
     guard: guard::Memory,
     folds: fold::Folds,
     chains: commit::Chains,
+    /// The turns of those who add what is counted to a tenant.
+    additions: commit::Chains,
     /// What was set aside because it cannot be read, and not counted yet.
     set_aside: AtomicU64,
     key_uses: key_uses::KeyUses,
@@ -194,6 +196,7 @@ impl App {
             guard: guard::Memory::default(),
             folds: fold::Folds::default(),
             chains: commit::Chains::default(),
+            additions: commit::Chains::default(),
             set_aside: AtomicU64::default(),
             key_uses: key_uses::KeyUses::default(),
         }

@@ -120,6 +120,9 @@ impl App {
         self.in_turn(move || async move {
             let mut team = self.team(caller.tenant.id).await?;
             team.role(membership(caller)?, Permission::TenantWrite)?;
+            if team.tenant.name == *name {
+                return Ok(team.tenant);
+            }
             let before = std::mem::replace(&mut team.tenant.name, name.clone());
             let deed = Deed::of(team.tenant.id, "tenant.rename", team.tenant.id);
             let deed = deed.before(json!({ "name": before })).after(json!({ "name": name }));

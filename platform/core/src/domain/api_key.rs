@@ -248,6 +248,8 @@ pub enum KeyRefusal {
     Revoked,
     /// It has expired.
     Expired,
+    /// Another took its place, and the time that both worked is over.
+    Replaced,
     /// It may not be used from this address.
     Ip,
 }
@@ -268,7 +270,7 @@ impl ApiKey {
     pub fn state(&self, now: Timestamp) -> KeyState {
         match self.admit(now, None) {
             Err(KeyRefusal::Revoked) => KeyState::Revoked,
-            Err(KeyRefusal::Expired) => KeyState::Expired,
+            Err(KeyRefusal::Expired | KeyRefusal::Replaced) => KeyState::Expired,
             // Wherever that is.
             Ok(()) | Err(KeyRefusal::Ip) => KeyState::Working,
         }
@@ -296,7 +298,7 @@ impl ApiKey {
             return Err(KeyRefusal::Revoked);
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            return Err(KeyRefusal::Expired);
+            return Err(if self.replaced_by.is_some() { KeyRefusal::Replaced } else { KeyRefusal::Expired });
         }
         // An IPv4 client of a dual-stack socket arrives as ::ffff:a.b.c.d.
         let allowed = |ip: IpAddr| self.allowed_ips.iter().any(|net| net.contains(&ip.to_canonical()));
@@ -304,21 +306,6 @@ impl ApiKey {
             return Err(KeyRefusal::Ip);
         }
         Ok(())
-    }
-
-    /// Whether it is less bound than another: to fewer services, for a shorter time, or to fewer networks. What
-    /// it may do there is another question.
-    pub fn is_looser_than(&self, other: &Self) -> bool {
-        let service = other.service.is_some() && self.service != other.service;
-        let longer = match (self.expires_at, other.expires_at) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(own), Some(others)) => own > others,
-        };
-        let within = |net: &IpNet| other.allowed_ips.iter().any(|known| known.contains(net));
-        let networks =
-            !other.allowed_ips.is_empty() && (self.allowed_ips.is_empty() || !self.allowed_ips.iter().all(within));
-        service || longer || networks
     }
 }
 
@@ -414,32 +401,6 @@ mod tests {
         assert_eq!(try_from("2001:db8::1"), Ok(()));
         assert_eq!(try_from("198.51.100.1"), Err(KeyRefusal::Ip));
         assert_eq!(key.admit(Timestamp::UNIX_EPOCH, None), Err(KeyRefusal::Ip));
-    }
-
-    #[test]
-    fn a_key_is_looser_when_any_of_its_bounds_is() {
-        let at = |second| Some(Timestamp::from_second(second).unwrap());
-        let bound = ApiKey {
-            service: Some("svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M".parse().unwrap()),
-            expires_at: at(100),
-            allowed_ips: vec!["192.0.2.0/24".parse().unwrap()],
-            ..key()
-        };
-        let looser = |change: fn(&mut ApiKey)| {
-            let mut changed = bound.clone();
-            change(&mut changed);
-            changed.is_looser_than(&bound)
-        };
-        assert!(!bound.is_looser_than(&bound) && !bound.is_looser_than(&key()) && key().is_looser_than(&bound));
-        assert!(looser(|key| key.service = None));
-        assert!(looser(|key| key.service = Some("svc_01J9ZK3V8X6W5T4S3R2Q1P0N9N".parse().unwrap())));
-        assert!(looser(|key| key.expires_at = None));
-        assert!(looser(|key| key.expires_at = Some(Timestamp::from_second(101).unwrap())));
-        assert!(!looser(|key| key.expires_at = Some(Timestamp::from_second(99).unwrap())));
-        assert!(looser(|key| key.allowed_ips.clear()));
-        assert!(looser(|key| key.allowed_ips.push("198.51.100.0/24".parse().unwrap())));
-        assert!(looser(|key| key.allowed_ips = vec!["192.0.0.0/16".parse().unwrap()]));
-        assert!(!looser(|key| key.allowed_ips = vec!["192.0.2.128/25".parse().unwrap()]));
     }
 
     #[test]

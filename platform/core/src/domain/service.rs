@@ -161,7 +161,7 @@ impl Settings {
                 "has 1 to 40 characters and no link, control character or brace",
                 !brand.is_empty()
                     && brand.chars().count() <= BRAND_LENGTH_MAX
-                    && !brand.chars().any(|c| c.is_control() || c == '{' || c == '}')
+                    && !brand.chars().any(|c| template::is_control(c) || c == '{' || c == '}')
                     && !template::holds_link(brand),
             ),
             (

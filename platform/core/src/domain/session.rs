@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::Timestamp;
 use super::id::{SessionId, UserId};
+use super::template;
 use super::user::User;
 use super::vault::Vault;
 use crate::ports::{Entity, Entropy, IndexKey, Owner};
@@ -215,7 +216,7 @@ impl Session {
     /// From where it is used, as its owner sees it in a list.
     #[must_use]
     pub fn from_where(mut self, agent: Option<&str>, ip: Option<std::net::IpAddr>) -> Self {
-        let plain = |agent: &str| agent.chars().filter(|c| !c.is_control()).take(AGENT_LENGTH_MAX).collect();
+        let plain = |agent: &str| agent.chars().filter(|c| !template::is_control(*c)).take(AGENT_LENGTH_MAX).collect();
         self.agent = agent.map(plain);
         self.ip = ip;
         self

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::id::{ServiceId, TenantId};
 use super::plan::{Limits, Plan};
+use super::template;
 
 /// Longest name, in characters.
 pub const NAME_LENGTH_MAX: usize = 100;
@@ -135,10 +136,11 @@ pub struct NameError;
 /// A name for people: of a tenant, a service, a key.
 ///
 /// # Errors
-/// [`NameError`] when it is empty, too long, or holds control characters.
+/// [`NameError`] when it is empty, too long, or holds control characters, those that turn the direction of what
+/// follows among them.
 pub fn name(text: &str) -> Result<String, NameError> {
     let text = text.trim();
-    let holds = !text.is_empty() && text.chars().count() <= NAME_LENGTH_MAX && !text.chars().any(char::is_control);
+    let holds = !text.is_empty() && text.chars().count() <= NAME_LENGTH_MAX && !text.chars().any(template::is_control);
     if holds { Ok(text.to_owned()) } else { Err(NameError) }
 }
 

@@ -145,11 +145,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// The field that a message is about, for an unknown or a missing one serde names the object; none where it is about
-/// all of it.
+/// The field that a message is about; none where it is about all of it. For one that is unknown, missing or there twice
+/// serde names the object.
 pub(super) fn field(path: &str, message: &str) -> Option<String> {
-    let named =
-        ["unknown field `", "missing field `"].iter().find_map(|start| message.strip_prefix(start)?.split('`').next());
+    let named = ["unknown field `", "missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
     match (path, named) {
         (".", Some(name)) => Some(name.to_owned()),
         (path, Some(name)) if !path.ends_with(name) => Some(format!("{path}.{name}")),
@@ -192,6 +193,8 @@ mod tests {
         assert_eq!(fields(r#"{"inner":{"n":"x"}}"#), invalid("inner.n"));
         assert_eq!(fields(r#"{"inner":{"n":256}}"#), invalid("inner.n"));
         assert_eq!(fields("{}"), invalid("inner"));
+        assert_eq!(fields(r#"{"inner":{"n":1},"inner":{"n":1}}"#), invalid("inner"));
+        assert_eq!(fields(r#"{"inner":{"n":1,"n":2}}"#), invalid("inner.n"));
         assert_eq!(fields("[]"), invalid("body"));
         assert_eq!(fields(r#"{"inner":{"n":1},"other":{"m":1}}"#), invalid("other.m"));
         assert_eq!(fields("{").0, ProblemCode::MalformedJson);

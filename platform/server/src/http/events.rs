@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use wotp_core::domain::id::EventId;
 use wotp_core::domain::webhook::endpoint::EventPattern;
 
 use super::auth::{Caller, EventsRead};
+use super::path::InPath;
 use super::query::{ListPage, Params};
 use super::verifications::{path_id, refused};
 use super::webhooks::schemas::EventData;
@@ -88,7 +89,7 @@ pub(super) async fn list_events(
 pub(super) async fn find_event(
     State(api): State<Arc<Api>>,
     caller: Caller<EventsRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<EventView>, Problem> {
     let event = api.app.find_event(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(event.into()))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +17,7 @@ use wotp_core::domain::mode::Mode;
 
 use super::auth::{KeysRead, KeysWrite, Member};
 use super::body::{Body, MaybeBody};
+use super::path::InPath;
 use super::query::{ListPage, Params, moment_or_null, page};
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
@@ -84,7 +85,7 @@ pub(super) struct KeyChangeBody {
     /// What you call it.
     #[schema(example = "checkout", min_length = 1, max_length = 100)]
     name: Option<String>,
-    /// What it may do. Scopes that you do not have are refused, unless it has them already.
+    /// What it may do. Scopes that you do not have are refused.
     #[schema(value_type = Option<Vec<String>>, example = json!(["verifications:write"]))]
     scopes: Option<BTreeSet<Scope>>,
     /// The only service that it may use; null for any.
@@ -292,7 +293,7 @@ pub(super) async fn create_key(
 pub(super) async fn find_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<KeyView>, Problem> {
     let info = api.app.find_key(caller.tenant.id, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(info, api.app.ports().clock.now())))
@@ -300,13 +301,14 @@ pub(super) async fn find_key(
 
 /// Change a key: its name, scopes, service, expiry or networks.
 ///
-/// What is left out stays. It holds on all nodes within a second.
+/// What is left out stays. It holds on all nodes within a second. A key with a scope that you do not have is left to
+/// those who have it, as with a rotation; you may revoke it.
 #[utoipa::path(patch, path = "/v1/keys/{id}", tag = "Keys", security(("session" = ["keys:write"])), params(("id" = String, Path, description = "`key_…`", example = "key_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = KeyChangeBody,
     responses((status = 200, description = "Changed", body = KeyView), openapi::BodyProblems, openapi::MemberProblems, openapi::NotFoundProblem, openapi::KeyConflict))]
 pub(super) async fn change_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<KeyChangeBody>,
 ) -> Result<Json<KeyView>, Problem> {
     let KeyChangeBody { name, scopes, service, expires_at, allowed_ips } = body.value;
@@ -330,7 +332,7 @@ pub(super) async fn change_key(
 pub(super) async fn rotate_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     MaybeBody(body): MaybeBody<RotationBody>,
 ) -> Result<(StatusCode, HeaderMap, Json<MadeKeyView>), Problem> {
     let RotationBody { overlap_seconds, expires_at } = body;
@@ -348,7 +350,7 @@ pub(super) async fn rotate_key(
 pub(super) async fn revoke_key(
     State(api): State<Arc<Api>>,
     caller: Member<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let revoked = api.app.revoke_key(&caller.by(), caller.tenant.id, path_id(&id)?).await;
     revoked.map_err(|refusal| refused(&api, refusal))?;

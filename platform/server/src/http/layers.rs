@@ -197,7 +197,8 @@ pub(super) fn per_ip(per_second: u32, burst: u32) -> PerIp {
         }
     };
     tokio::spawn(forget);
-    let detail = format!("at most {per_second} calls a second, {burst} at once, are taken from one address");
+    let calls = if per_second == 1 { "call" } else { "calls" };
+    let detail = format!("at most {per_second} {calls} a second, {burst} at once, are taken from one address");
     GovernorLayer::new(config).error_handler(move |error| match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
             let wait = HeaderValue::from(wait_time.max(1));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use wotp_core::domain::mode::Mode;
 use super::auth::{Caller, MessagesRead, MessagesWrite};
 use super::body::Body;
 use super::guard::{NoteView, VerdictView, count_against};
+use super::path::InPath;
 use super::query::{ListPage, ListQuery};
 use super::verifications::{DeliveryStatusName, DeliveryView, location, path_id, refused, shown_address};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
@@ -170,7 +171,7 @@ pub(super) struct MessageListParams {
 pub(super) async fn find_message(
     State(api): State<Arc<Api>>,
     caller: Caller<MessagesRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<MessageView>, Problem> {
     let message = api.app.find_message(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(&api, &caller, message)?))

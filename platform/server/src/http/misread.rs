@@ -14,6 +14,12 @@ pub(super) fn in_words(said: &str) -> String {
             None => "is not known here; nothing is".to_owned(),
         };
     }
+    // How large it may be is said by whoever reads the field; the type's own bound would be another, and wrong.
+    if let Some(rest) = said.strip_prefix("invalid value: integer `")
+        && let Some((number, "u8" | "u16" | "u32" | "u64" | "usize")) = rest.split_once("`, expected ")
+    {
+        return if number.starts_with('-') { "is a larger number" } else { "is a smaller number" }.to_owned();
+    }
     let about_value = ["unknown variant `", "invalid type: ", "invalid value: ", "invalid length "];
     if about_value.iter().any(|start| said.starts_with(start))
         && let Some((_, expected)) = said.rsplit_once(", expected ")
@@ -33,11 +39,7 @@ pub(super) fn in_words(said: &str) -> String {
 /// What serde expected.
 fn right(expected: &str) -> String {
     match expected {
-        "u8" => "a whole number, 0 to 255",
-        "u16" => "a whole number, 0 to 65535",
-        "u32" => "a whole number, 0 to 4294967295",
-        "u64" | "usize" => "a whole number, 0 or more",
-        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
         "f32" | "f64" => "a number",
         "a boolean" => "`true` or `false`",
         "a string" => "text in quotes",
@@ -91,9 +93,10 @@ mod tests {
 
     #[test]
     fn no_type_of_this_program_is_named() {
-        assert_eq!(said(r#"{"percent": 500}"#), "is a whole number, 0 to 255");
-        assert_eq!(said(r#"{"day": -1}"#), "is a whole number, 0 or more");
-        assert_eq!(said(r#"{"day": "many, expected u8"}"#), "is a whole number, 0 or more");
+        assert_eq!(said(r#"{"percent": 500}"#), "is a smaller number");
+        assert_eq!(said(r#"{"day": -1}"#), "is a larger number");
+        assert_eq!(said(r#"{"percent": 2.5}"#), "is a whole number");
+        assert_eq!(said(r#"{"day": "many, expected u8"}"#), "is a whole number");
         assert_eq!(said(r#"{"on": 1}"#), "is `true` or `false`");
         assert_eq!(said(r#"{"role": "boss"}"#), "is `viewer`, `admin` or `owner`");
         assert_eq!(said(r#"{"names": "a"}"#), "is a list");

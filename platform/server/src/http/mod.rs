@@ -20,6 +20,7 @@ mod messages;
 mod misread;
 mod openapi;
 mod operator;
+mod path;
 mod people;
 mod problem;
 mod query;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use wotp_core::domain::service::{Service, Settings};
 
 use super::auth::{Caller, ServicesRead, ServicesWrite};
 use super::body::{Body, object_or_null};
+use super::path::InPath;
 use super::verifications::{CodeKindName, location, path_id, refused};
 use super::{Api, Problem};
 
@@ -329,7 +330,7 @@ pub(super) struct ServiceList {
 
 /// Create a service.
 #[utoipa::path(post, path = "/v1/services", tag = "Services", security(("api_key" = ["services:write"])), request_body = ServiceBody,
-    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String, description = "Its path"))), super::openapi::BodyProblems, super::openapi::AuthProblems))]
+    responses((status = 201, description = "Created", body = ServiceView, headers(("Location" = String, description = "Its path"))), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::LimitConflict))]
 pub(super) async fn create_service(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
@@ -353,7 +354,7 @@ pub(super) async fn create_service(
 pub(super) async fn find_service(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<ServiceView>, Problem> {
     let service = api.app.find_service(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(service)))
@@ -367,7 +368,7 @@ pub(super) async fn find_service(
 pub(super) async fn change_service(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<ServiceBody>,
 ) -> Result<Json<ServiceView>, Problem> {
     let body = body.value;

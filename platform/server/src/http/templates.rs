@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use wotp_core::domain::template::CustomTemplate;
 
 use super::auth::{Caller, ServicesRead, ServicesWrite};
 use super::body::Body;
+use super::path::InPath;
 use super::verifications::{path_id, refused};
 use super::{Api, Problem};
 
@@ -149,7 +150,7 @@ fn channel(name: Option<String>) -> Result<Option<String>, Problem> {
 pub(super) async fn list_templates(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<TemplateList>, Problem> {
     let service = api.app.find_service(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(TemplateList { data: service.templates.current().map(TemplateView::from).collect() }))
@@ -161,7 +162,7 @@ pub(super) async fn list_templates(
 pub(super) async fn publish_template(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<TemplateBody>,
 ) -> Result<(StatusCode, Json<TemplateView>), Problem> {
     let body = body.value;
@@ -182,7 +183,7 @@ pub(super) async fn publish_template(
 pub(super) async fn withdraw_template(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     query: Result<Query<WithdrawParams>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
     let Query(query) = query.map_err(|error| Problem::field("query", error.body_text()))?;
@@ -200,7 +201,7 @@ pub(super) async fn withdraw_template(
 pub(super) async fn preview_template(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<PreviewBody>,
 ) -> Result<Json<Preview>, Problem> {
     let body = body.value;

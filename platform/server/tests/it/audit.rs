@@ -345,3 +345,54 @@ async fn everybodys_chain_is_looked_at_also_without_its_tenant_or_its_head() {
     write(&app, vec![Change::Delete(gone)]).await;
     assert!(app.app.audit_owners().await.expect("owners").contains(&Owner::Tenant(acme.id)));
 }
+
+#[tokio::test]
+async fn what_changes_nothing_writes_nothing() {
+    let (app, acme, _) = stage().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let operator = app.operator().await;
+    let member = app.member(&acme, Role::Viewer).await;
+    let service = format!("/v1/services/{}", acme.service);
+    let guard = format!("{service}/guard");
+    let post = |path: &str, body: Value| app.post(path).by(&owner).json(body);
+    let key = post("/v1/keys", json!({ "name": "a", "scopes": ["usage:read"] })).await.expect(201);
+    let key = format!("/v1/keys/{}", id(&key["key"]));
+    let endpoint = json!({ "url": "https://example.com/hook", "events": ["message.sent"] });
+    let endpoint = post("/v1/webhooks/endpoints", endpoint).await.expect(201);
+    let endpoint = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+    let tenant = format!("/operator/v1/tenants/{}", acme.id);
+    let asked = [
+        (Method::PATCH, service.clone(), &owner, json!({ "name": "Acme" })),
+        (Method::PATCH, service.clone(), &owner, json!({ "brand": " Acme ", "code": { "length": 6 } })),
+        (Method::PATCH, service, &owner, json!({})),
+        (Method::PUT, guard, &owner, json!({ "mode": "shadow", "caps": { "ip": { "per_hour": 9 } } })),
+        (Method::PATCH, key.clone(), &owner, json!({ "name": " a ", "scopes": ["usage:read"], "allowed_ips": [] })),
+        (Method::PATCH, key, &owner, json!({})),
+        (Method::PATCH, endpoint.clone(), &owner, json!({ "events": ["message.sent"], "enabled": true })),
+        (Method::PATCH, endpoint, &owner, json!({})),
+        (Method::PATCH, "/v1/tenant".to_owned(), &owner, json!({ "name": "Acme " })),
+        (Method::PATCH, format!("/v1/tenant/members/{}", member.user), &owner, json!({ "role": "viewer" })),
+        (Method::PATCH, "/v1/me".to_owned(), &owner, json!({ "name": "Ada" })),
+        (Method::PATCH, tenant.clone(), &operator, json!({ "plan": "unlimited", "limits": {} })),
+        (Method::PATCH, tenant, &operator, json!({})),
+    ];
+    let ask = async |(method, path, by, body): &(Method, String, &TestPerson, Value)| {
+        app.request(method.clone(), path).by(by).json(body.clone()).await.expect(200)
+    };
+    // Once, so that all is as it is asked to be.
+    let mut before = Vec::new();
+    for asked in &asked {
+        before.push(ask(asked).await);
+    }
+    app.app.change_plan(acme.id, "unlimited").await.expect("the plan that it has");
+    let rows = app.rows();
+    app.clock.advance(seconds(1));
+    for (asked, before) in asked.iter().zip(before) {
+        let after = ask(asked).await;
+        // The service is there three times, and was changed in between.
+        assert_eq!(after["id"], before["id"]);
+        assert!(app.rows() == rows, "{} {} {} wrote something", asked.0, asked.1, asked.3);
+    }
+    app.app.change_plan(acme.id, "unlimited").await.expect("the plan that it has");
+    assert!(app.rows() == rows, "and so does the command line");
+}

@@ -140,18 +140,23 @@ async fn a_viewer_looks_and_a_developer_gives_no_more_than_they_have() {
     let (strong, _) = made(&app, &admin, more).await;
     // A rotation would show its secret to somebody who may not see what it sees.
     rotating(&app, &developer, &strong, json!({})).await.problem(403, "role_missing");
-    changing(&app, &developer, &strong, json!({ "name": "c", "scopes": whole })).await.expect(200);
-    revoking(&app, &developer, &strong).await.expect(204);
-    // Nor do they let it work where it did not: they may bind it, and not loosen it again.
+    // Nor do they change it, which may stop whoever uses it, or let it work where it did not.
     let bound = json!({ "name": "d", "scopes": whole, "allowed_ips": ["192.0.2.0/24"], "service": acme.service });
     let (bound, _) = made(&app, &admin, bound).await;
-    changing(&app, &developer, &bound, json!({ "allowed_ips": ["192.0.2.128/25"] })).await.expect(200);
-    for loosened in
-        [json!({ "allowed_ips": ["192.0.2.0/24"] }), json!({ "allowed_ips": [] }), json!({ "service": null })]
-    {
-        changing(&app, &developer, &bound, loosened).await.problem(403, "role_missing");
+    for change in [
+        json!({ "name": "c" }),
+        json!({ "scopes": ["usage:read"] }),
+        json!({ "allowed_ips": ["192.0.2.128/25"] }),
+        json!({ "allowed_ips": [] }),
+        json!({ "service": null }),
+        json!({ "expires_at": null }),
+    ] {
+        changing(&app, &developer, &bound, change).await.problem(403, "role_missing");
     }
+    assert_eq!(app.get(at(&bound)).by(&viewer).await.expect(200), bound);
     changing(&app, &admin, &bound, json!({ "allowed_ips": [] })).await.expect(200);
+    // Whoever finds it leaked may stop it.
+    revoking(&app, &developer, &bound).await.expect(204);
     assert_eq!(app.get(at(&key)).by(&viewer).await.expect(200), key);
 }
 
@@ -214,7 +219,8 @@ async fn a_replaced_key_works_until_the_overlap_ends() {
     rotating(&app, &developer, &old, json!({})).await.problem(409, "api_key_over");
     changing(&app, &developer, &old, json!({ "expires_at": null })).await.problem(409, "api_key_over");
     app.clock.advance(seconds(1));
-    app.get("/v1/usage").key(&before).await.problem(401, "api_key_expired");
+    let over = app.get("/v1/usage").key(&before).await.problem(401, "api_key_expired");
+    assert_eq!(over["detail"], "another key took the place of this one; use that");
     app.get("/v1/usage").key(&after).await.expect(200);
     let old = app.get(at(&old)).by(&developer).await.expect(200);
     assert_eq!((&old["status"], &old["replaced_by"]), (&json!("expired"), &new["id"]));

@@ -28,7 +28,8 @@ async fn the_fourth_call_of_one_client_is_refused_and_others_go_on() {
     let ask = |ip: &str| app.get("/health/live").at_ip(ip);
     assert_eq!(statuses((0..3).map(|_| ask("192.0.2.1"))).await, [200; 3]);
     let refused = ask("192.0.2.1").await;
-    refused.problem(429, "rate_limited");
+    let problem = refused.problem(429, "rate_limited");
+    assert_eq!(problem["detail"], "at most 1 call a second, 3 at once, are taken from one address");
     assert!(refused.retry_after() >= 1);
     assert_eq!(ask("192.0.2.2").await.status, 200);
 }

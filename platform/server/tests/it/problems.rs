@@ -7,6 +7,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::app::{NUMBER, TestApp};
 use crate::client::Reply;
+use crate::people::PASSWORD;
 
 fn assert_secure(reply: &Reply) {
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
@@ -74,8 +75,45 @@ async fn what_is_wrong_is_said_without_the_types_of_the_program() {
     assert_eq!(wrong(&percent), said("watch.drop_percent", "is 20 to 90"));
     let cap = guard(json!({ "mode": "on", "caps": { "ip": 3 } })).await;
     assert_eq!(wrong(&cap), said("caps.ip", "is an object"));
+    // The field's own range is said by the field: the type's is none of the caller's business.
+    let over = guard(json!({ "mode": "on", "watch": { "block_minutes": 5_000_000_000_u64 } })).await;
+    assert_eq!(wrong(&over), said("watch.block_minutes", "is a smaller number"));
+    let twice = app.post("/v1/keys").by(&owner).header("content-type", "application/json");
+    let twice = twice.bytes(r#"{"name": "a", "name": "b"}"#).await;
+    assert_eq!(wrong(&twice), said("name", "is there twice"));
     let mode = guard(json!({ "mode": "off or on" })).await;
     assert_eq!(wrong(&mode), said("mode", "is `off`, `shadow` or `on`"));
+}
+
+#[tokio::test]
+async fn names_hold_no_character_that_steers_what_follows() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let patch = |path: &str| app.request(Method::PATCH, path).by(&owner);
+    let service = format!("/v1/services/{}", acme.service);
+    let naming = |name: String| {
+        [
+            (app.post("/v1/tenants").by(&owner).json(json!({ "name": name })), 201, "name"),
+            (patch("/v1/tenant").json(json!({ "name": name })), 200, "name"),
+            (app.post("/v1/services").by(&owner).json(json!({ "name": name, "brand": "Acme" })), 201, "name"),
+            (patch(&service).json(json!({ "name": name })), 200, "name"),
+            (patch(&service).json(json!({ "brand": name })), 200, "brand"),
+            (app.post("/v1/keys").by(&owner).json(json!({ "name": name })), 201, "name"),
+            (patch("/v1/me").json(json!({ "name": name })), 200, "name"),
+        ]
+    };
+    // A bell, a line separator, and what turns the direction of all that follows.
+    for steers in ['\u{7}', '\u{2028}', '\u{202E}', '\u{2067}'] {
+        for (request, _, field) in naming(format!("A{steers}cme")) {
+            assert_eq!(request.await.wrong_fields(), [field], "{steers:?}");
+        }
+        let sign_up = json!({ "email": "ada@example.com", "password": PASSWORD, "tenant": format!("A{steers}cme") });
+        assert_eq!(app.post("/v1/auth/sign-up").json(sign_up).await.wrong_fields(), ["tenant"], "{steers:?}");
+    }
+    // Hebrew is written with marks, which steer nothing but themselves.
+    for (request, status, _) in naming("\u{5d0}\u{200f}-1".to_owned()) {
+        request.await.expect(status);
+    }
 }
 
 #[tokio::test]
@@ -172,4 +210,28 @@ async fn head_and_get_agree() {
     let app = TestApp::start().await;
     let head = app.request(Method::HEAD, "/v1/limits").await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_names_nothing_on_any_route() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (owner, operator) = (app.member(&acme, Role::Owner).await, app.operator().await);
+    let document = app.get("/openapi.json").await.expect(200);
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.contains('{')) {
+        let by = if path.starts_with("/operator/") { &operator } else { &owner };
+        let segments = path.split('/').map(|segment| if segment.starts_with('{') { "%ff" } else { segment });
+        let broken = segments.collect::<Vec<_>>().join("/");
+        for method in item.as_object().expect("methods").keys() {
+            let method: Method = method.to_uppercase().parse().expect("a method");
+            let reply = app.request(method, &broken).by(by).await;
+            if path.starts_with("/api/") {
+                assert_eq!(reply.expect(404)["error"], "There is no such thing", "{path}");
+            } else {
+                reply.problem(404, "not_found");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked >= 40, "{asked}");
 }

@@ -5,6 +5,7 @@ use insta::assert_json_snapshot;
 use serde_json::json;
 
 use crate::app::TestApp;
+use crate::client::race;
 
 #[tokio::test]
 async fn a_new_service_has_the_published_defaults() {
@@ -62,4 +63,27 @@ async fn settings_that_would_disarm_a_guard_are_refused_by_name() {
     let refused = app.request(Method::PATCH, path).key(&acme.live).json(change).await;
     refused.problem(422, "invalid_request");
     assert_eq!(refused.wrong_fields(), ["brand", "retention.addresses_days"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tenant_gets_as_many_services_as_it_may_have_however_many_are_asked_for_at_once() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let fellow = app.fellow();
+    let create = |node: &TestApp| node.post("/v1/services").key(&acme.live).json(json!({ "name": "Shop" }));
+    // On one node they go one after another, so that none fails another.
+    for reply in race((0..40).map(|_| create(&app))).await {
+        reply.expect(201);
+    }
+    // With the one that came with the tenant: there is room for three more.
+    for _ in 41..97 {
+        create(&app).await.expect(201);
+    }
+    let replies = race((0..24).map(|n| create(if n % 2 == 0 { &app } else { &fellow }))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 3, "{replies:?}");
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        let problem = reply.problem(409, "limit_reached");
+        assert_eq!(problem["detail"], "there may be 100 services, and there are");
+    }
+    let all = app.get("/v1/services").key(&acme.live).await.expect(200);
+    assert_eq!(all["data"].as_array().unwrap().len(), 100);
 }

@@ -61,7 +61,6 @@ impl App {
         let before = found.as_ref().map(|stored| stored.entity.clone());
         let mut settings = before.clone().unwrap_or_else(|| GuardSettings::off(tenant, service));
         change(&mut settings);
-        settings.changed_at = Some(self.now());
         if let Err(wrong) = settings.check() {
             let field = |field: &'static str| field.to_owned();
             let errors = wrong
@@ -69,6 +68,10 @@ impl App {
                 .map(|error| FieldError { field: field(error.field), message: error.expected.to_owned() });
             return Err(Refusal::Invalid(errors.collect()));
         }
+        if before.as_ref() == Some(&settings) {
+            return Ok(settings);
+        }
+        settings.changed_at = Some(self.now());
         let mut deed = Deed::of(tenant, "guard.set", service).after(&settings);
         if let Some(before) = &before {
             deed = deed.before(before);

@@ -8,6 +8,7 @@ use crate::domain::event::{AccessData, Event, Fact};
 use crate::domain::id::{AccessId, TenantId, UserId};
 use crate::domain::operator_access::{MINUTES_MAX, OperatorAccess, REASON_LENGTH_MAX};
 use crate::domain::permission::Role;
+use crate::domain::template;
 use crate::ports::{Change, EntityList, Owner, Stored};
 
 /// Accesses of one operator that are looked at: they end within an hour.
@@ -30,7 +31,7 @@ impl App {
         minutes: u32,
     ) -> Result<OperatorAccess, Refusal> {
         let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
+        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(template::is_control) {
             return Err(Refusal::field("reason", "is 1 to 300 characters on one line; the tenant reads it"));
         }
         if !(1..=MINUTES_MAX).contains(&minutes) {

@@ -3,6 +3,7 @@ use crate::domain::Timestamp;
 use crate::domain::announcement::{Announcement, Level, TEXT_LENGTH_MAX, TITLE_LENGTH_MAX};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::AnnouncementId;
+use crate::domain::template;
 use crate::ports::{Change, EntityList, Owner};
 
 /// Announcements that are kept at most, those that are over too.
@@ -32,7 +33,7 @@ impl App {
         let now = self.now();
         let title = announced.title.trim().to_owned();
         let long = |text: &str, most| text.chars().count() > most;
-        if title.is_empty() || long(&title, TITLE_LENGTH_MAX) || title.chars().any(char::is_control) {
+        if title.is_empty() || long(&title, TITLE_LENGTH_MAX) || title.chars().any(template::is_control) {
             return Err(Refusal::field("title", "is 1 to 120 characters on one line"));
         }
         if long(&announced.text, TEXT_LENGTH_MAX) {

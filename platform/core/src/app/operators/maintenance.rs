@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::maintenance::{MESSAGE_LENGTH_MAX, Maintenance};
+use crate::domain::template;
 use crate::ports::{Change, Changed, Owner};
 
 /// Longest that maintenance is announced for, in minutes: a day.
@@ -18,7 +19,10 @@ impl App {
     /// [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn begin_maintenance(&self, by: &By, message: &str, minutes: u32) -> Result<Maintenance, Refusal> {
         let message = message.trim();
-        if message.is_empty() || message.chars().count() > MESSAGE_LENGTH_MAX || message.chars().any(char::is_control) {
+        if message.is_empty()
+            || message.chars().count() > MESSAGE_LENGTH_MAX
+            || message.chars().any(template::is_control)
+        {
             return Err(Refusal::field("message", "is 1 to 300 characters on one line; callers read it"));
         }
         if !(1..=MINUTES_MAX).contains(&minutes) {

@@ -6,6 +6,7 @@ use crate::domain::audit::{By, Deed};
 use crate::domain::event::{Event, Fact, PlanData, SuspensionData};
 use crate::domain::id::TenantId;
 use crate::domain::plan::Limits;
+use crate::domain::template;
 use crate::domain::tenant::{HOUSE, Suspension, Tenant};
 use crate::ports::{Change, TenantSearch};
 
@@ -84,7 +85,7 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn suspend_tenant(&self, by: &By, id: TenantId, reason: &str) -> Result<Tenant, Refusal> {
         let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(char::is_control) {
+        if reason.is_empty() || reason.chars().count() > REASON_LENGTH_MAX || reason.chars().any(template::is_control) {
             return Err(Refusal::field("reason", "is 1 to 300 characters on one line; the tenant's members read it"));
         }
         let mut tenant = self.tenant(id).await?;

@@ -22,7 +22,8 @@ impl App {
     pub async fn rename_person(&self, person: &SignedIn, name: &str) -> Result<User, Refusal> {
         let name = match name.trim() {
             "" => String::new(),
-            name => tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?,
+            name => tenant::name(name)
+                .map_err(|_| Refusal::field("name", "has 0 to 100 characters and no control characters"))?,
         };
         let (id, by, name) = (person.user.id, &person.by(), &name);
         self.in_turn(move || async move {

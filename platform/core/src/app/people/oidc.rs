@@ -15,6 +15,7 @@ use crate::domain::identity::{
 use crate::domain::opaque::Opaque;
 use crate::domain::rate::Rate;
 use crate::domain::session::Transport;
+use crate::domain::template;
 use crate::domain::user::{AccountEmail, User};
 use crate::ports::{
     AuthorizationAsked, Change, CodeRedeemed, CommitError, Identity, IdentityError, IdentityProvider, Owner, Stored,
@@ -218,7 +219,7 @@ impl App {
             }
             None => {
                 let name = identity.name.as_deref().unwrap_or_default();
-                let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LENGTH_MAX).collect();
+                let name: String = name.chars().filter(|c| !template::is_control(*c)).take(NAME_LENGTH_MAX).collect();
                 let mut user = User::new(UserId::new(now, dice), &email, name.trim(), now, vault, dice);
                 user.email_confirmed_at = Some(now);
                 changes.push(Change::insert(&user));

@@ -26,6 +26,8 @@ pub use self::{
     validate::{MAX_SUBJECT_CHARACTERS, MAX_TEXT_CHARACTERS, ParsedTemplate, Part, Policy, TemplateError, validate},
 };
 
+pub(crate) use self::validate::is_control;
+
 /// Unicode's "first strong isolate": what follows is laid out by itself, in its own direction.
 const ISOLATE: char = '\u{2068}';
 /// Unicode's end of an isolate.
@@ -210,8 +212,8 @@ impl<'a> Fill<'a> {
         if self.isolate {
             out.push(ISOLATE);
         }
-        if value.chars().any(validate::is_control) {
-            out.extend(value.chars().filter(|c| !validate::is_control(*c)));
+        if value.chars().any(is_control) {
+            out.extend(value.chars().filter(|c| !is_control(*c)));
         } else {
             out.push_str(value);
         }

@@ -154,15 +154,32 @@ pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> 
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
     let tenant = header(parts, TENANT)?;
-    let member = api.app.authenticate_member_who_may(&person, tenant, mode, permission).await.map_err(|refusal| {
-        tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
-        refused(api, refusal)
-    })?;
-    if parts.extensions.get::<AskedAgain>().is_none() {
-        let noted = api.app.note_acting(&member, parts.method.as_str(), &path_asked_for(parts)).await;
-        noted.map_err(|refusal| refused(api, refusal))?;
-    }
+    let member = match api.app.authenticate_member_who_may(&person, tenant, mode, permission).await {
+        Ok(member) => member,
+        Err(refusal) => {
+            tracing::info!(user = %person.user.id, reason = %refusal, "a call was not allowed");
+            // An operator who acts for it reads what is suspended: so they are known, and what else they ask for is
+            // noted as well.
+            if matches!(refusal, Refusal::Suspended(_))
+                && let Ok(acting) =
+                    api.app.authenticate_member_who_may(&person, tenant, mode, Permission::TenantRead).await
+            {
+                note(parts, api, &acting).await?;
+            }
+            return Err(refused(api, refusal));
+        }
+    };
+    note(parts, api, &member).await?;
     Ok(member)
+}
+
+/// Writes down what an operator who acts for a tenant asks for, before it is answered; nothing of others.
+async fn note(parts: &Parts, api: &Api, caller: &ApiCaller) -> Result<(), Problem> {
+    if parts.extensions.get::<AskedAgain>().is_some() {
+        return Ok(());
+    }
+    let noted = api.app.note_acting(caller, parts.method.as_str(), &path_asked_for(parts)).await;
+    noted.map_err(|refusal| refused(api, refusal))
 }
 
 /// Whether a call says that it is about live or test data.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use super::CompatProblems;
 use super::accounts::Done;
 use crate::http::auth::{Caller, KeysRead, KeysWrite};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem};
 
@@ -160,7 +161,7 @@ pub(in crate::http) async fn apikey_list(
 pub(in crate::http) async fn apikey_delete(
     State(api): State<Arc<Api>>,
     caller: Caller<KeysWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<Done>, Problem> {
     let id: ApiKeyId = path_id(&id)?;
     let revoked = api.app.revoke_key(&caller.by(), caller.tenant.id, id).await;

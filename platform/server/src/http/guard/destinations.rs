@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use wotp_core::domain::guard::{State as WatchState, Watch};
 
 use crate::http::auth::{Caller, GuardRead, GuardWrite};
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -96,7 +97,7 @@ pub(in crate::http) struct DestinationList {
 pub(in crate::http) async fn list_guard_destinations(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<DestinationList>, Problem> {
     let found = api.app.guard_destinations(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     let now = api.app.ports().clock.now();
@@ -113,7 +114,7 @@ pub(in crate::http) async fn list_guard_destinations(
 pub(in crate::http) async fn release_guard_destination(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardWrite>,
-    Path((id, destination)): Path<(String, String)>,
+    InPath((id, destination)): InPath<(String, String)>,
 ) -> Result<Json<DestinationView>, Problem> {
     let released = api.app.release_destination(&caller, path_id(&id)?, path_id(&destination)?).await;
     let watch = released.map_err(|refusal| refused(&api, refusal))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use wotp_core::domain::guard::{ListEffect, ListEntry};
 
 use crate::http::auth::{Caller, GuardRead, GuardWrite};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -100,7 +101,7 @@ pub(in crate::http) struct EntryList {
 pub(in crate::http) async fn list_guard_entries(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<EntryList>, Problem> {
     let entries = api.app.guard_entries(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(EntryList { data: entries.into_iter().map(EntryView::from).collect() }))
@@ -115,7 +116,7 @@ pub(in crate::http) async fn list_guard_entries(
 pub(in crate::http) async fn add_guard_entry(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<EntryBody>,
 ) -> Result<(StatusCode, Json<EntryView>), Problem> {
     let EntryBody { effect, address, prefix, network, note } = body.value;
@@ -136,7 +137,7 @@ pub(in crate::http) async fn add_guard_entry(
 pub(in crate::http) async fn remove_guard_entry(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardWrite>,
-    Path((id, entry)): Path<(String, String)>,
+    InPath((id, entry)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let removed = api.app.remove_guard_entry(&caller, path_id(&id)?, path_id(&entry)?).await;
     removed.map_err(|refusal| refused(&api, refusal))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use wotp_core::domain::guard::{Cap, Caps, Costs, Countries, GuardMode, GuardSett
 
 use crate::http::auth::{Caller, GuardRead, GuardWrite};
 use crate::http::body::{Body, object_or_null};
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -312,7 +313,7 @@ fn view(settings: GuardSettings) -> GuardView {
 pub(in crate::http) async fn find_guard(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<GuardView>, Problem> {
     let settings = api.app.guard_settings(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(settings)))
@@ -328,7 +329,7 @@ pub(in crate::http) async fn find_guard(
 pub(in crate::http) async fn set_guard(
     State(api): State<Arc<Api>>,
     caller: Caller<GuardWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<GuardBody>,
 ) -> Result<Json<GuardView>, Problem> {
     let set = api.app.set_guard(&caller, path_id(&id)?, |settings| body.value.set(settings)).await;

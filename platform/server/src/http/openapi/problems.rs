@@ -223,7 +223,7 @@ problem_sets! {
 
     /// As many as there may be.
     LimitConflict {
-        /// `limit_reached`
+        /// `limit_reached`, `conflict`
         Reached = 409,
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use wotp_core::domain::permission::Role;
 
 use crate::http::auth::{Member, Operator, TenantRead};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -82,7 +83,7 @@ pub(super) struct ActBody {
 pub(in crate::http) async fn act_as_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Body { value, .. }: Body<ActBody>,
 ) -> Result<(StatusCode, Json<AccessView>), Problem> {
     let role = match value.role.as_deref() {
@@ -106,7 +107,7 @@ pub(in crate::http) async fn act_as_tenant(
 pub(in crate::http) async fn stop_acting(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path((id, access)): Path<(String, String)>,
+    InPath((id, access)): InPath<(String, String)>,
 ) -> Result<Json<AccessView>, Problem> {
     let ended = api.app.stop_acting(&operator.by(), operator.user.id, path_id(&id)?, path_id(&access)?).await;
     Ok(Json(ended.map_err(|refusal| refused(&api, refusal))?.into()))

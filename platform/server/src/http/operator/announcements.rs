@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use wotp_core::domain::announcement::{Announcement, Level};
 
 use crate::http::auth::{Operator, Person};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::query::moment_or_null;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
@@ -157,7 +158,7 @@ pub(in crate::http) async fn announce(
 pub(in crate::http) async fn withdraw_announcement(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let gone = api.app.withdraw_announcement(&operator.by(), path_id(&id)?).await;
     gone.map(|()| StatusCode::NO_CONTENT).map_err(|refusal| refused(&api, refusal))

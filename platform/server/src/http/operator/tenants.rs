@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +16,7 @@ use wotp_core::ports::TenantSearch;
 
 use crate::http::auth::Operator;
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::query::{ListPage, Params};
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
@@ -197,7 +198,7 @@ pub(in crate::http) async fn search_tenants(
 pub(in crate::http) async fn find_any_tenant(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<TenantView>, Problem> {
     let found = api.app.tenant(path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(found.into()))
@@ -220,7 +221,7 @@ pub(super) struct ChangeBody {
 pub(in crate::http) async fn change_any_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Body { value, .. }: Body<ChangeBody>,
 ) -> Result<Json<TenantView>, Problem> {
     let change = TenantChange { plan: value.plan, limits: value.limits.map(Limits::from) };
@@ -246,7 +247,7 @@ pub(super) struct SuspendBody {
 pub(in crate::http) async fn suspend_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Body { value, .. }: Body<SuspendBody>,
 ) -> Result<Json<TenantView>, Problem> {
     let suspended = api.app.suspend_tenant(&operator.by(), path_id(&id)?, &value.reason).await;
@@ -259,7 +260,7 @@ pub(in crate::http) async fn suspend_tenant(
 pub(in crate::http) async fn resume_tenant(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<TenantView>, Problem> {
     let resumed = api.app.resume_tenant(&operator.by(), path_id(&id)?).await;
     Ok(Json(resumed.map_err(|refusal| refused(&api, refusal))?.into()))

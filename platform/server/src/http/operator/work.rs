@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use wotp_core::domain::id::{MessageId, VerificationId};
 use wotp_core::ports::Item;
 
 use crate::http::auth::Operator;
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -96,7 +97,7 @@ fn item(text: &str) -> Result<Item, Problem> {
 pub(in crate::http) async fn retry_work(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path((id, what)): Path<(String, String)>,
+    InPath((id, what)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let done = api.app.retry_work(&operator.by(), path_id(&id)?, item(&what)?).await;
     done.map(|()| StatusCode::NO_CONTENT).map_err(|refusal| refused(&api, refusal))
@@ -108,7 +109,7 @@ pub(in crate::http) async fn retry_work(
 pub(in crate::http) async fn discard_work(
     State(api): State<Arc<Api>>,
     operator: Operator,
-    Path((id, what)): Path<(String, String)>,
+    InPath((id, what)): InPath<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let done = api.app.discard_work(&operator.by(), path_id(&id)?, item(&what)?).await;
     done.map(|()| StatusCode::NO_CONTENT).map_err(|refusal| refused(&api, refusal))

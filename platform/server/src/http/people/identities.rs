@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use wotp_core::domain::identity::LinkedIdentity;
 
 use super::super::auth::Person;
+use super::super::path::InPath;
 use super::super::verifications::{path_id, refused};
 use super::super::{Api, Problem, openapi};
 
@@ -67,7 +68,7 @@ pub(in super::super) async fn list_identities(
 pub(in super::super) async fn unlink_identity(
     State(api): State<Arc<Api>>,
     person: Person,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let unlinked = api.app.unlink_identity(&person, path_id(&id)?).await;
     unlinked.map_err(|refusal| refused(&api, refusal))?;

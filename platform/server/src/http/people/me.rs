@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use wotp_core::domain::session::Session;
 use wotp_core::domain::user::User;
 
 use super::super::auth::Person;
+use super::super::path::InPath;
 use super::super::verifications::{path_id, refused};
 use super::super::{Api, Problem, openapi};
 
@@ -138,7 +139,7 @@ pub(in super::super) async fn list_sessions(
 pub(in super::super) async fn revoke_session(
     State(api): State<Arc<Api>>,
     person: Person,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     let revoked = api.app.revoke_session(&person, path_id(&id)?).await;
     revoked.map_err(|refusal| refused(&api, refusal))?;

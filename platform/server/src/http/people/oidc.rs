@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use wotp_core::app::{BeginSignIn, FinishSignIn};
 
 use super::super::auth::FromAtAnyTime;
 use super::super::body::Body;
+use super::super::path::InPath;
 use super::super::verifications::refused;
 use super::super::{Api, Problem, openapi};
 use super::cookies;
@@ -108,7 +109,7 @@ pub(in super::super) async fn list_identity_providers(State(api): State<Arc<Api>
 pub(in super::super) async fn begin_sign_in(
     State(api): State<Arc<Api>>,
     from: FromAtAnyTime,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     body: Body<BeginBody>,
 ) -> Result<(HeaderMap, Json<BegunView>), Problem> {
     let BeginBody { redirect_uri, token_transport } = body.value;

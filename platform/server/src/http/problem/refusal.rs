@@ -7,6 +7,7 @@ use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::guard::{GuardNote, Step};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::quota::WindowKind;
+use wotp_core::domain::rate::Rate;
 use wotp_core::domain::routing::RoutingError;
 use wotp_core::domain::webhook::replay::Replay;
 use wotp_core::ports::{Entity as _, IdentityError, StoreError};
@@ -33,6 +34,9 @@ impl Problem {
             }
             Refusal::KeyRefused(KeyRefusal::Expired) => {
                 Self::new(ProblemCode::ApiKeyExpired, "this key has expired; issue another")
+            }
+            Refusal::KeyRefused(KeyRefusal::Replaced) => {
+                Self::new(ProblemCode::ApiKeyExpired, "another key took the place of this one; use that")
             }
             Refusal::KeyRefused(KeyRefusal::Ip) => {
                 Self::new(ProblemCode::IpNotAllowed, "this key works only from the networks on its allowlist")
@@ -232,8 +236,9 @@ impl Problem {
             }
             Refusal::Rate { policy, rate, decision } => {
                 let plan = if policy == "client" { "there may be" } else { "the plan allows" };
-                let detail =
-                    format!("{plan} {} calls a second, {} at once, for each {policy}", rate.per_second, rate.burst);
+                let Rate { per_second, burst } = rate;
+                let calls = if per_second == 1 { "call" } else { "calls" };
+                let detail = format!("{plan} {per_second} {calls} a second, {burst} at once, for each {policy}");
                 let mut problem = Self::new(ProblemCode::RateLimited, detail).retry(decision.at, now);
                 problem.0.violated = vec![policy];
                 problem

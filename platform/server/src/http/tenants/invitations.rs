@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::{OwnTenantView, RoleName, own_view};
 use crate::http::auth::{Member, MembersRead, MembersWrite, Person};
 use crate::http::body::Body;
 use crate::http::openapi::{BodyProblems, ConflictProblem, NotFoundProblem};
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem};
 
@@ -149,7 +150,7 @@ pub(in crate::http) async fn invite_member(
 pub(in crate::http) async fn resend_invitation(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<InvitationView>, Problem> {
     let sent = api.app.resend_invitation(&member, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(sent)))
@@ -161,7 +162,7 @@ pub(in crate::http) async fn resend_invitation(
 pub(in crate::http) async fn revoke_invitation(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     api.app.revoke_invitation(&member, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(StatusCode::NO_CONTENT)

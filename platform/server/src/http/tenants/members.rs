@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use super::problems::{MemberProblems, OwnerConflict};
 use crate::http::auth::{Member, MembersRead, MembersWrite, OwnershipTransfer, TenantRead};
 use crate::http::body::Body;
 use crate::http::openapi::{BodyProblems, ConflictProblem, NotFoundProblem};
+use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem};
 
@@ -94,7 +95,7 @@ pub(in crate::http) async fn list_members(
 pub(in crate::http) async fn change_role(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
-    Path(user): Path<String>,
+    InPath(user): InPath<String>,
     body: Body<RoleBody>,
 ) -> Result<Json<MemberView>, Problem> {
     let changed = api.app.change_role(&member, path_id(&user)?, body.value.role.into()).await;
@@ -109,7 +110,7 @@ pub(in crate::http) async fn change_role(
 pub(in crate::http) async fn remove_member(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
-    Path(user): Path<String>,
+    InPath(user): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     api.app.remove_member(&member, path_id(&user)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(StatusCode::NO_CONTENT)

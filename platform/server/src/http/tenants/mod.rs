@@ -7,7 +7,7 @@ pub(super) mod problems;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use self::problems::{LimitProblem, MemberProblems};
 use super::auth::{Member, Person, TenantDelete, TenantRead, TenantWrite};
 use super::body::Body;
 use super::openapi::{BodyProblems, ConflictProblem, NotFoundProblem, PersonProblems};
+use super::path::InPath;
 use super::verifications::{path_id, refused};
 use super::{Api, Problem};
 
@@ -254,7 +255,7 @@ pub(super) async fn create_tenant(
 pub(super) async fn restore_tenant(
     State(api): State<Arc<Api>>,
     person: Person,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<OwnTenantView>, Problem> {
     let own = api.app.restore_tenant(&person, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(own_view(own)))
@@ -269,7 +270,7 @@ pub(super) async fn restore_tenant(
 pub(super) async fn find_erasure(
     State(api): State<Arc<Api>>,
     person: Person,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<ErasureView>, Problem> {
     let erasure = api.app.find_erasure(&person, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(erasure_view(&erasure)))

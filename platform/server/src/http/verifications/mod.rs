@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
 use super::guard::count_against;
 use super::live::{self, Wait};
+use super::path::InPath;
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
 use views::Checks;
@@ -233,7 +234,7 @@ pub(super) async fn find_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsRead>,
     Wait(wait): Wait,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, Problem> {
     let id = path_id(&id)?;
     if let Some(wait) = wait {
@@ -251,7 +252,7 @@ pub(super) async fn find_verification(
 pub(super) async fn check_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<CheckBody>,
 ) -> Result<Json<CheckResult>, Problem> {
     let checked = api.app.check_verification(&caller, path_id(&id)?, &body.value.code).await;
@@ -292,7 +293,7 @@ fn result(api: &Api, caller: &ApiCaller, checked: wotp_core::app::Checked) -> Re
 pub(super) async fn resend_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<(HeaderMap, Json<VerificationView>), Problem> {
     let id = path_id(&id)?;
     let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
@@ -308,7 +309,7 @@ pub(super) async fn resend_verification(
 pub(super) async fn cancel_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<VerificationView>, Problem> {
     let verification =
         api.app.cancel_verification(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use wotp_core::domain::webhook::delivery::{Attempt, GivenUp, WebhookDelivery, We
 use super::schemas::{GivenUpName, WebhookStatusName};
 use crate::http::auth::{Caller, WebhooksRead, WebhooksWrite};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::query::{ListPage, Params, moment_or_null};
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
@@ -116,7 +117,7 @@ pub(in crate::http) struct AttemptListParams {
 pub(in crate::http) async fn list_webhook_attempts(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     Params(query): Params<AttemptListParams>,
 ) -> Result<Json<ListPage<DeliveryView>>, Problem> {
     let limit = super::limit(query.limit)?;
@@ -136,7 +137,7 @@ pub(in crate::http) async fn list_webhook_attempts(
 pub(in crate::http) async fn test_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<(StatusCode, Json<DeliveryView>), Problem> {
     let delivery = api.app.test_endpoint(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok((StatusCode::ACCEPTED, Json(delivery.into())))
@@ -185,7 +186,7 @@ pub(in crate::http) struct ReplayAccepted {
 pub(in crate::http) async fn replay_events(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<ReplayBody>,
 ) -> Result<(StatusCode, Json<ReplayAccepted>), Problem> {
     let id = path_id(&id)?;
@@ -222,7 +223,7 @@ pub(in crate::http) async fn replay_events(
 pub(in crate::http) async fn cancel_replay(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     api.app.cancel_replay(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,6 +14,7 @@ use wotp_core::domain::webhook::endpoint::Endpoint;
 use super::schemas::DisabledReasonName;
 use crate::http::auth::{Caller, WebhooksRead, WebhooksWrite};
 use crate::http::body::Body;
+use crate::http::path::InPath;
 use crate::http::verifications::{location, path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -182,7 +183,7 @@ pub(in crate::http) async fn create_endpoint(
 pub(in crate::http) async fn find_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksRead>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<EndpointView>, Problem> {
     let endpoint = api.app.find_endpoint(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(view(&api, endpoint)))
@@ -194,7 +195,7 @@ pub(in crate::http) async fn find_endpoint(
 pub(in crate::http) async fn change_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     body: Body<ChangeBody>,
 ) -> Result<Json<EndpointView>, Problem> {
     let ChangeBody { url, description, events, service, enabled } = body.value;
@@ -211,7 +212,7 @@ pub(in crate::http) async fn change_endpoint(
 pub(in crate::http) async fn delete_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
     api.app.delete_endpoint(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(StatusCode::NO_CONTENT)
@@ -225,7 +226,7 @@ pub(in crate::http) async fn delete_endpoint(
 pub(in crate::http) async fn rotate_endpoint(
     State(api): State<Arc<Api>>,
     caller: Caller<WebhooksWrite>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Json<EndpointWithSecret>, Problem> {
     let rotated = api.app.rotate_endpoint(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(with_secret(&api, rotated)))

@@ -133,7 +133,8 @@ async fn one_client_cannot_have_us_write_to_everybody() {
         reset(n).await.expect(202);
     }
     let refused = reset(20).await;
-    refused.problem(429, "rate_limited");
+    let problem = refused.problem(429, "rate_limited");
+    assert_eq!(problem["detail"], "there may be 1 call a second, 20 at once, for each client");
     assert!(refused.retry_after() >= 1);
     reset(20).at_ip("192.0.2.9").await.expect(202);
     app.run_jobs().await;
