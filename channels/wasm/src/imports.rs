@@ -13,8 +13,8 @@ const WANTED: &str = "delivery";
 const VERSION: &str = "0.1.";
 
 /// Whether all that it asks for is what the contract offers.
-pub(crate) fn allowed<'a>(imports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
-    imports.into_iter().try_for_each(|import| {
+pub(crate) fn allowed<'a>(mut imports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    imports.try_for_each(|import| {
         let Some(ours) = import.strip_prefix(PACKAGE) else {
             return Err(match import.starts_with("wasi:") {
                 true => Refusal::Wasi(import.to_owned()),
