@@ -5,9 +5,8 @@ use std::io;
 
 use jiff::SignedDuration;
 use wotp_core::domain::dispatch::DeliveryFailure;
-use wotp_core::ports::{Outgoing, SendError};
+use wotp_core::ports::{Outgoing, SendError, redacted};
 
-use crate::redact::redacted;
 use crate::settings::{Settings, Tls};
 
 /// After "not now" from the server. Greylisting asks for minutes, which a code does not have.

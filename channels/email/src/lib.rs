@@ -23,7 +23,6 @@
 
 mod fault;
 mod letter;
-mod redact;
 mod session;
 mod settings;
 

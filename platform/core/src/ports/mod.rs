@@ -11,6 +11,7 @@ mod limiter;
 mod outbox;
 mod passwords;
 mod queue;
+mod redact;
 mod store;
 mod timer;
 mod webhook;
@@ -26,6 +27,7 @@ pub use limiter::{Bucket, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, HashPlace, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};
+pub use redact::redacted;
 pub use store::{
     Admission, AdmitError, DueItem, ErasureNote, Filter, Idempotency, KeyHolder, NewMessage, NewVerification, Page,
     ReplaceError, ResendError, Store, StoreError, TenantSearch, TenantStore, Usage,

@@ -14,6 +14,8 @@ mod node;
 mod openapi;
 mod operator;
 mod output;
+#[cfg(feature = "plugins")]
+mod plugin;
 mod restore;
 mod serve;
 mod tenant;
@@ -88,6 +90,10 @@ enum Command {
     /// People with accounts: help for who cannot help themselves
     #[command(subcommand)]
     User(user::Command),
+    /// Plugins: channels by anybody
+    #[cfg(feature = "plugins")]
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
     /// The configuration: check it, show what is in force, print the reference
@@ -205,6 +211,8 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Node(command) => node::run(&global, command).await,
         Command::Operator(command) => operator::run(&global, command).await,
         Command::User(command) => user::run(&global, command).await,
+        #[cfg(feature = "plugins")]
+        Command::Plugin(command) => plugin::run(&global, command).await,
         Command::Openapi => openapi::run(&global),
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),

@@ -65,7 +65,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
         drop(database_lock::to_use(&database)?);
     }
     let mut lock = folder.lock().await?;
-    let channels = channels(&loaded.config, &folder)?;
+    let channels = channels(&loaded.config, &folder).await?;
     if channels.is_empty() {
         tracing::warn!("no channel is switched on: only test keys and sandbox numbers can be used");
     }

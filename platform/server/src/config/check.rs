@@ -166,6 +166,9 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
         let problem = "webhooks over http:// can be read and changed on the way; it is for development only";
         complain("webhooks.http_allowed", problem.to_owned(), "write http_allowed = false");
     }
+    for (key, problem, right) in super::plugin::complaints(&config.channels.plugins) {
+        complain(&key, problem, right);
+    }
     for (problem, right) in super::oidc::complaints(&config.auth.oidc) {
         complain("auth.oidc", problem, right);
     }

@@ -1,5 +1,6 @@
 //! Files and environment variables, laid over each other with every value's origin kept.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::error::{Complaint, ConfigError};
-use super::{Config, FILE_NAME, check};
+use super::{Config, FILE_NAME, check, plugin};
 
 /// What every environment variable of ours begins with.
 const PREFIX: &str = "WOTP_";
@@ -41,9 +42,9 @@ pub struct Loaded {
 }
 
 /// Values from one place.
-struct Layer {
-    place: String,
-    values: Dict,
+pub(super) struct Layer {
+    pub(super) place: String,
+    pub(super) values: Dict,
 }
 
 impl Provider for Layer {
@@ -67,10 +68,14 @@ pub fn load(inputs: Inputs) -> Result<Loaded, ConfigError> {
     let defaults = Serialized::defaults(Config::default());
     let mut figment = Figment::new().merge(defaults);
 
+    let mut plugins = BTreeMap::new();
     let file = inputs.file.clone().or_else(|| Some(inputs.data.join(FILE_NAME)).filter(|path| path.exists()));
     if let Some(path) = &file {
-        let values = read(path).map_err(|complaint| ConfigError(vec![complaint]))?;
+        let mut values = read(path).map_err(|complaint| ConfigError(vec![complaint]))?;
         let place = path.display().to_string();
+        let problems;
+        (plugins, problems) = plugin::take(&mut values, &place);
+        complaints.extend(problems);
         let mut unknown = Vec::new();
         unknown_keys(&values, &known, "", &mut unknown);
         complaints.extend(unknown.into_iter().map(|key| {
@@ -93,8 +98,12 @@ pub fn load(inputs: Inputs) -> Result<Loaded, ConfigError> {
     if !complaints.is_empty() {
         return Err(ConfigError(complaints));
     }
-    let config: Config = figment.extract().map_err(|error| wrong_kind(&figment, error, &known))?;
-    let complaints = check::complaints(&config, &inputs.data, |key| place(&figment, key));
+    let mut config: Config = figment.extract().map_err(|error| wrong_kind(&figment, error, &known))?;
+    config.channels.plugins = plugins;
+    let complaints = check::complaints(&config, &inputs.data, |key| match &file {
+        Some(file) if plugin::has(&config.channels.plugins, key) => file.display().to_string(),
+        _ => place(&figment, key),
+    });
     if complaints.is_empty() { Ok(Loaded { config, file, figment }) } else { Err(ConfigError(complaints)) }
 }
 
@@ -138,7 +147,7 @@ fn read(path: &Path) -> Result<Dict, Complaint> {
 }
 
 /// Collects the paths of keys that `known` does not have.
-fn unknown_keys(values: &Dict, known: &Dict, path: &str, unknown: &mut Vec<String>) {
+pub(super) fn unknown_keys(values: &Dict, known: &Dict, path: &str, unknown: &mut Vec<String>) {
     for (name, value) in values {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match (known.get(name), value) {
@@ -214,7 +223,7 @@ pub(super) fn keys(known: &Dict) -> Vec<String> {
 }
 
 /// Names the key that was probably meant, or says where to find it.
-fn nearest(key: &str, known: &Dict) -> String {
+pub(super) fn nearest(key: &str, known: &Dict) -> String {
     let keys = keys(known);
     // A key without its section, or under another name that differs by a slip or two.
     let meant = keys.iter().map(|known| (distance(key, known), known)).min();
@@ -251,7 +260,7 @@ fn example(key: &str, known: &Dict) -> String {
     }
 }
 
-fn wrong_kind(figment: &Figment, error: figment::Error, known: &Dict) -> ConfigError {
+pub(super) fn wrong_kind(figment: &Figment, error: figment::Error, known: &Dict) -> ConfigError {
     let complaints = error.into_iter().map(|error| {
         let key = error.path.join(".");
         // An item of a list is spoken of as the list.

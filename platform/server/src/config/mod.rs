@@ -7,9 +7,11 @@ mod error;
 mod load;
 mod oidc;
 mod place;
+mod plugin;
 mod shape;
 mod show;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub use error::{Complaint, ConfigError};
 pub use load::{Inputs, Loaded, load};
 pub use oidc::Oidc;
 pub use place::{QueuePlace, StorePlace, has_password};
+pub use plugin::Plugin;
 pub use shape::listen_address;
 pub(crate) use shape::network;
 pub use show::Shown;
@@ -225,6 +228,9 @@ pub struct Channels {
     /// Sends mail. Not there without this section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
+    /// Channels that plugins bring, by name. Read apart, since no list of keys holds their names.
+    #[serde(skip)]
+    pub plugins: BTreeMap<String, Plugin>,
 }
 
 /// The channel that prints codes.

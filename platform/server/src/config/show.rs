@@ -29,6 +29,13 @@ impl Loaded {
             let source = place(&self.figment, &key);
             Shown { key, value, source }
         };
-        keys(&dict(&self.config)).into_iter().map(shown).collect()
+        let mut all: Vec<Shown> = keys(&dict(&self.config)).into_iter().map(shown).collect();
+        // Only a file can set these.
+        let source = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        for (name, plugin) in &self.config.channels.plugins {
+            let shown = |(key, value)| Shown { key, value, source: source.clone() };
+            all.extend(plugin.values(name).into_iter().map(shown));
+        }
+        all
     }
 }

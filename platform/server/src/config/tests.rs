@@ -197,3 +197,41 @@ fn no_complaint_and_nothing_that_is_shown_holds_a_password() {
     let shown = format!("{:?}", with_variables(&pairs).unwrap().shown());
     assert!(shown.contains("mongodb://wotp:…@h") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn the_reference_shows_a_plugin_with_every_key_that_there_is() {
+    let lines =
+        REFERENCE.lines().skip_while(|line| *line != "# [channels.sms]").take_while(|line| line.starts_with('#'));
+    let section: Vec<&str> = lines.map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+    let loaded = with_file(&section.join("\n"), &[]).unwrap();
+    let plugin = &loaded.config.channels.plugins["sms"];
+    assert_eq!(plugin.config["url"], "https://sms.example.com/messages");
+    assert_eq!(Plugin { config: serde_json::Map::new(), ..plugin.clone() }, Plugin::example());
+    // A key with its default could be left out and nobody would see.
+    for (key, _) in Plugin::example().values("sms") {
+        let name = key.rsplit('.').next().unwrap();
+        assert!(
+            section.iter().any(|line| line.starts_with(&format!("{name} = "))),
+            "{key} is missing from the reference"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_plugins_section_is_said_with_its_place() {
+    let plugin = "plugin = 'a.wasm'\n";
+    for (section, words) in [
+        ("[channels.sms]\nplugin = 7", "channels.sms.plugin ("),
+        ("[channels.sms]\nplugin = 'a.wasm'\nhost = []", "did you mean `hosts`?"),
+        ("[channels.sms]\nplugin = 'a.wasm'\nreaches = ['fax']", r#"write "phone" or "email""#),
+        ("[channels.email]\nplugin = 'a.wasm'", "`email` is no name"),
+        ("[channels.a-b]\nplugin = 'a.wasm'", "`a-b` is no name"),
+        ("[channels.sms]\nplugin = 'a.wasm'\nconcurrency = 0", "write 1 to 256"),
+        ("[channels.sms]\nhosts = []", "channels.sms"),
+    ] {
+        let said = complaint(with_file(section, &[]));
+        assert!(said.contains(words) && said.contains(FILE_NAME), "{section}: {said}");
+    }
+    let many: String = (0..5).map(|n| format!("[channels.sms{n}]\n{plugin}concurrency = 256\n")).collect();
+    assert!(complaint(with_file(&many, &[])).contains("for 1024 together"));
+}

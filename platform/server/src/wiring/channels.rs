@@ -5,9 +5,10 @@ use std::sync::Arc;
 use wotp_channel_console::{Console, Output};
 use wotp_channel_email::Email;
 use wotp_core::ports::Channel;
-use zeroize::Zeroizing;
 
-use super::WiringError;
+#[cfg(feature = "plugins")]
+use super::plugins::plugins;
+use super::{WiringError, secret_file};
 use crate::config::{self, Config, ConsoleOutput};
 use crate::data_folder::DataFolder;
 
@@ -17,13 +18,15 @@ pub const CONSOLE: &str = Console::NAME;
 /// The channels that are switched on, in the order they are tried when nobody says another.
 ///
 /// # Errors
-/// [`WiringError::Console`], [`WiringError::Email`], [`WiringError::File`].
-pub fn channels(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Channel>>, WiringError> {
+/// [`WiringError::Console`], [`WiringError::Email`], [`WiringError::Plugin`], [`WiringError::Plugins`],
+/// [`WiringError::File`].
+pub async fn channels(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Channel>>, WiringError> {
     let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
     if let Some(settings) = &config.channels.email {
         let email = Email::new(email(settings, folder)?).map_err(|error| WiringError::Email(error.into()))?;
         channels.push(Arc::new(email));
     }
+    channels.extend(plugins(config, folder).await?);
     let console = &config.channels.console;
     if console.enabled {
         let output = match console.output {
@@ -35,23 +38,27 @@ pub fn channels(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Chan
     Ok(channels)
 }
 
+/// None: this program was built without what they run in.
+#[cfg(not(feature = "plugins"))]
+async fn plugins(config: &Config, _: &DataFolder) -> Result<Vec<Arc<dyn Channel>>, WiringError> {
+    match config.channels.plugins.is_empty() {
+        true => Ok(Vec::new()),
+        false => Err(WiringError::Plugins("this program was built without the feature `plugins`".into())),
+    }
+}
+
 fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_email::Settings, WiringError> {
-    let read = |key: &'static str, name: &str| {
-        let file = folder.resolve(name);
-        std::fs::read(&file).map_err(|source| WiringError::File { key, file, source })
-    };
     let password = match settings.password_file.as_str() {
         "" => None,
-        name => {
-            let bytes = Zeroizing::new(read("channels.email.password_file", name)?);
-            // Editors end a file with a newline; no password does.
-            let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
-            Some(text.into())
-        }
+        name => Some(secret_file(folder, "channels.email.password_file", name)?.to_string().into()),
     };
     let certificate = match settings.certificate_file.as_str() {
         "" => None,
-        name => Some(read("channels.email.certificate_file", name)?),
+        name => {
+            let file = folder.resolve(name);
+            let key = "channels.email.certificate_file".into();
+            Some(std::fs::read(&file).map_err(|source| WiringError::File { key, file, source })?)
+        }
     };
     Ok(wotp_channel_email::Settings {
         port: settings.port,

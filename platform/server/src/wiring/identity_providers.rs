@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use wotp_core::ports::IdentityProvider;
 use wotp_oidc::{OidcProvider, Settings};
-use zeroize::Zeroizing;
 
-use super::WiringError;
+use super::{WiringError, secret_file};
 use crate::config::Config;
 use crate::data_folder::DataFolder;
 
@@ -17,11 +16,7 @@ use crate::data_folder::DataFolder;
 pub fn identity_providers(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn IdentityProvider>>, WiringError> {
     let mut providers: Vec<Arc<dyn IdentityProvider>> = Vec::new();
     for named in &config.auth.oidc {
-        let file = folder.resolve(&named.client_secret_file);
-        let bytes = std::fs::read(&file).map(Zeroizing::new);
-        let bytes = bytes.map_err(|source| WiringError::File { key: "auth.oidc.client_secret_file", file, source })?;
-        // Editors end a file with a newline; no secret does.
-        let secret = Zeroizing::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
+        let secret = secret_file(folder, "auth.oidc.client_secret_file", &named.client_secret_file)?;
         let display_name = if named.display_name.is_empty() { &named.name } else { &named.display_name };
         let provider = OidcProvider::new(Settings {
             name: named.name.clone(),

@@ -3,9 +3,12 @@
 mod channels;
 pub mod embedded;
 mod identity_providers;
+#[cfg(feature = "plugins")]
+mod plugins;
 mod shared;
 mod watched;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +22,7 @@ use wotp_store::mongo::ConnectError;
 use wotp_store::queue::RingReceiver;
 use wotp_store::redis::RedisError;
 use wotp_webhook::{HttpSender, Policy, SystemResolver};
+use zeroize::Zeroizing;
 
 use crate::config::{Config, QueuePlace, StorePlace};
 use crate::data_folder::{DataFolder, FolderError};
@@ -116,6 +120,18 @@ pub enum WiringError {
     /// The email channel's settings.
     #[error("the email channel cannot be set up")]
     Email(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A plugin, or its settings.
+    #[error("the channel `{name}` cannot be set up with its plugin")]
+    Plugin {
+        /// The channel's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Plugins, and nothing to run them in.
+    #[error("plugins cannot be run")]
+    Plugins(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An identity provider's settings.
     #[error("the identity provider `{name}` cannot be set up")]
     IdentityProvider {
@@ -129,7 +145,7 @@ pub enum WiringError {
     #[error("{file}, which {key} names, cannot be read")]
     File {
         /// The key that names it.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// The file.
         file: PathBuf,
         /// What the system says.
@@ -150,6 +166,10 @@ impl WiringError {
                  out again, and counts go on from where they were",
                 file.display()
             )),
+            Self::Plugins(_) => Some("take the sections of plugins out, or use another program or machine".to_owned()),
+            Self::Plugin { .. } => {
+                Some("`wotp plugin check FILE` says what the plugin is and what it asks for".to_owned())
+            }
             Self::File { .. } => Some("check that it is there and that the server may read it".to_owned()),
             Self::Lock(error) => Some(error.help().to_owned()),
             Self::OlderServer { .. } => Some(
@@ -175,6 +195,21 @@ impl WiringError {
             | Self::IdentityProvider { .. } => None,
         }
     }
+}
+
+/// A secret that lies in a file of its own, which `key` names.
+fn secret_file(
+    folder: &DataFolder,
+    key: impl Into<Cow<'static, str>>,
+    name: &str,
+) -> Result<Zeroizing<String>, WiringError> {
+    let file = folder.resolve(name);
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(source) => return Err(WiringError::File { key: key.into(), file, source }),
+    };
+    // Editors end a file with a newline; no secret does.
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// What the two kinds of installation differ in.

@@ -46,6 +46,8 @@ mod migrate;
 mod nodes;
 mod people;
 mod per_ip;
+#[cfg(feature = "plugins")]
+mod plugins;
 mod problems;
 mod quota;
 mod races;

@@ -70,7 +70,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     let folder = DataFolder::create(path)?.with_master_key_file(&config.store.master_key_file);
     let mut lock = folder.lock().await?;
 
-    let (channels, ear) = with_ear(channels(&config, &folder)?)?;
+    let (channels, ear) = with_ear(channels(&config, &folder).await?)?;
     let wired = wire(&config, &folder, Purpose::Serve, channels).await?;
     let app = Arc::clone(&wired.app);
     let server = Server::bind(&config, wired, Role::All).await?;

@@ -109,7 +109,7 @@ async fn examine(global: &Global) -> Vec<Finding> {
 }
 
 async fn channels(loaded: &Loaded, folder: &DataFolder) -> Vec<Finding> {
-    let channels = match crate::wiring::channels(&loaded.config, folder) {
+    let channels = match crate::wiring::channels(&loaded.config, folder).await {
         Ok(channels) => channels,
         Err(error) => {
             let help = error.help().unwrap_or_else(|| "mend the section [channels.email]".to_owned());

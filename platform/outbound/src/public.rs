@@ -33,7 +33,7 @@ const SPECIAL_V6: &[(Ipv6Addr, u32)] = &[
 /// or through the well-known prefix of NAT64) is judged by itself.
 ///
 /// ```
-/// use wotp_webhook::is_public;
+/// use wotp_outbound::is_public;
 /// assert!(is_public("8.8.8.8".parse().unwrap()));
 /// assert!(!is_public("::ffff:169.254.169.254".parse().unwrap()));
 /// ```

@@ -1,16 +1,20 @@
 //! Servers echo what they are told. What they say goes to a log, so it is cleaned first.
 
-use wotp_core::domain::code::Code;
-use wotp_core::ports::Outgoing;
+use super::Outgoing;
+use crate::domain::address::AddressKind;
+use crate::domain::code::Code;
 
+/// Fewest digits at the end of a phone number that tell whose it is.
+const NUMBER_END: usize = 7;
 /// Longest text of a server's that is kept, in characters.
 const LENGTH_MAX: usize = 200;
 /// What stands where something was taken out. No address and no code holds it, so what is left on
 /// either side of it never joins into one.
 const GAP: char = '…';
 
-/// The text without the address, the part before its `@`, and the code; on one line, and cut.
-pub(crate) fn redacted(text: &str, outgoing: &Outgoing) -> String {
+/// What a provider said of a message, for a log: without the address, the part before its `@` or the end of its
+/// number, and the code; on one line, and cut after 200 characters.
+pub fn redacted(text: &str, outgoing: &Outgoing) -> String {
     let address = outgoing.to.as_str();
     let local = address.split('@').next().unwrap_or(address);
     let code = outgoing.code.as_ref().map_or("", Code::as_str);
@@ -18,12 +22,39 @@ pub(crate) fn redacted(text: &str, outgoing: &Outgoing) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut clean = without(&plain, address, Within::Anything);
     clean = without(&clean, code, Within::Anything);
-    // "ada" is in "Canada" too.
-    clean = without(&clean, local, Within::Words);
+    clean = match outgoing.to.kind() {
+        // As it is written at home, or with a prefix that is not ours.
+        AddressKind::Phone => without_number(&clean, address),
+        // "ada" is in "Canada" too.
+        AddressKind::Email => without(&clean, local, Within::Words),
+    };
     // Whatever else looks like an address: rewritten by an alias, or somebody else's.
     let words = clean.split_whitespace().map(|word| if word.contains('@') { "…" } else { word });
     let line = words.collect::<Vec<_>>().join(" ");
     line.chars().take(LENGTH_MAX).collect()
+}
+
+/// `text` without every run of digits that ends as the number does; what people write between digits is within a run.
+fn without_number(text: &str, number: &str) -> String {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let number = digits(number);
+    let end = &number[number.len().saturating_sub(NUMBER_END)..];
+    let in_run = |c: char| c.is_ascii_digit() || " -.()/".contains(c);
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, run) = rest.split_at(start);
+        let length = run.find(|c| !in_run(c)).unwrap_or(run.len());
+        let (run, after) = run.split_at(length);
+        clean.push_str(before);
+        if digits(run).contains(end) {
+            clean.push(GAP)
+        } else {
+            clean.push_str(run)
+        }
+        rest = after;
+    }
+    clean + rest
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -68,12 +99,23 @@ fn length_at_start(chars: &[char], secret: &[char]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::address::Address;
+    use crate::domain::id::{DeliveryId, TenantId};
+    use crate::domain::locale::Locale;
     use proptest::prelude::*;
-    use wotp_core::domain::address::{Address, AddressKind};
-    use wotp_core::testing::channel::outgoing;
 
     fn to(address: &str) -> Outgoing {
-        Outgoing { to: Address::parse(address).unwrap(), ..outgoing(AddressKind::Email, 1) }
+        Outgoing {
+            message_id: DeliveryId::from_bytes([7; 16]),
+            tenant: TenantId::from_bytes([3; 16]),
+            to: Address::parse(address).unwrap(),
+            subject: String::new(),
+            text: String::new(),
+            code: Some(Code::typed("482913")),
+            brand: String::new(),
+            locale: Locale::ENGLISH,
+            expires_at: crate::domain::Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -94,6 +136,20 @@ mod tests {
     #[test]
     fn an_address_in_any_script_is_found_in_any_case() {
         assert_eq!(redacted("JÖRG@EXAMPLE.COM and jörg", &to("jörg@example.com")), "… and …");
+    }
+
+    #[test]
+    fn a_number_is_found_however_it_is_written() {
+        let message = to("+12025550123");
+        for (said, kept) in [
+            ("no route to +12025550123", "no route to …"),
+            ("no route to 0012025550123.", "no route to …"),
+            ("(202) 555-0123 is no mobile", "(…is no mobile"),
+            ("5550123: unknown", "…: unknown"),
+            ("error 1234567 of 55501", "error 1234567 of 55501"),
+        ] {
+            assert_eq!(redacted(said, &message), kept);
+        }
     }
 
     proptest! {

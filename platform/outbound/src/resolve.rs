@@ -49,7 +49,7 @@ impl SystemResolver {
             let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
             if let Err(error) = &built {
                 let error: &dyn std::error::Error = error;
-                tracing::error!(error, "no name can be resolved: webhooks reach no host");
+                tracing::error!(error, "no name can be resolved: nothing outside is reached");
             }
             built.ok()
         })

@@ -1,0 +1,79 @@
+//! What a component asks for, and what to tell whoever made it when that is not to be had.
+
+use crate::component::Refusal;
+
+/// The package of the contract.
+const PACKAGE: &str = "wotp:channel/";
+/// What it offers.
+const OFFERED: &[&str] = &["types", "http", "host"];
+/// What a plugin has to offer in return.
+const WANTED: &str = "delivery";
+/// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change
+/// with the second number while the first is 0.
+const VERSION: &str = "0.1.";
+
+/// Whether all that it asks for is what the contract offers.
+pub(crate) fn allowed<'a>(mut imports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    imports.try_for_each(|import| {
+        let Some(ours) = import.strip_prefix(PACKAGE) else {
+            return Err(match import.starts_with("wasi:") {
+                true => Refusal::Wasi(import.to_owned()),
+                false => Refusal::Import(import.to_owned()),
+            });
+        };
+        let (interface, version) = ours.split_once('@').unwrap_or((ours, ""));
+        match OFFERED.contains(&interface) {
+            _ if !version.starts_with(VERSION) => Err(Refusal::Contract(version.to_owned())),
+            true => Ok(()),
+            false => Err(Refusal::Import(import.to_owned())),
+        }
+    })
+}
+
+/// Whether it offers what a plugin has to.
+pub(crate) fn complete<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let delivery = exports.find_map(|export| {
+        let (interface, version) = export.strip_prefix(PACKAGE)?.split_once('@')?;
+        (interface == WANTED).then(|| version.to_owned())
+    });
+    match delivery {
+        Some(version) if version.starts_with(VERSION) => Ok(()),
+        Some(version) => Err(Refusal::Contract(version)),
+        None => Err(Refusal::World),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(import: &str) -> Option<String> {
+        allowed([import].into_iter()).err().map(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn what_the_contract_offers_may_be_asked_for_and_nothing_else() {
+        for offered in ["wotp:channel/http@0.1.0", "wotp:channel/types@0.1.7", "wotp:channel/host@0.1.0"] {
+            assert_eq!(asks(offered), None);
+        }
+        for (import, words) in [
+            ("wasi:cli/environment@0.2.3", "WASI"),
+            ("wasi:clocks/wall-clock@0.2.0", "`wasi:clocks/wall-clock@0.2.0`"),
+            ("env", "`env`"),
+            ("acme:things/a@1.0.0", "does not offer"),
+            ("wotp:channel/files@0.1.0", "does not offer"),
+            ("wotp:channel/http@0.2.0", "0.2.0"),
+            ("wotp:channel/http@1.0.0", "newer"),
+        ] {
+            let said = asks(import).unwrap();
+            assert!(said.contains(words), "{import}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_component_of_another_world_is_no_plugin() {
+        assert!(complete(["wotp:channel/delivery@0.1.0", "wotp:channel/status@0.1.0"].into_iter()).is_ok());
+        assert!(matches!(complete(["wasi:cli/run@0.2.0"].into_iter()), Err(Refusal::World)));
+        assert!(matches!(complete(["wotp:channel/delivery@0.3.0"].into_iter()), Err(Refusal::Contract(_))));
+    }
+}

@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::code::Code;
+use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
+
+use crate::component::Component;
+use crate::descriptor::is_name;
+use crate::hosts::Host;
+use crate::sandbox::{self, Call, Grant, Stopped, World};
+use crate::secrets::{Granted, Secret};
+use crate::since_v0_1_0::exports::wotp::channel::delivery::Message;
+use crate::since_v0_1_0::wotp::channel::types;
+use crate::verdict;
+
+/// How long a message waits for its turn when as many calls are under way as may be.
+const TURN_WAIT: Duration = Duration::from_secs(1);
+/// Longest that settings may be looked at.
+const VALIDATING_MAX: Duration = Duration::from_secs(2);
+/// Longest name of a channel.
+const NAME_MAX: usize = 32;
+
+/// What an operator says about one channel.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What tenants call it.
+    pub name: String,
+    /// The kinds of address that it is used for; empty means all that the plugin reaches.
+    pub reaches: Vec<AddressKind>,
+    /// The hosts that it may call.
+    pub hosts: Vec<Host>,
+    /// The secrets that are put in for it, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The plugin's own settings: an object.
+    pub config: Value,
+    /// Longest that one delivery may take. More than a quarter of a second.
+    pub timeout: Duration,
+    /// Calls that may be under way at once. At least one.
+    pub concurrency: usize,
+}
+
+/// Why a plugin cannot be used like that.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The name.
+    #[error("`{0}` is no name of a channel; write 1 to 32 small letters, digits and `_`, a letter first")]
+    Name(String),
+    /// Who is reached.
+    #[error("the plugin does not reach addresses of the kind `{0}`")]
+    Reaches(AddressKind),
+    /// It could call nobody.
+    #[error("the plugin calls {0}, and none of them is approved; name those that it may call in `hosts`")]
+    NoHost(String),
+    /// A secret that it knows nothing of.
+    #[error("the plugin asks for no secret `{name}`; it asks for {known}")]
+    UnknownSecret {
+        /// Its name.
+        name: String,
+        /// Those that it asks for.
+        known: String,
+    },
+    /// A secret that it cannot do without.
+    #[error("the plugin needs the secret `{name}`: {about}")]
+    MissingSecret {
+        /// Its name.
+        name: String,
+        /// What it is.
+        about: String,
+    },
+    /// A secret that is empty.
+    #[error("the secret `{0}` is empty")]
+    EmptySecret(String),
+    /// The plugin's own settings.
+    #[error("the plugin does not take its `config`: {0}")]
+    Config(String),
+    /// It was asked about them, and crashed.
+    #[error("the plugin was asked about its `config` and did not answer: {0}")]
+    Silent(String),
+}
+
+/// A plugin as a channel.
+pub struct Plugin {
+    component: Component,
+    name: String,
+    reaches: Vec<AddressKind>,
+    grant: Arc<Grant>,
+    /// Hosts that it would call and may not.
+    missing_hosts: Vec<Host>,
+    config: String,
+    timeout: Duration,
+    turns: Semaphore,
+}
+
+impl Plugin {
+    /// A channel of this plugin with these settings, which are held against its schema and shown to it.
+    ///
+    /// # Errors
+    /// [`SettingsError`], in words for the operator.
+    pub async fn new(component: Component, settings: Settings, world: World) -> Result<Self, SettingsError> {
+        let descriptor = component.descriptor();
+        if !is_name(&settings.name, NAME_MAX, "_") {
+            return Err(SettingsError::Name(settings.name));
+        }
+        if let Some(kind) = settings.reaches.iter().find(|kind| !descriptor.reaches.contains(kind)) {
+            return Err(SettingsError::Reaches(*kind));
+        }
+        let reaches = if settings.reaches.is_empty() { descriptor.reaches.clone() } else { settings.reaches };
+        let hosts = descriptor.hosts.approved(&settings.hosts);
+        let missing_hosts = descriptor.hosts.missing(&settings.hosts);
+        if hosts.is_empty() && !missing_hosts.is_empty() {
+            return Err(SettingsError::NoHost(list(missing_hosts.iter().map(ToString::to_string))));
+        }
+        let secrets = granted(&component, settings.secrets)?;
+        let grant = Arc::new(Grant { channel: settings.name.clone(), hosts, secrets, world });
+        let config = settings.config.to_string();
+        let plugin = Self {
+            name: settings.name,
+            reaches,
+            grant,
+            missing_hosts,
+            config,
+            timeout: settings.timeout,
+            turns: Semaphore::new(settings.concurrency),
+            component,
+        };
+        let problems = |problems: Vec<String>| Err(SettingsError::Config(problems.join("; ")));
+        let by_schema: Vec<String> = plugin.component.schema.iter_errors(&settings.config).map(in_place).collect();
+        if !by_schema.is_empty() {
+            return problems(by_schema);
+        }
+        match plugin.validate().await {
+            Ok(found) if found.is_empty() => Ok(plugin),
+            Ok(found) => problems(found),
+            Err(stopped) => Err(SettingsError::Silent(stopped.to_string())),
+        }
+    }
+
+    /// What the plugin finds wrong with its settings.
+    async fn validate(&self) -> Result<Vec<String>, Stopped> {
+        let call = Call::new(&self.grant, None, VALIDATING_MAX);
+        let found = sandbox::validate(&self.component.pre, call, &self.config).await?;
+        let words = |found: Vec<String>| found.iter().map(|one| self.grant.redacted(one, None)).collect::<Vec<_>>();
+        Ok(match found {
+            Ok(()) => Vec::new(),
+            Err(found) if found.is_empty() => vec!["it does not say why".to_owned()],
+            Err(found) => words(found),
+        })
+    }
+
+    fn message(&self, outgoing: &Outgoing) -> Message {
+        let left = outgoing.expires_at.duration_since(self.grant.world.clock.now()).as_secs();
+        Message {
+            id: outgoing.message_id.to_string(),
+            kind: match outgoing.to.kind() {
+                AddressKind::Phone => types::AddressKind::Phone,
+                AddressKind::Email => types::AddressKind::Email,
+            },
+            to: outgoing.to.as_str().to_owned(),
+            subject: outgoing.subject.clone(),
+            text: outgoing.text.clone(),
+            code: outgoing.code.as_ref().map(|code| Code::as_str(code).to_owned()),
+            brand: outgoing.brand.clone(),
+            locale: outgoing.locale.to_string(),
+            expires_in_seconds: u32::try_from(left.max(0)).unwrap_or(u32::MAX),
+            config: self.config.clone(),
+        }
+    }
+}
+
+/// The secrets as the plugin asks for them.
+fn granted(component: &Component, mut given: BTreeMap<String, Secret>) -> Result<Vec<Granted>, SettingsError> {
+    let asked = &component.descriptor().secrets;
+    let mut granted = Vec::new();
+    for secret in asked {
+        match given.remove(&secret.name) {
+            Some(value) if value.is_empty() => return Err(SettingsError::EmptySecret(secret.name.clone())),
+            Some(value) => {
+                granted.push(Granted { name: secret.name.clone(), value, places: secret.places.clone() });
+            }
+            None if secret.optional => {}
+            None => {
+                let (name, about) = (secret.name.clone(), secret.about.clone());
+                return Err(SettingsError::MissingSecret { name, about });
+            }
+        }
+    }
+    match given.into_keys().next() {
+        Some(name) => {
+            let known = list(asked.iter().map(|secret| format!("`{}`", secret.name)));
+            Err(SettingsError::UnknownSecret { name, known })
+        }
+        None => Ok(granted),
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+fn in_place(error: jsonschema::ValidationError<'_>) -> String {
+    let place = error.instance_path().to_string();
+    if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+}
+
+#[async_trait]
+impl Channel for Plugin {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn reaches(&self) -> &[AddressKind] {
+        &self.reaches
+    }
+
+    /// Each message gets an instance of its own. When as many are under way as may be, it waits for a second, so that
+    /// a plugin that is slow holds up its own messages and nobody else's.
+    async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
+        let Ok(Ok(_turn)) = timeout(TURN_WAIT, self.turns.acquire()).await else {
+            return Err(SendError::Later {
+                after: SignedDuration::from_secs(1),
+                detail: "as many calls of the plugin are under way as may be".to_owned(),
+            });
+        };
+        let call = Call::new(&self.grant, Some(outgoing.clone()), self.timeout);
+        let delivered = sandbox::deliver(&self.component.pre, call, &self.message(outgoing)).await;
+        let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
+        verdict::of(delivered, self.component.descriptor().idempotent, redacted)
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        if !self.missing_hosts.is_empty() {
+            let missing = list(self.missing_hosts.iter().map(ToString::to_string));
+            return Err(format!(
+                "the plugin also calls {missing}, which is not approved; name it in `hosts` if it may"
+            ));
+        }
+        match self.validate().await {
+            Ok(found) if found.is_empty() => Ok(()),
+            Ok(found) => Err(SettingsError::Config(found.join("; ")).to_string()),
+            Err(stopped) => Err(SettingsError::Silent(stopped.to_string()).to_string()),
+        }
+    }
+}

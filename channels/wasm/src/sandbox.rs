@@ -1,0 +1,182 @@
+//! One call of a plugin: what it may use up, and what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
+use wotp_core::ports::{Clock, Entropy, Outgoing};
+use wotp_outbound::Caller;
+
+use crate::hosts::Host;
+use crate::runtime::TICK;
+use crate::secrets::{Granted, Marks};
+use crate::since_v0_1_0::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
+use crate::since_v0_1_0::{ChannelPlugin, ChannelPluginPre};
+
+/// Memory that a plugin may use in one call, in bytes.
+pub(crate) const MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// Memories in one component.
+pub(crate) const MEMORIES_MAX: u32 = 2;
+/// Tables in one component.
+pub(crate) const TABLES_MAX: u32 = 8;
+/// Elements of a table.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// How long a plugin may compute in one call. Waiting for an answer is no computing.
+pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
+/// Bytes that a plugin may write to the log in one call.
+pub(crate) const LOG_MAX: usize = 8 * 1024;
+/// Requests that a plugin may make in one call.
+pub(crate) const REQUESTS_MAX: u32 = 8;
+
+/// What plugins are lent of the world outside.
+#[derive(Clone)]
+pub struct World {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Makes their requests.
+    pub caller: Arc<Caller>,
+}
+
+/// What one plugin is allowed, in every call.
+pub(crate) struct Grant {
+    /// The name of its channel, for the log.
+    pub channel: String,
+    /// The hosts that it may call.
+    pub hosts: Vec<Host>,
+    /// The secrets that are put in for it.
+    pub secrets: Vec<Granted>,
+    /// What it is lent.
+    pub world: World,
+}
+
+/// The state of one call.
+pub(crate) struct Call {
+    pub(crate) grant: Arc<Grant>,
+    /// The message at hand, for what must not be in the log. None when nothing is delivered.
+    pub(crate) outgoing: Option<Outgoing>,
+    pub(crate) marks: Marks,
+    pub(crate) deadline: Instant,
+    pub(crate) log_left: usize,
+    pub(crate) requests_left: u32,
+    ticks_left: u128,
+    limits: StoreLimits,
+}
+
+/// Why a plugin gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// It computed for too long.
+    #[error("the plugin computed for longer than {} s and was stopped", RUNNING_MAX.as_secs())]
+    Running,
+    /// It took too long altogether.
+    #[error("the plugin gave no answer in time and was stopped")]
+    Deadline,
+    /// It crashed.
+    #[error("the plugin crashed: {0}")]
+    Trap(String),
+}
+
+impl Call {
+    /// A call that ends after `time` at the latest.
+    pub(crate) fn new(grant: &Arc<Grant>, outgoing: Option<Outgoing>, time: Duration) -> Self {
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MEMORY_MAX)
+            .memories(MEMORIES_MAX as usize)
+            .tables(TABLES_MAX as usize)
+            .table_elements(TABLE_ELEMENTS_MAX)
+            .build();
+        Self {
+            marks: Marks::draw(&*grant.world.entropy),
+            grant: Arc::clone(grant),
+            outgoing,
+            deadline: Instant::now() + time,
+            log_left: LOG_MAX,
+            requests_left: REQUESTS_MAX,
+            ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
+            limits,
+        }
+    }
+
+    /// What a plugin wrote, for the log: on one line, cut, without secrets, address and code.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.grant.redacted(text, self.outgoing.as_ref())
+    }
+}
+
+/// Asks what it is.
+pub(crate) async fn describe(pre: &ChannelPluginPre<Call>, call: Call) -> Result<Descriptor, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let (mut store, plugin) = start(pre, call).await?;
+        plugin.wotp_channel_delivery().call_describe(&mut store).await
+    })
+    .await
+}
+
+/// Asks whether it can work with these settings.
+pub(crate) async fn validate(
+    pre: &ChannelPluginPre<Call>,
+    call: Call,
+    config: &str,
+) -> Result<Result<(), Vec<String>>, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let (mut store, plugin) = start(pre, call).await?;
+        plugin.wotp_channel_delivery().call_validate(&mut store, config).await
+    })
+    .await
+}
+
+/// Has it deliver a message.
+pub(crate) async fn deliver(
+    pre: &ChannelPluginPre<Call>,
+    call: Call,
+    message: &Message,
+) -> Result<Result<Receipt, DeliveryError>, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let (mut store, plugin) = start(pre, call).await?;
+        plugin.wotp_channel_delivery().call_deliver(&mut store, message).await
+    })
+    .await
+}
+
+async fn within<T>(end: Instant, work: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
+    match timeout_at(end, work).await {
+        Ok(result) => result.map_err(|error| stopped(&error)),
+        Err(_) => Err(Stopped::Deadline),
+    }
+}
+
+/// A fresh instance, with nothing left of any other.
+async fn start(pre: &ChannelPluginPre<Call>, call: Call) -> wasmtime::Result<(Store<Call>, ChannelPlugin)> {
+    let mut store = Store::new(pre.engine(), call);
+    store.limiter(|call| &mut call.limits);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut context| {
+        let call = context.data_mut();
+        if Instant::now() >= call.deadline {
+            return Err(Stopped::Deadline.into());
+        }
+        let Some(left) = call.ticks_left.checked_sub(1) else { return Err(Stopped::Running.into()) };
+        call.ticks_left = left;
+        // Whoever else waits for this thread is next.
+        Ok(UpdateDeadline::Yield(1))
+    });
+    let plugin = pre.instantiate_async(&mut store).await?;
+    Ok((store, plugin))
+}
+
+/// What the engine says, without the names of what crashed: those are the plugin's own words.
+fn stopped(error: &wasmtime::Error) -> Stopped {
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return stopped.clone();
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => Stopped::Trap(trap.to_string()),
+        None => Stopped::Trap(error.root_cause().to_string()),
+    }
+}

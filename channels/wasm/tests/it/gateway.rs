@@ -1,0 +1,145 @@
+//! An HTTP gateway on loopback, which keeps what it was sent.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+/// What came.
+#[derive(Debug, Clone)]
+pub struct Came {
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Came {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    came: Mutex<Vec<Came>>,
+    connections: AtomicUsize,
+    someone: Notify,
+}
+
+/// What it does is in the path: `/send` takes a message, `/huge` never ends, `/slow` never begins, `/redirect` points
+/// to `/send`, `/echo` says what it was told, `/full` asks to wait.
+pub struct Gateway {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Gateway {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::<State>::default();
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let state = Arc::clone(&shared);
+                state.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let service = service_fn(|request| answer(&state, address, request));
+                    // Who has enough hangs up.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn came(&self) -> Vec<Came> {
+        self.state.came.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until somebody is there.
+    pub async fn someone(&self) {
+        self.state.someone.notified().await;
+    }
+}
+
+type Answered = Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible>;
+
+/// A body without an end.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 64 * 1024])))))
+    }
+}
+
+async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) -> Answered {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    let came = Came {
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body,
+    };
+    let number = {
+        let mut all = state.came.lock().unwrap();
+        all.push(came.clone());
+        all.len()
+    };
+    state.someone.notify_one();
+    let text = |status: u16, text: String| {
+        Response::builder().status(status).body(Full::new(Bytes::from(text)).boxed_unsync())
+    };
+    let answer = match came.path.as_str() {
+        "/send" => text(200, json!({ "status": "queued", "id": format!("gw-{number}") }).to_string()),
+        "/huge" => Response::builder().body(Endless.boxed_unsync()),
+        "/slow" => std::future::pending().await,
+        "/redirect" => Response::builder()
+            .status(307)
+            .header("location", format!("http://{address}/send"))
+            .body(Full::default().boxed_unsync()),
+        "/echo" => {
+            let token = came.headers.get("authorization").map(|value| value.to_str().unwrap_or_default());
+            let body = String::from_utf8_lossy(&came.body);
+            text(200, format!("{} {} {body}", came.query, token.unwrap_or_default()))
+        }
+        "/full" => text(429, String::new()),
+        _ => text(404, String::new()),
+    };
+    Ok(answer.unwrap())
+}

@@ -1,0 +1,10 @@
+//! The host with real components: those of `plugins/`, which `.ci/guests` builds.
+
+#![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
+
+mod attacks;
+mod delivery;
+mod gateway;
+mod plugins;
+mod refusals;
+mod secrets;

@@ -1,0 +1,99 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, World};
+use wotp_outbound::{Caller, Policy, SystemResolver};
+
+use super::Global;
+use super::failure::Failure;
+use crate::system::{OsEntropy, SystemClock};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Say what a plugin is and what it asks for, or why it is refused; it calls nobody
+    Check {
+        /// The component, a file as in `sms.wasm`
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
+    let Command::Check { file } = command;
+    let descriptor = examine(&file).await?;
+    let machines = json!({
+        "ok": true,
+        "id": descriptor.id,
+        "name": descriptor.name,
+        "version": descriptor.version,
+        "reaches": descriptor.reaches,
+        "hosts": hosts(&descriptor),
+        "secrets": descriptor.secrets.iter().map(|secret| json!({
+            "name": secret.name,
+            "about": secret.about,
+            "places": secret.places.iter().map(|place| name_of(*place)).collect::<Vec<_>>(),
+            "optional": secret.optional,
+        })).collect::<Vec<_>>(),
+        "idempotent": descriptor.idempotent,
+        "config_schema": descriptor.config_schema,
+    });
+    global.output().print(&machines, || described(&file, &descriptor))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn examine(file: &Path) -> Result<Descriptor, Failure> {
+    let shown = file.display();
+    let bytes = std::fs::read(file).map_err(|error| Failure::caused(format!("{shown} cannot be read"), error))?;
+    let runtime = Runtime::new(1).map_err(|error| Failure::caused("plugins cannot be run", error))?;
+    let caller = Arc::new(Caller::new(Policy::default(), Arc::new(SystemResolver::default())));
+    let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller };
+    let component = Component::load(&runtime, &bytes, world).await;
+    let component =
+        component.map_err(|refusal| Failure::caused(format!("{shown} is no plugin that can be used"), refusal))?;
+    Ok(component.descriptor().clone())
+}
+
+/// What it calls, as it says.
+fn hosts(descriptor: &Descriptor) -> Vec<String> {
+    match &descriptor.hosts {
+        DeclaredHosts::Any => vec!["*".to_owned()],
+        DeclaredHosts::These(these) => these.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn name_of(place: Place) -> &'static str {
+    match place {
+        Place::Header => "header",
+        Place::Query => "query",
+        Place::Body => "body",
+    }
+}
+
+fn described(file: &Path, descriptor: &Descriptor) -> String {
+    let Descriptor { id, name, version, reaches, secrets, idempotent, config_schema, .. } = descriptor;
+    let reaches = reaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let hosts = match &descriptor.hosts {
+        DeclaredHosts::Any => "those that `hosts` names".to_owned(),
+        DeclaredHosts::These(these) if these.is_empty() => "nobody".to_owned(),
+        DeclaredHosts::These(_) => format!("{}, if `hosts` names them too", hosts(descriptor).join(", ")),
+    };
+    let again = match idempotent {
+        true => "is sent again",
+        false => "goes to the next channel",
+    };
+    let mut lines = vec![
+        format!("{} can be used: {name} ({id} {version})", file.display()),
+        format!("  reaches   {reaches}"),
+        format!("  calls     {hosts}"),
+        format!("  unknown   a message whose outcome is not known {again}"),
+    ];
+    for secret in secrets {
+        let places = secret.places.iter().map(|place| name_of(*place)).collect::<Vec<_>>().join(", ");
+        let optional = if secret.optional { ", optional" } else { "" };
+        lines.push(format!("  secret    `{}` in {places}{optional}: {}", secret.name, secret.about));
+    }
+    lines.push(format!("  config    {config_schema:#}"));
+    lines.join("\n")
+}

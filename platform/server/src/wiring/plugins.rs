@@ -1,0 +1,77 @@
+//! The channels that plugins bring.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use wotp_channel_wasm::{Component, Host, Plugin, Runtime, Secret, Settings, World};
+use wotp_core::ports::Channel;
+use wotp_outbound::{Caller, Plain, Policy, Resolve, SystemResolver};
+
+use super::{WiringError, secret_file};
+use crate::config::{self, Config, Environment};
+use crate::data_folder::DataFolder;
+use crate::system::{OsEntropy, SystemClock};
+
+/// This machine, which plugins may call in development.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+/// What a plugin is lent of the world outside, besides networks that are not public.
+fn world(environment: Environment, settings: &config::Plugin, resolver: &Arc<dyn Resolve>) -> World {
+    let mut policy = Policy { allowed_networks: settings.allowed_networks.clone(), plain: Plain::Never };
+    if environment == Environment::Development {
+        policy.plain = Plain::ToLoopback;
+        let loopback = LOOPBACK.map(|network| network.parse::<IpNet>().expect("loopback is a network"));
+        policy.allowed_networks.extend(loopback);
+    }
+    let caller = Arc::new(Caller::new(policy, Arc::clone(resolver)));
+    World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller }
+}
+
+/// The channels, by name.
+pub(super) async fn plugins(config: &Config, folder: &DataFolder) -> Result<Vec<Arc<dyn Channel>>, WiringError> {
+    let sections = &config.channels.plugins;
+    if sections.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One more for each, to be asked about its settings meanwhile.
+    let calls_max = sections.values().map(|section| section.concurrency + 1).sum();
+    let runtime = Runtime::new(calls_max).map_err(|error| WiringError::Plugins(error.into()))?;
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+    let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
+    for (name, section) in sections {
+        let file = folder.resolve(&section.plugin);
+        let bytes = std::fs::read(&file).map_err(|source| {
+            let key = format!("channels.{name}.plugin").into();
+            WiringError::File { key, file: file.clone(), source }
+        })?;
+        let refused = |source| WiringError::Plugin { name: name.clone(), source };
+        let world = world(config.environment, section, &resolver);
+        let settings = settings(name, section, folder)?;
+        let component =
+            Component::load(&runtime, &bytes, world.clone()).await.map_err(|error| refused(error.into()))?;
+        let plugin = Plugin::new(component, settings, world).await.map_err(|error| refused(error.into()))?;
+        channels.push(Arc::new(plugin));
+    }
+    Ok(channels)
+}
+
+fn settings(name: &str, section: &config::Plugin, folder: &DataFolder) -> Result<Settings, WiringError> {
+    let host = |text: &String| {
+        text.parse::<Host>().map_err(|error| WiringError::Plugin { name: name.to_owned(), source: error.into() })
+    };
+    let secret = |(secret, file): (&String, &String)| {
+        let key = format!("channels.{name}.secret_files.{secret}");
+        Ok((secret.clone(), Secret::from(secret_file(folder, key, file)?.to_string())))
+    };
+    Ok(Settings {
+        name: name.to_owned(),
+        reaches: section.reaches.clone(),
+        hosts: section.hosts.iter().map(host).collect::<Result<_, _>>()?,
+        secrets: section.secret_files.iter().map(secret).collect::<Result<BTreeMap<_, _>, WiringError>>()?,
+        config: section.config.clone().into(),
+        timeout: Duration::from_secs(section.timeout_seconds),
+        concurrency: section.concurrency as usize,
+    })
+}

@@ -1,0 +1,207 @@
+//! Channels that plugins bring, in the real binary: from the configuration to a gateway on loopback.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use serde_json::{Value, json};
+
+use crate::fleet::until;
+use crate::process::{PATIENCE, Place, Server};
+
+const ADA: &str = "+12025550123";
+const TOKEN: &str = "t0ken-of-the-gateway";
+
+/// The file of a component, from the folder that `.ci/guests` prints.
+fn component(name: &str) -> String {
+    let folder = std::env::var("TEST_PLUGINS");
+    let folder =
+        PathBuf::from(folder.expect("TEST_PLUGINS is the folder that `.ci/guests` prints; `make test` sets it"));
+    folder.join(name).with_extension("wasm").to_str().unwrap().to_owned()
+}
+
+/// What an HTTP gateway was sent: its head, in small letters but for what is in it, and its body.
+struct Came {
+    head: String,
+    body: Value,
+}
+
+/// A gateway that takes whatever comes.
+struct Gateway {
+    port: u16,
+    came: Receiver<Came>,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, came) = channel();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                take(client, &tell);
+            }
+        });
+        Self { port, came }
+    }
+
+    fn next(&self) -> Came {
+        self.came.recv_timeout(PATIENCE).expect("something comes to the gateway")
+    }
+}
+
+fn take(mut client: TcpStream, tell: &Sender<Came>) {
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "a head ends with an empty line: {head}");
+    }
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let answer = r#"{"messages":[{"id":"gw-42"}]}"#;
+    write!(client, "HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+    let _ = tell.send(Came { head, body: serde_json::from_slice(&body).unwrap() });
+}
+
+/// The section of a channel over `generic-http` to a gateway.
+fn gateway_section(name: &str, port: u16) -> String {
+    let file = component("generic_http");
+    format!(
+        r#"
+        [channels.{name}]
+        plugin = "{file}"
+        reaches = ["phone"]
+        hosts = ["127.0.0.1:{port}"]
+        [channels.{name}.secret_files]
+        token = "gateway.token"
+        [channels.{name}.config]
+        url = "http://127.0.0.1:{port}/sms?from={{{{brand}}}}"
+        headers = {{ authorization = "Bearer {{{{secret:token}}}}" }}
+        body = {{ json = {{ to = "{{{{to}}}}", text = "{{{{text}}}}", code = "{{{{code}}}}" }} }}
+        message_id = "/messages/0/id"
+        "#
+    )
+}
+
+/// An installation with these sections, and the live key of its tenant.
+fn installation(sections: &str) -> (Place, String) {
+    let place = Place::new();
+    let key = place.tenant("Acme")["live_key"].as_str().unwrap().to_owned();
+    fs::write(place.data().join("gateway.token"), format!("{TOKEN}\n")).unwrap();
+    fs::write(place.data().join("wotp.toml"), sections).unwrap();
+    (place, key)
+}
+
+/// A verification once its code got out.
+fn sent(server: &Server, key: &str, id: &str) -> Value {
+    let mut read = Value::Null;
+    until("the code gets out", || {
+        read = server.request("GET", &format!("/v1/verifications/{id}"), key, Value::Null).1;
+        read["deliveries"].as_array().unwrap().last().is_some_and(|last| last["status"] == "sent")
+    });
+    read
+}
+
+#[test]
+fn a_code_goes_out_through_a_plugin_and_is_right() {
+    let gateway = Gateway::start();
+    let (place, key) = installation(&gateway_section("sms", gateway.port));
+    let server = Server::start(&place);
+    let id = server.start_verification(&key, ADA);
+    let came = gateway.next();
+    assert!(came.head.starts_with("POST /sms?from=Acme HTTP/1.1\r\n"), "{}", came.head);
+    assert!(came.head.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{}", came.head);
+    let code = came.body["code"].as_str().unwrap();
+    assert_eq!(came.body["to"], ADA);
+    assert!(came.body["text"].as_str().unwrap().contains(code), "{}", came.body);
+    let read = sent(&server, &key, &id);
+    let delivery = &read["deliveries"][0];
+    assert_eq!((&delivery["channel"], &delivery["attempts"]), (&json!("sms"), &json!(1)), "{read}");
+    let path = format!("/v1/verifications/{id}/check");
+    let (status, checked) = server.request("POST", &path, &key, json!({ "code": code }));
+    assert_eq!((status, &checked["status"]), (200, &json!("approved")), "{checked}");
+}
+
+#[test]
+fn a_plugin_that_misbehaves_is_followed_by_the_next_channel() {
+    let gateway = Gateway::start();
+    for name in ["endless_loop", "memory_bomb", "stack_overflow", "trap"] {
+        let attack = format!("[channels.attack]\nplugin = \"{}\"\n", component(name));
+        let (place, key) = installation(&(attack + &gateway_section("sms", gateway.port)));
+        let server = Server::start(&place);
+        let id = server.start_verification(&key, ADA);
+        let code = gateway.next().body["code"].as_str().unwrap().to_owned();
+        let read = sent(&server, &key, &id);
+        let told: Vec<_> =
+            read["deliveries"].as_array().unwrap().iter().map(|one| (&one["channel"], &one["reason"])).collect();
+        // It may have got out, for all that anybody knows, and was not sent again.
+        assert_eq!(told, [(&json!("attack"), &json!("no_ack")), (&json!("sms"), &Value::Null)], "{name}: {read}");
+        let (_, checked) =
+            server.request("POST", &format!("/v1/verifications/{id}/check"), &key, json!({ "code": code }));
+        assert_eq!(checked["status"], "approved", "{name}: {checked}");
+    }
+}
+
+#[test]
+fn a_plugin_that_cannot_be_used_keeps_the_server_from_starting_and_says_why() {
+    let gateway = Gateway::start();
+    let section = gateway_section("sms", gateway.port);
+    for (sections, words) in [
+        (section.replace("generic_http", "wasi_import"), &["`sms`", "nothing of WASI", "wotp plugin check FILE"][..]),
+        (section.replace("generic_http.wasm", "nowhere.wasm"), &["channels.sms.plugin", "cannot be read"]),
+        (section.replace("gateway.token", "nowhere.token"), &["channels.sms.secret_files.token", "cannot be read"]),
+        (section.replace("token = ", "key = "), &["asks for no secret `key`"]),
+        (section.replace("message_id = \"/", "message_id = \""), &["does not take its `config`", "begin with `/`"]),
+        (section.replace("hosts = [\"", "hosts = [\"https://"), &["is no host"]),
+        (section.replace("hosts", "host"), &["channels.sms.host", "did you mean `hosts`?"]),
+        (
+            section.replace("reaches", "timeout_seconds = 0\nreaches"),
+            &["channels.sms.timeout_seconds", "write 1 to 60"],
+        ),
+        (section.replace("channels.sms", "channels.SMS"), &["`SMS` is no name"]),
+    ] {
+        let (place, _) = installation(&sections);
+        let said = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+        said.failed_saying(words);
+        assert!(!said.err.contains(TOKEN), "{}", said.err);
+    }
+}
+
+#[test]
+fn what_a_plugin_is_can_be_seen_before_it_is_used() {
+    let place = Place::new();
+    let said = place.run(&["plugin", "check", &component("generic_http")]);
+    said.succeeded();
+    for words in ["HTTP gateway (wotp.generic-http 0.1.0)", "reaches   phone, email", "`token` in header, query, body"]
+    {
+        assert!(said.out.contains(words), "{}", said.out);
+    }
+    let checked = place.run(&["plugin", "check", &component("undeclared_host"), "--json"]).json();
+    assert_eq!((&checked["ok"], &checked["hosts"]), (&json!(true), &json!(["allowed.example"])));
+    for (name, words) in [
+        ("wasi_import", "it asks for `wasi:clocks/monotonic-clock@0.2.0`, and plugins get nothing of WASI"),
+        ("newer_contract", "a newer contract needs a newer WOTP"),
+        ("no_plugin", "does not export `wotp:channel/delivery`"),
+    ] {
+        place.run(&["plugin", "check", &component(name)]).failed_saying(&["is no plugin that can be used", words]);
+    }
+    place.run(&["plugin", "check", "/nowhere.wasm"]).failed_saying(&["cannot be read"]);
+}
+
+#[test]
+fn the_doctor_looks_at_plugins_and_the_configuration_shows_them_without_secrets() {
+    let gateway = Gateway::start();
+    let (place, _) = installation(&gateway_section("sms", gateway.port));
+    let said = place.run(&["doctor"]);
+    assert!(said.out.contains("sms can send"), "{}{}", said.out, said.err);
+    let shown = place.run(&["config", "show", "--json"]).json();
+    let value =
+        |key: &str| shown["values"].as_array().unwrap().iter().find(|one| one["key"] == key).map(|one| &one["value"]);
+    assert_eq!(value("channels.sms.secret_files.token"), Some(&json!("gateway.token")));
+    assert_eq!(value("channels.sms.timeout_seconds"), Some(&json!(7)));
+    assert!(!shown.to_string().contains(TOKEN));
+}

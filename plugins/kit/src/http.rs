@@ -1,0 +1,98 @@
+//! Requests, which the host makes: over TLS, to hosts that the plugin names and the operator approved.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Response};
+use crate::bindings::wotp::channel::http::{Request, fetch};
+use crate::{DeliveryError, Pause};
+
+/// How long to wait before the next try when nobody was reached, in seconds.
+const AWAY_SECONDS: u32 = 5;
+
+/// A request that is being put together.
+#[derive(Debug, Clone)]
+pub struct Call(Request);
+
+impl Call {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self(Request { method, url: url.into(), headers: Vec::new(), body: Vec::new(), timeout_milliseconds: 0 })
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.headers.push(Header { name: name.into(), value: value.into() });
+        self
+    }
+
+    /// With a body.
+    #[must_use]
+    pub fn body(mut self, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        self.0.body = body.into();
+        self.header("content-type", content_type)
+    }
+
+    /// With JSON for a body.
+    ///
+    /// # Panics
+    /// When the value is one that JSON does not know, as a map whose keys are no texts.
+    #[must_use]
+    pub fn json(self, value: &impl Serialize) -> Self {
+        self.body("application/json", serde_json::to_vec(value).expect("the value can be written as JSON"))
+    }
+
+    /// Waits for the answer no longer than this, in milliseconds.
+    #[must_use]
+    pub fn within(mut self, milliseconds: u32) -> Self {
+        self.0.timeout_milliseconds = milliseconds;
+        self
+    }
+
+    /// Makes the request and waits for the whole answer.
+    ///
+    /// # Errors
+    /// [`Error`], which `?` turns into a [`DeliveryError`].
+    pub fn send(self) -> Result<Response, Error> {
+        fetch(&self.0)
+    }
+}
+
+/// What an answer holds, besides what it is made of.
+pub trait Answer {
+    /// The first header of this name, in small letters.
+    fn header(&self, name: &str) -> Option<&str>;
+
+    /// The body, read as JSON; none where it is something else.
+    fn json<T: DeserializeOwned>(&self) -> Option<T>;
+
+    /// How long the server asks to wait, in seconds: 1 to 3600, where it says so in a number.
+    fn retry_after_seconds(&self) -> Option<u32> {
+        Some(self.header("retry-after")?.trim().parse::<u32>().ok()?.clamp(1, 3600))
+    }
+}
+
+impl Answer for Response {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|header| header.name == name).map(|header| header.value.as_str())
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+impl From<Error> for DeliveryError {
+    /// What it means for a message that its request had no answer. One that may have been sent is of unknown outcome,
+    /// so that nobody gets two codes.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(why) => Self::Misconfigured(why),
+            Error::Unreachable(why) => Self::Temporary(Pause { detail: why, seconds: AWAY_SECONDS }),
+            Error::Timeout => Self::Unknown("the provider did not answer in time".to_owned()),
+            Error::TooLarge => Self::Unknown("the provider's answer is too large".to_owned()),
+            Error::Broken => Self::Unknown("the connection to the provider broke".to_owned()),
+        }
+    }
+}

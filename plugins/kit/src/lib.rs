@@ -1,0 +1,146 @@
+//! Write a channel for WOTP in Rust.
+//!
+//! A plugin is a type that implements [`Plugin`], handed to [`plugin!`]. Its settings are a type of its own that
+//! [`serde`] reads: what does not fit is told to the operator before the plugin is asked.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use wotp_plugin_kit::http::{Call, Method};
+//! use wotp_plugin_kit::{AddressKind, DeliveryError, Descriptor, Message, Plugin, Receipt, SecretPlaces, SecretUse};
+//!
+//! struct Example;
+//!
+//! #[derive(Deserialize)]
+//! struct Config {
+//!     sender: String,
+//! }
+//!
+//! impl Plugin for Example {
+//!     type Config = Config;
+//!
+//!     fn describe() -> Descriptor {
+//!         let token = SecretUse {
+//!             name: "token".into(),
+//!             about: "From the page of your account.".into(),
+//!             places: SecretPlaces::HEADER,
+//!             optional: false,
+//!         };
+//!         Descriptor {
+//!             id: "example.sms".into(),
+//!             name: "Example SMS".into(),
+//!             version: env!("CARGO_PKG_VERSION").into(),
+//!             reaches: vec![AddressKind::Phone],
+//!             config_schema: r#"{"type":"object","required":["sender"],"properties":{"sender":{"type":"string"}}}"#.into(),
+//!             hosts: vec!["api.example.com".into()],
+//!             secrets: vec![token],
+//!             idempotent: false,
+//!         }
+//!     }
+//!
+//!     fn deliver(message: &Message, config: Config) -> Result<Receipt, DeliveryError> {
+//!         let token = wotp_plugin_kit::secret("token").unwrap_or_default();
+//!         let sms = serde_json::json!({ "from": config.sender, "to": message.to, "text": message.text });
+//!         let answer = Call::new(Method::Post, "https://api.example.com/sms")
+//!             .header("authorization", format!("Bearer {token}"))
+//!             .json(&sms)
+//!             .send()?;
+//!         match answer.status {
+//!             200..=299 => Ok(wotp_plugin_kit::sent(None)),
+//!             status => Err(DeliveryError::Rejected(format!("HTTP {status}"))),
+//!         }
+//!     }
+//! }
+//!
+//! wotp_plugin_kit::plugin!(Example);
+//! ```
+
+pub mod http;
+
+use serde::de::DeserializeOwned;
+
+/// The contract, as it is generated from `plugins/wit`.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "channel-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::bindings",
+    });
+}
+
+pub use bindings::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
+pub use bindings::wotp::channel::host::{Level, log, now_milliseconds, random, secret};
+pub use bindings::wotp::channel::types::{AddressKind, Cost, Pause, Progress, SecretPlaces, SecretUse};
+
+/// A way to reach people.
+pub trait Plugin {
+    /// Its settings. `serde_json::Value` takes whatever the schema allows.
+    type Config: DeserializeOwned;
+
+    /// What it is: the same each time.
+    fn describe() -> Descriptor;
+
+    /// Whether it can work with these settings, beyond what schema and type say.
+    ///
+    /// # Errors
+    /// What is wrong, in sentences for the operator.
+    fn validate(config: &Self::Config) -> Result<(), Vec<String>> {
+        _ = config;
+        Ok(())
+    }
+
+    /// Hands one message to the provider and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// [`DeliveryError`], which says what to do next.
+    fn deliver(message: &Message, config: Self::Config) -> Result<Receipt, DeliveryError>;
+}
+
+/// Makes a type that implements [`Plugin`] the plugin that this crate is. The crate's type is `cdylib`.
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:ty) => {
+        struct WotpPlugin;
+
+        impl $crate::bindings::exports::wotp::channel::delivery::Guest for WotpPlugin {
+            fn describe() -> $crate::Descriptor {
+                <$plugin as $crate::Plugin>::describe()
+            }
+
+            fn validate(config: ::std::string::String) -> ::std::result::Result<(), ::std::vec::Vec<::std::string::String>> {
+                $crate::validate::<$plugin>(&config)
+            }
+
+            fn deliver(message: $crate::Message) -> ::std::result::Result<$crate::Receipt, $crate::DeliveryError> {
+                $crate::deliver::<$plugin>(&message)
+            }
+        }
+
+        $crate::bindings::export!(WotpPlugin with_types_in $crate::bindings);
+    };
+}
+
+/// The message was taken, under this name of the provider's own.
+pub fn sent(provider_id: Option<String>) -> Receipt {
+    Receipt { provider_id, progress: Progress::Sent, cost: None }
+}
+
+/// What [`plugin!`] makes of [`Plugin::validate`].
+#[doc(hidden)]
+pub fn validate<P: Plugin>(config: &str) -> Result<(), Vec<String>> {
+    match serde_json::from_str(config) {
+        Ok(config) => P::validate(&config),
+        Err(error) => Err(vec![error.to_string()]),
+    }
+}
+
+/// What [`plugin!`] makes of [`Plugin::deliver`].
+#[doc(hidden)]
+pub fn deliver<P: Plugin>(message: &Message) -> Result<Receipt, DeliveryError> {
+    match serde_json::from_str(&message.config) {
+        Ok(config) => P::deliver(message, config),
+        Err(error) => Err(DeliveryError::Misconfigured(error.to_string())),
+    }
+}
