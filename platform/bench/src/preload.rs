@@ -77,7 +77,7 @@ struct Model {
 async fn fill(data: &Path, tenants: u32, verifications: u64) -> Result<Vec<Tenant>, PreloadError> {
     let folder = DataFolder::create(data)?;
     let config = Config::default();
-    let channels = wotp_server::wiring::channels(&config, &folder)?;
+    let channels = wotp_server::wiring::channels(&config, &folder).await?;
     let app = wire(&config, &folder, OpenedFor::Serve, channels).await?.app;
     let mut models = Vec::new();
     for n in 0..tenants.max(1) {

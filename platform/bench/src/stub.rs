@@ -52,7 +52,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
     config.channels.console.output = ConsoleOutput::Nowhere;
     config.limits.per_ip_per_second = 0;
     let folder = DataFolder::create(data)?;
-    let wired = wire(&config, &folder, Purpose::Serve, channels(&config, &folder)?).await?;
+    let wired = wire(&config, &folder, Purpose::Serve, channels(&config, &folder).await?).await?;
     // They are there: the store was opened with them.
     let keys = read_master_keys(&folder.path().join(MASTER_KEY_FILE))?.unwrap_or_default();
     let redis = Redis::at(queue_url, Some(name))?;
