@@ -12,6 +12,8 @@ use crate::since_v0_1_0::wotp::channel::types;
 const NAME_MAX: usize = 64;
 /// Longest version, in bytes.
 const VERSION_MAX: usize = 64;
+/// Bytes that a pattern of a schema may take once it is compiled.
+const PATTERN_SIZE_MAX: usize = 64 * 1024;
 /// Longest schema, in bytes.
 const SCHEMA_MAX: usize = 64 * 1024;
 /// Most hosts, and most secrets.
@@ -189,7 +191,9 @@ fn schema(text: &str) -> Result<(Value, Validator), String> {
         return Err("it is no object".to_owned());
     }
     // Patterns of a stranger's: this engine takes no longer than what it looks at is long.
-    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    // Nor memory for patterns that are short and say much.
+    let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE_MAX);
+    let options = jsonschema::options().with_pattern_options(patterns);
     let validator = options.build(&schema).map_err(|error| error.to_string())?;
     Ok((schema, validator))
 }

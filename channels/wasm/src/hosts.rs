@@ -8,6 +8,9 @@ use url::Url;
 /// What a plugin writes that calls whichever hosts the operator names.
 const ANY: &str = "*";
 
+/// Characters that are shown of what is no host.
+const SHOWN_MAX: usize = 80;
+
 /// A host and its port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host {
@@ -17,7 +20,7 @@ pub struct Host {
 
 /// A text that is no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no host; write it as in `api.example.com` or `api.example.com:8443`, without `https://` and path")]
+#[error("`{}` is no host; write it as in `api.example.com` or `api.example.com:8443`, without `https://` and path", .0.escape_debug())]
 pub struct NoHost(pub String);
 
 impl FromStr for Host {
@@ -31,7 +34,8 @@ impl FromStr for Host {
     /// # Ok::<(), wotp_channel_wasm::NoHost>(())
     /// ```
     fn from_str(text: &str) -> Result<Self, NoHost> {
-        let none = || NoHost(text.to_owned());
+        // A stranger's words, which an operator reads: the beginning is enough.
+        let none = || NoHost(text.chars().take(SHOWN_MAX).collect());
         // What a URL would have besides a host and a port.
         if text.is_empty() || text.contains(|c: char| "/\\@?#*%".contains(c) || c.is_whitespace()) {
             return Err(none());

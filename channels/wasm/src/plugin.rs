@@ -221,7 +221,7 @@ impl Channel for Plugin {
     }
 
     /// Each message gets an instance of its own. When as many are under way as may be, it waits for a second, so that
-    /// a plugin that is slow holds up its own messages and nobody else's.
+    /// a plugin that is slow takes no more than that of the workers.
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
         let Ok(Ok(_turn)) = timeout(TURN_WAIT, self.turns.acquire()).await else {
             return Err(SendError::Later {

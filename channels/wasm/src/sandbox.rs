@@ -26,6 +26,9 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
 /// Bytes that a plugin may write to the log in one call.
 pub(crate) const LOG_MAX: usize = 8 * 1024;
+/// Bytes that a plugin may hand over in one of its calls, or as its answer: its largest request is a quarter of it. The
+/// host copies them while no tick stops it.
+const HANDED_MAX: usize = 1 << 20;
 /// Requests that a plugin may make in one call.
 pub(crate) const REQUESTS_MAX: u32 = 8;
 
@@ -155,6 +158,7 @@ async fn within<T>(end: Instant, work: impl Future<Output = wasmtime::Result<T>>
 async fn start(pre: &ChannelPluginPre<Call>, call: Call) -> wasmtime::Result<(Store<Call>, ChannelPlugin)> {
     let mut store = Store::new(pre.engine(), call);
     store.limiter(|call| &mut call.limits);
+    store.set_hostcall_fuel(HANDED_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {
         let call = context.data_mut();

@@ -21,6 +21,8 @@ const GAP: &str = "…";
 /// Shortest secret, in bytes, that is looked for in what plugins and servers say: a shorter one, as a user's name may be,
 /// is found in every second answer, and is none.
 const LOOKED_FOR_MIN: usize = 6;
+/// Bytes of what a plugin wrote that are looked through for the log, which keeps some hundred.
+const LOOKED_THROUGH_MAX: usize = 4096;
 /// Longest line of a plugin's that is kept, in characters. Source: [`redacted`], which cuts there too.
 const LINE_MAX: usize = 200;
 /// All that RFC 3986 does not call unreserved.
@@ -134,16 +136,19 @@ impl Marks {
 }
 
 impl Grant {
-    /// All that a secret may look like.
-    fn spellings(&self) -> impl Iterator<Item = Cow<'_, str>> {
+    /// All that a secret may look like, the longest first: one that begins with another must not be left with its end.
+    fn spellings(&self) -> Vec<Cow<'_, str>> {
         let all = self.secrets.iter().flat_map(|secret| secret.value.spellings());
-        all.filter(|spelling| spelling.len() >= LOOKED_FOR_MIN)
+        let mut all: Vec<_> = all.filter(|spelling| spelling.len() >= LOOKED_FOR_MIN).collect();
+        all.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+        all
     }
 
     /// What a plugin wrote, for the log: on one line, cut, without secrets, and without the address and the code of
     /// the message.
     pub(crate) fn redacted(&self, text: &str, outgoing: Option<&Outgoing>) -> String {
-        let mut clean = text.to_owned();
+        // Far more than is left of it, and few enough to look through.
+        let mut clean = text[..text.floor_char_boundary(LOOKED_THROUGH_MAX)].to_owned();
         for spelling in self.spellings() {
             clean = clean.replace(&*spelling, GAP);
         }
@@ -155,7 +160,7 @@ impl Grant {
 
     /// What a server answered, without secrets: some echo what they were told.
     pub(crate) fn without_secrets(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.spellings().fold(bytes, |bytes, spelling| replaced(bytes, spelling.as_bytes(), GAP.as_bytes()))
+        self.spellings().iter().fold(bytes, |bytes, spelling| replaced(bytes, spelling.as_bytes(), GAP.as_bytes()))
     }
 }
 

@@ -205,8 +205,9 @@ fn head(url: &Url, request: Request) -> Result<http::Request<Full<Bytes>>, NoAns
     let mut head = http::Request::builder().method(request.method).uri(path).body(Full::new(request.body));
     let made = head.as_mut().map_err(|_| NoAnswer::NotAllowed)?;
     let authority = HeaderValue::try_from(authority).map_err(|_| NoAnswer::NotAllowed)?;
-    made.headers_mut().insert(HOST, authority);
     made.headers_mut().extend(request.headers);
+    // Last: what is asked for replaces what was there.
+    made.headers_mut().insert(HOST, authority);
     head.map_err(|_| NoAnswer::NotAllowed)
 }
 

@@ -77,9 +77,11 @@ async fn a_host_of_the_callers_own_is_not_theirs_to_name() {
     let (url, read) = server(answer(0, 0)).await;
     let mut request = get(url);
     request.headers.insert("x-two", HeaderValue::from_static("2"));
+    request.headers.insert("host", HeaderValue::from_static("internal.example"));
     caller().call(request, Reading::Whole { bytes: 1 }, LONG).await.unwrap();
     let head = read.await.unwrap();
     assert_eq!((head.matches("host: ").count(), head.contains("x-two: 2")), (1, true), "{head}");
+    assert!(!head.contains("internal.example"), "{head}");
 }
 
 #[tokio::test(start_paused = true)]

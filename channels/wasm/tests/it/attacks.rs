@@ -89,7 +89,7 @@ async fn time_goes_on_for_a_plugin_that_outlives_what_it_was_loaded_with() {
 #[tokio::test]
 async fn what_takes_too_much_or_crashes_is_a_failed_call() {
     let gateway = Gateway::start().await;
-    for name in ["memory_bomb", "trap", "stack_overflow"] {
+    for name in ["memory_bomb", "trap", "stack_overflow", "huge_detail"] {
         assert_stopped(&attack(name, &gateway, "/", |_| ()).await, "the plugin crashed");
     }
 }

@@ -56,8 +56,13 @@ impl App {
                     sent += 1;
                     continue;
                 }
-                // The store is away: the next round tries again.
-                Err(Refusal::Store(error)) if !matches!(error, StoreError::Damaged(_)) => return Err(error.into()),
+                // The store is away, or writes no messages: the next round tries again, and the sweep goes on.
+                Err(
+                    error @ Refusal::Store(StoreError::Full(_) | StoreError::ReadOnly(_) | StoreError::Unavailable(_)),
+                ) => {
+                    say_unsent(name, &error);
+                    break;
+                }
                 Err(error) => error,
             };
             say_unsent(name, &error);

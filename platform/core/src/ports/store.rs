@@ -440,9 +440,9 @@ pub trait TenantStore: Send + Sync {
         limit: usize,
     ) -> Result<Page<Verification>, StoreError>;
 
-    /// The newest verifications that a code may be meant for: the filter names an address, and a time or what else
-    /// leaves few to look at. A listing waits for the tenant's turn and may be refused; this, on the way of each
-    /// check by address, is not.
+    /// The newest verifications that a code may be meant for, of those of an address, which the filter names. A
+    /// listing waits for the tenant's turn and may be refused; this, on the way of each check by address, is not. In
+    /// return it may look at the newest thousand of the address alone, which only sandbox numbers have more of.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -11,6 +12,9 @@ use wotp_core::domain::permission::Role;
 use wotp_core::ports::{EntityList, Owner};
 
 use crate::app::{NUMBER, TestApp, id};
+
+/// A check takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A tenant's turns, taken for as long as a test likes.
 struct Taken {
@@ -45,8 +49,12 @@ async fn a_check_by_address_waits_for_no_turn() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let (_, code) = app.started(&acme.live, NUMBER).await;
     let Taken { gates, lookers } = Taken::of(&app, acme.id).await;
-    let checked = app.post("/v1/verifications/check").key(&acme.live).json(json!({ "to": NUMBER, "code": code })).await;
-    assert_eq!(checked.expect(200)["valid"], true);
+    // Of what is open, and then of what has ended.
+    for valid in [true, false] {
+        let check = app.post("/v1/verifications/check").key(&acme.live).json(json!({ "to": NUMBER, "code": code }));
+        let checked = tokio::time::timeout(PATIENCE, check.into_future()).await.expect("it waits for a turn");
+        assert_eq!(checked.expect(200)["valid"], valid);
+    }
     drop(gates);
     lookers.join_all().await;
 }

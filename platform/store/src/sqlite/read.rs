@@ -21,6 +21,9 @@ use super::record::{self, Table, mode_number, status_number};
 use super::schema;
 use crate::turns::Turns;
 
+/// Records of an address that a check looks at, at most: ten milliseconds. An address has at most 120 an hour, but for
+/// sandbox numbers, of which any number may be open or not.
+const CHECKED_MAX: usize = 1_000;
 /// Connections that are kept open while nobody reads.
 const IDLE_MAX: usize = 8;
 
@@ -123,10 +126,18 @@ fn json_field(key: &str, value: &str) -> Result<String, Fault> {
     Ok(format!("{}:{}", serde_json::to_string(key)?, serde_json::to_string(value)?))
 }
 
+/// What a code is compared with, newest first: nobody waits for a turn for it, so it looks at few.
+pub(super) fn to_check<R: Table>(
+    connection: &Connection,
+    tenant: TenantId,
+    recent: &Recent,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Vec<R>, Fault> {
+    Ok(look(connection, tenant, recent, filter, None, (limit, CHECKED_MAX))?.items)
+}
+
 /// A page of a listing, newest first.
-///
-/// The statement sorts out what it can without reading documents as JSON: columns, and for the rest
-/// the text that the document must hold somewhere. What comes through is looked at properly.
 pub(super) fn page<R: Table>(
     connection: &Connection,
     tenant: TenantId,
@@ -134,6 +145,21 @@ pub(super) fn page<R: Table>(
     filter: &Filter,
     after: Option<[u8; 16]>,
     limit: usize,
+) -> Result<Page<R>, Fault> {
+    look(connection, tenant, recent, filter, after, (limit, usize::MAX))
+}
+
+/// A page of a listing; of an address at most so many records are looked at.
+///
+/// The statement sorts out what it can without reading documents as JSON: columns, and for the rest
+/// the text that the document must hold somewhere. What comes through is looked at properly.
+fn look<R: Table>(
+    connection: &Connection,
+    tenant: TenantId,
+    recent: &Recent,
+    filter: &Filter,
+    after: Option<[u8; 16]>,
+    (limit, looked_at_max): (usize, usize),
 ) -> Result<Page<R>, Fault> {
     let mut ids = addresses::ANY;
     if let Some(from) = filter.created_from {
@@ -181,7 +207,12 @@ pub(super) fn page<R: Table>(
         also(" AND address_index = :address", ":address", Value::Blob(address.as_bytes().to_vec()));
         sql.push_str(" AND id = :id");
         let mut statement = connection.prepare_cached(&sql)?;
+        let mut looked_at = 0;
         addresses::visit(connection, &R::SQL.addresses, recent, (tenant, address), ids, |id| {
+            if looked_at == looked_at_max {
+                return Ok(false);
+            }
+            looked_at += 1;
             let id = (":id", &id as &dyn ToSql);
             let values: Vec<_> = values.iter().map(|(name, value)| (*name, value as &dyn ToSql)).chain([id]).collect();
             let mut rows = statement.query(values.as_slice())?;

@@ -339,8 +339,8 @@ impl TenantStore for Door<'_> {
     async fn verifications_to_check(&self, filter: &Filter, limit: usize) -> Result<Vec<Verification>, StoreError> {
         let (tenant, filter) = (self.tenant, filter.clone());
         let recent = Arc::clone(&self.store.verification_addresses);
-        let read = move |connection: &Connection| read::page(connection, tenant, &recent, &filter, None, limit);
-        Ok(self.store.readers.read_many(read).await?.items)
+        let read = move |connection: &Connection| read::to_check(connection, tenant, &recent, &filter, limit);
+        self.store.readers.read_many(read).await
     }
 
     async fn replace(&self, verification: &mut Verification, refund: bool) -> Result<(), ReplaceError> {

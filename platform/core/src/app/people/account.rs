@@ -73,9 +73,12 @@ impl App {
              you, ask for a new password at once: then the change is not made.",
             email.masked()
         );
-        // Of itself, since what it tells of is stored with a code that may go out to somebody else first.
+        // Of itself, since the code is out by now: whoever asked hears of it, whatever becomes of the letter.
         let letter = self.letter_to(&person.user, &words);
-        self.ports.store.commit(letter.iter().map(Change::insert).collect()).await?;
+        if let Err(error) = self.ports.store.commit(letter.iter().map(Change::insert).collect()).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(user = %person.user.id, error, "a letter could not be stored; it is sent without that");
+        }
         self.post(letter, &person.whence).await;
         Ok(started)
     }
