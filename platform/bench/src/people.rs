@@ -179,22 +179,24 @@ async fn code_for(email: &str, printed: &mut UnboundedReceiver<String>) -> Resul
     timeout(PRINTED, found).await.ok().flatten().ok_or_else(|| ApiError::NoCode(email.to_owned()))
 }
 
-/// Logins by all of these people, each again as soon as it is let in, from clients never seen before.
+/// Logins of these people by turns, so many at once, from clients never seen before.
 ///
 /// # Errors
 /// [`LoadError`].
-pub async fn log_ins(target: Target, people: &[Person], bound: Bound) -> Result<Run, LoadError> {
-    let mut who = people.iter().cycle().cloned();
+pub async fn log_ins(target: Target, people: &[Person], callers: usize, bound: Bound) -> Result<Run, LoadError> {
+    let mut first = 0..;
     let caller = |client, course| {
-        let person = who.next().expect("somebody has an account");
-        log_in_until_over(client, course, Requests::new(target.address, None), person)
+        let people = people.iter().skip(first.next().unwrap_or(0)).step_by(callers).cloned().collect();
+        log_in_until_over(client, course, Requests::new(target.address, None), people)
     };
-    load::closed(target, people.len(), bound, caller, async |_: &[Accepted]| Ok(())).await
+    load::closed(target, callers, bound, caller, async |_: &[Accepted]| Ok(())).await
 }
 
-async fn log_in_until_over(mut client: Client, course: Arc<Course>, mut requests: Requests, person: Person) {
-    let body = json!({ "email": person.email, "password": PASSWORD, "token_transport": "body" });
+async fn log_in_until_over(mut client: Client, course: Arc<Course>, mut requests: Requests, people: Vec<Person>) {
+    let mut people = people.iter().cycle();
     while course.begin() {
+        let person = people.next().expect("somebody has an account");
+        let body = json!({ "email": person.email, "password": PASSWORD, "token_transport": "body" });
         requests.on_behalf_of(new_client());
         let sent = Instant::now();
         let outcome = client.call(requests.post(&[Question::LogIn.path()], &body)).await;

@@ -18,6 +18,9 @@ use super::{Suite, SuiteError};
 
 /// People who log in at once.
 const CALLERS: usize = 8;
+/// People who have an account, and log in by turns: so many that nobody of them comes to have as many sessions as a
+/// person may have, from which on each login ends one.
+const PEOPLE: usize = 128;
 /// Starts a second beside them: well below what a node does.
 const PER_SECOND: f64 = 200.0;
 /// A run is so many times as long as others: a 99th percentile takes many starts.
@@ -49,15 +52,15 @@ impl Suite {
                 "failed",
             ],
         );
-        section.notes.push(
-            "logins: argon2id with the default parameters, no second factor, each from a client never seen before; \
-             each is a session and a line in the platform's audit chain; as much hashing: a process of its own that \
-             hashes for as many callers, as a node does, and asks nothing of it: what the processor alone costs"
-                .to_owned(),
-        );
+        section.notes.push(format!(
+            "logins: argon2id with the default parameters, no second factor, by turns of {PEOPLE} people, each \
+                 from a client never seen before; each is a session and a line in the platform's audit chain; as much \
+                 hashing: a process of its own that hashes for as many callers, as a node does, and asks nothing of \
+                 it: what the processor alone costs"
+        ));
         for store in Store::ALL {
-            progress(&format!("logins: signing {CALLERS} people up over {}", store.name()));
-            let town = self.stand.town(store, CALLERS).await?;
+            progress(&format!("logins: signing {PEOPLE} people up over {}", store.name()));
+            let town = self.stand.town(store, PEOPLE).await?;
             self.beside_logins(&town, rate, 0).await?;
             let (mut alone, mut beside, mut logins) = (Vec::new(), Vec::new(), Vec::new());
             let mut hashing = Vec::new();
@@ -185,10 +188,9 @@ impl Suite {
     /// Starts, and the logins beside them.
     async fn beside_logins(&self, town: &Town, rate: f64, round: usize) -> Result<(Measured, Measured), SuiteError> {
         let bound = Bound::For(self.login_time());
-        let people = town.people.get(..CALLERS).unwrap_or(&town.people);
         let (starts, logins) = tokio::join!(
             self.at_moderate_rate(town, "start at rate beside logins", rate, round),
-            people::log_ins(town.side.target, people, bound)
+            people::log_ins(town.side.target, &town.people, CALLERS, bound)
         );
         Ok((starts?, measured("login", CALLERS, round, logins)?))
     }

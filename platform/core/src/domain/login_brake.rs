@@ -111,21 +111,41 @@ impl LoginBrake {
         self.account.is_some() && self.failures >= self.place.free() && !told
     }
 
-    /// Counts a guess as a wrong one, before it is looked at: of guesses at the same moment none is free.
+    /// Whether a guess is taken while so many others are under way, each of which may be wrong: of guesses at the
+    /// same moment none is free.
     ///
     /// # Errors
     /// When it comes too early: the moment from which on it is taken.
-    pub fn count(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        if now.duration_since(self.failed_at) >= FORGOTTEN_AFTER {
-            self.failures = 0;
+    pub fn admit(&self, under_way: u32, now: Timestamp) -> Result<(), Timestamp> {
+        let mut ahead = self.clone();
+        for _ in 0..under_way {
+            ahead.add(now);
         }
-        let opens_at = self.opens_at();
-        if now < opens_at {
-            return Err(opens_at);
+        let opens_at = if ahead.is_over(now) { Timestamp::UNIX_EPOCH } else { ahead.opens_at() };
+        if now < opens_at { Err(opens_at) } else { Ok(()) }
+    }
+
+    /// Counts a guess as a wrong one, before it is looked at.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit); then it is not counted.
+    pub fn count(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        self.admit(0, now)?;
+        self.add(now);
+        Ok(())
+    }
+
+    /// Counts a guess that was wrong.
+    pub fn add(&mut self, now: Timestamp) {
+        if self.is_over(now) {
+            self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
         self.failed_at = now;
-        Ok(())
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        now.duration_since(self.failed_at) >= FORGOTTEN_AFTER
     }
 
     /// Takes back a guess that was right.
@@ -158,6 +178,16 @@ mod tests {
         assert_eq!(waits(Place::Here, 14), [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
         assert!(waits(Place::Everywhere, 50).is_empty());
         assert_eq!(waits(Place::Everywhere, 61), [[30; 10].as_slice(), &[60]].concat());
+    }
+
+    #[test]
+    fn guesses_under_way_count_as_wrong_ones() {
+        let brake = LoginBrake { failures: 2, ..LoginBrake::new([1; 16], Place::Here, noon()) };
+        assert_eq!(brake.admit(2, noon()), Ok(()));
+        assert_eq!(brake.admit(3, seconds(10)), Err(seconds(40)), "the fifth waits for the fourth, which is now");
+        assert_eq!(brake.admit(3, seconds(86_400)), Ok(()), "what was counted is forgotten");
+        assert_eq!(brake.admit(5, seconds(86_400)), Err(seconds(86_430)));
+        assert_eq!(brake.failures, 2);
     }
 
     #[test]

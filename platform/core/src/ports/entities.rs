@@ -351,6 +351,13 @@ pub trait Entities: Send + Sync {
         keys: Vec<IndexKey>,
     ) -> Result<Vec<EntityRow>, StoreError>;
 
+    /// How many things of a kind, of all owners, have this value in an index. At most `limit` are counted, and none is
+    /// read for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn count_listed(&self, kind: &'static str, key: &IndexKey, limit: usize) -> Result<usize, StoreError>;
+
     /// Shows things as [`list_entities`](Self::list_entities) would return them, one by one: for reading many.
     /// Nothing waits for it but whoever asks, and it waits for its turn: a few go on at once, of a tenant fewer than of
     /// all, so that whoever reads much keeps nobody's calls waiting.

@@ -23,7 +23,7 @@ pub use clock::Clock;
 pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored, Visit};
 pub use entropy::{Drawn, Entropy};
 pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
-pub use limiter::{Bucket, Limiter, LimiterError};
+pub use limiter::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, HashPlace, Passwords, PasswordsError};
 pub use queue::{Item, Job, Queue, QueueError};

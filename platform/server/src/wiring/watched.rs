@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::rate::RateDecision;
-use wotp_core::ports::{Bucket, Limiter, LimiterError};
+use wotp_core::ports::{Bucket, Hold, Limiter, LimiterError};
 
 /// Counts the calls that could not be limited, and tells the log when that begins and ends.
 pub(super) struct Watched<L> {
@@ -17,13 +17,10 @@ impl<L> Watched<L> {
     pub(super) fn new(limiter: L) -> Self {
         Self { limiter, away: AtomicBool::new(false) }
     }
-}
 
-#[async_trait]
-impl<L: Limiter> Limiter for Watched<L> {
-    async fn take(&self, buckets: &[Bucket], now: Timestamp) -> Result<Vec<RateDecision>, LimiterError> {
-        let taken = self.limiter.take(buckets, now).await;
-        match &taken {
+    /// What it answered, or that it did not.
+    fn seen<T>(&self, answer: Result<T, LimiterError>) -> Result<T, LimiterError> {
+        match &answer {
             Ok(_) => {
                 if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
                     tracing::info!("rate limits are enforced again");
@@ -37,6 +34,21 @@ impl<L: Limiter> Limiter for Watched<L> {
                 }
             }
         }
-        taken
+        answer
+    }
+}
+
+#[async_trait]
+impl<L: Limiter> Limiter for Watched<L> {
+    async fn take(&self, buckets: &[Bucket], now: Timestamp) -> Result<Vec<RateDecision>, LimiterError> {
+        self.seen(self.limiter.take(buckets, now).await)
+    }
+
+    async fn hold(&self, names: &[String], hold: Hold, now: Timestamp) -> Result<Vec<u32>, LimiterError> {
+        self.seen(self.limiter.hold(names, hold, now).await)
+    }
+
+    async fn let_go(&self, names: &[String], hold: Hold) -> Result<(), LimiterError> {
+        self.seen(self.limiter.let_go(names, hold).await)
     }
 }

@@ -25,7 +25,7 @@ use wotp_server::http::{HttpSettings, router};
 use wotp_server::people::EddsaTokens;
 use wotp_webhook::{HttpSender, Policy, SystemResolver};
 
-use crate::backend::{Backend, Bell, Kept};
+use crate::backend::{self, Backend, Bell, Kept};
 use crate::client::Request;
 use crate::outbox::{ManualTimer, Outbox};
 use crate::people::CountedPasswords;
@@ -62,6 +62,7 @@ pub struct Setup {
     starts_at: &'static str,
     http: HttpSettings,
     queue_size: usize,
+    limited: bool,
     identity_providers: Vec<Arc<dyn IdentityProvider>>,
 }
 
@@ -106,8 +107,15 @@ impl Setup {
         self
     }
 
+    /// A limiter that nobody can reach.
+    pub fn no_limiter(mut self) -> Self {
+        self.limited = false;
+        self
+    }
+
     pub async fn start(self) -> TestApp {
         let Backend { store, queue, limiter, bell, kept } = Backend::start(self.queue_size).await;
+        let limiter = if self.limited { limiter } else { backend::unreachable_limiter() };
         let clock = Arc::new(ManualClock::at(self.starts_at));
         let timer = Arc::new(ManualTimer::new(Arc::clone(&clock)));
         let channel = |name, reaches| Arc::new(Outbox::new(name, reaches, Arc::clone(&timer)));
@@ -195,6 +203,7 @@ impl TestApp {
             starts_at: NOON,
             http,
             queue_size: 4096,
+            limited: true,
             identity_providers,
         }
     }

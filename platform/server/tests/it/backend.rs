@@ -66,6 +66,11 @@ impl Backend {
     }
 }
 
+/// A limiter whose server is not there: nobody listens on the port for anything at all.
+pub fn unreachable_limiter() -> Arc<dyn Limiter> {
+    Arc::new(RedisLimiter::new(Redis::at("redis://127.0.0.1:1", None).expect("a URL of Redis")))
+}
+
 /// Where the rings of a test come out.
 pub struct Bell {
     rings: RingReceiver,

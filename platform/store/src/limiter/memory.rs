@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::rate::RateDecision;
-use wotp_core::ports::{Bucket, Limiter, LimiterError};
+use wotp_core::ports::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 
 /// Fewest buckets that are worth looking through for full ones.
 const SWEEP_MIN: usize = 1024;
@@ -26,6 +26,8 @@ struct State {
     full_at: HashMap<String, Timestamp>,
     /// How many were left after the last sweep.
     swept_to: usize,
+    /// What is under way, and until when at most.
+    held: HashMap<String, Vec<(Hold, Timestamp)>>,
 }
 
 impl State {
@@ -69,6 +71,36 @@ impl Limiter for MemoryLimiter {
             }
         }
         Ok(decisions)
+    }
+
+    async fn hold(&self, names: &[String], hold: Hold, now: Timestamp) -> Result<Vec<u32>, LimiterError> {
+        let until = now.saturating_add(HELD_FOR).unwrap_or(Timestamp::MAX);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody let go of is few: callers who hung up in the middle.
+        state.held.retain(|_, holds| {
+            holds.retain(|(_, until)| *until > now);
+            !holds.is_empty()
+        });
+        let others = names.iter().map(|name| {
+            let holds = state.held.entry(name.clone()).or_default();
+            let others = u32::try_from(holds.len()).unwrap_or(u32::MAX);
+            holds.push((hold, until));
+            others
+        });
+        Ok(others.collect())
+    }
+
+    async fn let_go(&self, names: &[String], hold: Hold) -> Result<(), LimiterError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if let Some(holds) = state.held.get_mut(name) {
+                holds.retain(|(held, _)| *held != hold);
+                if holds.is_empty() {
+                    state.held.remove(name);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,20 +5,25 @@ use jiff::SignedDuration;
 use redis::Script;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::rate::RateDecision;
-use wotp_core::ports::{Bucket, Limiter, LimiterError};
+use wotp_core::ports::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 
-use crate::redis::Redis;
+use crate::redis::{Redis, RedisError};
 
 /// A limiter whose buckets all nodes share: one command a call, however many buckets it has.
 pub struct RedisLimiter {
     redis: Redis,
     script: Script,
+    hold: Script,
 }
 
 impl RedisLimiter {
     /// The limiter on this server.
     pub fn new(redis: Redis) -> Self {
-        Self { redis, script: Script::new(include_str!("gcra.lua")) }
+        Self { redis, script: Script::new(include_str!("gcra.lua")), hold: Script::new(include_str!("hold.lua")) }
+    }
+
+    fn held(&self, name: &str) -> String {
+        self.redis.key(&format!("held:{name}"))
     }
 }
 
@@ -28,7 +33,6 @@ impl Limiter for RedisLimiter {
         if buckets.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: crate::redis::RedisError| LimiterError(Box::new(error));
         // Before 1970 nanoseconds are negative; clocks are not.
         let mut call = self.script.arg(now.as_second());
         call.arg(now.subsec_nanosecond());
@@ -45,6 +49,34 @@ impl Limiter for RedisLimiter {
         };
         Ok(buckets.iter().zip(&full).map(decide).collect())
     }
+
+    async fn hold(&self, names: &[String], hold: Hold, now: Timestamp) -> Result<Vec<u32>, LimiterError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.hold.arg(now.as_millisecond());
+        call.arg(HELD_FOR.as_millis()).arg(hold.as_slice());
+        for name in names {
+            call.key(self.held(name));
+        }
+        self.redis.run_script(&call).await.map_err(failed)
+    }
+
+    async fn let_go(&self, names: &[String], hold: Hold) -> Result<(), LimiterError> {
+        // To send no commands is an error.
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut commands = redis::pipe();
+        for name in names {
+            commands.zrem(self.held(name), hold.as_slice()).ignore();
+        }
+        self.redis.run_all(&commands).await.map_err(failed)
+    }
+}
+
+fn failed(error: RedisError) -> LimiterError {
+    LimiterError(Box::new(error))
 }
 
 fn nanos(duration: SignedDuration) -> i64 {

@@ -97,6 +97,18 @@ impl Entities for MongoStore {
         Ok(rows.iter().map(|row| read_or_bare(kind, row)).collect::<Result<_, _>>()?)
     }
 
+    async fn count_listed(&self, kind: &'static str, key: &IndexKey, limit: usize) -> Result<usize, StoreError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        // Of the index alone: ids are part of it, and the documents are not fetched.
+        let entities = self.entities();
+        let find = entities.find(doc! { "l": binary(&key_of(kind, key)) }).projection(doc! { "i": 1, "_id": 0 });
+        let find = find.sort(doc! { "i": 1 }).limit(i64::try_from(limit).unwrap_or(0)).batch_size(FETCHED);
+        let found = find.await.map_err(Fault::from)?;
+        Ok(found.try_fold(0, async |count, _| Ok(count + 1)).await.map_err(Fault::from)?)
+    }
+
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
         if list.limit == 0 {
             return Ok(());

@@ -119,6 +119,17 @@ impl Entities for SqliteStore {
         })
     }
 
+    async fn count_listed(&self, kind: &'static str, key: &IndexKey, limit: usize) -> Result<usize, StoreError> {
+        self.readers.read(|connection| {
+            let sql = "SELECT count(*) FROM (SELECT 1 FROM entity_key
+                       WHERE kind = ? AND name = ? AND value = ? LIMIT ?)";
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut count = connection.prepare_cached(sql)?;
+            let counted: i64 = count.query_row(params![kind, key.index, key.value, limit], |row| row.get(0))?;
+            Ok(usize::try_from(counted).unwrap_or(0))
+        })
+    }
+
     async fn visit_entities(&self, kind: &'static str, list: &EntityList, mut visit: Visit) -> Result<(), StoreError> {
         let (sql, values) = listing(kind, list);
         let run = move |connection: &Connection| {

@@ -5,12 +5,13 @@ use subtle::ConstantTimeEq;
 
 use super::super::{App, Refusal};
 use super::{SignedIn, Whence};
+use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
 use crate::domain::login_brake::{LoginBrake, Place};
 use crate::domain::rate::Rate;
 use crate::domain::user::User;
 use crate::domain::vault::AddressIndex;
-use crate::ports::{Bucket, Change, CommitError, HashPlace, Owner};
+use crate::ports::{Bucket, Change, CommitError, HashPlace, Hold, Owner};
 
 /// How often a count is tried that others change at the same moment.
 const TRIES: usize = 16;
@@ -25,6 +26,15 @@ pub(super) type Device = [u8; DEVICE_SIZE];
 pub(super) struct Brakes {
     account: AddressIndex,
     places: Vec<([u8; 16], Place)>,
+    /// What says that a guess is under way which is not counted yet.
+    under_way: Option<Hold>,
+}
+
+impl Brakes {
+    /// As the limiter knows them.
+    fn names(&self) -> Vec<String> {
+        self.places.iter().map(|(id, _)| format!("guess:{:032x}", u128::from_be_bytes(*id))).collect()
+    }
 }
 
 /// What shares a brake: an IPv4 address, or an IPv6 /64, which one customer has whole.
@@ -52,20 +62,20 @@ impl App {
         let account_bytes = account.as_bytes();
         if let Some(device) = device {
             let here = (vault.veil("brake device", &[account_bytes, device]), Place::Here);
-            return Brakes { account: *account, places: vec![here] };
+            return Brakes { account: *account, places: vec![here], under_way: None };
         }
         let places = vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
         ];
-        Brakes { account: *account, places }
+        Brakes { account: *account, places, under_way: None }
     }
 
     /// The brakes for somebody who is signed in: those of the session. What others guess at does not hold them up,
     /// and a session gets nobody another fifty guesses, since it takes the password to have one.
     pub(super) fn session_brakes(&self, person: &SignedIn) -> Brakes {
         let place = self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]);
-        Brakes { account: person.user.email_key, places: vec![(place, Place::Here)] }
+        Brakes { account: person.user.email_key, places: vec![(place, Place::Here)], under_way: None }
     }
 
     /// Whether one client signs in too often, whatever the accounts. Before anything is written.
@@ -92,25 +102,93 @@ impl App {
         Ok(self.ports.passwords.place(&bucket(whence.ip))?)
     }
 
+    /// A guess at a password begins: what is under way counts as wrong for all others until it is answered. Only a
+    /// wrong one is written, so that a login is one commit. Where the limiter cannot be asked, it is counted in the
+    /// store at once.
+    ///
+    /// It is told what came of it by [`guessed_wrong`](Self::guessed_wrong), or, after what follows from a right one
+    /// was committed with what [`eased`](Self::eased) says, by [`let_go`](Self::let_go). A caller who hangs up leaves
+    /// it under way, and without an answer.
+    ///
+    /// # Errors
+    /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
+    pub(super) async fn begin_guess(&self, brakes: &mut Brakes) -> Result<(), Refusal> {
+        let mut hold = Hold::default();
+        self.ports.entropy.fill(&mut hold);
+        // Before the counts are read: whoever lets go has written what was wrong.
+        let Ok(others) = self.ports.limiter.hold(&brakes.names(), hold, self.now()).await else {
+            return self.brake(brakes).await;
+        };
+        brakes.under_way = Some(hold);
+        let admitted = self.admit(brakes, &others).await;
+        if admitted.is_err() {
+            self.let_go(brakes).await;
+        }
+        admitted
+    }
+
+    async fn admit(&self, brakes: &Brakes, others: &[u32]) -> Result<(), Refusal> {
+        let now = self.now();
+        for ((id, place), under_way) in brakes.places.iter().zip(others) {
+            let found = self.find::<LoginBrake>(Owner::Platform, *id).await?.map(|stored| stored.entity);
+            let brake = found.unwrap_or_else(|| LoginBrake::new(*id, *place, now));
+            brake.admit(*under_way, now).map_err(|opens_at| Refusal::Braked { opens_at })?;
+        }
+        Ok(())
+    }
+
+    /// A guess was wrong: it is counted before anybody hears of it.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`], [`Refusal::Store`]; then it must not be answered.
+    pub(super) async fn guessed_wrong(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        if brakes.under_way.is_none() {
+            return Ok(());
+        }
+        self.count(brakes, |brake, now| {
+            brake.add(now);
+            Ok(())
+        })
+        .await?;
+        self.let_go(brakes).await;
+        Ok(())
+    }
+
+    /// Nothing is under way any more.
+    pub(super) async fn let_go(&self, brakes: &Brakes) {
+        if let Some(hold) = brakes.under_way
+            && let Err(error) = self.ports.limiter.let_go(&brakes.names(), hold).await
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a guess stays under way for two minutes");
+        }
+    }
+
     /// Counts a guess as a wrong one before it is looked at.
     ///
     /// # Errors
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
     pub(super) async fn brake(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        self.count(brakes, |brake, now| brake.count(now).map_err(|opens_at| Refusal::Braked { opens_at })).await
+    }
+
+    async fn count(
+        &self,
+        brakes: &Brakes,
+        count: impl Fn(&mut LoginBrake, Timestamp) -> Result<(), Refusal> + Send + Sync,
+    ) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let now = self.now();
             let mut changes = Vec::new();
             for (id, place) in &brakes.places {
-                let braked = |opens_at| Refusal::Braked { opens_at };
                 changes.push(match self.find::<LoginBrake>(Owner::Platform, *id).await? {
                     Some(mut brake) => {
-                        brake.count(now).map_err(braked)?;
+                        count(&mut brake, now)?;
                         Change::replace(&brake)
                     }
                     None => {
                         let mut brake = LoginBrake::new(*id, *place, now);
                         brake.account = (*place == Place::Everywhere).then_some(brakes.account);
-                        brake.count(now).map_err(braked)?;
+                        count(&mut brake, now)?;
                         Change::insert(&brake)
                     }
                 });
@@ -135,6 +213,7 @@ impl App {
     /// one commit less, and over MongoDB each is a transaction that starts of verifications wait beside.
     pub(super) async fn eased(&self, brakes: Option<&Brakes>) -> Result<Vec<Change>, Refusal> {
         match brakes {
+            Some(brakes) if brakes.under_way.is_some() => self.lightened(brakes, |_, place| place == Place::Here).await,
             Some(brakes) => self.lightened(brakes, right).await,
             None => Ok(Vec::new()),
         }
@@ -142,6 +221,10 @@ impl App {
 
     /// The guess was not looked at: it is as if it had not been made.
     pub(super) async fn uncount(&self, brakes: &Brakes) -> Result<(), Refusal> {
+        if brakes.under_way.is_some() {
+            self.let_go(brakes).await;
+            return Ok(());
+        }
         self.lighten(brakes, |brake, _| {
             brake.take_back();
             false
@@ -180,8 +263,13 @@ impl App {
         let mut changes = Vec::new();
         for (id, place) in &brakes.places {
             let Some(mut brake) = self.find::<LoginBrake>(Owner::Platform, *id).await? else { continue };
+            let counted = brake.failures;
             let over = forget(&mut brake, *place) || brake.failures == 0;
-            changes.push(if over { Change::delete(&brake) } else { Change::replace(&brake) });
+            if over {
+                changes.push(Change::delete(&brake));
+            } else if brake.failures != counted {
+                changes.push(Change::replace(&brake));
+            }
         }
         Ok(changes)
     }

@@ -64,10 +64,13 @@ impl App {
     pub async fn log_in(&self, request: LogIn, whence: &Whence) -> Result<SignInStep, Refusal> {
         let (user, brakes) = self.with_password(&request, whence).await?;
         let LogIn { transport, device, .. } = &request;
-        self.after_first_factor(user, "password", *transport, device.as_deref(), Some(&brakes), whence).await
+        let next =
+            self.after_first_factor(user, "password", *transport, device.as_deref(), Some(&brakes), whence).await;
+        self.let_go(&brakes).await;
+        next
     }
 
-    /// The person whose password this is, and where it was counted as a wrong one; a new hash of it is made where the
+    /// The person whose password this is, and where it is under way as a guess; a new hash of it is made where the
     /// old one is outdated.
     async fn with_password(&self, request: &LogIn, whence: &Whence) -> Result<(Stored<User>, Brakes), Refusal> {
         // Whatever it is, it is nobody's address: counted and hashed as if it were one would be too much.
@@ -78,8 +81,8 @@ impl App {
         let user = self.find_by::<User>("email", account.as_bytes()).await?;
         let epoch = user.as_ref().map_or(0, |user| user.epoch);
         let device = request.device.as_deref().and_then(|token| self.known_device(&account, epoch, token));
-        let brakes = self.brakes(&account, device.as_ref(), whence);
-        self.brake(&brakes).await.inspect_err(|refusal| {
+        let mut brakes = self.brakes(&account, device.as_ref(), whence);
+        self.begin_guess(&mut brakes).await.inspect_err(|refusal| {
             tracing::info!(ip = whence.ip.map(tracing::field::display), reason = %refusal, "a login was braked");
         })?;
         let password = Password::typed(&request.password);
@@ -92,24 +95,39 @@ impl App {
             }
         };
         let Some(mut user) = user.filter(|_| compared.right) else {
+            self.guessed_wrong(&brakes).await?;
             // ASVS 16.3.1. Not in the audit log: whoever guesses could fill it.
             tracing::info!(ip = whence.ip.map(tracing::field::display), "a login was refused");
             return Err(Refusal::Credentials);
         };
         if compared.outdated {
-            let as_compared = user.password.clone();
-            user.password = Some(self.hash(&password).await?);
-            match self.ports.store.commit(vec![Change::replace(&user)]).await {
-                Ok(()) => {
-                    tracing::info!(user = %user.id, "a password was hashed again, with the parameters of now");
-                    return Ok((self.again(&user).await?, brakes));
+            match self.hashed_again(user, &password).await {
+                Ok(hashed) => user = hashed,
+                Err(error) => {
+                    self.uncount(&brakes).await?;
+                    return Err(error);
                 }
-                // The next login does it.
-                Err(CommitError::Changed) => user.password = as_compared,
-                Err(error) => return Err(error.into()),
             }
         }
         Ok((user, brakes))
+    }
+
+    /// The person with a hash of their password as it is made now.
+    async fn hashed_again(&self, mut user: Stored<User>, password: &Password) -> Result<Stored<User>, Refusal> {
+        let as_compared = user.password.clone();
+        user.password = Some(self.hash(password).await?);
+        match self.ports.store.commit(vec![Change::replace(&user)]).await {
+            Ok(()) => {
+                tracing::info!(user = %user.id, "a password was hashed again, with the parameters of now");
+                self.again(&user).await
+            }
+            // The next login does it.
+            Err(CommitError::Changed) => {
+                user.password = as_compared;
+                Ok(user)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Begins a session of a person who has proved who they are, unless what they proved it with was replaced
@@ -164,7 +182,9 @@ impl App {
         let life = self.ports.people.session_life;
         let (session, token) = Session::begin(user, transport, life, now, &*self.ports.entropy);
         let session = session.from_where(whence.agent.as_deref(), whence.ip);
-        let all = self.sessions_of(user.id).await?;
+        // Few have so many, and each is a row to be read: those that are over go by the sweep as well.
+        let many = self.count_sessions(user.id, SESSIONS_MAX).await? >= SESSIONS_MAX;
+        let all = if many { self.sessions_of(user.id).await? } else { Vec::new() };
         let (open, over): (Vec<_>, Vec<_>) =
             all.iter().partition(|session| session.is_open(now) && session.is_of(user));
         changes.extend(over.into_iter().take(SWEPT_MAX).map(Change::delete));

@@ -12,7 +12,7 @@ use crate::domain::pending::Pending;
 use crate::domain::second_factor::SignInChallenge;
 use crate::domain::session::{BY_USER, RefreshToken, Session};
 use crate::domain::user::User;
-use crate::ports::{Change, CommitError, Entity, EntityList, Owner, Stored};
+use crate::ports::{Change, CommitError, Entity, EntityList, IndexKey, Owner, Stored};
 
 /// Sessions that are read at once.
 const PAGE: usize = 1000;
@@ -136,6 +136,11 @@ impl App {
         self.commit(by, vec![deed], vec![Change::delete(&session)]).await?;
         self.changed_person(session.user).await;
         Ok(())
+    }
+
+    /// How many sessions of a person are kept, also those that are over: at most `limit` are counted.
+    pub(super) async fn count_sessions(&self, user: UserId, limit: usize) -> Result<usize, Refusal> {
+        Ok(self.ports.store.count_listed(Session::KIND, &IndexKey::new(BY_USER, user.to_bytes()), limit).await?)
     }
 
     /// All sessions of a person that are kept, also those that are over, the newest first. One that cannot be read lets

@@ -139,6 +139,7 @@ macro_rules! store_contract {
             due_things_come_longest_due_first
             a_thing_is_put_off_where_it_is_due
             what_is_listed_under_a_few_values_is_found_at_once
+            what_is_listed_under_a_value_is_counted_as_far_as_asked
             things_are_shown_one_by_one_until_somebody_has_seen_enough
             few_visits_go_on_at_once
             a_listing_has_all

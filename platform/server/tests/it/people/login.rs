@@ -71,6 +71,70 @@ async fn guesses_at_the_same_moment_are_all_counted() {
 }
 
 #[tokio::test]
+async fn guesses_at_the_same_moment_at_two_nodes_are_all_counted() {
+    let app = TestApp::start().await;
+    app.person(EMAIL).await;
+    let fellow = app.fellow();
+    let guess = |n: usize| {
+        let node = if n.is_multiple_of(2) { &app } else { &fellow };
+        node.post("/v1/auth/login").json(credentials(EMAIL, WRONG))
+    };
+    let (before, replies) = (app.passwords.hashed(), race((0..24).map(guess)).await);
+    let looked_at = app.passwords.hashed() - before;
+    assert!((1..=5).contains(&looked_at), "{looked_at} were looked at");
+    assert!(replies.iter().all(|reply| [401, 429, 503].contains(&reply.status)));
+    // What was under way is over, and what was wrong stays counted.
+    for _ in looked_at..5 {
+        app.log_in(EMAIL, WRONG).await.problem(401, "credentials_wrong");
+    }
+    fellow.log_in(EMAIL, PASSWORD).await.problem(429, "login_delayed");
+}
+
+#[tokio::test]
+async fn without_a_limiter_guesses_are_counted_before_they_are_looked_at() {
+    let app = TestApp::with().no_limiter().start().await;
+    app.person(EMAIL).await;
+    let guess = || app.post("/v1/auth/login").json(credentials(EMAIL, WRONG));
+    let before = app.passwords.hashed();
+    race((0..12).map(|_| guess())).await;
+    let looked_at = app.passwords.hashed() - before;
+    assert!((1..=5).contains(&looked_at), "{looked_at} were looked at");
+    for _ in looked_at..5 {
+        app.log_in(EMAIL, WRONG).await.problem(401, "credentials_wrong");
+    }
+    app.log_in(EMAIL, PASSWORD).await.problem(429, "login_delayed");
+    app.clock.advance(seconds(30));
+    app.log_in(EMAIL, PASSWORD).await.expect(200);
+    for _ in 0..5 {
+        app.log_in(EMAIL, WRONG).await.problem(401, "credentials_wrong");
+    }
+}
+
+#[tokio::test]
+async fn a_guess_whose_caller_is_gone_counts_for_two_minutes() {
+    let app = TestApp::start().await;
+    app.person(EMAIL).await;
+    let held = app.passwords.hold().await;
+    for _ in 0..5 {
+        let begun = app.passwords.hashed() + 1;
+        let looked_at = async {
+            while app.passwords.hashed() < begun {
+                tokio::task::yield_now().await;
+            }
+        };
+        let guess = app.post("/v1/auth/login").json(credentials(EMAIL, PASSWORD));
+        tokio::select! {
+            _ = guess.into_future() => panic!("it was answered"),
+            () = looked_at => {}
+        }
+    }
+    drop(held);
+    app.log_in(EMAIL, PASSWORD).await.problem(429, "login_delayed");
+    app.clock.advance(seconds(120));
+    app.log_in(EMAIL, PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
 async fn people_who_sign_in_at_the_same_moment_all_get_in() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let mut people = Vec::new();

@@ -105,6 +105,22 @@ pub async fn what_is_listed_under_a_few_values_is_found_at_once(store: Subject) 
     assert_eq!((mine, others), (vec![first.clone()], vec![theirs]));
 }
 
+/// Of all owners, and of one kind.
+pub async fn what_is_listed_under_a_value_is_counted_as_far_as_asked(store: Subject) {
+    let tagged = |second, tags: &[&str]| Thing {
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..a_thing(new_tenant(), second)
+    };
+    let things = [tagged(0, &["a", "b"]), tagged(1, &["a"]), tagged(2, &["b"]), tagged(3, &["a", "a"])];
+    let mut all: Vec<Change> = things.iter().map(Change::insert).collect();
+    all.push(Change::insert(&Gadget { thing: tagged(4, &["a"]) }));
+    made(&store, all).await;
+    for (tag, limit, counted) in [("a", 9, 3), ("a", 2, 2), ("a", 0, 0), ("b", 9, 2), ("c", 9, 0)] {
+        let key = IndexKey::new("tag", tag);
+        assert_eq!(store.count_listed(Thing::KIND, &key, limit).await.expect(ANSWERS), counted, "{tag} {limit}");
+    }
+}
+
 /// And those that have not what is asked for are not shown at all.
 pub async fn things_are_shown_one_by_one_until_somebody_has_seen_enough(store: Subject) {
     let tenant = new_tenant();
