@@ -15,7 +15,7 @@ use crate::domain::tenant::{self, Tenant};
 use crate::ports::{Change, Entropy, TenantStore};
 
 /// Most keys of one tenant that work.
-const WORKING_MAX: usize = 200;
+pub(super) const WORKING_MAX: usize = 200;
 /// Most networks that one key may be used from.
 const NETWORKS_MAX: usize = 50;
 /// Longest that a key still works whose place another took: seven days.
