@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{App, IdempotencyKey, Refusal, SendMessage, Whence};
 use crate::domain::id::LetterId;
+use crate::domain::invitation::{BY_TOKEN, Invitation};
 use crate::domain::letter::Letter;
 use crate::domain::user::User;
 use crate::ports::{Change, Entity as _, Owner, StoreError};
@@ -52,8 +53,8 @@ impl App {
                 continue;
             }
             let error = match self.send_letter(&letter, &Whence::default()).await {
-                Ok(()) => {
-                    sent += 1;
+                Ok(went) => {
+                    sent += usize::from(went);
                     continue;
                 }
                 // The store is away, or writes no messages: the next round tries again, and the sweep goes on.
@@ -73,17 +74,32 @@ impl App {
         Ok(sent)
     }
 
-    /// The platform writes it: a tenant's own messages are the tenant's to read.
-    async fn send_letter(&self, letter: &Letter, whence: &Whence) -> Result<(), Refusal> {
-        let (to, content) = letter.open(&self.ports.vault)?;
-        let key = format!("letter {}", letter.id);
-        let fingerprint = Sha256::digest(&key).into();
-        let idempotency = Some(IdempotencyKey { key, fingerprint });
-        let message = SendMessage { to, content, idempotency, ..SendMessage::default() };
-        self.send_message(&self.house(whence).await?, message).await?;
+    /// Sends it, if what it tells of still stands; says whether it went out. The platform writes it: a tenant's own
+    /// messages are the tenant's to read.
+    async fn send_letter(&self, letter: &Letter, whence: &Whence) -> Result<bool, Refusal> {
+        let stands = self.still_stands(letter).await?;
+        if stands {
+            let (to, content) = letter.open(&self.ports.vault)?;
+            let key = format!("letter {}", letter.id);
+            let fingerprint = Sha256::digest(&key).into();
+            let idempotency = Some(IdempotencyKey { key, fingerprint });
+            let message = SendMessage { to, content, idempotency, ..SendMessage::default() };
+            self.send_message(&self.house(whence).await?, message).await?;
+        } else {
+            tracing::info!(letter = %letter.id, "a letter is not sent: its invitation is not open any more");
+        }
         let stored = self.find::<Letter>(Owner::Platform, letter.id()).await?;
         // Where it is not, another node did the same.
-        self.is_made(stored.iter().map(Change::delete).collect()).await.map(|_| ())
+        self.is_made(stored.iter().map(Change::delete).collect()).await?;
+        Ok(stands)
+    }
+
+    /// Whether what a letter tells of is still so: an invitation that was taken back, accepted, or sent again with
+    /// another token is nothing that anybody can do anything with.
+    async fn still_stands(&self, letter: &Letter) -> Result<bool, Refusal> {
+        let Some(token) = letter.invitation else { return Ok(true) };
+        let invitation = self.find_by::<Invitation>(BY_TOKEN, token).await?;
+        Ok(invitation.is_some_and(|invitation| invitation.is_open(self.now())))
     }
 }
 

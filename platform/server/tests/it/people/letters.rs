@@ -204,3 +204,26 @@ async fn that_somebody_asks_for_another_address_is_stored_before_it_is_told() {
     assert_eq!((waited, app.waiting_letters().await), (1, 0));
     app.run_jobs().await;
 }
+
+#[tokio::test]
+async fn what_an_invitation_says_is_not_sent_once_it_is_taken_back_or_sent_again() {
+    let app = TestApp::start().await;
+    let ada = app.person(EMAIL).await;
+    app.mute().await;
+    let invite = async |email: &str| {
+        let body = json!({ "email": email, "role": "viewer" });
+        app.post("/v1/tenant/invitations").by(&ada).json(body).await.expect(201)
+    };
+    let (bob, eve) = (invite("bob@example.com").await, invite("eve@example.com").await);
+    app.request(Method::DELETE, format!("/v1/tenant/invitations/{}", id(&bob))).by(&ada).await.done();
+    app.clock.advance(seconds(60));
+    app.post(format!("/v1/tenant/invitations/{}/resend", id(&eve))).by(&ada).await.expect(200);
+    assert_eq!(app.waiting_letters().await, 3);
+    app.through(&[]).await;
+    assert_eq!(app.sweep().await.lettered, 1);
+    assert_eq!((told(&app, "bob@example.com").await, app.waiting_letters().await), (String::new(), 0));
+    let mail = told(&app, "eve@example.com").await;
+    let token = mail.lines().find(|line| line.starts_with("wi_")).expect("a token");
+    app.post("/v1/invitations/preview").json(json!({ "token": token })).await.expect(200);
+    assert_eq!(mail.matches("wi_").count(), 1, "the token before is worthless");
+}
