@@ -1,5 +1,6 @@
 //! What the platform writes to people.
 
+use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
 use super::{App, IdempotencyKey, Refusal, SendMessage, Whence};
@@ -7,10 +8,21 @@ use crate::domain::id::LetterId;
 use crate::domain::invitation::{BY_TOKEN, Invitation};
 use crate::domain::letter::Letter;
 use crate::domain::user::User;
-use crate::ports::{Change, Entity as _, Owner, StoreError};
+use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError, Stored};
 
 /// Letters that are looked at in one round.
 const BATCH: usize = 16;
+/// Most letters that are counted: whoever looks after the platform is alarmed by far fewer.
+const COUNTED_MAX: usize = 1_000;
+
+/// Letters that nobody has sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingLetters {
+    /// How many, 1,000 at most.
+    pub count: usize,
+    /// Since when the oldest waits; nothing where none does.
+    pub oldest: SignedDuration,
+}
 
 impl App {
     /// A letter to an address, to be committed with what it tells of and [posted](Self::post) then.
@@ -37,6 +49,20 @@ impl App {
                 say_unsent(letter.id, &error);
             }
         }
+    }
+
+    /// The letters that wait: where they grow old, nothing that the platform writes goes out.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn waiting_letters(&self) -> Result<WaitingLetters, Refusal> {
+        let list = EntityList { limit: COUNTED_MAX, ..EntityList::of(Owner::Platform) };
+        let rows = self.ports.store.list_entities(Letter::KIND, &list).await?;
+        let count = rows.len();
+        // In the order of their ids, which is that of time. One that cannot be read is counted all the same.
+        let oldest = rows.into_iter().find_map(|row| Stored::<Letter>::read(row).ok());
+        let oldest = oldest.map_or(SignedDuration::ZERO, |letter| self.now().duration_since(letter.at));
+        Ok(WaitingLetters { count, oldest })
     }
 
     /// Sends what nobody sent who stored it; says how many went out.

@@ -61,6 +61,7 @@ pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
+pub use letters::WaitingLetters;
 pub use members::TeamMember;
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{

@@ -14,6 +14,7 @@ use wotp_core::ports::{Change, Clock as _, Entities as _, Entity as _, EntityLis
 use wotp_server::system::SystemClock;
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
+use crate::fleet::until;
 use crate::process::{Place, Server};
 
 /// Numbers from a range that is reserved for fiction.
@@ -636,4 +637,14 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     let log = place.run(&["audit", "export"]).out;
     let line = log.lines().find(|line| line.contains("second_factor.reset")).unwrap();
     assert!(line.contains("command_line") && !log.contains("ops@example.com"), "{line}");
+}
+
+#[test]
+fn a_server_shows_how_many_letters_wait() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    until("it has looked", || {
+        let shown = crate::process::text(&server.address, "/metrics");
+        ["wotp_letters_waiting 0\n", "wotp_letters_oldest_seconds 0\n"].iter().all(|line| shown.contains(line))
+    });
 }

@@ -4,6 +4,7 @@ use std::future::IntoFuture as _;
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use wotp_core::app::WaitingLetters;
 use wotp_core::domain::letter::Letter;
 use wotp_core::domain::tenant::{HOUSE, HOUSE_SERVICE};
 use wotp_core::ports::{Change, Clock as _, Entity as _, EntityList, Owner};
@@ -226,4 +227,20 @@ async fn what_an_invitation_says_is_not_sent_once_it_is_taken_back_or_sent_again
     let token = mail.lines().find(|line| line.starts_with("wi_")).expect("a token");
     app.post("/v1/invitations/preview").json(json!({ "token": token })).await.expect(200);
     assert_eq!(mail.matches("wi_").count(), 1, "the token before is worthless");
+}
+
+#[tokio::test]
+async fn whoever_looks_after_the_platform_sees_how_many_letters_wait_and_for_how_long() {
+    let app = TestApp::start().await;
+    let waiting = async || app.app.waiting_letters().await.expect("the store answers");
+    let are = |count, oldest| WaitingLetters { count, oldest: seconds(oldest) };
+    assert_eq!(waiting().await, are(0, 0));
+    app.left_behind("unreadable", |letter| std::mem::swap(&mut letter.to, &mut letter.content)).await;
+    app.clock.advance(seconds(90));
+    app.left_behind("readable", |_| ()).await;
+    assert_eq!(waiting().await, are(2, 90));
+    app.clock.advance(seconds(2));
+    app.sweep().await;
+    assert_eq!(waiting().await, are(1, 92));
+    app.run_jobs().await;
 }
