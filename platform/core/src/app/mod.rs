@@ -68,7 +68,7 @@ pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
-pub use refusal::{FieldError, Refusal};
+pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
 pub use services::{NewTemplate, ServiceChange};

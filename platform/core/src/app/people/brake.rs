@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use super::super::{App, Refusal};
+use super::super::{App, Guessed, Refusal};
 use super::{SignedIn, Whence};
 use crate::domain::audit::{By, Deed};
 use crate::domain::login_brake::{LoginBrake, Place};
@@ -23,6 +23,7 @@ pub(super) type Device = [u8; DEVICE_SIZE];
 /// Where guesses at a password are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Brakes {
+    guessed: Guessed,
     account: AddressIndex,
     places: Vec<([u8; 16], Place)>,
 }
@@ -52,20 +53,20 @@ impl App {
         let account_bytes = account.as_bytes();
         if let Some(device) = device {
             let here = (vault.veil("brake device", &[account_bytes, device]), Place::Here);
-            return Brakes { account: *account, places: vec![here] };
+            return Brakes { guessed: Guessed::Password, account: *account, places: vec![here] };
         }
         let places = vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
         ];
-        Brakes { account: *account, places }
+        Brakes { guessed: Guessed::Password, account: *account, places }
     }
 
     /// The brakes for somebody who is signed in: those of the session. What others guess at does not hold them up,
     /// and a session gets nobody another fifty guesses, since it takes the password to have one.
     pub(super) fn session_brakes(&self, person: &SignedIn) -> Brakes {
         let place = self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]);
-        Brakes { account: person.user.email_key, places: vec![(place, Place::Here)] }
+        Brakes { guessed: Guessed::InSession, account: person.user.email_key, places: vec![(place, Place::Here)] }
     }
 
     /// Whether one client signs in too often, whatever the accounts. Before anything is written.
@@ -101,7 +102,7 @@ impl App {
             let now = self.now();
             let mut changes = Vec::new();
             for (id, place) in &brakes.places {
-                let braked = |opens_at| Refusal::Braked { opens_at };
+                let braked = |opens_at| Refusal::Braked { opens_at, guessed: brakes.guessed };
                 changes.push(match self.find::<LoginBrake>(Owner::Platform, *id).await? {
                     Some(mut brake) => {
                         brake.count(now).map_err(braked)?;
