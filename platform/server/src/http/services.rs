@@ -15,6 +15,7 @@ use wotp_core::domain::service::{Service, Settings};
 use super::auth::{Caller, ServicesRead, ServicesWrite};
 use super::body::{Body, object_or_null};
 use super::path::InPath;
+use super::query::NoParams;
 use super::verifications::{CodeKindName, location, path_id, refused};
 use super::{Api, Problem};
 
@@ -316,6 +317,7 @@ fn settings_over(body: &ServiceBody, settings: &Settings) -> Settings {
 pub(super) async fn list_services(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
+    _: NoParams,
 ) -> Result<Json<ServiceList>, Problem> {
     let services = api.app.list_services(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(ServiceList { data: services.into_iter().map(view).collect() }))

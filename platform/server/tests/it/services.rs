@@ -107,3 +107,15 @@ async fn a_name_that_was_taken_before_the_rule_keeps_nothing_else_from_being_cha
     change(json!({ "name": "Shop", "brand": "Acme" })).await.expect(200);
     assert_eq!(change(json!({ "name": "Shop \u{202e}1" })).await.wrong_fields(), ["name"], "as any new one");
 }
+
+#[tokio::test]
+async fn a_query_of_what_has_no_parameters_is_refused_by_name() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    for path in ["/v1/services", "/v1/usage"] {
+        let get = |query: &str| app.get(format!("{path}{query}")).key(&acme.live);
+        let problem = get("?limit=5&l%69mits").await;
+        assert_eq!(problem.wrong_fields(), ["limit", "limits"]);
+        assert_eq!(problem.json()["errors"][0]["message"], "is no parameter of this path");
+        get("?").await.expect(200);
+    }
+}
