@@ -98,7 +98,7 @@ pub(super) struct ServiceBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "en")]
     locale: Option<String>,
-    /// Channels in order; empty means all that are there.
+    /// Channels in order; empty means all that are there. One that is not there is passed over until it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["email", "console"]), max_items = 10)]
     channels: Option<Vec<String>>,
