@@ -13,6 +13,9 @@ pub(super) const TITLE: &str = "Errors";
 fn advice(code: ProblemCode) -> &'static str {
     match code {
         ProblemCode::MalformedJson => "Send one JSON value, whole and in UTF-8. `detail` says where reading stopped.",
+        ProblemCode::MalformedRequest => {
+            "Send one `Host` header. A proxy in front that adds another one is to replace it."
+        }
         ProblemCode::UnsupportedMediaType => "Send `Content-Type: application/json`.",
         ProblemCode::BodyTooLarge => "Send at most 16 KiB.",
         ProblemCode::InvalidRequest => {
