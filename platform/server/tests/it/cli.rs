@@ -573,6 +573,13 @@ fn a_fresh_installation_has_no_account_and_the_command_line_alone_makes_operator
         std::thread::yield_now();
     }
     assert_eq!(operators(), 2);
+    let listed = |arguments: &[&str]| {
+        let operators = place.run(&[&["operator", "list", "--json"], arguments].concat()).json()["operators"].clone();
+        let addresses = operators.as_array().unwrap().iter().map(|operator| text(&operator["email"]).to_owned());
+        addresses.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(listed(&[]), ["a***@example.com", "r***@example.com"].map(str::to_owned).into());
+    assert_eq!(listed(&["--addresses"]), [email, "root@example.com"].map(str::to_owned).into());
     place.run(&["operator", "remove", email]).succeeded();
     while runs_the_platform(&ada) != 403 {
         std::thread::yield_now();
