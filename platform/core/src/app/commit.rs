@@ -17,8 +17,11 @@ use crate::ports::{
     Change, CommitError, Entity, EntityList, EntityRow, Entropy, IndexKey, Owner, Store, StoreError, Stored,
 };
 
-/// How often a commit is tried whose audit chain grew at the same moment.
-const TRIES: usize = 64;
+/// How often a change is tried that somebody else's change was in the way of.
+///
+/// Each lost round is a change that somebody else made. These are more than the services, keys and endpoints that a
+/// tenant has room for, of each: whoever only raced others who add one gets theirs, or is told that there is no room.
+pub(super) const TRIES: usize = 256;
 /// Chains share a lock with so few others that they do not wait for each other.
 const LOCKS: usize = 64;
 

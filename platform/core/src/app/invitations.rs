@@ -88,7 +88,7 @@ impl App {
             None => {}
         }
         let (invitation, token) = Invitation::new(tenant, email, role, who.user, now, vault, &*self.ports.entropy);
-        let letter = self.letter(email.as_str(), &text(&team.tenant, &invitation, &token));
+        let letter = self.invitation_letter(email, &team.tenant, &invitation, &token);
         changes.extend([Change::insert(&invitation), Change::insert(&letter)]);
         changes.extend(self.counted_send(tenant, who.user, &email_key, now).await?);
         let deed = Deed::of(tenant, "invitation.create", invitation.id).after(shown(&invitation));
@@ -113,7 +113,7 @@ impl App {
             let token = token.map_err(|next_at| Refusal::InvitationCoolDown { next_at })?;
             let by = membership(caller)?.user;
             let mut changes = self.counted_send(team.tenant.id, by, &invitation.email_key, now).await?.to_vec();
-            let letter = self.letter(to.as_str(), &text(&team.tenant, &invitation, &token));
+            let letter = self.invitation_letter(&to, &team.tenant, &invitation, &token);
             changes.extend([Change::replace(&invitation), Change::insert(&letter)]);
             let deed = Deed::of(team.tenant.id, "invitation.resend", id).before(before).after(shown(&invitation));
             self.commit_to_team(&team, &caller.by(), vec![deed], changes).await?;
@@ -228,6 +228,18 @@ impl App {
             Ok(OwnTenant { tenant: team.tenant, role: member.role, joined_at: member.joined_at })
         })
         .await
+    }
+
+    /// What tells somebody that they are invited, for as long as they are by this token.
+    fn invitation_letter(
+        &self,
+        to: &AccountEmail,
+        tenant: &Tenant,
+        invitation: &Invitation,
+        token: &InvitationToken,
+    ) -> Letter {
+        let letter = self.letter(to.as_str(), &text(tenant, invitation, token));
+        Letter { invitation: Some(token.hash()), ..letter }
     }
 
     /// Known before anything is changed.

@@ -15,7 +15,7 @@ use crate::domain::tenant::{self, Tenant};
 use crate::ports::{Change, Entropy, TenantStore};
 
 /// Most keys of one tenant that work.
-const WORKING_MAX: usize = 200;
+pub(super) const WORKING_MAX: usize = 200;
 /// Most networks that one key may be used from.
 const NETWORKS_MAX: usize = 50;
 /// Longest that a key still works whose place another took: seven days.
@@ -158,7 +158,7 @@ impl App {
             let door = self.ports.store.tenant(tenant);
             let found = self.tenant_to_add_to(&*door).await?;
             let (key, secret) = draw_key(tenant, settings.clone(), self.now(), &*self.ports.entropy);
-            let key = self.checked_key(&*door, key).await?;
+            let key = self.checked_key(&*door, key, None).await?;
             if !self.has_room_for_key(&*door, None).await? {
                 return Err(Refusal::LimitReached("keys that work", WORKING_MAX));
             }
@@ -212,7 +212,7 @@ impl App {
         key.service = service.unwrap_or(key.service);
         key.expires_at = expires_at.unwrap_or(key.expires_at);
         key.allowed_ips = allowed_ips.unwrap_or(key.allowed_ips);
-        let key = self.checked_key(&*door, key).await?;
+        let key = self.checked_key(&*door, key, Some(&before)).await?;
         if key != before {
             let deed = Deed::of(key.tenant, "api_key.change", id).between(shown(&before), shown(&key));
             self.commit(&caller.by(), vec![deed], vec![Change::ReplaceKey(Box::new(key.clone()))]).await?;
@@ -276,7 +276,7 @@ impl App {
         };
         let (mut key, secret) = draw_key(before.tenant, settings, now, &*self.ports.entropy);
         key.replaces = Some(before.id);
-        let key = self.checked_key(&*door, key).await?;
+        let key = self.checked_key(&*door, key, Some(&before)).await?;
         if !self.has_room_for_key(&*door, rotation.overlap.is_zero().then_some(id)).await? {
             let full = format!("a tenant has at most {WORKING_MAX} keys that work; revoke one, or leave no overlap");
             return Err(Refusal::field("overlap_seconds", full));
@@ -330,9 +330,17 @@ impl App {
         door.find_key(id).await?.ok_or(Refusal::NotFound("API key"))
     }
 
-    /// The key as it is kept, if it holds.
-    async fn checked_key(&self, door: &dyn TenantStore, key: ApiKey) -> Result<ApiKey, Refusal> {
-        let name = tenant::name(&key.name).map_err(|error| Refusal::field("name", error.to_string()))?;
+    /// The key as it is kept, if it holds. Its name is looked at where it is not that of the key `before`: one that was
+    /// taken before the rule was what it is keeps nobody from changing the rest, or from rotating it.
+    async fn checked_key(
+        &self,
+        door: &dyn TenantStore,
+        mut key: ApiKey,
+        before: Option<&ApiKey>,
+    ) -> Result<ApiKey, Refusal> {
+        if before.is_none_or(|before| before.name != key.name) {
+            key.name = tenant::name(&key.name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        }
         if key.scopes.is_empty() {
             return Err(Refusal::field("scopes", "a key without scopes can do nothing; name at least one"));
         }
@@ -345,6 +353,6 @@ impl App {
         if let Some(service) = key.service {
             door.find_service(service).await?.ok_or(Refusal::NotFound("service"))?;
         }
-        Ok(ApiKey { name, ..key })
+        Ok(key)
     }
 }

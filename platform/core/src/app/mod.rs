@@ -61,13 +61,14 @@ pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
+pub use letters::WaitingLetters;
 pub use members::TeamMember;
 pub use operators::{Announced, StuckWork, TenantChange, Work};
 pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
-pub use refusal::{FieldError, Refusal};
+pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
 pub use services::{NewTemplate, ServiceChange};

@@ -20,6 +20,17 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// What was guessed at too often, which says what helps besides waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guessed {
+    /// The password of an account, by whoever is not signed in to it.
+    Password,
+    /// The second factor of a sign-in, or the codes of an app.
+    Code,
+    /// Either, in a session.
+    InSession,
+}
+
 /// Why a use case did not do what was asked. Every variant says what the caller can do about it,
 /// but the last ones, which are ours to mend.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +90,8 @@ pub enum Refusal {
     Braked {
         /// From when on it is.
         opens_at: Timestamp,
+        /// What was guessed at.
+        guessed: Guessed,
     },
     /// The code is wrong, was used, or has expired.
     #[error("the code is wrong, was used, or has expired")]

@@ -80,7 +80,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let service = &checked(service)?;
+        let service = &checked(service, None)?;
         // Many at once would fail each other over and over: they go one after another, and only nodes race.
         let _turn = self.additions.turn(std::iter::once(Owner::Tenant(service.tenant))).await;
         self.in_turn(move || async move {
@@ -208,7 +208,7 @@ impl App {
         let before = self.find_service(caller, id).await?;
         let mut service = before.clone();
         edit(&mut service)?;
-        let mut service = checked(service)?;
+        let mut service = checked(service, Some(&before))?;
         if service == before {
             return Ok(service);
         }
@@ -235,17 +235,25 @@ pub(super) fn shown(service: &Service) -> Value {
     json!({ "name": service.name, "settings": service.settings, "templates": texts })
 }
 
-fn checked(mut service: Service) -> Result<Service, Refusal> {
+/// The service as it is kept, if it holds. Its names are looked at where they are not those that it had `before`: one
+/// that was taken before the rules were what they are keeps nobody from changing the rest.
+fn checked(mut service: Service, before: Option<&Service>) -> Result<Service, Refusal> {
     let mut errors = Vec::new();
-    match tenant::name(&service.name) {
-        Ok(name) => service.name = name,
-        Err(error) => errors.push(FieldError { field: "name".to_owned(), message: error.to_string() }),
+    if before.is_none_or(|before| before.name != service.name) {
+        match tenant::name(&service.name) {
+            Ok(name) => service.name = name,
+            Err(error) => errors.push(FieldError { field: "name".to_owned(), message: error.to_string() }),
+        }
     }
-    service.settings.brand = service.settings.brand.trim().to_owned();
+    let same_brand = before.is_some_and(|before| before.settings.brand == service.settings.brand);
+    if !same_brand {
+        service.settings.brand = service.settings.brand.trim().to_owned();
+    }
     if let Err(wrong) = service.settings.check() {
         errors.extend(
             wrong
                 .into_iter()
+                .filter(|error| !(same_brand && error.field == "brand"))
                 .map(|error| FieldError { field: error.field.to_owned(), message: error.expected.to_owned() }),
         );
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::authenticate::{Membership, served};
+use super::commit::TRIES;
 use super::{ApiCaller, App, Holder, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{TenantId, UserId};
@@ -11,9 +12,6 @@ use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::Tenant;
 use crate::domain::tenant_rules::MEMBERS_MAX;
 use crate::ports::{Change, EntityList, Owner, Stored};
-
-/// How often a change is tried that somebody else's change was in the way of.
-const TRIES: usize = 16;
 
 /// A tenant and its members at one moment.
 ///
@@ -79,6 +77,20 @@ pub(super) fn may_handle(own: Role, other: Role) -> Result<(), Refusal> {
     if other < Role::Owner || own == Role::Owner { Ok(()) } else { Err(Refusal::Role(Role::Owner)) }
 }
 
+/// What comes of a change, from as many looks as it takes until nobody else's change is in the way.
+async fn tried_again<T, F>(mut change: impl FnMut() -> F + Send) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, Refusal>> + Send,
+{
+    for _ in 1..TRIES {
+        match change().await {
+            Err(Refusal::Conflict) => {}
+            done => return done,
+        }
+    }
+    change().await
+}
+
 impl App {
     /// The tenant first: whatever changes the team after that also changes the tenant.
     pub(super) async fn team(&self, tenant: TenantId) -> Result<Team, Refusal> {
@@ -100,17 +112,11 @@ impl App {
     }
 
     /// Makes a change of a team, from another look at it when somebody else's change came first.
-    pub(super) async fn in_turn<T, F>(&self, mut change: impl FnMut() -> F + Send) -> Result<T, Refusal>
+    pub(super) async fn in_turn<T, F>(&self, change: impl FnMut() -> F + Send) -> Result<T, Refusal>
     where
         F: Future<Output = Result<T, Refusal>> + Send,
     {
-        for _ in 1..TRIES {
-            match change().await {
-                Err(Refusal::Conflict) => {}
-                done => return done,
-            }
-        }
-        change().await
+        tried_again(change).await
     }
 
     /// Makes changes of a team, and has every node look again.
@@ -129,5 +135,31 @@ impl App {
         }
         self.changed(team.tenant.id).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use futures_util::FutureExt as _;
+
+    use super::super::keys::WORKING_MAX;
+    use super::*;
+
+    /// What becomes of a change that so many others come before.
+    fn after_losing(rounds: usize) -> Result<(), Refusal> {
+        let mut lost = 0;
+        let change = || {
+            lost += 1;
+            ready(if lost > rounds { Ok(()) } else { Err(Refusal::Conflict) })
+        };
+        tried_again(change).now_or_never().expect("nothing is waited for")
+    }
+
+    #[test]
+    fn who_loses_to_all_that_a_tenant_has_room_for_is_served_and_nobody_goes_on_for_ever() {
+        assert!(after_losing(WORKING_MAX).is_ok());
+        assert!(matches!(after_losing(usize::MAX), Err(Refusal::Conflict)));
     }
 }

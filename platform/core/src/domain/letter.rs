@@ -30,6 +30,9 @@ pub struct Letter {
     pub at: Timestamp,
     /// When the sweep sends it.
     pub next_at: Timestamp,
+    /// Which invitation it holds the token of, by the token's hash: without it there is nothing to write about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<[u8; 32]>,
 }
 
 impl Letter {
@@ -42,6 +45,7 @@ impl Letter {
             content: vault.seal(Purpose::Content, &id.to_bytes(), content, entropy),
             at: now,
             next_at: now.saturating_add(FIRST).unwrap_or(Timestamp::MAX),
+            invitation: None,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::address::{Address, AddressError, Email};
 use super::id::UserId;
-use super::tenant::HOUSE;
+use super::tenant::{self, HOUSE};
 use super::vault::{AddressIndex, Purpose, Sealed, Vault, VaultError};
 use crate::ports::{Entity, Entropy, IndexKey, Owner};
 
@@ -58,6 +58,29 @@ impl AccountEmail {
 impl fmt::Debug for AccountEmail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
+    }
+}
+
+/// A name of a person that cannot be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("has 0 to 100 characters and no control characters")]
+pub struct PersonNameError;
+
+/// What a person is called: as [`tenant::name`], or nothing.
+///
+/// ```
+/// use wotp_core::domain::user::person_name;
+/// assert_eq!(person_name(" Ada ").unwrap(), "Ada");
+/// assert_eq!(person_name("  ").unwrap(), "");
+/// assert!(person_name("\u{7}").is_err());
+/// ```
+///
+/// # Errors
+/// [`PersonNameError`].
+pub fn person_name(text: &str) -> Result<String, PersonNameError> {
+    match text.trim() {
+        "" => Ok(String::new()),
+        name => tenant::name(name).map_err(|_| PersonNameError),
     }
 }
 

@@ -61,6 +61,14 @@ fn request_id(api: &Api, request: &Request) -> RequestId {
     RequestId(given.map_or_else(|| api.request_ids.next(api.app.ports().clock.now()).to_string().into(), Arc::from))
 }
 
+/// Refuses a request that names two hosts (RFC 9112, 3.2): a proxy may have gone by the one and we by the other.
+fn one_host(request: &Request) -> Result<(), Problem> {
+    if request.headers().get_all(header::HOST).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::MalformedRequest, "it has more than one `Host` header; send one"))
+}
+
 /// The outermost layer.
 pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let id = request_id(&api, &request);
@@ -71,7 +79,10 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let started = tokio::time::Instant::now();
-    let mut response = next.run(request).await;
+    let mut response = match one_host(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let problem = response.extensions().get::<Problem>();
     let cause = problem.and_then(Problem::cause).map(str::to_owned);

@@ -56,6 +56,27 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
     }
 }
 
+/// The query of a path that has no parameters: one that is there is refused, so that a typing error, or a parameter of
+/// other listings, is not one that silently does nothing.
+pub(super) struct NoParams;
+
+impl FromRequestParts<Arc<Api>> for NoParams {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, Problem> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let names = pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        let wrong = names.map(|name| ProblemField {
+            field: unescape(name).unwrap_or_else(|| name.to_owned()),
+            message: "is no parameter of this path".to_owned(),
+        });
+        match wrong.collect::<Vec<_>>() {
+            none if none.is_empty() => Ok(Self),
+            wrong => Err(Problem::invalid(wrong)),
+        }
+    }
+}
+
 /// Which parameter of a query does not hold, and what would be right.
 fn misread(rejection: &QueryRejection) -> Problem {
     type OfParameter = serde_path_to_error::Error<serde::de::value::Error>;

@@ -15,6 +15,7 @@ use wotp_core::domain::service::{Service, Settings};
 use super::auth::{Caller, ServicesRead, ServicesWrite};
 use super::body::{Body, object_or_null};
 use super::path::InPath;
+use super::query::NoParams;
 use super::verifications::{CodeKindName, location, path_id, refused};
 use super::{Api, Problem};
 
@@ -97,7 +98,7 @@ pub(super) struct ServiceBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "en")]
     locale: Option<String>,
-    /// Channels in order; empty means all that are there.
+    /// Channels in order; empty means all that are there. One that is not there is passed over until it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["email", "console"]), max_items = 10)]
     channels: Option<Vec<String>>,
@@ -316,6 +317,7 @@ fn settings_over(body: &ServiceBody, settings: &Settings) -> Settings {
 pub(super) async fn list_services(
     State(api): State<Arc<Api>>,
     caller: Caller<ServicesRead>,
+    _: NoParams,
 ) -> Result<Json<ServiceList>, Problem> {
     let services = api.app.list_services(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(ServiceList { data: services.into_iter().map(view).collect() }))

@@ -11,6 +11,7 @@ use wotp_core::app::{ResourceUsage, WindowUsage};
 use wotp_core::domain::quota::WindowKind;
 
 use super::auth::{Caller, UsageRead};
+use super::query::NoParams;
 use super::verifications::refused;
 use super::{Api, Problem};
 
@@ -87,7 +88,11 @@ fn resource(all: &[ResourceUsage], name: &str) -> ResourceView {
 
 /// Read what was used of the plan.
 #[utoipa::path(get, path = "/v1/usage", tag = "Usage", security(("api_key" = ["usage:read"])), responses((status = 200, description = "Today and this month", body = UsageView), super::openapi::AuthProblems))]
-pub(super) async fn usage(State(api): State<Arc<Api>>, caller: Caller<UsageRead>) -> Result<Json<UsageView>, Problem> {
+pub(super) async fn usage(
+    State(api): State<Arc<Api>>,
+    caller: Caller<UsageRead>,
+    _: NoParams,
+) -> Result<Json<UsageView>, Problem> {
     let all = api.app.usage(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(UsageView {
         plan: caller.tenant.plan.clone(),

@@ -184,16 +184,17 @@ async fn racing_changes_on_two_nodes_make_one_sound_chain() {
     let (app, acme, _admin) = stage().await;
     let fellow = app.fellow();
     let (first, second) = (race_services(&app, &acme, 0), race_services(&fellow, &acme, 32));
-    let (first, second) = tokio::join!(first, second);
-    assert_eq!((first, second), (32, 32));
+    tokio::join!(first, second);
     let report = app.app.verify_audit(Owner::Tenant(acme.id)).await.expect("a report");
     assert_eq!((report.sound, report.fault), (4 + 64, None));
 }
 
-async fn race_services(app: &TestApp, acme: &TestTenant, from: usize) -> usize {
+async fn race_services(app: &TestApp, acme: &TestTenant, from: usize) {
     let create =
         |number: usize| app.post("/v1/services").key(&acme.live).json(json!({ "name": format!("{}", from + number) }));
-    race((0..32).map(create)).await.iter().filter(|reply| reply.status == 201).count()
+    for reply in race((0..32).map(create)).await {
+        reply.expect(201);
+    }
 }
 
 #[tokio::test]

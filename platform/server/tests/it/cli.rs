@@ -14,6 +14,7 @@ use wotp_core::ports::{Change, Clock as _, Entities as _, Entity as _, EntityLis
 use wotp_server::system::SystemClock;
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
+use crate::fleet::until;
 use crate::process::{Place, Server};
 
 /// Numbers from a range that is reserved for fiction.
@@ -572,6 +573,13 @@ fn a_fresh_installation_has_no_account_and_the_command_line_alone_makes_operator
         std::thread::yield_now();
     }
     assert_eq!(operators(), 2);
+    let listed = |arguments: &[&str]| {
+        let operators = place.run(&[&["operator", "list", "--json"], arguments].concat()).json()["operators"].clone();
+        let addresses = operators.as_array().unwrap().iter().map(|operator| text(&operator["email"]).to_owned());
+        addresses.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(listed(&[]), ["a***@example.com", "r***@example.com"].map(str::to_owned).into());
+    assert_eq!(listed(&["--addresses"]), [email, "root@example.com"].map(str::to_owned).into());
     place.run(&["operator", "remove", email]).succeeded();
     while runs_the_platform(&ada) != 403 {
         std::thread::yield_now();
@@ -636,4 +644,14 @@ fn a_second_factor_is_reset_for_somebody_who_has_one() {
     let log = place.run(&["audit", "export"]).out;
     let line = log.lines().find(|line| line.contains("second_factor.reset")).unwrap();
     assert!(line.contains("command_line") && !log.contains("ops@example.com"), "{line}");
+}
+
+#[test]
+fn a_server_shows_how_many_letters_wait() {
+    let place = Place::new();
+    let server = Server::start(&place);
+    until("it has looked", || {
+        let shown = crate::process::text(&server.address, "/metrics");
+        ["wotp_letters_waiting 0\n", "wotp_letters_oldest_seconds 0\n"].iter().all(|line| shown.contains(line))
+    });
 }

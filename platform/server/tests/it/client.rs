@@ -2,13 +2,15 @@
 
 use std::future::{Future, IntoFuture};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method};
 use futures_util::future::join_all;
+use futures_util::poll;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -103,6 +105,18 @@ pub async fn race(requests: impl IntoIterator<Item = Request>) -> Vec<Reply> {
     let racing: Vec<_> = requests.into_iter().map(|request| tokio::spawn(request.into_future())).collect();
     let replies = join_all(racing).await.into_iter();
     replies.map(|reply| reply.expect("a request does not panic")).collect()
+}
+
+/// What comes of `work`, with `meanwhile` done at each moment at which it waits for something.
+pub async fn interrupted<T>(work: impl Future<Output = T>, mut meanwhile: impl AsyncFnMut()) -> T {
+    let mut work = pin!(work);
+    loop {
+        if let Poll::Ready(done) = poll!(work.as_mut()) {
+            return done;
+        }
+        meanwhile().await;
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What came back.

@@ -6,7 +6,7 @@ use wotp_core::app::{AuditFilter, AuditFrom, Refusal};
 use wotp_core::domain::id::ApiKeyId;
 use wotp_core::domain::key_use::KeyUse;
 use wotp_core::domain::permission::Role;
-use wotp_core::ports::{Entity as _, Owner};
+use wotp_core::ports::{Change, Entity as _, Owner};
 
 use crate::app::{TestApp, TestTenant, days, id, seconds};
 use crate::client::{Request, race};
@@ -373,4 +373,24 @@ async fn pages_of_keys_follow_each_other_whatever_their_status() {
         assert_eq!(found[..3], expected, "{status}");
         assert_eq!(found.len(), if status == "active" { 5 } else { 3 });
     }
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_before_the_rule_keeps_no_key_from_being_changed_or_rotated() {
+    let (app, acme, developer) = stage().await;
+    let (key, _) = made(&app, &developer, json!({ "name": "checkout", "scopes": ["usage:read"] })).await;
+    let store = &app.app.ports().store;
+    let id: ApiKeyId = id(&key).parse().expect("an id");
+    let mut old = store.tenant(acme.id).find_key(id).await.expect("the store answers").expect("a key");
+    old.name = "check\u{202e}out".to_owned();
+    store.commit(vec![Change::ReplaceKey(Box::new(old))]).await.expect("nobody else changes it");
+    let ips = json!({ "allowed_ips": ["198.51.100.0/24"] });
+    assert_eq!(changing(&app, &developer, &key, ips).await.expect(200)["name"], "check\u{202e}out");
+    assert_eq!(changing(&app, &developer, &key, json!({ "name": "check\u{202e}in" })).await.wrong_fields(), ["name"]);
+    let rotated = rotating(&app, &developer, &key, json!({})).await.expect(201);
+    assert_eq!(rotated["key"]["name"], "check\u{202e}out");
+    assert_eq!(
+        changing(&app, &developer, &rotated["key"], json!({ "name": "checkout" })).await.expect(200)["name"],
+        "checkout"
+    );
 }

@@ -30,6 +30,8 @@ async fn every_refusal_is_a_problem_with_a_code_and_the_requests_id() {
         (app.post("/v1/verifications").key(&acme.live).bytes("to=1").await, 415, "unsupported_media_type"),
         (post().bytes("{\"to\":").await, 400, "malformed_json"),
         (post().bytes("").await, 400, "malformed_json"),
+        (post().header("host", "a.example").header("host", "b.example").await, 400, "malformed_request"),
+        (post().header("host", "a.example").bytes("[]").await, 422, "invalid_request"),
         (post().bytes("[]").await, 422, "invalid_request"),
         (post().bytes(vec![0xff, 0xfe]).await, 400, "malformed_json"),
     ];

@@ -87,3 +87,35 @@ async fn a_tenant_gets_as_many_services_as_it_may_have_however_many_are_asked_fo
     let all = app.get("/v1/services").key(&acme.live).await.expect(200);
     assert_eq!(all["data"].as_array().unwrap().len(), 100);
 }
+
+#[tokio::test]
+async fn a_name_that_was_taken_before_the_rule_keeps_nothing_else_from_being_changed() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let door = app.app.ports().store.tenant(acme.id);
+    let mut service = door.find_service(acme.service).await.expect("the store answers").expect("a service");
+    (service.name, service.settings.brand) = ("Shop \u{202e}1".to_owned(), "Acme \u{202e}1".to_owned());
+    door.replace_service(&mut service).await.expect("nobody else changes it");
+    let path = format!("/v1/services/{}", acme.service);
+    let change = |change| app.request(Method::PATCH, &path).key(&acme.live).json(change);
+    let changed = change(json!({ "failover_after_seconds": 9 })).await.expect(200);
+    assert_eq!((&changed["name"], &changed["brand"]), (&json!("Shop \u{202e}1"), &json!("Acme \u{202e}1")));
+    let text = json!({ "locale": "en", "text": "{{code}} is your code." });
+    app.post(format!("{path}/templates")).key(&acme.live).json(text).await.expect(201);
+    for (field, value) in [("name", "Shop \u{202e}2"), ("brand", "Acme \u{202e}2")] {
+        assert_eq!(change(json!({ field: value })).await.wrong_fields(), [field]);
+    }
+    change(json!({ "name": "Shop", "brand": "Acme" })).await.expect(200);
+    assert_eq!(change(json!({ "name": "Shop \u{202e}1" })).await.wrong_fields(), ["name"], "as any new one");
+}
+
+#[tokio::test]
+async fn a_query_of_what_has_no_parameters_is_refused_by_name() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    for path in ["/v1/services", "/v1/usage"] {
+        let get = |query: &str| app.get(format!("{path}{query}")).key(&acme.live);
+        let problem = get("?limit=5&l%69mits").await;
+        assert_eq!(problem.wrong_fields(), ["limit", "limits"]);
+        assert_eq!(problem.json()["errors"][0]["message"], "is no parameter of this path");
+        get("?").await.expect(200);
+    }
+}

@@ -129,23 +129,29 @@ impl App {
         }
         let now = self.now();
         let id = GuardEntryId::new(now, &*self.ports.entropy);
-        let entry = ListEntry { id, effect: new.effect, what, note: new.note, created_at: now };
-        let found = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
-        let mut list = found.as_ref().map_or_else(|| GuardList::new(tenant, service), |stored| stored.entity.clone());
-        list.add(entry.clone()).map_err(|error| match error {
-            ListError::Full => Refusal::LimitReached("entries of this kind", ENTRIES_MAX),
-            ListError::Known => Refusal::Taken { kind: "entry", index: entry.what.kind() },
-        })?;
-        let change = match found {
-            Some(mut stored) => {
-                stored.entity = list;
-                Change::replace(&stored)
-            }
-            None => Change::insert(&list),
-        };
-        let deed = Deed::of(tenant, "guard_entry.add", id).after(shown(service, &entry));
-        self.commit_guard(caller, deed, vec![change]).await?;
-        Ok(entry)
+        let entry = &ListEntry { id, effect: new.effect, what, note: new.note, created_at: now };
+        // One list holds them all: they go one after another, and only nodes race.
+        let _turn = self.additions.turn(std::iter::once(Owner::Tenant(tenant))).await;
+        self.in_turn(move || async move {
+            let found = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
+            let mut list =
+                found.as_ref().map_or_else(|| GuardList::new(tenant, service), |stored| stored.entity.clone());
+            list.add(entry.clone()).map_err(|error| match error {
+                ListError::Full => Refusal::LimitReached("entries of this kind", ENTRIES_MAX),
+                ListError::Known => Refusal::Taken { kind: "entry", index: entry.what.kind() },
+            })?;
+            let change = match found {
+                Some(mut stored) => {
+                    stored.entity = list;
+                    Change::replace(&stored)
+                }
+                None => Change::insert(&list),
+            };
+            let deed = Deed::of(tenant, "guard_entry.add", id).after(shown(service, entry));
+            self.commit_guard(caller, deed, vec![change]).await?;
+            Ok(entry.clone())
+        })
+        .await
     }
 
     /// Takes an entry off a service's list.
@@ -160,11 +166,14 @@ impl App {
     ) -> Result<(), Refusal> {
         let tenant = caller.tenant.id;
         self.find_service(caller, service).await?;
-        let list = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
-        let mut list = list.ok_or(Refusal::NotFound("entry"))?;
-        let entry = list.entity.remove(id).ok_or(Refusal::NotFound("entry"))?;
-        let deed = Deed::of(tenant, "guard_entry.remove", id).before(shown(service, &entry));
-        self.commit_guard(caller, deed, vec![Change::replace(&list)]).await
+        self.in_turn(move || async move {
+            let list = self.find::<GuardList>(Owner::Tenant(tenant), service.to_bytes()).await?;
+            let mut list = list.ok_or(Refusal::NotFound("entry"))?;
+            let entry = list.entity.remove(id).ok_or(Refusal::NotFound("entry"))?;
+            let deed = Deed::of(tenant, "guard_entry.remove", id).before(shown(service, &entry));
+            self.commit_guard(caller, deed, vec![Change::replace(&list)]).await
+        })
+        .await
     }
 
     /// The destinations of a service that the watch has restricted: all countries, and 1,000 at most besides.

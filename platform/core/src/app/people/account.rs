@@ -7,8 +7,7 @@ use super::{Reproof, SignedIn, Started};
 use crate::domain::audit::Deed;
 use crate::domain::id::VerificationId;
 use crate::domain::pending::{Pending, Then};
-use crate::domain::tenant;
-use crate::domain::user::{AccountEmail, User};
+use crate::domain::user::{AccountEmail, User, person_name};
 use crate::ports::{Change, Owner};
 
 const MOVED_HERE: &str = "This is the email address of your account from now on. Sign in with it.";
@@ -20,11 +19,7 @@ impl App {
     /// [`Refusal::Invalid`], [`Refusal::NotFound`] when the account was erased meanwhile, [`Refusal::Conflict`],
     /// [`Refusal::Store`].
     pub async fn rename_person(&self, person: &SignedIn, name: &str) -> Result<User, Refusal> {
-        let name = match name.trim() {
-            "" => String::new(),
-            name => tenant::name(name)
-                .map_err(|_| Refusal::field("name", "has 0 to 100 characters and no control characters"))?,
-        };
+        let name = person_name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
         let (id, by, name) = (person.user.id, &person.by(), &name);
         self.in_turn(move || async move {
             let found = self.find::<User>(Owner::Platform, id.to_bytes()).await?;

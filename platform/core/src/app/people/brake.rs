@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use super::super::{App, Refusal};
+use super::super::{App, Guessed, Refusal};
 use super::{SignedIn, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
@@ -24,6 +24,8 @@ pub(super) type Device = [u8; DEVICE_SIZE];
 /// Where guesses at a password are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Brakes {
+    /// What is guessed at.
+    guessed: Guessed,
     account: AddressIndex,
     places: Vec<([u8; 16], Place)>,
     /// What says that a guess is under way which is not counted yet.
@@ -62,20 +64,21 @@ impl App {
         let account_bytes = account.as_bytes();
         if let Some(device) = device {
             let here = (vault.veil("brake device", &[account_bytes, device]), Place::Here);
-            return Brakes { account: *account, places: vec![here], under_way: None };
+            return Brakes { guessed: Guessed::Password, account: *account, places: vec![here], under_way: None };
         }
         let places = vec![
             (vault.veil("brake ip", &[account_bytes, &bucket(whence.ip)]), Place::Here),
             (vault.veil("brake", &[account_bytes]), Place::Everywhere),
         ];
-        Brakes { account: *account, places, under_way: None }
+        Brakes { guessed: Guessed::Password, account: *account, places, under_way: None }
     }
 
     /// The brakes for somebody who is signed in: those of the session. What others guess at does not hold them up,
     /// and a session gets nobody another fifty guesses, since it takes the password to have one.
     pub(super) fn session_brakes(&self, person: &SignedIn) -> Brakes {
-        let place = self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]);
-        Brakes { account: person.user.email_key, places: vec![(place, Place::Here)], under_way: None }
+        let here = (self.ports.vault.veil("brake session", &[&person.session.id.to_bytes()]), Place::Here);
+        let places = vec![here];
+        Brakes { guessed: Guessed::InSession, account: person.user.email_key, places, under_way: None }
     }
 
     /// Whether one client signs in too often, whatever the accounts. Before anything is written.
@@ -132,7 +135,7 @@ impl App {
         for ((id, place), under_way) in brakes.places.iter().zip(others) {
             let found = self.find::<LoginBrake>(Owner::Platform, *id).await?.map(|stored| stored.entity);
             let brake = found.unwrap_or_else(|| LoginBrake::new(*id, *place, now));
-            brake.admit(*under_way, now).map_err(|opens_at| Refusal::Braked { opens_at })?;
+            brake.admit(*under_way, now).map_err(|opens_at| Refusal::Braked { opens_at, guessed: brakes.guessed })?;
         }
         Ok(())
     }
@@ -168,7 +171,9 @@ impl App {
     /// # Errors
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
     pub(super) async fn brake(&self, brakes: &Brakes) -> Result<(), Refusal> {
-        self.count(brakes, |brake, now| brake.count(now).map_err(|opens_at| Refusal::Braked { opens_at })).await
+        let guessed = brakes.guessed;
+        self.count(brakes, |brake, now| brake.count(now).map_err(|opens_at| Refusal::Braked { opens_at, guessed }))
+            .await
     }
 
     async fn count(

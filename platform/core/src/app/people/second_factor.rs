@@ -3,7 +3,7 @@
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::super::{App, Refusal};
+use super::super::{App, Guessed, Refusal};
 use super::brake::Brakes;
 use super::{Opened, SignedIn, Started, Whence};
 use crate::domain::Timestamp;
@@ -270,7 +270,7 @@ impl App {
         let found = self.find_by::<SignInChallenge>("token", hash).await?;
         let mut challenge = found.filter(|challenge| challenge.is_open(now)).ok_or(Refusal::SignInOver)?;
         if let Some(opens_at) = challenge.retry_at.filter(|opens_at| *opens_at > now) {
-            return Err(Refusal::Braked { opens_at });
+            return Err(Refusal::Braked { opens_at, guessed: Guessed::Code });
         }
         // Its first factor is worth nothing any more.
         let user = self.person(challenge.user).await?;
@@ -366,7 +366,7 @@ impl App {
 }
 
 fn wait(until: Option<Timestamp>) -> Refusal {
-    until.map_or(Refusal::RecoveryCodeNeeded, |opens_at| Refusal::Braked { opens_at })
+    until.map_or(Refusal::RecoveryCodeNeeded, |opens_at| Refusal::Braked { opens_at, guessed: Guessed::Code })
 }
 
 /// What the log tells of a second factor.

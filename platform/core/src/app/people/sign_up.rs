@@ -16,7 +16,7 @@ use crate::domain::permission::Role;
 use crate::domain::service::Service;
 use crate::domain::tenant;
 use crate::domain::tenant::Tenant;
-use crate::domain::user::{AccountEmail, PasswordHash, User};
+use crate::domain::user::{AccountEmail, PasswordHash, User, person_name};
 use crate::domain::vault::{CodeHash, Purpose};
 use crate::domain::verification::Status;
 use crate::ports::{Change, Owner, Stored};
@@ -92,14 +92,10 @@ impl App {
         let password = email.as_ref().and_then(|email| {
             Password::new(&request.password, email).map_err(|error| wrong("password", error.to_string())).ok()
         });
-        if !request.name.is_empty()
-            && let Err(error) = tenant::name(&request.name)
-        {
-            wrong("name", error.to_string());
-        }
+        let name = person_name(&request.name).map_err(|error| wrong("name", error.to_string())).ok();
         let tenant = request.tenant.as_deref().map(tenant::name).transpose();
         let tenant = tenant.map_err(|error| wrong("tenant", error.to_string())).ok();
-        let (Some(email), Some(password), Some(tenant), true) = (email, password, tenant, errors.is_empty()) else {
+        let (Some(email), Some(password), Some(name), Some(tenant)) = (email, password, name, tenant) else {
             return Err(Refusal::Invalid(errors));
         };
         // Before the hash, which costs more than anything else here.
@@ -107,8 +103,7 @@ impl App {
         let place = self.hash_place(whence)?;
         let password = self.hash(&password).await?;
         drop(place);
-        self.pend(&email, Then::SignUp { name: request.name.trim().to_owned(), password, tenant }, None, None, whence)
-            .await
+        self.pend(&email, Then::SignUp { name, password, tenant }, None, None, whence).await
     }
 
     /// Makes the account that waited for this code, and its tenant if it is to have one.

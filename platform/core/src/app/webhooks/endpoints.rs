@@ -1,6 +1,7 @@
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::app::commit::TRIES;
 use crate::app::{ApiCaller, App, FieldError, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
@@ -13,9 +14,6 @@ use crate::domain::webhook::endpoint::{
 };
 use crate::domain::webhook::signature::SigningKeys;
 use crate::ports::{Change, Entity as _, EntityList, IndexKey, Owner, Stored};
-
-/// How often an endpoint is created anew that another was created beside.
-const TRIES: usize = 64;
 
 /// An endpoint to create.
 #[derive(Debug, Clone)]

@@ -13,6 +13,9 @@ pub(super) const TITLE: &str = "Errors";
 fn advice(code: ProblemCode) -> &'static str {
     match code {
         ProblemCode::MalformedJson => "Send one JSON value, whole and in UTF-8. `detail` says where reading stopped.",
+        ProblemCode::MalformedRequest => {
+            "Send one `Host` header. A proxy in front that adds another one is to replace it."
+        }
         ProblemCode::UnsupportedMediaType => "Send `Content-Type: application/json`.",
         ProblemCode::BodyTooLarge => "Send at most 16 KiB.",
         ProblemCode::InvalidRequest => {
@@ -40,8 +43,9 @@ fn advice(code: ProblemCode) -> &'static str {
             "Look at both. Whether there is an account is told to nobody but the owner of the address."
         }
         ProblemCode::LoginDelayed => {
-            "Wait until `retry_at`. Send the `device_token` of an earlier login from here: others' wrong passwords do \
-             not count for it. A password reset lifts the delay."
+            "Wait until `retry_at`. After wrong passwords: send the `device_token` of an earlier login from here, since \
+             others' wrong passwords do not count for it; a password reset lifts the delay. After wrong codes of a second \
+             factor: a recovery code does not wait, in a sign-in that begins anew."
         }
         ProblemCode::CodeWrong => "Type the newest code, or ask for another.",
         ProblemCode::SignInOver => "Begin to sign in anew, and finish it within the time that the reply names.",

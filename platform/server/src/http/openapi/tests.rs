@@ -106,7 +106,12 @@ fn problems_are_documented_with_the_status_they_have() {
         }
     }
     // These belong to no operation.
-    documented.extend([ProblemCode::RouteNotFound, ProblemCode::MethodNotAllowed, ProblemCode::OperatorNeeded]);
+    documented.extend([
+        ProblemCode::RouteNotFound,
+        ProblemCode::MethodNotAllowed,
+        ProblemCode::MalformedRequest,
+        ProblemCode::OperatorNeeded,
+    ]);
     // On WOTP's paths alone, whose errors have no code.
     documented.push(ProblemCode::SecondFactorNeeded);
     for code in ProblemCode::ALL {

@@ -42,6 +42,8 @@ macro_rules! problems {
 problems! {
     /// The body is not JSON.
     MalformedJson = "malformed_json", BAD_REQUEST, false, "The body is not JSON";
+    /// The request has two `Host` headers.
+    MalformedRequest = "malformed_request", BAD_REQUEST, false, "The request is not one that HTTP knows";
     /// The body has another content type.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, false, "The body has to be JSON";
     /// The body is over 16 KiB.

@@ -1,7 +1,7 @@
 //! Which problem a refusal of a use case is, in words for whoever made the call.
 
 use jiff::Timestamp;
-use wotp_core::app::{FieldError, Refusal, TokenRefusal};
+use wotp_core::app::{FieldError, Guessed, Refusal, TokenRefusal};
 use wotp_core::domain::address_limits::AddressRefusal;
 use wotp_core::domain::api_key::KeyRefusal;
 use wotp_core::domain::guard::{GuardNote, Step};
@@ -78,8 +78,16 @@ impl Problem {
                 Self::new(ProblemCode::SessionEnded, "this session is over; sign in again")
             }
             Refusal::Credentials => Self::new(ProblemCode::CredentialsWrong, "look at both, or ask for a new password"),
-            Refusal::Braked { opens_at } => {
-                let detail = "too many wrong passwords or codes in a row; the owner of the account may come from a device on which they signed in before, or ask for a new password";
+            Refusal::Braked { opens_at, guessed } => {
+                let detail = match guessed {
+                    Guessed::Password => {
+                        "too many wrong passwords in a row; the owner of the account may come from a device on which they signed in before, or ask for a new password"
+                    }
+                    Guessed::Code => {
+                        "too many wrong codes in a row; wait, and write the code that the app shows then, or begin to sign in anew and write a recovery code, which does not wait"
+                    }
+                    Guessed::InSession => "too many wrong passwords or codes in this session; wait, or sign in anew",
+                };
                 let mut problem = Self::new(ProblemCode::LoginDelayed, detail).retry(opens_at, now);
                 problem.0.violated = vec!["login"];
                 problem

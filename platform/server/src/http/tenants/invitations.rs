@@ -129,9 +129,10 @@ pub(in crate::http) async fn list_invitations(
 
 /// Invite somebody by email.
 ///
-/// The token goes to the address and to nobody else. It is good for 7 days, once. Only owners invite owners.
+/// The token goes to the address and to nobody else, by a mail that goes out as soon as it can. It is good for 7 days,
+/// once. Only owners invite owners.
 #[utoipa::path(post, path = "/v1/tenant/invitations", tag = "Tenants", security(("session" = ["members:write"])), request_body = InviteBody,
-    responses((status = 201, description = "Sent", body = InvitationView), BodyProblems, MemberProblems, InvitationConflict, InvitationLimits))]
+    responses((status = 201, description = "Invited", body = InvitationView), BodyProblems, MemberProblems, InvitationConflict, InvitationLimits))]
 pub(in crate::http) async fn invite_member(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
@@ -144,9 +145,9 @@ pub(in crate::http) async fn invite_member(
 
 /// Send an invitation again.
 ///
-/// With another token, and for another 7 days; the token before is worthless then.
+/// With another token, and for another 7 days; the token before is worthless then. The mail goes out as soon as it can.
 #[utoipa::path(post, path = "/v1/tenant/invitations/{id}/resend", tag = "Tenants", security(("session" = ["members:write"])), params(("id" = String, Path, description = "`inv_…`", example = "inv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
-    responses((status = 200, description = "Sent", body = InvitationView), MemberProblems, NotFoundProblem, ConflictProblem, InvitationLimits))]
+    responses((status = 200, description = "Invited again", body = InvitationView), MemberProblems, NotFoundProblem, ConflictProblem, InvitationLimits))]
 pub(in crate::http) async fn resend_invitation(
     State(api): State<Arc<Api>>,
     member: Member<MembersWrite>,
@@ -157,6 +158,8 @@ pub(in crate::http) async fn resend_invitation(
 }
 
 /// Take an invitation back.
+///
+/// A mail that did not go out yet does not go out any more.
 #[utoipa::path(delete, path = "/v1/tenant/invitations/{id}", tag = "Tenants", security(("session" = ["members:write"])), params(("id" = String, Path, description = "`inv_…`", example = "inv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 204, description = "It cannot be accepted any more"), MemberProblems, NotFoundProblem, ConflictProblem))]
 pub(in crate::http) async fn revoke_invitation(

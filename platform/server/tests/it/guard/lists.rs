@@ -112,24 +112,33 @@ async fn an_entry_that_names_nothing_or_two_things_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_racing_changes_none_is_lost() {
+async fn of_racing_changes_none_is_lost_and_of_additions_none_is_refused() {
     let (app, acme) = TestApp::start_with_tenant().await;
+    let fellow = app.fellow();
     let entries = format!("{}/entries", guard_of(&acme));
     let add = |n: usize| {
         let entry = json!({ "effect": "block", "prefix": format!("+4477009{n:02}") });
-        app.post(&entries).key(&acme.live).json(entry)
+        let node = if n.is_multiple_of(2) { &app } else { &fellow };
+        node.post(&entries).key(&acme.live).json(entry)
     };
     let put = app.request(Method::PUT, guard_of(&acme)).key(&acme.live).json(json!({ "mode": "on" }));
-    let replies = race((0..12).map(add).chain(vec![put; 4])).await;
+    let replies = race((0..50).map(add).chain(vec![put; 4])).await;
     let added = replies.iter().filter(|reply| reply.status == 201).count();
     let set = replies.iter().filter(|reply| reply.status == 200).count();
     for reply in replies.iter().filter(|reply| reply.status >= 300) {
         reply.problem(409, "conflict");
     }
-    assert!(added > 0 && set > 0);
+    assert_eq!(added, 50);
+    assert!(set > 0);
     let list = app.get(&entries).key(&acme.live).await.expect(200);
     assert_eq!(list["data"].as_array().unwrap().len(), added, "each that was told to be on the list is");
     let audit = stored(&app, &acme, "audit_entry").await;
-    let of_guard = audit.iter().filter(|entry| entry["action"].as_str().unwrap().starts_with("guard")).count();
-    assert_eq!(of_guard, added + set);
+    let told = |action: &str| audit.iter().filter(|entry| entry["action"] == action).count();
+    // Whoever sets what is set already changes nothing.
+    assert_eq!((told("guard_entry.add"), told("guard.set")), (50, 1));
+    let gone =
+        |entry: &serde_json::Value| app.request(Method::DELETE, format!("{entries}/{}", id(entry))).key(&acme.live);
+    for reply in race(list["data"].as_array().unwrap().iter().map(gone)).await {
+        reply.done();
+    }
 }

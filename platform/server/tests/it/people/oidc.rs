@@ -36,7 +36,7 @@ impl Browser {
 }
 
 impl Stage {
-    async fn set() -> Self {
+    pub async fn set() -> Self {
         Self::with("mock").await
     }
 
@@ -79,7 +79,7 @@ impl Stage {
         self.app.post("/v1/auth/oidc/complete").header("cookie", &browser.0).json(body)
     }
 
-    async fn sign_in(&self, subject: &str) -> Reply {
+    pub async fn sign_in(&self, subject: &str) -> Reply {
         let (back, browser) = self.come_back(subject).await;
         self.complete(&back, &browser).await
     }

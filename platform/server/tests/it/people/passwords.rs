@@ -103,6 +103,7 @@ async fn who_knows_the_password_changes_it_and_stays_signed_in() {
     for _ in 0..5 {
         change("not the right sentence", PASSWORD).await.problem(401, "credentials_wrong");
     }
-    change(NEW, PASSWORD).await.problem(429, "login_delayed");
+    let delayed = change(NEW, PASSWORD).await.problem(429, "login_delayed");
+    assert_eq!(delayed["detail"], "too many wrong passwords or codes in this session; wait, or sign in anew");
     app.run_jobs().await;
 }

@@ -191,7 +191,8 @@ async fn wrong_codes_end_a_challenge_and_delay_the_next_but_lock_nobody_out() {
     for wait in [1, 2, 4, 8] {
         answer(app, &challenge, &stage.wrong_code()).await.problem(422, "code_wrong");
         let delayed = answer(app, &challenge, &phone.code(app)).await;
-        delayed.problem(429, "login_delayed");
+        let detail = delayed.problem(429, "login_delayed")["detail"].to_string();
+        assert!(detail.contains("recovery code") && !detail.contains("password"), "{detail}");
         assert_eq!(delayed.retry_after(), wait);
         app.clock.advance(seconds(wait.try_into().expect("small")));
     }

@@ -165,3 +165,18 @@ async fn a_stolen_database_tells_neither_addresses_nor_passwords_nor_tokens() {
     let body = credentials("ada.lovelace@example.com", PASSWORD);
     app.post("/v1/auth/login").json(body).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_name_is_refused_in_words_that_hold_for_it() {
+    let app = TestApp::start().await;
+    let sign_up = |name: &str| {
+        let body = json!({ "email": EMAIL, "password": PASSWORD, "name": name });
+        app.post("/v1/auth/sign-up").json(body)
+    };
+    for wrong in ["\u{7}", &"a".repeat(101)] {
+        let problem = sign_up(wrong).await.problem(422, "invalid_request");
+        assert_eq!(problem["detail"], "`name`: has 0 to 100 characters and no control characters");
+    }
+    sign_up("  ").await.expect(202);
+    app.run_jobs().await;
+}
