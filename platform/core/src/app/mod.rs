@@ -43,7 +43,7 @@ mod watch;
 mod webhooks;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use jiff::SignedDuration;
 
@@ -169,6 +169,8 @@ pub struct App {
     additions: commit::Chains,
     /// What was set aside because it cannot be read, and not counted yet.
     set_aside: AtomicU64,
+    /// Whether a wrong password could not be counted, and none since.
+    guesses_unwritten: AtomicBool,
     key_uses: key_uses::KeyUses,
 }
 
@@ -199,6 +201,7 @@ impl App {
             chains: commit::Chains::default(),
             additions: commit::Chains::default(),
             set_aside: AtomicU64::default(),
+            guesses_unwritten: AtomicBool::default(),
             key_uses: key_uses::KeyUses::default(),
         }
     }

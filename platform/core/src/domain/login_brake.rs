@@ -141,7 +141,8 @@ impl LoginBrake {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        self.failed_at = now;
+        // Clocks of nodes are seconds apart.
+        self.failed_at = self.failed_at.max(now);
     }
 
     fn is_over(&self, now: Timestamp) -> bool {

@@ -16,7 +16,7 @@ pub struct Bucket {
 /// What tells one thing under way from others, drawn anew for each.
 pub type Hold = [u8; 16];
 
-/// How long something counts as under way that nobody lets go of: longer than a call takes.
+/// How long something counts as under way that nobody lets go of, since its node died.
 pub const HELD_FOR: SignedDuration = SignedDuration::from_secs(120);
 
 /// The limiter cannot be asked.

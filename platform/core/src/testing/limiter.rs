@@ -132,7 +132,7 @@ pub async fn what_is_under_way_is_counted_until_it_is_let_go_of(limiter: Subject
     assert_eq!(hold(&["a", "b", "c"], 4).await, [1, 2, 1]);
 }
 
-/// Its holder is gone.
+/// Its node died.
 pub async fn what_nobody_lets_go_of_is_over_in_a_while(limiter: Subject) {
     let a = names(&["a"]);
     let over = noon().saturating_add(HELD_FOR).expect("a moment");

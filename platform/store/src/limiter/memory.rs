@@ -76,13 +76,10 @@ impl Limiter for MemoryLimiter {
     async fn hold(&self, names: &[String], hold: Hold, now: Timestamp) -> Result<Vec<u32>, LimiterError> {
         let until = now.saturating_add(HELD_FOR).unwrap_or(Timestamp::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // What nobody let go of is few: callers who hung up in the middle.
-        state.held.retain(|_, holds| {
-            holds.retain(|(_, until)| *until > now);
-            !holds.is_empty()
-        });
+        // What nobody lets go of is left by a panic alone, and gone with the process.
         let others = names.iter().map(|name| {
             let holds = state.held.entry(name.clone()).or_default();
+            holds.retain(|(_, until)| *until > now);
             let others = u32::try_from(holds.len()).unwrap_or(u32::MAX);
             holds.push((hold, until));
             others

@@ -1,8 +1,10 @@
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use super::super::commit::TRIES as TRIES_OF_ALL;
 use super::super::{App, Guessed, Refusal};
 use super::{SignedIn, Whence};
 use crate::domain::Timestamp;
@@ -109,20 +111,29 @@ impl App {
     /// wrong one is written, so that a login is one commit. Where the limiter cannot be asked, it is counted in the
     /// store at once.
     ///
-    /// It is told what came of it by [`guessed_wrong`](Self::guessed_wrong), or, after what follows from a right one
-    /// was committed with what [`eased`](Self::eased) says, by [`let_go`](Self::let_go). A caller who hangs up leaves
-    /// it under way, and without an answer.
+    /// It ends with [`guessed_wrong`](Self::guessed_wrong), or, after what follows from a right one was committed with
+    /// what [`eased`](Self::eased) says, with [`let_go`](Self::let_go). Whoever calls this goes on to its end when their
+    /// client hangs up, so only a node that dies leaves it under way.
     ///
     /// # Errors
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
     pub(super) async fn begin_guess(&self, brakes: &mut Brakes) -> Result<(), Refusal> {
+        if self.guesses_unwritten.load(Ordering::Relaxed) {
+            // Nothing is looked at that could not be counted.
+            self.brake(brakes).await?;
+            self.guesses_unwritten.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
         let mut hold = Hold::default();
         self.ports.entropy.fill(&mut hold);
+        brakes.under_way = Some(hold);
         // Before the counts are read: whoever lets go has written what was wrong.
         let Ok(others) = self.ports.limiter.hold(&brakes.names(), hold, self.now()).await else {
+            // It may be noted all the same.
+            self.let_go(brakes).await;
+            brakes.under_way = None;
             return self.brake(brakes).await;
         };
-        brakes.under_way = Some(hold);
         let admitted = self.admit(brakes, &others).await;
         if admitted.is_err() {
             self.let_go(brakes).await;
@@ -148,12 +159,18 @@ impl App {
         if brakes.under_way.is_none() {
             return Ok(());
         }
-        self.count(brakes, |brake, now| {
+        let add = |brake: &mut LoginBrake, now| {
             brake.add(now);
             Ok(())
-        })
-        .await?;
-        self.let_go(brakes).await;
+        };
+        // As often as others may be in the way, all of whom are under way.
+        match self.count(brakes, TRIES_OF_ALL, add).await {
+            Ok(()) => self.let_go(brakes).await,
+            Err(refusal) => {
+                self.guesses_unwritten.store(true, Ordering::Relaxed);
+                return Err(refusal);
+            }
+        }
         Ok(())
     }
 
@@ -172,16 +189,19 @@ impl App {
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
     pub(super) async fn brake(&self, brakes: &Brakes) -> Result<(), Refusal> {
         let guessed = brakes.guessed;
-        self.count(brakes, |brake, now| brake.count(now).map_err(|opens_at| Refusal::Braked { opens_at, guessed }))
-            .await
+        self.count(brakes, TRIES, |brake, now| {
+            brake.count(now).map_err(|opens_at| Refusal::Braked { opens_at, guessed })
+        })
+        .await
     }
 
     async fn count(
         &self,
         brakes: &Brakes,
+        tries: usize,
         count: impl Fn(&mut LoginBrake, Timestamp) -> Result<(), Refusal> + Send + Sync,
     ) -> Result<(), Refusal> {
-        for _ in 0..TRIES {
+        for _ in 0..tries {
             let now = self.now();
             let mut changes = Vec::new();
             for (id, place) in &brakes.places {
@@ -214,8 +234,9 @@ impl App {
         self.lighten(brakes, right).await
     }
 
-    /// The same as changes of another commit, which is refused when somebody guesses at the same moment: a login is
-    /// one commit less, and over MongoDB each is a transaction that starts of verifications wait beside.
+    /// The same as changes of another commit, which is refused when somebody guesses at the same moment: over MongoDB
+    /// each is a transaction that starts of verifications wait beside. One under way was not counted, so that nothing
+    /// is taken back.
     pub(super) async fn eased(&self, brakes: Option<&Brakes>) -> Result<Vec<Change>, Refusal> {
         match brakes {
             Some(brakes) if brakes.under_way.is_some() => self.lightened(brakes, |_, place| place == Place::Here).await,

@@ -66,7 +66,10 @@ impl App {
         let LogIn { transport, device, .. } = &request;
         let next =
             self.after_first_factor(user, "password", *transport, device.as_deref(), Some(&brakes), whence).await;
-        self.let_go(&brakes).await;
+        // Where the store takes nothing, a right one is as a wrong one to those beside it.
+        if !matches!(next, Err(Refusal::Store(_))) {
+            self.let_go(&brakes).await;
+        }
         next
     }
 
@@ -132,7 +135,7 @@ impl App {
 
     /// Begins a session of a person who has proved who they are, unless what they proved it with was replaced
     /// meanwhile: hashing a password takes long enough for a reset to end all sessions in between. With it goes what
-    /// `counted` the password before it was looked at.
+    /// `counted` the password, or holds it as under way.
     ///
     /// # Errors
     /// [`Refusal::Conflict`], [`Refusal::Store`].

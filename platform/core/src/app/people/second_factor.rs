@@ -202,7 +202,7 @@ impl App {
     }
 
     /// What follows when a first factor was right: a session, or the question for the second factor. `counted` is
-    /// where it was counted as a wrong one before it was looked at.
+    /// where it was counted as a wrong one, or is under way as a guess.
     pub(super) async fn after_first_factor(
         &self,
         user: Stored<User>,

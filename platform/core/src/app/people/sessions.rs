@@ -84,7 +84,7 @@ impl App {
     }
 
     /// The changes by which all sessions of a person end but one, with every sign-in that is under way, beside
-    /// others of the same commit. Their rows go with the next login, or by themselves.
+    /// others of the same commit. Their rows go by themselves, or with a login where they are many.
     pub(in crate::app) fn with_all_ended(
         user: &mut Stored<User>,
         kept: Option<Stored<Session>>,
