@@ -31,6 +31,7 @@
 //! | say | when | then |
 //! |---|---|---|
 //! | [`SendError::Later`] | busy, or out of reach: the same message may go through soon | tried again here after `after`, a few times |
+//! | [`SendError::Away`] | it has not answered lately, and was not asked | the next channel at once; without one, here again after `after` |
 //! | [`SendError::Refused`] | it will not go through here, however often | the next channel at once |
 //! | [`SendError::Unknown`] | it broke off after the message was handed over | the next channel; a late acknowledgement still counts |
 //!

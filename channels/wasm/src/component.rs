@@ -1,5 +1,8 @@
 //! A component as it was read: looked at, made ready to run, and asked what it is.
 
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -9,8 +12,9 @@ use jsonschema::Validator;
 use crate::descriptor::{Descriptor, DescriptorFault};
 use crate::imports;
 use crate::runtime::Runtime;
-use crate::sandbox::{self, Call, Grant, World};
+use crate::sandbox::{self, Call, Errand, Grant, World};
 use crate::since_v0_1_0::ChannelPluginPre;
+use crate::since_v0_1_1::HearingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -24,6 +28,8 @@ const DESCRIBING_MAX: Duration = Duration::from_secs(2);
 /// A component that is a plugin.
 pub struct Component {
     pub(crate) pre: ChannelPluginPre<Call>,
+    /// The same, for one that hears what its provider tells later.
+    pub(crate) hearing: Option<HearingPluginPre<Call>>,
     pub(crate) schema: Validator,
     descriptor: Descriptor,
     /// As long as it is there, time goes on for what runs.
@@ -35,7 +41,7 @@ pub struct Component {
 pub enum Refusal {
     /// Too many bytes.
     #[error("it has {} MB; a plugin has at most {} MB", .0 / 1_000_000, SIZE_MAX / 1_000_000)]
-    Size(usize),
+    Size(u64),
     /// Something else.
     #[error("it is no WebAssembly")]
     NoWasm,
@@ -72,14 +78,44 @@ pub enum Refusal {
     Descriptor(#[from] DescriptorFault),
 }
 
+/// Why a file gave no bytes of a component.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The system does not give it.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// It is not one to be read.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
 impl Component {
+    /// The bytes of a file, which is looked at first: one that is too large is not read, and what is no file, as a pipe
+    /// that nobody writes to, is not waited for.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn read(file: &Path) -> Result<Vec<u8>, Unread> {
+        let about = fs::metadata(file)?;
+        if !about.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file").into());
+        }
+        if about.len() > SIZE_MAX as u64 {
+            return Err(Refusal::Size(about.len()).into());
+        }
+        let mut bytes = Vec::new();
+        // One more than it may have, so that one that grows meanwhile is still found too large.
+        fs::File::open(file)?.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Looks at a component, compiles it and asks it in the sandbox what it is. Computes for up to seconds.
     ///
     /// # Errors
     /// [`Refusal`], in words for whoever made it.
     pub async fn load(runtime: &Runtime, bytes: &[u8], world: World) -> Result<Self, Refusal> {
         if bytes.len() > SIZE_MAX {
-            return Err(Refusal::Size(bytes.len()));
+            return Err(Refusal::Size(bytes.len() as u64));
         }
         match bytes.strip_prefix(MAGIC) {
             None => return Err(Refusal::NoWasm),
@@ -94,12 +130,19 @@ impl Component {
         imports::complete(kind.exports(engine).map(|(name, _)| name))?;
         let shape = |error: wasmtime::Error| Refusal::Shape(error.root_cause().to_string());
         let ready = runtime.linker.instantiate_pre(&component).map_err(shape)?;
+        let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
+        let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
         let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
-        let call = Call::new(&Arc::new(nothing), None, DESCRIBING_MAX);
+        let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
         let said = sandbox::describe(&pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
         let (descriptor, schema) = Descriptor::read(said)?;
-        Ok(Self { pre, schema, descriptor, _ticks: runtime.ticks.clone() })
+        Ok(Self { pre, hearing, schema, descriptor, _ticks: runtime.ticks.clone() })
+    }
+
+    /// Whether its provider can tell it later what became of a message.
+    pub fn hears(&self) -> bool {
+        self.hearing.is_some()
     }
 
     /// What it says that it is.

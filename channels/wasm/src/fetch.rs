@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use tokio::time::Instant;
 use url::Url;
 use wotp_outbound::{Answer, NoAnswer, Reading, Request};
@@ -12,8 +12,9 @@ use wotp_outbound::{Answer, NoAnswer, Reading, Request};
 use crate::descriptor::Place;
 use crate::headers;
 use crate::hosts::Host;
-use crate::sandbox::{Call, REQUESTS_MAX};
-use crate::secrets::Form;
+use crate::report;
+use crate::sandbox::{Call, Errand, REQUESTS_MAX};
+use crate::secrets::{Form, Secret};
 use crate::since_v0_1_0::wotp::channel::http::{self as contract, Error, Method, Response};
 
 /// Longest URL, in bytes.
@@ -27,13 +28,23 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 impl contract::Host for Call {
     async fn fetch(&mut self, request: contract::Request) -> Result<Response, Error> {
+        if !matches!(self.errand, Errand::Deliver(_)) {
+            return Err(Error::Denied("requests are not allowed here, only in what reaches a provider".to_owned()));
+        }
         let left = self.requests_left.checked_sub(1);
         self.requests_left =
             left.ok_or_else(|| Error::Denied(format!("a call makes at most {REQUESTS_MAX} requests")))?;
         let time = self.time_for(request.timeout_milliseconds)?;
-        let request = self.permitted(request).map_err(Error::Denied)?;
+        let (host, request) = self.permitted(request).map_err(|why| {
+            // Named for all that it is not: a plugin could make up as many names as it likes.
+            report::requested(&self.grant.channel, "none", "denied");
+            Error::Denied(why)
+        })?;
         let caller = Arc::clone(&self.grant.world.caller);
-        match caller.call(request, Reading::Whole { bytes: BODY_READ_MAX }, time).await {
+        let came = caller.call(request, Reading::Whole { bytes: BODY_READ_MAX }, time).await;
+        let outcome = self.sight.note(came.as_ref().map(|answer| answer.status).map_err(|reason| *reason));
+        report::requested(&self.grant.channel, &host.to_string(), outcome);
+        match came {
             Ok(answer) => Ok(self.answered(answer)),
             Err(reason) => Err(self.failed(reason)),
         }
@@ -51,8 +62,8 @@ impl Call {
         if asked.is_zero() { Err(Error::Timeout) } else { Ok(asked) }
     }
 
-    /// The request as it goes out, if it may.
-    fn permitted(&self, request: contract::Request) -> Result<Request, String> {
+    /// The request as it goes out, if it may, and to whom.
+    fn permitted(&mut self, request: contract::Request) -> Result<(Host, Request), String> {
         if request.url.len() > URL_MAX {
             return Err(format!("the URL is longer than {URL_MAX} bytes"));
         }
@@ -67,20 +78,26 @@ impl Call {
         }
         let fill = |text: &str, place, form| self.marks.filled_text(text, &grant.secrets, place, form);
         let headers = headers::to_send(&request.headers, |value| fill(value, Place::Header, Form::Plain))?;
+        // Encoded, a secret is none that would be found in an answer.
+        let encoded =
+            headers.get(AUTHORIZATION).filter(|value| value.is_sensitive()).and_then(|value| value.to_str().ok());
+        let encoded = encoded.and_then(headers::credentials).map(|text| Secret::from(text.to_owned()));
         let form = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or(Form::Plain, Form::of_body);
         let body = self.marks.filled(request.body, &grant.secrets, Place::Body, form);
         let url = filled_query(url, |query| fill(query, Place::Query, Form::Percent));
-        Ok(Request { method: method(request.method), url: url.into(), headers, body: Bytes::from(body) })
+        let method = method(request.method);
+        self.encoded.extend(encoded);
+        Ok((host, Request { method, url: url.into(), headers, body: Bytes::from(body) }))
     }
 
     fn answered(&self, answer: Answer) -> Response {
         let clean = |mut header: contract::Header| {
-            let value = self.grant.without_secrets(header.value.into_bytes());
+            let value = self.grant.without_secrets(header.value.into_bytes(), &self.encoded);
             header.value = String::from_utf8_lossy(&value).into_owned();
             header
         };
         let headers = headers::received(&answer.headers).into_iter().map(clean).collect();
-        Response { status: answer.status, headers, body: self.grant.without_secrets(answer.body) }
+        Response { status: answer.status, headers, body: self.grant.without_secrets(answer.body, &self.encoded) }
     }
 
     /// What a plugin is told; what it is not told is for the operator.

@@ -1,5 +1,7 @@
 //! Which headers pass between plugins and servers.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::since_v0_1_0::wotp::channel::http::Header;
@@ -23,6 +25,8 @@ const OF_THE_CONNECTION: &[HeaderName] = &[
     header::PROXY_AUTHORIZATION,
     header::PROXY_AUTHENTICATE,
 ];
+/// How HTTP Basic begins.
+const BASIC: &str = "Basic ";
 /// Names whose headers are the host's by how they begin.
 const BEGINNINGS: &[&str] = &["proxy-", "x-forwarded-", "keep-alive"];
 
@@ -47,7 +51,10 @@ pub(crate) fn to_send(headers: &[Header], fill: impl Fn(&str) -> String) -> Resu
         if is_of_the_connection(&name) {
             return Err(format!("the header `{name}` is not for plugins to set"));
         }
-        let filled = fill(&header.value);
+        let mut filled = fill(&header.value);
+        if name == header::AUTHORIZATION && filled != header.value {
+            filled = basic(&filled).unwrap_or(filled);
+        }
         let mut value = HeaderValue::try_from(&filled).map_err(|_| format!("the value of `{name}` is no text"))?;
         value.set_sensitive(filled != header.value);
         match name {
@@ -57,6 +64,18 @@ pub(crate) fn to_send(headers: &[Header], fill: impl Fn(&str) -> String) -> Resu
         }
     }
     Ok(map)
+}
+
+/// What a user and a secret are within HTTP Basic: the plugin cannot encode what it does not have. None where it is
+/// encoded already, or something else. Source: RFC 7617; Base64 has no colon.
+fn basic(value: &str) -> Option<String> {
+    let credentials = value.strip_prefix(BASIC).filter(|credentials| credentials.contains(':'))?;
+    Some(format!("{BASIC}{}", STANDARD.encode(credentials)))
+}
+
+/// What follows `Basic` in a value that is to be sent.
+pub(crate) fn credentials(value: &str) -> Option<&str> {
+    value.strip_prefix(BASIC)
 }
 
 /// The headers of an answer, as far as they are text: without those of the connection, and without cookies, which
@@ -106,6 +125,20 @@ mod tests {
         );
         assert!(map["authorization"].is_sensitive() && !map["x-a"].is_sensitive());
         assert!(!sent(&[("x", "MARK\n")]).unwrap_err().contains("s3cr3t"));
+    }
+
+    /// Source: RFC 7617, section 2, whose user and password these are.
+    #[test]
+    fn a_user_and_a_secret_are_encoded_as_http_basic_asks() {
+        let basic = |value: &str| {
+            let header = Header { name: "Authorization".to_owned(), value: value.to_owned() };
+            let fill = |value: &str| value.replace("MARK", "open sesame");
+            to_send(&[header], fill).unwrap()["authorization"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(basic("Basic Aladdin:MARK"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        // A secret that is encoded already, and what holds none.
+        assert_eq!(basic("Basic MARK"), "Basic open sesame");
+        assert_eq!(basic("Basic a:b"), "Basic a:b");
     }
 
     #[test]

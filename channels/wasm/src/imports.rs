@@ -5,7 +5,9 @@ use crate::component::Refusal;
 /// The package of the contract.
 const PACKAGE: &str = "wotp:channel/";
 /// What it offers.
-const OFFERED: &[&str] = &["types", "http", "host"];
+const OFFERED: &[&str] = &["types", "http", "host", "receipts", "callback", "signatures"];
+/// What a plugin may offer besides: to hear what its provider tells later.
+const HEARING: &str = "webhook";
 /// What a plugin has to offer in return.
 const WANTED: &str = "delivery";
 /// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change
@@ -30,12 +32,22 @@ pub(crate) fn allowed<'a>(mut imports: impl Iterator<Item = &'a str>) -> Result<
     })
 }
 
-/// Whether it offers what a plugin has to.
-pub(crate) fn complete<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
-    let delivery = exports.find_map(|export| {
+/// Whether something of ours is there by this name, and in which version.
+fn found<'a>(mut exports: impl Iterator<Item = &'a str>, wanted: &str) -> Option<String> {
+    exports.find_map(|export| {
         let (interface, version) = export.strip_prefix(PACKAGE)?.split_once('@')?;
-        (interface == WANTED).then(|| version.to_owned())
-    });
+        (interface == wanted).then(|| version.to_owned())
+    })
+}
+
+/// Whether it hears what its provider tells later.
+pub(crate) fn hears<'a>(exports: impl Iterator<Item = &'a str>) -> bool {
+    found(exports, HEARING).is_some_and(|version| version.starts_with(VERSION))
+}
+
+/// Whether it offers what a plugin has to.
+pub(crate) fn complete<'a>(exports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    let delivery = found(exports, WANTED);
     match delivery {
         Some(version) if version.starts_with(VERSION) => Ok(()),
         Some(version) => Err(Refusal::Contract(version)),

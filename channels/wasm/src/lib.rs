@@ -14,22 +14,29 @@
 //!
 //! [the contract]: https://component-model.bytecodealliance.org/design/wit.html
 
+mod breaker;
+mod callback;
 mod component;
 mod descriptor;
+mod ears;
 mod fetch;
 mod headers;
 mod hosts;
 mod imports;
 mod offer;
 mod plugin;
+mod report;
 mod runtime;
 mod sandbox;
+mod schema;
 mod secrets;
 mod since_v0_1_0;
+mod since_v0_1_1;
 mod verdict;
 
-pub use component::{Component, Refusal};
+pub use component::{Component, Refusal, Unread};
 pub use descriptor::{Descriptor, DescriptorFault, Place, SecretUse};
+pub use ears::HEARING_MAX;
 pub use hosts::{DeclaredHosts, Host, NoHost};
 pub use plugin::{Plugin, Settings, SettingsError};
 pub use runtime::{Runtime, RuntimeError};

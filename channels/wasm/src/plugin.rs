@@ -5,22 +5,25 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
-use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
+use wotp_core::ports::{Acknowledged, Channel, Hear, Outgoing, SendError};
 
+use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
 use crate::descriptor::is_name;
-use crate::hosts::Host;
-use crate::sandbox::{self, Call, Grant, Stopped, World};
+use crate::ears::HEARING_MAX;
+use crate::hosts::{DeclaredHosts, Host};
+use crate::report::{self, Function};
+use crate::sandbox::{self, Call, Errand, Grant, Stopped, World};
 use crate::secrets::{Granted, Secret};
 use crate::since_v0_1_0::exports::wotp::channel::delivery::Message;
 use crate::since_v0_1_0::wotp::channel::types;
 use crate::verdict;
 
-/// How long a message waits for its turn when as many calls are under way as may be.
+/// How long a message waits for its turn when as many calls are under way as may be. As many may wait.
 const TURN_WAIT: Duration = Duration::from_secs(1);
 /// Longest that settings may be looked at.
 const VALIDATING_MAX: Duration = Duration::from_secs(2);
@@ -58,6 +61,12 @@ pub enum SettingsError {
     /// It could call nobody.
     #[error("the plugin calls {0}, and none of them is approved; name those that it may call in `hosts`")]
     NoHost(String),
+    /// It calls whom the operator names, who names nobody.
+    #[error(
+        "the plugin calls the hosts that `hosts` names, and it names none; write the one of your gateway, as in \
+         `hosts = [\"sms.example.com\"]`"
+    )]
+    NoHosts,
     /// A secret that it knows nothing of.
     #[error("the plugin asks for no secret `{name}`; it asks for {known}")]
     UnknownSecret {
@@ -87,15 +96,20 @@ pub enum SettingsError {
 
 /// A plugin as a channel.
 pub struct Plugin {
-    component: Component,
+    pub(crate) component: Component,
     name: String,
     reaches: Vec<AddressKind>,
-    grant: Arc<Grant>,
+    pub(crate) grant: Arc<Grant>,
     /// Hosts that it would call and may not.
     missing_hosts: Vec<Host>,
-    config: String,
+    pub(crate) config: String,
     timeout: Duration,
+    concurrency: usize,
     turns: Semaphore,
+    waiting: Semaphore,
+    breaker: Breaker,
+    /// A place for each call of a provider's that is heard at once.
+    pub(crate) hearing: Semaphore,
 }
 
 impl Plugin {
@@ -114,6 +128,9 @@ impl Plugin {
         let reaches = if settings.reaches.is_empty() { descriptor.reaches.clone() } else { settings.reaches };
         let hosts = descriptor.hosts.approved(&settings.hosts);
         let missing_hosts = descriptor.hosts.missing(&settings.hosts);
+        if hosts.is_empty() && descriptor.hosts == DeclaredHosts::Any {
+            return Err(SettingsError::NoHosts);
+        }
         if hosts.is_empty() && !missing_hosts.is_empty() {
             return Err(SettingsError::NoHost(list(missing_hosts.iter().map(ToString::to_string))));
         }
@@ -127,7 +144,11 @@ impl Plugin {
             missing_hosts,
             config,
             timeout: settings.timeout,
+            concurrency: settings.concurrency,
             turns: Semaphore::new(settings.concurrency),
+            waiting: Semaphore::new(settings.concurrency),
+            breaker: Breaker::default(),
+            hearing: Semaphore::new(HEARING_MAX as usize),
             component,
         };
         let problems = |problems: Vec<String>| Err(SettingsError::Config(problems.join("; ")));
@@ -144,14 +165,38 @@ impl Plugin {
 
     /// What the plugin finds wrong with its settings.
     async fn validate(&self) -> Result<Vec<String>, Stopped> {
-        let call = Call::new(&self.grant, None, VALIDATING_MAX);
-        let found = sandbox::validate(&self.component.pre, call, &self.config).await?;
+        let call = Call::new(&self.grant, Errand::Look, VALIDATING_MAX);
+        let found = sandbox::validate(&self.component.pre, call, &self.config);
+        let found = report::counted(&self.name, Function::Validate, found).await?;
         let words = |found: Vec<String>| found.iter().map(|one| self.grant.redacted(one, None)).collect::<Vec<_>>();
         Ok(match found {
             Ok(()) => Vec::new(),
             Err(found) if found.is_empty() => vec!["it does not say why".to_owned()],
             Err(found) => words(found),
         })
+    }
+
+    /// The right to one call: at once, or after a second at most; none when as many wait already as may be under way.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(turn) = self.turns.try_acquire() {
+            return Some(turn);
+        }
+        let _place = self.waiting.try_acquire().ok()?;
+        timeout(TURN_WAIT, self.turns.acquire()).await.ok()?.ok()
+    }
+
+    /// Notes what a call saw of the provider.
+    fn saw(&self, pass: Pass<'_>, seen: Seen) {
+        let Some(change) = pass.ended(seen, self.grant.world.clock.now()) else { return };
+        report::left_alone(&self.name, change == Change::Opened);
+        let channel = self.name.as_str();
+        match change {
+            Change::Opened => tracing::warn!(
+                channel,
+                "the provider of a plugin does not answer; messages go to the next channel, and one in 30 s to this"
+            ),
+            Change::Closed => tracing::info!(channel, "the provider of a plugin answers again"),
+        }
     }
 
     fn message(&self, outgoing: &Outgoing) -> Message {
@@ -220,19 +265,33 @@ impl Channel for Plugin {
         &self.reaches
     }
 
-    /// Each message gets an instance of its own. When as many are under way as may be, it waits for a second, so that
-    /// a plugin that is slow takes no more than that of the workers.
+    fn own_room(&self) -> usize {
+        2 * self.concurrency
+    }
+
+    /// Each message gets an instance of its own.
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
-        let Ok(Ok(_turn)) = timeout(TURN_WAIT, self.turns.acquire()).await else {
+        let pass = self
+            .breaker
+            .admit(self.grant.world.clock.now())
+            .map_err(|after| SendError::Away { after, detail: "its provider has not answered lately".to_owned() })?;
+        let Some(_turn) = self.turn().await else {
             return Err(SendError::Later {
                 after: SignedDuration::from_secs(1),
                 detail: "as many calls of the plugin are under way as may be".to_owned(),
             });
         };
-        let call = Call::new(&self.grant, Some(outgoing.clone()), self.timeout);
-        let delivered = sandbox::deliver(&self.component.pre, call, &self.message(outgoing)).await;
+        let call = Call::new(&self.grant, Errand::Deliver(Box::new(outgoing.clone())), self.timeout);
+        let (sight, message) = (Arc::clone(&call.sight), self.message(outgoing));
+        let delivered = sandbox::deliver(&self.component.pre, call, &message);
+        let delivered = report::counted(&self.name, Function::Deliver, delivered).await;
+        self.saw(pass, sight.seen());
         let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
         verdict::of(delivered, self.component.descriptor().idempotent, redacted)
+    }
+
+    fn ears(&self) -> Option<&dyn Hear> {
+        self.component.hears().then_some(self as &dyn Hear)
     }
 
     async fn probe(&self) -> Result<(), String> {

@@ -6,6 +6,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use crate::sandbox::{self, Call};
 use crate::since_v0_1_0::ChannelPlugin;
+use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
 
 /// How often whatever runs in the sandbox is interrupted, so that others get their turn.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -71,6 +72,10 @@ impl Runtime {
         let engine = Engine::new(&config).map_err(fault)?;
         let mut linker = Linker::new(&engine);
         ChannelPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
+        // The rest of 0.1.1 is that of 0.1.0, which components of both are given.
+        receipts::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
+        callback::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
+        signatures::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         let ticks = tick(&engine).map_err(RuntimeError::Thread)?;
         Ok(Self { engine, linker, ticks })
     }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
+use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wotp_core::ports::{Clock, Entropy, Outgoing};
 use wotp_outbound::Caller;
 
 use crate::hosts::Host;
+use crate::report::Sight;
 use crate::runtime::TICK;
-use crate::secrets::{Granted, Marks};
+use crate::secrets::{Granted, Marks, Secret};
 use crate::since_v0_1_0::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
 use crate::since_v0_1_0::{ChannelPlugin, ChannelPluginPre};
+use crate::since_v0_1_1::HearingPluginPre;
+use crate::since_v0_1_1::exports::wotp::channel::webhook;
 
 /// Memory that a plugin may use in one call, in bytes.
 pub(crate) const MEMORY_MAX: usize = 64 * 1024 * 1024;
@@ -31,6 +34,8 @@ pub(crate) const LOG_MAX: usize = 8 * 1024;
 const HANDED_MAX: usize = 1 << 20;
 /// Requests that a plugin may make in one call.
 pub(crate) const REQUESTS_MAX: u32 = 8;
+/// Signatures that a plugin may have verified in one call.
+const VERIFICATIONS_MAX: u32 = 8;
 
 /// What plugins are lent of the world outside.
 #[derive(Clone)]
@@ -41,6 +46,8 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// Makes their requests.
     pub caller: Arc<Caller>,
+    /// Where the installation can be reached from outside, if the operator said so: a web origin.
+    pub public_url: Option<String>,
 }
 
 /// What one plugin is allowed, in every call.
@@ -55,15 +62,29 @@ pub(crate) struct Grant {
     pub world: World,
 }
 
+/// What a plugin is called for.
+pub(crate) enum Errand {
+    /// To say something about itself or its settings. It calls nobody: an operator looks at it, who may not have
+    /// approved anything yet.
+    Look,
+    /// To deliver this.
+    Deliver(Box<Outgoing>),
+    /// To say what a provider tells, or whoever says to be one: strangers have nobody called.
+    Hear,
+}
+
 /// The state of one call.
 pub(crate) struct Call {
     pub(crate) grant: Arc<Grant>,
-    /// The message at hand, for what must not be in the log. None when nothing is delivered.
-    pub(crate) outgoing: Option<Outgoing>,
+    pub(crate) errand: Errand,
     pub(crate) marks: Marks,
     pub(crate) deadline: Instant,
     pub(crate) log_left: usize,
     pub(crate) requests_left: u32,
+    pub(crate) verifications_left: u32,
+    /// What secrets became in what went out, where that is not how they are written.
+    pub(crate) encoded: Vec<Secret>,
+    pub(crate) sight: Arc<Sight>,
     ticks_left: u128,
     limits: StoreLimits,
 }
@@ -84,7 +105,7 @@ pub(crate) enum Stopped {
 
 impl Call {
     /// A call that ends after `time` at the latest.
-    pub(crate) fn new(grant: &Arc<Grant>, outgoing: Option<Outgoing>, time: Duration) -> Self {
+    pub(crate) fn new(grant: &Arc<Grant>, errand: Errand, time: Duration) -> Self {
         let limits = StoreLimitsBuilder::new()
             .memory_size(MEMORY_MAX)
             .memories(MEMORIES_MAX as usize)
@@ -94,10 +115,13 @@ impl Call {
         Self {
             marks: Marks::draw(&*grant.world.entropy),
             grant: Arc::clone(grant),
-            outgoing,
+            errand,
             deadline: Instant::now() + time,
             log_left: LOG_MAX,
             requests_left: REQUESTS_MAX,
+            verifications_left: VERIFICATIONS_MAX,
+            encoded: Vec::new(),
+            sight: Arc::default(),
             ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
             limits,
         }
@@ -105,7 +129,12 @@ impl Call {
 
     /// What a plugin wrote, for the log: on one line, cut, without secrets, address and code.
     pub(crate) fn redacted(&self, text: &str) -> String {
-        self.grant.redacted(text, self.outgoing.as_ref())
+        let outgoing = match &self.errand {
+            Errand::Look => None,
+            Errand::Deliver(outgoing) => Some(&**outgoing),
+            Errand::Hear => return self.grant.without_people(text),
+        };
+        self.grant.redacted(text, outgoing)
     }
 }
 
@@ -147,6 +176,21 @@ pub(crate) async fn deliver(
     .await
 }
 
+/// Has it read what came from its provider, or from whoever says to be.
+pub(crate) async fn hear(
+    pre: &HearingPluginPre<Call>,
+    call: Call,
+    told: &webhook::Call,
+) -> Result<Result<Vec<webhook::Receipt>, webhook::Refusal>, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let mut store = store(pre.engine(), call);
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.wotp_channel_webhook().call_receive(&mut store, told).await
+    })
+    .await
+}
+
 async fn within<T>(end: Instant, work: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
     match timeout_at(end, work).await {
         Ok(result) => result.map_err(|error| stopped(&error)),
@@ -156,7 +200,14 @@ async fn within<T>(end: Instant, work: impl Future<Output = wasmtime::Result<T>>
 
 /// A fresh instance, with nothing left of any other.
 async fn start(pre: &ChannelPluginPre<Call>, call: Call) -> wasmtime::Result<(Store<Call>, ChannelPlugin)> {
-    let mut store = Store::new(pre.engine(), call);
+    let mut store = store(pre.engine(), call);
+    let plugin = pre.instantiate_async(&mut store).await?;
+    Ok((store, plugin))
+}
+
+/// What an instance lives in, with all that bounds it.
+fn store(engine: &Engine, call: Call) -> Store<Call> {
+    let mut store = Store::new(engine, call);
     store.limiter(|call| &mut call.limits);
     store.set_hostcall_fuel(HANDED_MAX);
     store.set_epoch_deadline(1);
@@ -170,8 +221,7 @@ async fn start(pre: &ChannelPluginPre<Call>, call: Call) -> wasmtime::Result<(St
         // Whoever else waits for this thread is next.
         Ok(UpdateDeadline::Yield(1))
     });
-    let plugin = pre.instantiate_async(&mut store).await?;
-    Ok((store, plugin))
+    store
 }
 
 /// What the engine says, without the names of what crashed: those are the plugin's own words.

@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 
 use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use wotp_core::domain::template::is_control;
 use wotp_core::ports::{Entropy, Outgoing, redacted};
 use zeroize::Zeroizing;
 
@@ -39,13 +40,20 @@ impl From<String> for Secret {
 }
 
 impl Secret {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How it may be written: as it is, within JSON, within a URL.
-    fn spellings(&self) -> [Cow<'_, str>; 3] {
-        [Cow::Borrowed(self.0.as_str()), self.within(Form::Json), self.within(Form::Percent)]
+    /// How it may be written: as it is, within JSON, within a URL. In JSON some write `\/`, and in URLs `%2f`.
+    fn spellings(&self) -> [Cow<'_, str>; 5] {
+        let (json, percent) = (self.within(Form::Json), self.within(Form::Percent));
+        let slashes = json.replace('/', "\\/").into();
+        let small = in_small_letters(&percent).into();
+        [Cow::Borrowed(self.0.as_str()), json, slashes, percent, small]
     }
 
     fn within(&self, form: Form) -> Cow<'_, str> {
@@ -154,14 +162,38 @@ impl Grant {
         }
         match outgoing {
             Some(outgoing) => redacted(&clean, outgoing),
-            None => clean.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect(),
+            None => clean.chars().map(|c| if is_control(c) { ' ' } else { c }).take(LINE_MAX).collect(),
         }
     }
 
+    /// [`redacted`](Self::redacted), where nobody knows of whom a plugin writes: without anything that could be a number
+    /// or an address.
+    pub(crate) fn without_people(&self, text: &str) -> String {
+        let clean = self.redacted(text, None);
+        let is_plain = |word: &&str| !word.contains('@') && !word.chars().any(|c| c.is_numeric());
+        clean.split_whitespace().map(|word| if is_plain(&word) { word } else { GAP }).collect::<Vec<_>>().join(" ")
+    }
+
     /// What a server answered, without secrets: some echo what they were told.
-    pub(crate) fn without_secrets(&self, bytes: Vec<u8>) -> Vec<u8> {
+    /// `encoded` is what else went out of them in this call.
+    pub(crate) fn without_secrets(&self, bytes: Vec<u8>, encoded: &[Secret]) -> Vec<u8> {
+        let encoded = encoded.iter().flat_map(Secret::spellings).filter(|spelling| spelling.len() >= LOOKED_FOR_MIN);
+        let bytes = encoded.fold(bytes, |bytes, spelling| replaced(bytes, spelling.as_bytes(), GAP.as_bytes()));
         self.spellings().iter().fold(bytes, |bytes, spelling| replaced(bytes, spelling.as_bytes(), GAP.as_bytes()))
     }
+}
+
+/// A percent-encoded text with the digits of what is encoded in small letters.
+fn in_small_letters(percent: &str) -> String {
+    let mut parts = percent.split('%');
+    let mut small = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        small.push('%');
+        small.extend(digits.chars().map(|digit| digit.to_ascii_lowercase()));
+        small.push_str(rest);
+    }
+    small
 }
 
 /// `bytes` with each `what` replaced.
@@ -214,6 +246,15 @@ mod tests {
         let old = first.mark("token");
         let filled = second.filled(old.clone().into_bytes(), &secrets, Place::Body, Form::Plain);
         assert_eq!(filled, old.into_bytes());
+    }
+
+    #[test]
+    fn an_echo_is_found_however_a_server_writes_it() {
+        let secret = Secret::from("Ab/1\"/+Z".to_owned());
+        let spellings = secret.spellings();
+        for echo in ["Ab/1\"/+Z", "Ab/1\\\"/+Z", "Ab\\/1\\\"\\/+Z", "Ab%2F1%22%2F%2BZ", "Ab%2f1%22%2f%2bZ"] {
+            assert!(spellings.iter().any(|spelling| spelling == echo), "{echo}: {spellings:?}");
+        }
     }
 
     #[test]

@@ -82,14 +82,20 @@ impl Config {
         let mut problems: Vec<String> =
             self.templates().into_iter().filter_map(|text| Template::parse(text).err()).collect();
         let (host, path, query) = parts(&self.url);
+        problems.extend(port_problem(host));
         if !Template::parse(host).is_ok_and(|template| template.is_fixed()) {
             problems.push("the host of `url` is the same for all messages: nothing can be filled in there".to_owned());
         }
         if Template::parse(path).is_ok_and(|template| template.has_secret()) {
             problems.push("a secret in `url` can only stand behind the `?`".to_owned());
         }
-        if query.contains('#') {
+        if path.contains('#') || query.contains('#') {
             problems.push("`url` ends before the `#`".to_owned());
+        }
+        if has_dots(path) {
+            problems.push(
+                "the path of `url` has a segment of dots, as `..` is one, which would be taken out of it".to_owned(),
+            );
         }
         problems.extend(self.success.problem("success"));
         problems.extend(self.invalid_recipient.as_ref().and_then(|rule| rule.problem("invalid_recipient")));
@@ -120,8 +126,24 @@ fn texts<'a>(value: &'a Value, all: &mut Vec<&'a str>) {
     }
 }
 
+/// What is wrong with the port of a URL, as far as its host.
+fn port_problem(host: &str) -> Option<String> {
+    let authority = host.split_once("://").map_or(host, |(_, authority)| authority);
+    // An IPv6 address has colons of its own, in brackets.
+    let (_, port) = authority.rsplit(']').next()?.rsplit_once(':')?;
+    let holds = port.parse::<u16>().is_ok_and(|port| port > 0);
+    (!holds).then(|| format!("the port `{port}` of `url` is none; write 1 to 65535"))
+}
+
+/// Whether a path has segments that are not steps down, which whoever reads the URL would take out: what a message fills
+/// in would choose another page. Source: the URL standard, "single-dot" and "double-dot path segment".
+pub(crate) fn has_dots(path: &str) -> bool {
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    path.split(['/', '\\']).any(dots)
+}
+
 /// A URL as far as its host, its path, and its query.
-fn parts(url: &str) -> (&str, &str, &str) {
+pub(crate) fn parts(url: &str) -> (&str, &str, &str) {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     let host_end = url[after_scheme..].find(['/', '?', '#', '\\']).map_or(url.len(), |at| after_scheme + at);
     let (host, rest) = url.split_at(host_end);
@@ -150,6 +172,25 @@ mod tests {
             "message_id": "/id",
         });
         assert_eq!(problems(config), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_url_is_looked_at_before_anything_is_sent() {
+        for (url, words) in [
+            ("https://a.example:0/", "the port `0`"),
+            ("https://a.example:65536/", "the port `65536`"),
+            ("https://[2001:db8::1]:x/", "the port `x`"),
+            ("https://a.example/a#{{to}}", "before the `#`"),
+            ("https://a.example/a/../b", "segment of dots"),
+            ("https://a.example/a/%2E./b", "segment of dots"),
+            ("https://a.example/a\\..", "segment of dots"),
+        ] {
+            let said = problems(json!({ "url": url }));
+            assert!(said.len() == 1 && said[0].contains(words), "{url}: {said:?}");
+        }
+        for url in ["https://[2001:db8::1]/", "https://a.example:8443/..a/b..?c=../d", "https://a.example"] {
+            assert_eq!(problems(json!({ "url": url })), Vec::<String>::new(), "{url}");
+        }
     }
 
     #[test]

@@ -54,19 +54,27 @@ impl Plugin for GenericHttp {
     }
 
     fn deliver(message: &Message, config: Config) -> Result<Receipt, DeliveryError> {
-        let answer = call(message, &config).map_err(DeliveryError::Misconfigured)?.send()?;
-        verdict(&config, &answer)
+        verdict(&config, &call(message, &config, &wotp_plugin_kit::secret)?.send()?)
     }
 }
 
 #[cfg(target_family = "wasm")]
 wotp_plugin_kit::plugin!(GenericHttp);
 
-/// The request for a message.
-fn call(message: &Message, config: &Config) -> Result<Call, String> {
-    let context = Context { message, secret: &wotp_plugin_kit::secret };
-    let render = |text: &str, encoding| Template::parse(text)?.render(&context, encoding);
-    let mut call = Call::new(config.method.into(), render(&config.url, Encoding::Url)?);
+/// The request for a message. Headers come first: a Content-Type among them is the operator's word on the body.
+fn call(message: &Message, config: &Config, secret: &dyn Fn(&str) -> Option<String>) -> Result<Call, DeliveryError> {
+    let context = Context { message, secret };
+    let render = |text: &str, encoding| {
+        let rendered = Template::parse(text).and_then(|template| template.render(&context, encoding));
+        rendered.map_err(DeliveryError::Misconfigured)
+    };
+    let url = render(&config.url, Encoding::Url)?;
+    if config::has_dots(config::parts(&url).1) {
+        return Err(DeliveryError::Rejected(
+            "what the message fills into the path of `url` is a segment of dots".to_owned(),
+        ));
+    }
+    let mut call = Call::new(config.method.into(), url);
     for (name, value) in &config.headers {
         call = call.header(name, render(value, Encoding::Plain)?);
     }
@@ -81,21 +89,21 @@ fn call(message: &Message, config: &Config) -> Result<Call, String> {
 }
 
 /// JSON with each of its texts filled, which is then escaped as JSON is: no message can break out of its place.
-fn filled(value: &Value, fill: &impl Fn(&str) -> Result<String, String>) -> Result<Value, String> {
+fn filled<E>(value: &Value, fill: &impl Fn(&str) -> Result<String, E>) -> Result<Value, E> {
     Ok(match value {
         Value::String(text) => Value::String(fill(text)?),
         Value::Array(items) => items.iter().map(|item| filled(item, fill)).collect::<Result<_, _>>()?,
         Value::Object(fields) => {
             let field = |(name, value): (&String, &Value)| Ok((name.clone(), filled(value, fill)?));
-            Value::Object(fields.iter().map(field).collect::<Result<_, String>>()?)
+            Value::Object(fields.iter().map(field).collect::<Result<_, E>>()?)
         }
         other => other.clone(),
     })
 }
 
-fn form(fields: &BTreeMap<String, String>, fill: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
+fn form<E>(fields: &BTreeMap<String, String>, fill: impl Fn(&str) -> Result<String, E>) -> Result<String, E> {
     let field = |(name, value): (&String, &String)| Ok(format!("{}={}", template::encoded(name), fill(value)?));
-    Ok(fields.iter().map(field).collect::<Result<Vec<_>, String>>()?.join("&"))
+    Ok(fields.iter().map(field).collect::<Result<Vec<_>, E>>()?.join("&"))
 }
 
 /// What an answer means. The configuration says what counts as taken and as nobody's address; the rest is HTTP.
@@ -178,14 +186,43 @@ mod tests {
         assert!(matches!(verdict(400, r#"{"error":21211}"#), Err(DeliveryError::InvalidRecipient(_))));
     }
 
+    fn requested(config: Value, text: &str) -> Result<Call, DeliveryError> {
+        let message = Message { text: text.to_owned(), ..template::tests::message() };
+        call(&message, &serde_json::from_value(config).unwrap(), &|_| None)
+    }
+
+    #[test]
+    fn a_content_type_of_the_operators_own_is_the_only_one() {
+        let body = json!({ "url": "https://gateway.example/", "body": { "json": { "a": "{{text}}" } } });
+        let mut own = body.clone();
+        own["headers"] = json!({ "Content-Type": "application/vnd.gateway+json" });
+        for (config, kind) in [(body, "application/json"), (own, "application/vnd.gateway+json")] {
+            let call = requested(config, "x").unwrap();
+            let kinds: Vec<_> = call.request().headers.iter().map(|header| header.value.as_str()).collect();
+            assert_eq!(kinds, [kind]);
+        }
+    }
+
+    #[test]
+    fn a_message_does_not_choose_another_page() {
+        let config = || json!({ "url": "https://gateway.example/to/{{text}}/send?about={{text}}" });
+        for dots in [".", ".."] {
+            let refused = requested(config(), dots).err().unwrap();
+            assert!(matches!(&refused, DeliveryError::Rejected(why) if why.contains("dots")), "{refused:?}");
+        }
+        let call = requested(config(), "../x#y").unwrap();
+        assert_eq!(call.request().url, "https://gateway.example/to/..%2Fx%23y/send?about=..%2Fx%23y");
+    }
+
     #[test]
     fn what_is_filled_in_stays_in_its_place() {
         let evil = "\",\"admin\":true,\"x\":\"&to=me";
-        let fill = |text: &str| Ok(text.replace("{{text}}", evil));
+        let fill = |text: &str| Ok::<_, DeliveryError>(text.replace("{{text}}", evil));
         let body = filled(&json!({ "a": ["{{text}}", 1, { "b": "x {{text}}" }] }), &fill).unwrap();
         assert_eq!(body, json!({ "a": [evil, 1, { "b": format!("x {evil}") }] }));
         let fields = BTreeMap::from([("te xt".to_owned(), "{{text}}".to_owned())]);
-        let form = form(&fields, |text| Ok(template::encoded(&text.replace("{{text}}", evil)))).unwrap();
+        let form =
+            form(&fields, |text| Ok::<_, DeliveryError>(template::encoded(&text.replace("{{text}}", evil)))).unwrap();
         assert_eq!(form, "te%20xt=%22%2C%22admin%22%3Atrue%2C%22x%22%3A%22%26to%3Dme");
     }
 }

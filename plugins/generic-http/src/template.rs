@@ -167,10 +167,10 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn message() -> Message {
+    pub(crate) fn message() -> Message {
         Message {
             id: "dlv_1".to_owned(),
             kind: AddressKind::Phone,

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Response};
-use crate::bindings::wotp::channel::http::{Request, fetch};
+use crate::bindings::wotp::channel::http::fetch;
+pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Request, Response};
 use crate::{DeliveryError, Pause};
 
 /// How long to wait before the next try when nobody was reached, in seconds.
 const AWAY_SECONDS: u32 = 5;
+
+const CONTENT_TYPE: &str = "content-type";
 
 /// A request that is being put together.
 #[derive(Debug, Clone)]
@@ -27,11 +29,17 @@ impl Call {
         self
     }
 
-    /// With a body.
+    /// With a body, of this kind where no header says another one yet.
     #[must_use]
     pub fn body(mut self, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         self.0.body = body.into();
-        self.header("content-type", content_type)
+        let said = self.0.headers.iter().any(|header| header.name.eq_ignore_ascii_case(CONTENT_TYPE));
+        if said { self } else { self.header(CONTENT_TYPE, content_type) }
+    }
+
+    /// The request as it would be sent.
+    pub fn request(&self) -> &Request {
+        &self.0
     }
 
     /// With JSON for a body.

@@ -70,9 +70,29 @@ pub mod bindings {
     });
 }
 
+/// What came to the contract with 0.1.1.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod hearing {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "hearing-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::hearing",
+        with: {
+            "wotp:channel/http@0.1.1": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.1": crate::bindings::wotp::channel::host,
+        },
+    });
+}
+
 pub use bindings::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
 pub use bindings::wotp::channel::host::{Level, log, now_milliseconds, random, secret};
 pub use bindings::wotp::channel::types::{AddressKind, Cost, Pause, Progress, SecretPlaces, SecretUse};
+pub use hearing::exports::wotp::channel::webhook::{Call as HookCall, Receipt as Told, Refusal};
+pub use hearing::wotp::channel::callback::{reference, url as callback_url};
+pub use hearing::wotp::channel::receipts::{Failure, Fate};
+pub use hearing::wotp::channel::signatures::{Algorithm, Key, verify};
 
 /// A way to reach people.
 pub trait Plugin {
@@ -98,9 +118,33 @@ pub trait Plugin {
     fn deliver(message: &Message, config: Self::Config) -> Result<Receipt, DeliveryError>;
 }
 
-/// Makes a type that implements [`Plugin`] the plugin that this crate is. The crate's type is `cdylib`.
+/// A way to reach people whose provider tells later how a message fares.
+///
+/// While it delivers, [`callback_url`] is what to tell the provider to call, and [`reference`] what to have it hand back
+/// where it calls one URL for all.
+pub trait Hearing: Plugin {
+    /// Sees that a call is the provider's, with [`verify`] where it signs, and says what it tells.
+    ///
+    /// # Errors
+    /// [`Refusal`]: anybody can call.
+    fn receive(call: &HookCall, config: Self::Config) -> Result<Vec<Told>, Refusal>;
+}
+
+/// Makes a type that implements [`Plugin`] the plugin that this crate is; with `hearing` behind it, one that implements
+/// [`Hearing`]. The crate's type is `cdylib`.
 #[macro_export]
 macro_rules! plugin {
+    ($plugin:ty, hearing) => {
+        $crate::plugin!($plugin);
+
+        impl $crate::hearing::exports::wotp::channel::webhook::Guest for WotpPlugin {
+            fn receive(call: $crate::HookCall) -> ::std::result::Result<::std::vec::Vec<$crate::Told>, $crate::Refusal> {
+                $crate::receive::<$plugin>(&call)
+            }
+        }
+
+        $crate::hearing::export!(WotpPlugin with_types_in $crate::hearing);
+    };
     ($plugin:ty) => {
         struct WotpPlugin;
 
@@ -142,5 +186,14 @@ pub fn deliver<P: Plugin>(message: &Message) -> Result<Receipt, DeliveryError> {
     match serde_json::from_str(&message.config) {
         Ok(config) => P::deliver(message, config),
         Err(error) => Err(DeliveryError::Misconfigured(error.to_string())),
+    }
+}
+
+/// What [`plugin!`] makes of [`Hearing::receive`].
+#[doc(hidden)]
+pub fn receive<P: Hearing>(call: &HookCall) -> Result<Vec<Told>, Refusal> {
+    match serde_json::from_str(&call.config) {
+        Ok(config) => P::receive(call, config),
+        Err(error) => Err(Refusal::Unreadable(error.to_string())),
     }
 }

@@ -59,7 +59,7 @@ async fn an_endless_loop_is_stopped_and_others_go_on_meanwhile() {
             }
         })
     };
-    let channel = channel("endless_loop", settings(&[], json!({}))).await.unwrap();
+    let channel = channel("endless_loop", settings(&["allowed.example"], json!({}))).await.unwrap();
     let before = turns.load(Ordering::Relaxed);
     let result = channel.send(&outgoing(AddressKind::Phone, 1)).await;
     let meanwhile = turns.load(Ordering::Relaxed) - before;
@@ -82,7 +82,7 @@ async fn time_goes_on_for_a_plugin_that_outlives_what_it_was_loaded_with() {
     let runtime = Runtime::new(1).unwrap();
     let component = Component::load(&runtime, &bytes("endless_loop"), world()).await.unwrap();
     drop(runtime);
-    let channel = Plugin::new(component, settings(&[], json!({})), world()).await.unwrap();
+    let channel = Plugin::new(component, settings(&["allowed.example"], json!({})), world()).await.unwrap();
     assert_stopped(&channel.send(&outgoing(AddressKind::Phone, 1)).await, "computed for longer than 1 s");
 }
 
@@ -120,6 +120,15 @@ async fn a_server_that_does_not_answer_is_a_timeout_before_the_call_is_over() {
     let gateway = Gateway::start().await;
     let soon = |settings: &mut Settings| settings.timeout = Duration::from_secs(1);
     assert_told(&attack("slow_server", &gateway, "/slow", soon).await, "timeout");
+}
+
+#[tokio::test]
+async fn nobody_is_called_by_a_plugin_that_is_asked_about_its_settings() {
+    let gateway = Gateway::start().await;
+    let refused = channel("nosy_validate", settings(&[&gateway.host()], json!({ "url": gateway.url("/echo") }))).await;
+    let said = refused.err().unwrap().to_string();
+    assert!(said.contains("denied: requests are not allowed here"), "{said}");
+    assert_eq!(gateway.connections(), 0);
 }
 
 #[tokio::test]

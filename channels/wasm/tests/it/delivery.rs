@@ -1,3 +1,5 @@
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,6 +10,11 @@ use wotp_core::testing::channel::{Received, holds, outgoing, tells_no_secret};
 
 use crate::gateway::{Came, Gateway};
 use crate::plugins::{channel, gateway_config, good, settings};
+
+/// Goes on with something once, waiting for nothing.
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
 
 fn received(came: &Came) -> Received {
     let body = came.json();
@@ -96,8 +103,16 @@ async fn a_plugin_with_as_many_calls_as_it_may_have_holds_up_only_itself() {
         tokio::spawn(async move { slow.send(&outgoing(AddressKind::Phone, 1)).await })
     };
     gateway.someone().await;
-    let second = slow.send(&outgoing(AddressKind::Phone, 2)).await.unwrap_err();
-    assert!(matches!(&second, SendError::Later { detail, .. } if detail.contains("under way")), "{second:?}");
+    // One waits for its turn; the other does not wait, or a burst would hold as many tasks as it has messages.
+    let (second, third) = (outgoing(AddressKind::Phone, 2), outgoing(AddressKind::Phone, 3));
+    let mut second = pin!(slow.send(&second));
+    assert!(poll(second.as_mut()).is_pending());
+    let mut third = pin!(slow.send(&third));
+    let Poll::Ready(Err(third)) = poll(third.as_mut()) else { panic!("it is put back at once") };
+    for put_back in [third, second.await.unwrap_err()] {
+        assert!(matches!(&put_back, SendError::Later { detail, .. } if detail.contains("under way")), "{put_back:?}");
+    }
+    assert_eq!(slow.own_room(), 2);
     assert_eq!(gateway.connections(), 1);
     assert!(good(&gateway).await.send(&outgoing(AddressKind::Phone, 3)).await.is_ok());
     first.abort();

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -36,10 +36,12 @@ struct State {
     came: Mutex<Vec<Came>>,
     connections: AtomicUsize,
     someone: Notify,
+    away: AtomicBool,
 }
 
 /// What it does is in the path: `/send` takes a message, `/huge` never ends, `/slow` never begins, `/redirect` points
-/// to `/send`, `/echo` says what it was told, `/full` asks to wait.
+/// to `/send`, `/echo` says what it was told, `/mirror`
+/// names a message by the credentials that it was told, `/full` asks to wait, and `…/Messages.json` is Twilio's.
 pub struct Gateway {
     address: SocketAddr,
     state: Arc<State>,
@@ -84,6 +86,11 @@ impl Gateway {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// Whether all that anybody gets is a proxy that says that nobody is there.
+    pub fn is_away(&self, away: bool) {
+        self.state.away.store(away, Ordering::SeqCst);
+    }
+
     /// Waits until somebody is there.
     pub async fn someone(&self) {
         self.state.someone.notified().await;
@@ -126,6 +133,7 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
         Response::builder().status(status).body(Full::new(Bytes::from(text)).boxed_unsync())
     };
     let answer = match came.path.as_str() {
+        _ if state.away.load(Ordering::SeqCst) => text(503, String::new()),
         "/send" => text(200, json!({ "status": "queued", "id": format!("gw-{number}") }).to_string()),
         "/huge" => Response::builder().body(Endless.boxed_unsync()),
         "/slow" => std::future::pending().await,
@@ -138,7 +146,44 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
             let body = String::from_utf8_lossy(&came.body);
             text(200, format!("{} {} {body}", came.query, token.unwrap_or_default()))
         }
+        "/mirror" => {
+            let credentials = came.headers.get("authorization").map(|value| value.to_str().unwrap_or_default());
+            let credentials = credentials.unwrap_or_default().trim_start_matches("Basic ");
+            text(200, json!({ "status": "queued", "id": credentials }).to_string())
+        }
         "/full" => text(429, String::new()),
+        // As Telegram answers, with HTTP 200 whatever it is. Source: core.telegram.org/gateway/api.
+        "/sendVerificationMessage" => {
+            let phone = came.json()["phone_number"].as_str().unwrap_or_default().to_owned();
+            let taken = json!({ "request_id": format!("{number}"), "phone_number": phone, "request_cost": 0.01 });
+            let said = match phone.ends_with("11") {
+                true => json!({ "ok": false, "error": "PHONE_NUMBER_INVALID" }),
+                false => json!({ "ok": true, "result": taken }),
+            };
+            text(200, said.to_string())
+        }
+        // As Twilio answers, by the end of the number. Source: twilio.com/docs/messaging/api/message-resource.
+        path if path.ends_with("/Messages.json") => {
+            let body = String::from_utf8_lossy(&came.body).into_owned();
+            let to = |end: &str| body.contains(&format!("To=%2B120255501{end}&"));
+            let error = |status: u16, code: u32| {
+                let more = format!("https://www.twilio.com/docs/errors/{code}");
+                text(status, json!({ "code": code, "message": body, "more_info": more, "status": status }).to_string())
+            };
+            if to("11") {
+                error(400, 21211)
+            } else if to("12") {
+                error(401, 20003)
+            } else if to("13") {
+                let busy = json!({ "code": 20429, "message": "Too Many Requests", "status": 429 }).to_string();
+                Response::builder().status(429).header("retry-after", "9").body(Full::from(busy).boxed_unsync())
+            } else {
+                let sid = format!("SM{number:032}");
+                let made =
+                    json!({ "sid": sid, "status": "queued", "error_code": null, "price": null, "num_segments": "1" });
+                text(201, made.to_string())
+            }
+        }
         _ => text(404, String::new()),
     };
     Ok(answer.unwrap())

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod attacks;
+mod breaker;
 mod delivery;
+mod first;
 mod gateway;
+mod hearing;
 mod plugins;
 mod refusals;
 mod secrets;

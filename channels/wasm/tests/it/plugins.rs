@@ -39,11 +39,16 @@ impl Resolve for Nobody {
 }
 
 pub fn world() -> World {
+    world_at(Arc::new(ManualClock::at("2026-11-22T12:00:00Z")))
+}
+
+pub fn world_at(clock: Arc<ManualClock>) -> World {
     let allowed_networks = vec!["127.0.0.0/8".parse().unwrap()];
     World {
-        clock: Arc::new(ManualClock::at("2026-11-22T12:00:00Z")),
+        clock,
         entropy: Arc::new(SeededEntropy::new(7)),
         caller: Arc::new(Caller::new(Policy { allowed_networks, plain: Plain::ToLoopback }, Arc::new(Nobody))),
+        public_url: Some("https://wotp.example".to_owned()),
     }
 }
 

@@ -1,5 +1,5 @@
 use serde_json::json;
-use wotp_channel_wasm::{Component, Refusal};
+use wotp_channel_wasm::{Component, Refusal, Unread};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::ports::Channel as _;
 
@@ -38,6 +38,19 @@ async fn a_file_that_is_something_else_is_refused_before_it_is_compiled() {
     assert!(matches!(large.err(), Some(Refusal::Size(_))));
 }
 
+#[test]
+fn a_file_is_looked_at_before_it_is_read() {
+    // Of no length that its system tells, and without an end.
+    let endless = Component::read("/dev/zero".as_ref()).err().unwrap();
+    assert!(matches!(&endless, Unread::File(error) if error.to_string() == "it is no file"), "{endless}");
+    let file = std::env::temp_dir().join(format!("wotp-large-{}.wasm", std::process::id()));
+    // A hole: it takes no room, and reading it would take the whole of it.
+    std::fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    let large = Component::read(&file);
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(large.err(), Some(Unread::Refused(Refusal::Size(size))) if size == 1 << 40));
+}
+
 #[tokio::test]
 async fn a_component_that_is_cut_off_or_changed_is_refused_or_another_but_nothing_worse() {
     let whole = bytes("trap");
@@ -68,6 +81,8 @@ async fn a_channel_is_what_its_plugin_can_be() {
     assert!(refused(|settings| settings.reaches = vec![AddressKind::Email]).await.contains("of the kind `email`"));
     let said = refused(|_| ()).await;
     assert!(said.contains("the plugin calls allowed.example, and none of them is approved"), "{said}");
+    let anybody = channel("trap", settings(&[], json!({}))).await.err().unwrap().to_string();
+    assert!(anybody.contains("`hosts = [\"sms.example.com\"]`"), "{anybody}");
     let channel = channel("undeclared_host", settings(&["allowed.example", "b.example"], json!({}))).await.unwrap();
     assert_eq!(channel.probe().await, Ok(()));
 }

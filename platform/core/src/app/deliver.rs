@@ -94,8 +94,8 @@ impl App {
     /// Safe to do twice, late, or by two workers at once: a hold in the store decides who calls,
     /// and a retry carries the same code under the same message id.
     ///
-    /// `seat` is dropped once the channel has answered: whoever bounds how many call channels at once
-    /// need not wait for the store as well.
+    /// `seat` is dropped once the channel has answered, and before it is called if it bounds itself: whoever bounds how
+    /// many call channels at once need not wait for the store as well, nor for such a channel's server.
     ///
     /// # Errors
     /// [`Refusal::Store`], [`Refusal::Vault`]. The sweep rings again.
@@ -148,6 +148,7 @@ impl App {
             }
         };
         let ready = self.ready_verification(&verification, now)?;
+        let seat = self.seat_for(&ready, seat);
         let verdict = self.call(&ready, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
@@ -216,6 +217,7 @@ impl App {
             }
         };
         let ready = self.ready_message(&message)?;
+        let seat = self.seat_for(&ready, seat);
         let verdict = self.call(&ready, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
@@ -264,6 +266,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: verification.tenant,
+            item: Item::Verification(verification.id),
             to,
             subject: rendered.subject,
             text: rendered.text,
@@ -283,6 +286,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: message.tenant,
+            item: Item::Message(message.id),
             to,
             subject: message.brand.clone(),
             text: self.ports.vault.open(Purpose::Content, &owner, content)?,
@@ -349,6 +353,12 @@ impl App {
         }
     }
 
+    /// The seat that calling this channel takes; none where it has a room of its own.
+    fn seat_for<S>(&self, ready: &Ready, seat: S) -> Option<S> {
+        let own = self.channel_infos.iter().any(|channel| channel.name == ready.channel && channel.own_room > 0);
+        (!own).then_some(seat)
+    }
+
     /// Calls the channel, and meanwhile does `keeping`: beside the call, since the store may be slow
     /// and the channel's answer must not wait for it.
     async fn call(&self, ready: &Ready, keeping: impl Future<Output = ()> + Send) -> Verdict {
@@ -381,11 +391,17 @@ impl App {
                     SendError::Later { after, .. } => {
                         Verdict::Later { after: (*after).max(SignedDuration::from_secs(1)) }
                     }
+                    SendError::Away { after, .. } => {
+                        Verdict::Away { after: (*after).max(SignedDuration::from_secs(1)) }
+                    }
                     SendError::Refused { reason, .. } => Verdict::Refused(*reason),
                     SendError::Unknown { .. } => Verdict::Refused(DeliveryFailure::NoAck),
                 };
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(delivery = %ready.delivery, channel = ready.channel, error, "a channel did not send");
+                // The channel has said so itself, once, and there may be thousands of these.
+                if !matches!(error, SendError::Away { .. }) {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(delivery = %ready.delivery, channel = ready.channel, error, "a channel did not send");
+                }
                 verdict
             }
             None => {
@@ -428,7 +444,7 @@ fn late(verdict: &Verdict) -> Option<Receipt> {
         Verdict::Sent { reached: DeliveryStatus::Delivered, .. } => Some(Receipt::Delivered),
         Verdict::Sent { reached: DeliveryStatus::Read, .. } => Some(Receipt::Read),
         Verdict::Sent { .. } => Some(Receipt::Sent),
-        Verdict::Later { .. } | Verdict::Refused(_) => None,
+        Verdict::Later { .. } | Verdict::Away { .. } | Verdict::Refused(_) => None,
     }
 }
 

@@ -20,6 +20,7 @@ mod find_verifications;
 mod fold;
 mod follow_events;
 mod guard;
+mod hear;
 mod invitations;
 mod key_uses;
 mod keys;
@@ -59,6 +60,7 @@ pub use find_keys::{KeyInfo, KeyList, KeyPage};
 pub use fold::Folded;
 pub use follow_events::{Following, Seen, WantedEvents};
 pub use guard::{GuardWatched, NewEntry, NewListed};
+pub use hear::HearRefusal;
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
 pub use letters::WaitingLetters;
@@ -180,6 +182,7 @@ impl App {
         let info = |channel: &Arc<dyn Channel>| ChannelInfo {
             name: channel.name().to_owned(),
             reaches: channel.reaches().to_vec(),
+            own_room: channel.own_room(),
         };
         let channel_infos = ports.channels.iter().map(info).collect();
         Self {

@@ -1,5 +1,5 @@
 use super::{App, Refusal};
-use crate::domain::dispatch::Receipt;
+use crate::domain::dispatch::{Dispatch, Receipt};
 use crate::domain::id::{DeliveryId, TenantId};
 use crate::ports::{Item, ReplaceError};
 
@@ -17,13 +17,31 @@ impl App {
         delivery: DeliveryId,
         receipt: Receipt,
     ) -> Result<bool, Refusal> {
+        self.record_receipt_of(None, tenant, item, delivery, receipt).await
+    }
+
+    /// [`record_receipt`](Self::record_receipt), where it is a delivery of this channel: no channel tells of what
+    /// another one sent.
+    pub(super) async fn record_receipt_of(
+        &self,
+        channel: Option<&str>,
+        tenant: TenantId,
+        item: Item,
+        delivery: DeliveryId,
+        receipt: Receipt,
+    ) -> Result<bool, Refusal> {
+        let is_theirs = |dispatch: &Dispatch| {
+            channel.is_none_or(|channel| {
+                dispatch.deliveries.iter().any(|one| one.id == delivery && one.channel == channel)
+            })
+        };
         let store = self.ports.store.tenant(tenant);
         loop {
             let now = self.now();
             let replaced = match item {
                 Item::Verification(id) => {
                     let Some(mut verification) = store.find_verification(id).await? else { return Ok(false) };
-                    if !verification.record(delivery, receipt, now) {
+                    if !is_theirs(&verification.dispatch) || !verification.record(delivery, receipt, now) {
                         return Ok(false);
                     }
                     let replaced = store.replace(&mut verification, false).await;
@@ -32,7 +50,7 @@ impl App {
                 }
                 Item::Message(id) => {
                     let Some(mut message) = store.find_message(id).await? else { return Ok(false) };
-                    if !message.record(delivery, receipt, now) {
+                    if !is_theirs(&message.dispatch) || !message.record(delivery, receipt, now) {
                         return Ok(false);
                     }
                     store.replace_message(&mut message, false).await

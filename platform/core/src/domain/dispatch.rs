@@ -155,6 +155,12 @@ pub enum Verdict {
         /// How long the channel asks us to wait.
         after: SignedDuration,
     },
+    /// Nothing was tried, since the channel's server is away: the next channel at once, or where there is none, the
+    /// same delivery again after a while.
+    Away {
+        /// How long the channel asks us to wait.
+        after: SignedDuration,
+    },
     /// Not through this channel.
     Refused(DeliveryFailure),
 }
@@ -164,7 +170,7 @@ impl Verdict {
     pub fn cost(&self) -> Option<Cost> {
         match self {
             Self::Sent { cost, .. } => *cost,
-            Self::Later { .. } | Self::Refused(_) => None,
+            Self::Later { .. } | Self::Away { .. } | Self::Refused(_) => None,
         }
     }
 }
@@ -322,6 +328,7 @@ impl Dispatch {
         deadline: Timestamp,
         next_id: impl FnOnce() -> DeliveryId,
     ) -> Outcome {
+        let is_last = self.next_channel().is_none();
         let Some(current) = self.current_mut() else { return Outcome::Exhausted };
         let sent = matches!(verdict, Verdict::Sent { .. });
         // A receipt was faster than the answer, and knows better than a call that gave up waiting.
@@ -333,7 +340,9 @@ impl Dispatch {
         if !sent && current.status == DeliveryStatus::Failed {
             return self.fail_over(now, deadline, next_id);
         }
-        current.tries = current.tries.saturating_add(1);
+        if !matches!(verdict, Verdict::Away { .. }) {
+            current.tries = current.tries.saturating_add(1);
+        }
         let failure = match verdict {
             Verdict::Sent { provider_id, reached, cost: _ } => {
                 current.provider_id = provider_id;
@@ -350,16 +359,29 @@ impl Dispatch {
                 }
                 DeliveryFailure::Unavailable
             }
+            Verdict::Away { after } => {
+                let at = now.saturating_add(after).unwrap_or(deadline);
+                if is_last && at < deadline {
+                    current.status = DeliveryStatus::Queued;
+                    self.turn = Turn::Due { at };
+                    return Outcome::Again(at);
+                }
+                DeliveryFailure::Unavailable
+            }
             Verdict::Refused(failure) => failure,
         };
         current.fail(failure, now);
         self.fail_over(now, deadline, next_id)
     }
 
+    /// The channel after the one at hand.
+    fn next_channel(&self) -> Option<&String> {
+        let tried = self.current().map(|delivery| delivery.channel.as_str()).unwrap_or_default();
+        self.channels.iter().skip_while(|channel| *channel != tried).nth(1)
+    }
+
     fn fail_over(&mut self, now: Timestamp, deadline: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
-        let tried = self.current().map(|delivery| delivery.channel.clone()).unwrap_or_default();
-        let next = self.channels.iter().skip_while(|channel| **channel != tried).nth(1).cloned();
-        match next {
+        match self.next_channel().cloned() {
             Some(channel) if now < deadline => {
                 self.deliveries.push(Delivery::queued(next_id(), &channel, now));
                 self.turn = Turn::Due { at: now };
@@ -513,6 +535,23 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_that_is_away_is_left_at_once_and_waited_for_where_there_is_no_other() {
+        let away = || Verdict::Away { after: SignedDuration::from_secs(30) };
+        let mut dispatch = born(&["a", "b"]);
+        assert_eq!(dispatch.settle(away(), at(1), at(300), || id(2)), Outcome::Again(at(1)));
+        assert_eq!(
+            (dispatch.deliveries[0].reason, dispatch.deliveries[0].tries),
+            (Some(DeliveryFailure::Unavailable), 0)
+        );
+        // The last one, more often than anybody would be called.
+        for _ in 0..3 * TRIES_MAX {
+            assert_eq!(dispatch.settle(away(), at(2), at(300), || id(3)), Outcome::Again(at(32)));
+        }
+        assert_eq!(dispatch.settle(away(), at(270), at(300), || id(3)), Outcome::Exhausted);
+        assert_eq!(dispatch.deliveries[1].reason, Some(DeliveryFailure::Unavailable));
+    }
+
+    #[test]
     fn a_receipt_that_was_faster_than_the_answer_is_believed() {
         let mut dispatch = born(&["a", "b"]);
         dispatch.record(id(1), Receipt::Delivered, at(2));
@@ -580,6 +619,7 @@ mod tests {
     enum Step {
         Sent,
         Later(i64),
+        Away(i64),
         Refused,
         Receipt(usize, u8),
         Claim,
@@ -593,6 +633,7 @@ mod tests {
         prop_oneof![
             Just(Step::Sent),
             (0i64..400).prop_map(Step::Later),
+            (0i64..400).prop_map(Step::Away),
             Just(Step::Refused),
             (0usize..4, 0u8..4).prop_map(|(which, what)| Step::Receipt(which, what)),
             Just(Step::Claim),
@@ -614,6 +655,7 @@ mod tests {
                 match step {
                     Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None }, now, at(300), || next); }
                     Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
+                    Step::Away(after) => { dispatch.settle(Verdict::Away { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
                     Step::Refused => { dispatch.settle(refused(), now, at(300), || next); }
                     Step::Receipt(which, what) => {
                         if let Some(delivery) = dispatch.deliveries.get(which) {

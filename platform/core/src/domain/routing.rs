@@ -9,6 +9,8 @@ pub struct ChannelInfo {
     pub name: String,
     /// The kinds of address that it reaches.
     pub reaches: Vec<AddressKind>,
+    /// How many sends it takes at once by itself; 0, when the workers' seats bound it.
+    pub own_room: usize,
 }
 
 /// Why there is no way to an address.
@@ -83,8 +85,11 @@ mod tests {
     use super::*;
 
     fn available() -> Vec<ChannelInfo> {
-        let channel =
-            |name: &str, reaches: &[AddressKind]| ChannelInfo { name: name.to_owned(), reaches: reaches.to_vec() };
+        let channel = |name: &str, reaches: &[AddressKind]| ChannelInfo {
+            name: name.to_owned(),
+            reaches: reaches.to_vec(),
+            own_room: 0,
+        };
         vec![channel("console", &[AddressKind::Phone, AddressKind::Email]), channel("email", &[AddressKind::Email])]
     }
 

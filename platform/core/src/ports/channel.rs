@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
+use super::{Hear, Item, Reference};
 use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
@@ -16,6 +17,8 @@ pub struct Outgoing {
     pub message_id: DeliveryId,
     /// Whose connection to use.
     pub tenant: TenantId,
+    /// What is delivered.
+    pub item: Item,
     /// To whom.
     pub to: Address,
     /// For channels that show one (email).
@@ -30,6 +33,13 @@ pub struct Outgoing {
     pub locale: Locale,
     /// After this moment it is of no use.
     pub expires_at: Timestamp,
+}
+
+impl Outgoing {
+    /// Names it to the provider, for what that tells later.
+    pub fn reference(&self) -> Reference {
+        Reference { tenant: self.tenant, item: self.item, delivery: self.message_id }
+    }
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -60,6 +70,15 @@ pub enum SendError {
     /// Not now: the same message again after `after`.
     #[error("the channel asks to wait: {detail}")]
     Later {
+        /// How long to wait.
+        after: SignedDuration,
+        /// For the operator's log; no address, no code.
+        detail: String,
+    },
+    /// Nothing was tried: the channel's server has not answered lately. Another channel takes its place at once, and
+    /// where there is none, the same message comes again after `after`.
+    #[error("the channel is left alone for a while: {detail}")]
+    Away {
         /// How long to wait.
         after: SignedDuration,
         /// For the operator's log; no address, no code.
@@ -97,6 +116,18 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// [`SendError`], which says what to do next.
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError>;
+
+    /// How many sends it takes at once by itself, those that wait in it among them; what is more it refuses at once, with
+    /// [`SendError::Later`]. Such a channel takes no seat from the others, however slow its server is. 0, when it has no
+    /// bound of its own.
+    fn own_room(&self) -> usize {
+        0
+    }
+
+    /// How its provider tells it later what became of a message; none where it tells nothing.
+    fn ears(&self) -> Option<&dyn Hear> {
+        None
+    }
 
     /// Whether it could send now: settings complete, server reachable. For `wotp doctor`.
     ///

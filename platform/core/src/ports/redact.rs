@@ -3,6 +3,7 @@
 use super::Outgoing;
 use crate::domain::address::AddressKind;
 use crate::domain::code::Code;
+use crate::domain::template::is_control;
 
 /// Fewest digits at the end of a phone number that tell whose it is.
 const NUMBER_END: usize = 7;
@@ -19,7 +20,7 @@ pub fn redacted(text: &str, outgoing: &Outgoing) -> String {
     let local = address.split('@').next().unwrap_or(address);
     let code = outgoing.code.as_ref().map_or("", Code::as_str);
     // First, so that nothing that is taken out here joins what is looked for below.
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
     let mut clean = without(&plain, address, Within::Anything);
     clean = without(&clean, code, Within::Anything);
     clean = match outgoing.to.kind() {
@@ -100,14 +101,16 @@ fn length_at_start(chars: &[char], secret: &[char]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::domain::address::Address;
-    use crate::domain::id::{DeliveryId, TenantId};
+    use crate::domain::id::{DeliveryId, TenantId, VerificationId};
     use crate::domain::locale::Locale;
+    use crate::ports::Item;
     use proptest::prelude::*;
 
     fn to(address: &str) -> Outgoing {
         Outgoing {
             message_id: DeliveryId::from_bytes([7; 16]),
             tenant: TenantId::from_bytes([3; 16]),
+            item: Item::Verification(VerificationId::from_bytes([7; 16])),
             to: Address::parse(address).unwrap(),
             subject: String::new(),
             text: String::new(),

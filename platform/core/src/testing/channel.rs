@@ -19,9 +19,9 @@ use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
 use crate::domain::dispatch::DeliveryStatus;
-use crate::domain::id::{DeliveryId, TenantId};
+use crate::domain::id::{DeliveryId, TenantId, VerificationId};
 use crate::domain::locale::Locale;
-use crate::ports::{Channel, Outgoing, SendError};
+use crate::ports::{Channel, Item, Outgoing, SendError};
 
 /// What arrived at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub fn outgoing(kind: AddressKind, number: u8) -> Outgoing {
     Outgoing {
         message_id: DeliveryId::from_bytes(id),
         tenant: TenantId::from_bytes([3; 16]),
+        item: Item::Verification(VerificationId::from_bytes(id)),
         to: Address::parse(&to).expect("a number for fiction and a name at example.com are addresses"),
         subject: "Your code for Acme".to_owned(),
         text: format!("482913 is your Acme code ({number}). It expires in 5 minutes. Do not share it."),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
-use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, World};
+use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, Unread, World};
 use wotp_outbound::{Caller, Policy, SystemResolver};
 
 use super::Global;
@@ -22,14 +22,15 @@ pub(super) enum Command {
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     let Command::Check { file } = command;
-    let descriptor = examine(&file).await?;
+    let component = examine(&file).await?;
+    let (descriptor, hears) = (component.descriptor(), component.hears());
     let machines = json!({
         "ok": true,
         "id": descriptor.id,
         "name": descriptor.name,
         "version": descriptor.version,
         "reaches": descriptor.reaches,
-        "hosts": hosts(&descriptor),
+        "hosts": hosts(descriptor),
         "secrets": descriptor.secrets.iter().map(|secret| json!({
             "name": secret.name,
             "about": secret.about,
@@ -37,22 +38,26 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             "optional": secret.optional,
         })).collect::<Vec<_>>(),
         "idempotent": descriptor.idempotent,
+        "hears": hears,
         "config_schema": descriptor.config_schema,
     });
-    global.output().print(&machines, || described(&file, &descriptor))?;
+    global.output().print(&machines, || described(&file, descriptor, hears))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn examine(file: &Path) -> Result<Descriptor, Failure> {
+async fn examine(file: &Path) -> Result<Component, Failure> {
     let shown = file.display();
-    let bytes = std::fs::read(file).map_err(|error| Failure::caused(format!("{shown} cannot be read"), error))?;
+    let no_plugin = |refusal| Failure::caused(format!("{shown} is no plugin that can be used"), refusal);
+    let bytes = match Component::read(file) {
+        Ok(bytes) => bytes,
+        Err(Unread::File(error)) => return Err(Failure::caused(format!("{shown} cannot be read"), error)),
+        Err(Unread::Refused(refusal)) => return Err(no_plugin(refusal)),
+    };
     let runtime = Runtime::new(1).map_err(|error| Failure::caused("plugins cannot be run", error))?;
     let caller = Arc::new(Caller::new(Policy::default(), Arc::new(SystemResolver::default())));
-    let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller };
+    let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url: None };
     let component = Component::load(&runtime, &bytes, world).await;
-    let component =
-        component.map_err(|refusal| Failure::caused(format!("{shown} is no plugin that can be used"), refusal))?;
-    Ok(component.descriptor().clone())
+    component.map_err(no_plugin)
 }
 
 /// What it calls, as it says.
@@ -71,7 +76,7 @@ fn name_of(place: Place) -> &'static str {
     }
 }
 
-fn described(file: &Path, descriptor: &Descriptor) -> String {
+fn described(file: &Path, descriptor: &Descriptor, hears: bool) -> String {
     let Descriptor { id, name, version, reaches, secrets, idempotent, config_schema, .. } = descriptor;
     let reaches = reaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let hosts = match &descriptor.hosts {
@@ -87,6 +92,10 @@ fn described(file: &Path, descriptor: &Descriptor) -> String {
         format!("{} can be used: {name} ({id} {version})", file.display()),
         format!("  reaches   {reaches}"),
         format!("  calls     {hosts}"),
+        format!(
+            "  hears     {}",
+            if hears { "what its provider tells later, at /hooks/NAME/" } else { "nothing later" }
+        ),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
     for secret in secrets {

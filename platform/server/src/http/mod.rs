@@ -11,6 +11,7 @@ mod events;
 mod finish;
 mod guard;
 mod health;
+mod hooks;
 mod idempotency;
 mod keys;
 mod layers;
@@ -215,6 +216,7 @@ pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
     let api = Api::new(app, settings);
     let (routes, _) = documented().split_for_parts();
     let mut routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
+    routes = routes.route("/hooks/{channel}/{*path}", hooks::route());
     if development {
         routes = routes.route("/api/auth/dev-login", post(compat::accounts::development_login));
     }

@@ -94,10 +94,12 @@ async fn answer<A: Answer>(ring: Ring, with: Data<Arc<A>>) -> Result<(), BoxDynE
 
 /// Runs workers that deliver, until `stop` says true.
 pub(super) fn run(app: Arc<App>, rings: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
+    // Those that channels take by themselves need no seat, but somebody to wait for their answer.
+    let own: usize = app.channels().iter().map(|channel| channel.own_room).sum();
     let names = app.channels().iter().map(|channel| channel.name.clone());
     let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
     let bench = Bench { app, seats: Arc::new(Semaphore::new(concurrency)), channels };
-    answer_with(bench, rings, concurrency, stop)
+    answer_with(bench, rings, concurrency + own, stop)
 }
 
 /// Runs workers that answer rings, until `stop` says true: `concurrency` and as many more as may wait

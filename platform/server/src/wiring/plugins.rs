@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wotp_channel_wasm::{Component, Host, Plugin, Runtime, Secret, Settings, World};
+use wotp_channel_wasm::{Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Unread, World};
 use wotp_core::ports::Channel;
 use wotp_outbound::{Caller, Plain, Policy, Resolve, SystemResolver};
 
@@ -18,15 +18,16 @@ use crate::system::{OsEntropy, SystemClock};
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 /// What a plugin is lent of the world outside, besides networks that are not public.
-fn world(environment: Environment, settings: &config::Plugin, resolver: &Arc<dyn Resolve>) -> World {
+fn world(config: &Config, settings: &config::Plugin, resolver: &Arc<dyn Resolve>) -> World {
     let mut policy = Policy { allowed_networks: settings.allowed_networks.clone(), plain: Plain::Never };
-    if environment == Environment::Development {
+    if config.environment == Environment::Development {
         policy.plain = Plain::ToLoopback;
         let loopback = LOOPBACK.map(|network| network.parse::<IpNet>().expect("loopback is a network"));
         policy.allowed_networks.extend(loopback);
     }
     let caller = Arc::new(Caller::new(policy, Arc::clone(resolver)));
-    World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller }
+    let public_url = Some(config.auth.public_url.clone()).filter(|url| !url.is_empty());
+    World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url }
 }
 
 /// The channels, by name.
@@ -35,19 +36,22 @@ pub(super) async fn plugins(config: &Config, folder: &DataFolder) -> Result<Vec<
     if sections.is_empty() {
         return Ok(Vec::new());
     }
-    // One more for each, to be asked about its settings meanwhile.
-    let calls_max = sections.values().map(|section| section.concurrency + 1).sum();
+    // One more for each, to be asked about its settings meanwhile, and what it hears.
+    let calls_max = sections.values().map(|section| section.concurrency + 1 + HEARING_MAX).sum();
     let runtime = Runtime::new(calls_max).map_err(|error| WiringError::Plugins(error.into()))?;
     let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
     let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
     for (name, section) in sections {
         let file = folder.resolve(&section.plugin);
-        let bytes = std::fs::read(&file).map_err(|source| {
-            let key = format!("channels.{name}.plugin").into();
-            WiringError::File { key, file: file.clone(), source }
-        })?;
         let refused = |source| WiringError::Plugin { name: name.clone(), source };
-        let world = world(config.environment, section, &resolver);
+        let bytes = Component::read(&file).map_err(|unread| match unread {
+            Unread::File(source) => {
+                let key = format!("channels.{name}.plugin").into();
+                WiringError::File { key, file: file.clone(), source }
+            }
+            Unread::Refused(refusal) => refused(refusal.into()),
+        })?;
+        let world = world(config, section, &resolver);
         let settings = settings(name, section, folder)?;
         let component =
             Component::load(&runtime, &bytes, world.clone()).await.map_err(|error| refused(error.into()))?;

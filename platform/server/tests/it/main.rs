@@ -35,6 +35,7 @@ mod documentation;
 mod faults;
 mod guard;
 mod health;
+mod hooks;
 mod idempotency;
 mod isolation;
 mod key_life;

@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::cost::Cost;
-use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
-use wotp_core::ports::{Acknowledged, Channel, Clock as _, Outgoing, SendError, Timer};
+use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
+use wotp_core::ports::{Acknowledged, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, SendError, Timer};
 use wotp_core::testing::ManualClock;
 
 /// What the channel does with one call.
@@ -33,6 +33,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     pub message_id: String,
+    pub reference: String,
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -118,6 +119,7 @@ impl Channel for Outbox {
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
         self.letters.lock().unwrap().push(Letter {
             message_id: outgoing.message_id.to_string(),
+            reference: outgoing.reference().to_string(),
             to: outgoing.to.as_str().to_owned(),
             subject: outgoing.subject.clone(),
             text: outgoing.text.clone(),
@@ -147,8 +149,33 @@ impl Channel for Outbox {
         }
     }
 
+    fn ears(&self) -> Option<&dyn Hear> {
+        Some(self)
+    }
+
     async fn probe(&self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Its provider tells `REFERENCE:delivered` and the like, one a line; what is said out loud is not the provider's.
+#[async_trait]
+impl Hear for Outbox {
+    async fn hear(&self, heard: Heard) -> Result<Vec<News>, HearError> {
+        if heard.headers.iter().any(|(name, _)| name == "x-forged") {
+            return Err(HearError::NotAuthentic);
+        }
+        let body = String::from_utf8(heard.body).map_err(|_| HearError::Unreadable)?;
+        let news = |line: &str| {
+            let (reference, word) = line.split_once(':')?;
+            let receipt = match word {
+                "delivered" => Receipt::Delivered,
+                "read" => Receipt::Read,
+                _ => Receipt::Failed(DeliveryFailure::Rejected),
+            };
+            Some(News { reference: reference.to_owned(), receipt })
+        };
+        body.lines().map(news).collect::<Option<_>>().ok_or(HearError::Unreadable)
     }
 }
 

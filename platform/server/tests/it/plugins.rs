@@ -62,9 +62,11 @@ fn take(mut client: TcpStream, tell: &Sender<Came>) {
         head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let answer = r#"{"messages":[{"id":"gw-42"}]}"#;
+    let answer = r#"{"messages":[{"id":"gw-42"}],"sid":"SM42","status":"queued"}"#;
     write!(client, "HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
-    let _ = tell.send(Came { head, body: serde_json::from_slice(&body).unwrap() });
+    // A form is a text.
+    let text = || Value::from(String::from_utf8_lossy(&body));
+    let _ = tell.send(Came { head, body: serde_json::from_slice(&body).unwrap_or_else(|_| text()) });
 }
 
 /// The section of a channel over `generic-http` to a gateway.
@@ -130,7 +132,7 @@ fn a_code_goes_out_through_a_plugin_and_is_right() {
 fn a_plugin_that_misbehaves_is_followed_by_the_next_channel() {
     let gateway = Gateway::start();
     for name in ["endless_loop", "memory_bomb", "stack_overflow", "trap"] {
-        let attack = format!("[channels.attack]\nplugin = \"{}\"\n", component(name));
+        let attack = format!("[channels.attack]\nplugin = \"{}\"\nhosts = [\"a.example\"]\n", component(name));
         let (place, key) = installation(&(attack + &gateway_section("sms", gateway.port)));
         let server = Server::start(&place);
         let id = server.start_verification(&key, ADA);
@@ -147,6 +149,33 @@ fn a_plugin_that_misbehaves_is_followed_by_the_next_channel() {
 }
 
 #[test]
+fn a_gateway_that_does_not_answer_holds_up_no_other_channel() {
+    let gateway = Gateway::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = gateway_section("slow", silent.local_addr().unwrap().port());
+    let (place, key) = installation(&format!("worker.concurrency = 1\n{slow}{}", gateway_section("sms", gateway.port)));
+    let server = Server::start(&place);
+    let start = |channel: &str, to: &str| {
+        let body = json!({ "to": to, "channels": [channel] });
+        assert_eq!(server.request("POST", "/v1/verifications", &key, body).0, 201);
+    };
+    // More than there are workers.
+    start("slow", "+447700900101");
+    let first = silent.accept().unwrap().0;
+    start("slow", "+447700900102");
+    let second = silent.accept().unwrap().0;
+    start("sms", ADA);
+    assert_eq!(gateway.next().body["to"], ADA);
+    for waiting in [first, second] {
+        waiting.set_nonblocking(true).unwrap();
+        let mut head = [0; 4096];
+        while (&waiting).read(&mut head).is_ok_and(|read| read > 0) {}
+        let told = (&waiting).read(&mut head).map_err(|error| error.kind());
+        assert_eq!(told, Err(std::io::ErrorKind::WouldBlock), "it is still waited for");
+    }
+}
+
+#[test]
 fn a_plugin_that_cannot_be_used_keeps_the_server_from_starting_and_says_why() {
     let gateway = Gateway::start();
     let section = gateway_section("sms", gateway.port);
@@ -157,6 +186,10 @@ fn a_plugin_that_cannot_be_used_keeps_the_server_from_starting_and_says_why() {
         (section.replace("token = ", "key = "), &["asks for no secret `key`"]),
         (section.replace("message_id = \"/", "message_id = \""), &["does not take its `config`", "begin with `/`"]),
         (section.replace("hosts = [\"", "hosts = [\"https://"), &["is no host"]),
+        (
+            section.replace("hosts = ", "# "),
+            &["`sms`", "`hosts` names, and it names none", "hosts = [\"sms.example.com\"]"],
+        ),
         (section.replace("hosts", "host"), &["channels.sms.host", "did you mean `hosts`?"]),
         (
             section.replace("reaches", "timeout_seconds = 0\nreaches"),
@@ -171,6 +204,73 @@ fn a_plugin_that_cannot_be_used_keeps_the_server_from_starting_and_says_why() {
     }
 }
 
+/// What HMAC-SHA1 of `data` is, in Base64, by somebody else's reckoning.
+fn hmac_sha1(key: &str, data: &str) -> String {
+    const SCRIPT: &str = "import sys, hmac, base64; key, data = (text.encode() for text in sys.argv[1:]); \
+                          print(base64.b64encode(hmac.new(key, data, 'sha1').digest()).decode(), end='')";
+    let python = std::env::var("TEST_PYTHON").expect("TEST_PYTHON is a Python; `make test` sets it");
+    let said = std::process::Command::new(python).args(["-c", SCRIPT, key, data]).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// Posts a form with a signature of Twilio's; gives the status.
+fn tells(server: &Server, path: &str, form: &str, signature: &str) -> u16 {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: wotp.example\r\nconnection: close\r\nx-twilio-signature: {signature}\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply[9..12].parse().unwrap()
+}
+
+#[test]
+fn what_a_provider_tells_reaches_the_delivery_that_it_is_about() {
+    let gateway = Gateway::start();
+    let (file, port, account) = (component("twilio_sms"), gateway.port, "AC00000000000000000000000000000000");
+    let (place, key) = installation(&format!(
+        r#"
+        auth.public_url = "https://wotp.example"
+        [channels.sms]
+        plugin = "{file}"
+        hosts = ["127.0.0.1:{port}"]
+        [channels.sms.secret_files]
+        auth_token = "gateway.token"
+        [channels.sms.config]
+        account_sid = "{account}"
+        from = "+12025550100"
+        api = "http://127.0.0.1:{port}"
+        "#
+    ));
+    let server = Server::start(&place);
+    let id = server.start_verification(&key, ADA);
+    let form = gateway.next().body.as_str().unwrap().to_owned();
+    let (_, callback) = form.split_once("StatusCallback=https%3A%2F%2Fwotp.example").expect("it says whom to call");
+    let path = callback.split('&').next().unwrap().replace("%2F", "/");
+    assert!(path.starts_with("/hooks/sms/"), "{path}");
+    sent(&server, &key, &id);
+    let status = || {
+        let read = server.request("GET", &format!("/v1/verifications/{id}"), &key, Value::Null).1;
+        read["deliveries"][0]["status"].as_str().unwrap().to_owned()
+    };
+    let told = "AccountSid=AC00000000000000000000000000000000&MessageSid=SM42&MessageStatus=delivered";
+    let signature =
+        hmac_sha1(TOKEN, &format!("https://wotp.example{path}AccountSid{account}MessageSidSM42MessageStatusdelivered"));
+    assert_eq!((tells(&server, &path, told, "c2ln"), status().as_str()), (401, "sent"));
+    assert_eq!((tells(&server, &path, told, &signature), status().as_str()), (200, "delivered"));
+    assert_eq!(tells(&server, &path, told, &signature), 200, "twice is once");
+    let metrics = crate::process::text(&server.address, "/metrics");
+    for outcome in ["outcome=\"ok\"} 2", "outcome=\"error\"} 1"] {
+        let line = format!("wotp_plugin_calls_total{{channel=\"sms\",function=\"webhook\",{outcome}");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+}
+
 #[test]
 fn what_a_plugin_is_can_be_seen_before_it_is_used() {
     let place = Place::new();
@@ -182,6 +282,8 @@ fn what_a_plugin_is_can_be_seen_before_it_is_used() {
     }
     let checked = place.run(&["plugin", "check", &component("undeclared_host"), "--json"]).json();
     assert_eq!((&checked["ok"], &checked["hosts"]), (&json!(true), &json!(["allowed.example"])));
+    assert_eq!(checked["hears"], false);
+    assert_eq!(place.run(&["plugin", "check", &component("twilio_sms"), "--json"]).json()["hears"], true);
     for (name, words) in [
         ("wasi_import", "it asks for `wasi:clocks/monotonic-clock@0.2.0`, and plugins get nothing of WASI"),
         ("newer_contract", "a newer contract needs a newer WOTP"),

@@ -23,10 +23,10 @@ pub use self::{
     sms::{
         SMS_RETRIEVER_HASH_CHARACTERS, SMS_RETRIEVER_MAX_BYTES, fits_sms_retriever, is_sms_retriever_hash, webotp_host,
     },
-    validate::{MAX_SUBJECT_CHARACTERS, MAX_TEXT_CHARACTERS, ParsedTemplate, Part, Policy, TemplateError, validate},
+    validate::{
+        MAX_SUBJECT_CHARACTERS, MAX_TEXT_CHARACTERS, ParsedTemplate, Part, Policy, TemplateError, is_control, validate,
+    },
 };
-
-pub(crate) use self::validate::is_control;
 
 /// Unicode's "first strong isolate": what follows is laid out by itself, in its own direction.
 const ISOLATE: char = '\u{2068}';

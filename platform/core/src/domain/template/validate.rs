@@ -182,7 +182,7 @@ fn writing(part: Part, text: &str, limit: usize) -> Result<(), TemplateError> {
 /// Characters that steer rather than write: C0 and C1 controls, line separators, and the marks that
 /// turn the direction of what follows, with which `evil` can be shown as `live`. The joiners and the
 /// left-to-right and right-to-left marks stay, which Persian and Hebrew spelling needs.
-pub(crate) fn is_control(c: char) -> bool {
+pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,0 +1,206 @@
+//! The JSON Schema of a plugin's settings. A stranger wrote it, so it is looked at before anything follows it: what it
+//! asks to be done with its references written out has to be bounded.
+
+use std::collections::HashMap;
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use wotp_core::domain::template::is_control;
+
+/// Longest schema, in bytes.
+const SIZE_MAX: usize = 64 * 1024;
+/// Values within values, references written out.
+const DEPTH_MAX: usize = 64;
+/// Values altogether, references written out: far more than 64 KiB hold without any.
+const VALUES_MAX: usize = 100_000;
+/// Bytes that a pattern may take once it is compiled.
+const PATTERN_SIZE_MAX: usize = 64 * 1024;
+/// The one kind of JSON Schema that is read: others resolve references in other ways.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+/// What makes a reference mean something else than its place in the document.
+const ELSEWHERE: &[&str] = &["$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor"];
+
+/// Reads a schema, with what holds settings against it.
+///
+/// # Errors
+/// In words for whoever made the plugin.
+pub(crate) fn read(text: &str) -> Result<(Value, Validator), String> {
+    if text.len() > SIZE_MAX {
+        return Err(format!("it is longer than {} KiB", SIZE_MAX / 1024));
+    }
+    let schema: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
+    let Some(fields) = schema.as_object() else { return Err("it is no object".to_owned()) };
+    if fields
+        .get("$schema")
+        .is_some_and(|dialect| dialect.as_str().map(|url| url.trim_end_matches('#')) != Some(DIALECT))
+    {
+        return Err(format!("its `$schema` is not `{DIALECT}`"));
+    }
+    // As it is shown to operators: JSON writes line ends and the like in letters, and these as they are.
+    if schema.to_string().chars().any(is_control) {
+        return Err("it holds characters that steer how the text around them is shown".to_owned());
+    }
+    Measure { schema: &schema, known: HashMap::new() }.of(&schema, 0)?;
+    // Patterns of a stranger's: this engine takes no longer than what it looks at is long.
+    // Nor memory for patterns that are short and say much.
+    let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE_MAX);
+    let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
+    let validator = options.build(&schema).map_err(|error| error.to_string())?;
+    Ok((schema, validator))
+}
+
+/// How large something is with its references written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    depth: usize,
+}
+
+/// Measures a schema without writing anything out.
+struct Measure<'a> {
+    schema: &'a Value,
+    /// What each reference leads to; none while it is being measured, which is how one that leads to itself is found.
+    known: HashMap<&'a str, Option<Size>>,
+}
+
+impl<'a> Measure<'a> {
+    fn of(&mut self, value: &'a Value, depth: usize) -> Result<Size, String> {
+        let mut size = Size { values: 1, depth: 1 };
+        let mut add = |part: Size| {
+            size.values = size.values.saturating_add(part.values);
+            size.depth = size.depth.max(part.depth + 1);
+            let holds = depth + size.depth <= DEPTH_MAX && size.values <= VALUES_MAX;
+            holds.then_some(()).ok_or_else(too_large)
+        };
+        if depth >= DEPTH_MAX {
+            return Err(too_large());
+        }
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| add(self.of(item, depth + 1)?))?,
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    add(match field.as_str() {
+                        Some(reference) if name == "$ref" => self.behind(reference, depth + 1)?,
+                        Some(_) if ELSEWHERE.contains(&name.as_str()) => {
+                            return Err(format!(
+                                "it has `{name}`; write `$ref` with a place in it, as in `#/$defs/sender`"
+                            ));
+                        }
+                        Some(_) if name == "$id" && depth > 0 => {
+                            return Err("it has an `$id` within, and is to be one document".to_owned());
+                        }
+                        _ => self.of(field, depth + 1)?,
+                    })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(size)
+    }
+
+    fn behind(&mut self, reference: &'a str, depth: usize) -> Result<Size, String> {
+        match self.known.get(reference) {
+            Some(Some(size)) => return Ok(*size),
+            Some(None) => return Err(format!("its reference {} leads to itself", shown(reference))),
+            None => {}
+        }
+        let place = reference.strip_prefix('#').and_then(|pointer| percent_decode_str(pointer).decode_utf8().ok());
+        let target = place.and_then(|pointer| self.schema.pointer(&pointer));
+        let nowhere =
+            || format!("its reference {} leads to no place in it, as `#/$defs/sender` does", shown(reference));
+        let target = target.ok_or_else(nowhere)?;
+        self.known.insert(reference, None);
+        let size = self.of(target, depth)?;
+        self.known.insert(reference, Some(size));
+        Ok(size)
+    }
+}
+
+fn too_large() -> String {
+    format!("it is deeper than {DEPTH_MAX} values or has more than {VALUES_MAX}, with its references written out")
+}
+
+/// The beginning of a stranger's words.
+fn shown(text: &str) -> String {
+    format!("`{}`", text.chars().take(80).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn assert_refused(schema: &str, words: &str) {
+        let said = read(schema).err().unwrap();
+        assert!(said.contains(words), "{words}: {said}");
+    }
+
+    #[test]
+    fn a_schema_that_is_none_is_refused() {
+        for (schema, words) in [
+            ("{", "no JSON"),
+            ("[]", "no object"),
+            (r#"{"type": "text"}"#, "text"),
+            (r#"{"$ref": "https://example.com/schema.json"}"#, "leads to no place in it"),
+            (r##"{"$ref": "#/$defs/a"}"##, "leads to no place in it"),
+            (r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#, "`$schema`"),
+            (r#"{"properties": {"a": {"$id": "https://a.example/"}}}"#, "`$id` within"),
+            (r#"{"$defs": {"a": {"$anchor": "a"}}}"#, "`$anchor`"),
+            // Look-around is what takes for ever.
+            (r#"{"properties": {"a": {"pattern": "(?=a)"}}}"#, "regex"),
+            // Shown, what follows would read from right to left.
+            (r#"{"title": "a\u202eb"}"#, "steer"),
+        ] {
+            assert_refused(schema, words);
+        }
+        assert_refused(&format!("{{\"a\":\"{}\"}}", "x".repeat(SIZE_MAX)), "64 KiB");
+    }
+
+    /// `links` definitions, each of which refers to the next as often as `times` says.
+    fn chain(links: usize, times: usize) -> String {
+        let mut defs = String::new();
+        for at in 0..links {
+            let next = vec![format!("{{\"$ref\":\"#/$defs/a{}\"}}", at + 1); times].join(",");
+            write!(defs, "\"a{at}\":{{\"allOf\":[{next}]}},").unwrap();
+        }
+        format!("{{\"$ref\":\"#/$defs/a0\",\"$defs\":{{{defs}\"a{links}\":{{\"type\":\"object\"}}}}}}")
+    }
+
+    #[test]
+    fn references_that_grow_are_refused_before_anybody_follows_them() {
+        assert_refused(&chain(15, 3), "more than 100000");
+        assert_refused(&chain(500, 1), "deeper than 64");
+        assert_refused(&chain(20, 2), "more than");
+        let (_, validator) = read(&chain(6, 2)).unwrap();
+        assert!(validator.is_valid(&json!({})) && !validator.is_valid(&json!([])));
+    }
+
+    #[test]
+    fn a_reference_that_leads_to_itself_is_refused() {
+        for schema in [
+            r##"{"$ref": "#"}"##,
+            r##"{"properties": {"a": {"$ref": "#"}}}"##,
+            r##"{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}"##,
+            r##"{"$defs": {"a": {"items": {"$ref": "#/%24defs/a"}}}}"##,
+        ] {
+            assert_refused(schema, "leads to itself");
+        }
+    }
+
+    #[test]
+    fn settings_are_held_against_what_is_written_once_and_used_twice() {
+        let schema = json!({
+            "$schema": DIALECT,
+            "properties": { "from": { "$ref": "#/$defs/text" }, "to": { "$ref": "#/$defs/text" }, "$ref": true },
+            "$defs": { "text": { "type": "string", "minLength": 2 } },
+        });
+        let (_, validator) = read(&schema.to_string()).unwrap();
+        assert!(validator.is_valid(&json!({ "from": "ab", "to": "cd" })));
+        assert!(!validator.is_valid(&json!({ "from": "ab", "to": "c" })));
+    }
+}

@@ -1,0 +1,94 @@
+//! What providers tell later, at `/hooks/{channel}/…`.
+
+use serde_json::{Value, json};
+use wotp_core::domain::dispatch::DeliveryFailure;
+
+use crate::app::{NUMBER, TestApp, TestTenant, seconds};
+use crate::client::Request;
+
+fn telling(app: &TestApp, channel: &str, body: &str) -> Request {
+    app.post(format!("/hooks/{channel}/any/where?a=b")).bytes(body)
+}
+
+async fn first_delivery(app: &TestApp, acme: &TestTenant, verification: &Value) -> Value {
+    app.read(&acme.live, verification).await["deliveries"][0].clone()
+}
+
+#[tokio::test]
+async fn what_a_provider_tells_is_recorded_once_however_often_it_is_told() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    let news = format!("{}:delivered", app.outbox.last().reference);
+    app.clock.advance(seconds(2));
+    for _ in 0..3 {
+        assert_eq!(telling(&app, "outbox", &news).await.status, 200);
+        app.clock.advance(seconds(1));
+    }
+    let delivery = first_delivery(&app, &acme, &verification).await;
+    assert_eq!((&delivery["status"], &delivery["delivered_at"]), (&json!("delivered"), &json!("2026-11-22T12:00:02Z")));
+    // What reached the device did not fail, and what was read was delivered: in any order.
+    let reference = app.outbox.last().reference;
+    let gathered = format!("{reference}:read\n{reference}:failed\n{reference}:delivered\n");
+    assert_eq!(telling(&app, "outbox", &gathered).await.status, 200);
+    assert_eq!(first_delivery(&app, &acme, &verification).await["status"], "read");
+}
+
+#[tokio::test]
+async fn a_failure_that_is_told_later_says_why() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    let news = format!("{}:failed", app.outbox.last().reference);
+    assert_eq!(telling(&app, "outbox", &news).await.status, 200);
+    let delivery = first_delivery(&app, &acme, &verification).await;
+    assert_eq!((&delivery["status"], &delivery["reason"]), (&json!("failed"), &json!("rejected")));
+}
+
+#[tokio::test]
+async fn a_channel_does_not_tell_of_what_another_one_sent() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.outbox.refuses_next(DeliveryFailure::Rejected);
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    let news = format!("{}:delivered", app.spare.last().reference);
+    assert_eq!(telling(&app, "outbox", &news).await.status, 200);
+    let spare = async || app.read(&acme.live, &verification).await["deliveries"][1]["status"].clone();
+    assert_eq!(spare().await, "sent");
+    assert_eq!(telling(&app, "spare", &news).await.status, 200);
+    assert_eq!(spare().await, "delivered");
+}
+
+#[tokio::test]
+async fn what_names_nothing_changes_nothing() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    let reference = app.outbox.last().reference;
+    let cut = &reference[..reference.len() - 1];
+    // Of nobody: as long, and other ids.
+    let other = format!("{}{}", &reference[..30], "A".repeat(reference.len() - 30));
+    for named in ["", "x", cut, &other] {
+        assert_eq!(telling(&app, "outbox", &format!("{named}:delivered")).await.status, 200, "{named}");
+    }
+    assert_eq!(first_delivery(&app, &acme, &verification).await["status"], "sent");
+}
+
+#[tokio::test]
+async fn who_is_no_provider_is_told_so() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    let news = format!("{}:delivered", app.outbox.last().reference);
+    assert_eq!(telling(&app, "outbox", &news).header("x-forged", "yes").await.status, 401);
+    assert_eq!(telling(&app, "outbox", "no news").await.status, 400);
+    telling(&app, "nobody", &news).await.problem(404, "not_found");
+    telling(&app, "%6futbox", &news).await.problem(404, "not_found");
+    app.post("/hooks/outbox/").bytes(news.clone()).await.problem(404, "route_not_found");
+    telling(&app, "outbox", &"x".repeat(64 * 1024 + 1)).await.problem(413, "body_too_large");
+    assert_eq!(telling(&app, "outbox", &"x:read\n".repeat(9_000)).await.status, 200, "63 KiB are not too many");
+    assert_eq!(first_delivery(&app, &acme, &verification).await["status"], "sent");
+}
+
+#[tokio::test]
+async fn one_client_tells_as_much_as_one_client_may_call() {
+    let app = TestApp::with().http(|http| http.per_ip = Some((1, 2))).start().await;
+    let tell = || telling(&app, "outbox", "").at_ip("192.0.2.1");
+    let statuses = [tell().await.status, tell().await.status, tell().await.status];
+    assert_eq!(statuses, [200, 200, 429]);
+}
