@@ -276,8 +276,10 @@ impl Channel for Plugin {
             .admit(self.grant.world.clock.now())
             .map_err(|after| SendError::Away { after, detail: "its provider has not answered lately".to_owned() })?;
         let Some(_turn) = self.turn().await else {
-            return Err(SendError::Later {
-                after: SignedDuration::from_secs(1),
+            // No try of the message, or a burst would use up all that it has in some seconds. Not all at one moment again.
+            let spread = i64::from(outgoing.message_id.to_bytes()[15] % 4);
+            return Err(SendError::Away {
+                after: SignedDuration::from_secs(1 + spread),
                 detail: "as many calls of the plugin are under way as may be".to_owned(),
             });
         };

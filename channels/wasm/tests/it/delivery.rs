@@ -110,7 +110,7 @@ async fn a_plugin_with_as_many_calls_as_it_may_have_holds_up_only_itself() {
     let mut third = pin!(slow.send(&third));
     let Poll::Ready(Err(third)) = poll(third.as_mut()) else { panic!("it is put back at once") };
     for put_back in [third, second.await.unwrap_err()] {
-        assert!(matches!(&put_back, SendError::Later { detail, .. } if detail.contains("under way")), "{put_back:?}");
+        assert!(matches!(&put_back, SendError::Away { detail, .. } if detail.contains("under way")), "{put_back:?}");
     }
     assert_eq!(slow.own_room(), 2);
     assert_eq!(gateway.connections(), 1);

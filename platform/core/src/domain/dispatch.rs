@@ -155,7 +155,7 @@ pub enum Verdict {
         /// How long the channel asks us to wait.
         after: SignedDuration,
     },
-    /// Nothing was tried, since the channel's server is away: the next channel at once, or where there is none, the
+    /// Nothing was tried, since the channel's server is away or the channel is full: the next channel at once, or where there is none, the
     /// same delivery again after a while.
     Away {
         /// How long the channel asks us to wait.

@@ -75,7 +75,7 @@ pub enum SendError {
         /// For the operator's log; no address, no code.
         detail: String,
     },
-    /// Nothing was tried: the channel's server has not answered lately. Another channel takes its place at once, and
+    /// Nothing was tried: the channel's server has not answered lately, or the channel is full. Another channel takes its place at once, and
     /// where there is none, the same message comes again after `after`.
     #[error("the channel is left alone for a while: {detail}")]
     Away {
