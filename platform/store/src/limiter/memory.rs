@@ -76,7 +76,7 @@ impl Limiter for MemoryLimiter {
     async fn hold(&self, names: &[String], hold: Hold, now: Timestamp) -> Result<Vec<u32>, LimiterError> {
         let until = now.saturating_add(HELD_FOR).unwrap_or(Timestamp::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // What nobody lets go of is left by a panic alone, and gone with the process.
+        // What nobody lets go of is rare (the store took nothing, or a panic), and gone with the process.
         let others = names.iter().map(|name| {
             let holds = state.held.entry(name.clone()).or_default();
             holds.retain(|(_, until)| *until > now);
