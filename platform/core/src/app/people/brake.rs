@@ -113,7 +113,7 @@ impl App {
     ///
     /// It ends with [`guessed_wrong`](Self::guessed_wrong), or, after what follows from a right one was committed with
     /// what [`eased`](Self::eased) says, with [`let_go`](Self::let_go). Whoever calls this goes on to its end when their
-    /// client hangs up, so only a node that dies leaves it under way.
+    /// client hangs up, so it stays under way only where its node dies or the store takes nothing.
     ///
     /// # Errors
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
