@@ -112,8 +112,8 @@ impl App {
     /// store at once.
     ///
     /// It ends with [`guessed_wrong`](Self::guessed_wrong), or, after what follows from a right one was committed with
-    /// what [`eased`](Self::eased) says, with [`let_go`](Self::let_go). Whoever calls this goes on to its end when their
-    /// client hangs up, so it stays under way only where its node dies or the store takes nothing.
+    /// what [`eased`](Self::eased) says, with [`let_go`](Self::let_go). Whoever calls this goes on to its end when
+    /// their client hangs up, so it stays under way only where its node dies or the store takes nothing.
     ///
     /// # Errors
     /// [`Refusal::Braked`], [`Refusal::Busy`]; then the password must not be looked at.
