@@ -13,7 +13,7 @@ use wotp_core::app::{App, Delivered, NewKeySettings, PeopleSettings, Ports, Swep
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::audit::By;
-use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::id::{ServiceId, TenantId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::tenant_rules::TenantRules;
@@ -392,6 +392,19 @@ impl TestApp {
     /// Every row of the store: table and content.
     pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
         self.kept.rows()
+    }
+
+    /// Plants beside a verification another that no program can read, and says its id.
+    pub fn plant_unreadable(&self, beside: &Value) -> VerificationId {
+        let beside: VerificationId = id(beside).parse().expect("its id");
+        let planted = VerificationId::new(self.app.ports().clock.now(), &*self.app.ports().entropy);
+        self.kept.plant_unreadable(beside.to_bytes(), planted.to_bytes());
+        planted
+    }
+
+    /// From now on the store itself takes no row of this kind of entity; with none, all again.
+    pub fn refuse(&self, kind: Option<&str>) {
+        self.kept.refuse(kind);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use wotp_core::domain::id::NodeId;
@@ -15,6 +15,8 @@ use wotp_store::mongo::{ConnectOptions, MongoStore};
 use wotp_store::queue::{ListenOptions, MemoryQueue, RedisQueue, RingReceiver};
 use wotp_store::redis::Redis;
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
+use wotp_test_servers::bson::spec::BinarySubtype;
+use wotp_test_servers::bson::{Binary, doc};
 use wotp_test_servers::{MongoDatabase, redis_url};
 
 /// The adapters that a test runs on.
@@ -119,6 +121,71 @@ impl Kept {
                 std::fs::read_dir(folder.path()).expect("the store's folder").map(read).collect()
             }
             Self::Database(database) => database.dump(),
+        }
+    }
+
+    /// From now on the store itself takes no row of this kind of entity, of which it has none; with no kind, all again.
+    pub fn refuse(&self, kind: Option<&str>) {
+        match self {
+            Self::Folder(folder) => {
+                let database = Connection::open(folder.path().join("wotp.db")).expect("a database");
+                let undo = "DROP TRIGGER IF EXISTS refused";
+                database.execute_batch(undo).expect("a trigger can be dropped");
+                if let Some(kind) = kind {
+                    let refuse = format!(
+                        "CREATE TRIGGER refused BEFORE INSERT ON entity WHEN NEW.kind = '{kind}'
+                         BEGIN SELECT RAISE(FAIL, 'refused'); END"
+                    );
+                    database.execute_batch(&refuse).expect("a trigger");
+                }
+            }
+            Self::Database(database) => {
+                // No place on earth can be read from a text. A rule for documents would not do: the platform has such
+                // itself, and tries again.
+                let index =
+                    doc! { "name": "refused", "key": { "k": "2dsphere" }, "partialFilterExpression": { "k": kind } };
+                let change = match kind {
+                    Some(_) => doc! { "createIndexes": "entities", "indexes": [index] },
+                    None => doc! { "dropIndexes": "entities", "index": "refused" },
+                };
+                database.run(change).expect("an index");
+            }
+        }
+    }
+
+    /// Plants beside a verification one with this id that is due as it is, and that no program can read: of one that
+    /// was made here the embedded store remembers what it wrote.
+    pub fn plant_unreadable(&self, beside: [u8; 16], id: [u8; 16]) {
+        match self {
+            Self::Folder(folder) => {
+                let mut database = Connection::open(folder.path().join("wotp.db")).expect("a database");
+                let change = database.transaction().expect("a transaction");
+                for (table, set) in [("verification", "id = ?2"), ("verification_state", "doc = coalesce('?', ?2)")] {
+                    let same = "SELECT * FROM {} WHERE number = (SELECT number FROM verification WHERE id = ?)";
+                    change
+                        .execute(&format!("CREATE TEMP TABLE planted AS {}", same.replace("{}", table)), [beside])
+                        .unwrap();
+                    change
+                        .execute(&format!("UPDATE planted SET number = number + ?1, {set}"), params![1000, id])
+                        .unwrap();
+                    change
+                        .execute_batch(&format!("INSERT INTO {table} SELECT * FROM planted; DROP TABLE planted"))
+                        .unwrap();
+                }
+                change.commit().expect("a change");
+            }
+            Self::Database(database) => {
+                let name = |id: [u8; 16]| Binary { subtype: BinarySubtype::Generic, bytes: id.to_vec() };
+                let mut all = database.documents("verifications").into_iter();
+                let beside = name(beside).into();
+                let mut planted = all.find(|one| one.get("_id") == Some(&beside)).expect("a verification");
+                planted.extend(doc! { "_id": name(id), "state": {} });
+                // It was not asked for with a key of its own, nor is it one of those of its address.
+                planted.remove("idem");
+                planted.remove("q");
+                let inserted = database.run(doc! { "insert": "verifications", "documents": [planted] });
+                assert_eq!(inserted.expect("a document").get_i32("n").ok(), Some(1));
+            }
         }
     }
 

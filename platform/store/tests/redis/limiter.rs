@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::NodeId;
 use wotp_core::domain::rate::Rate;
-use wotp_core::ports::{Bucket, Limiter as _};
+use wotp_core::ports::{Bucket, HELD_FOR, Limiter as _};
 use wotp_core::testing::builders::{entropy, noon};
 use wotp_store::limiter::RedisLimiter;
 use wotp_store::redis::Redis;
-use wotp_test_servers::redis_url;
+use wotp_test_servers::{Redis as Server, redis_url};
 
 fn rates() -> impl Strategy<Value = Rate> {
     (1u32..2000, 1u32..50).prop_map(|(per_second, burst)| Rate { per_second, burst })
@@ -68,4 +68,15 @@ async fn of_calls_that_race_on_two_connections_exactly_as_many_pass_as_may() {
     let limiter = RedisLimiter::new(Redis::at(redis_url(), Some("test:rates")).unwrap());
     let other = limiter.take(&buckets[1..], noon()).await.unwrap();
     assert!(other[0].allowed, "what one bucket refused was counted in none");
+}
+
+#[tokio::test]
+async fn what_nobody_lets_go_of_leaves_redis_by_itself() {
+    let server = Server::start();
+    let limiter = RedisLimiter::new(Redis::at(&server.url(), None).unwrap());
+    limiter.hold(&["one".to_owned(), "other".to_owned()], [1; 16], noon()).await.unwrap();
+    for key in ["{wotp}:held:one", "{wotp}:held:other"] {
+        let left: i128 = server.command(&["PTTL", key]).trim().trim_start_matches(':').parse().unwrap();
+        assert!((HELD_FOR.as_millis()..=HELD_FOR.as_millis() + 60_000).contains(&left), "{key} stays for {left} ms");
+    }
 }
