@@ -2,7 +2,9 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use wotp_core::domain::member::Member;
 use wotp_core::domain::permission::Role;
+use wotp_core::ports::Change;
 
 use crate::app::{NUMBER, TestApp, number, seconds, wrong};
 use crate::client::Reply;
@@ -95,6 +97,24 @@ async fn keys_are_made_listed_and_deleted_as_wotp_clients_do() {
     assert_eq!(deleted, json!({ "message": "API key deleted" }));
     assert!(!ids(&list(&developer.access_token).await).contains(&made["_id"]));
     refused(&app.post("/api/otp/send").key(&key).json(json!({ "phone": number(1) })).await, 401);
+}
+
+#[tokio::test]
+async fn whoever_is_in_two_tenants_is_where_they_were_first() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let ada = app.person("ada@example.com").await;
+    let before = app.get("/api/apikey/list").key(&ada.access_token).await.expect(200);
+    app.clock.advance(seconds(2));
+    let joined_at = app.app.ports().clock.now();
+    let member = Member { tenant: acme.id, user: ada.user, role: Role::Developer, joined_at };
+    app.app.ports().store.commit(vec![Change::insert(&member)]).await.expect("a member");
+    let ada = app.logged_in("ada@example.com").await;
+    let after = app.get("/api/apikey/list").key(&ada.access_token).await.expect(200);
+    assert_eq!(after, before);
+    let named = app.get("/api/apikey/list").key(&ada.access_token).header("wotp-tenant", &acme.id.to_string());
+    assert_ne!(named.await.expect(200), before);
+    // Ours ask for a name.
+    app.get("/v1/keys").key(&ada.access_token).await.problem(422, "invalid_request");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use jiff::Timestamp;
@@ -403,6 +404,26 @@ async fn a_stream_ends_when_its_key_is_revoked_and_when_its_node_is_to_stop() {
     scene.app.ready.store(true, Ordering::Release);
     let mut back = scene.follow(&scene.tenant.live, "", Some(&Event { id: known, ..event.clone() })).await;
     back.tells(&[&event]).await;
+}
+
+#[tokio::test]
+async fn a_persons_stream_outlasts_their_access_token_and_ends_with_their_session() {
+    let scene = Scene::set().await;
+    let member = scene.app.member(&scene.tenant, Role::Developer).await;
+    let mut stream = scene.follow(&member.access_token, "", None).await;
+    scene.app.clock.advance(seconds(16 * 60));
+    scene.app.get("/v1/me").by(&member).await.problem(401, "token_expired");
+    // It is asked every five seconds of the real time whether they still may.
+    let asked = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < asked {
+        let event = scene.event(&scene.tenant, 0);
+        scene.happens(&[&event]).await;
+        stream.tells(&[&event]).await;
+    }
+    scene.app.post("/v1/auth/logout").json(json!({ "refresh_token": member.refresh_token })).await.expect(204);
+    while let Some(said) = stream.next().await {
+        assert!(said.starts_with(':'), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

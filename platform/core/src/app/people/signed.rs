@@ -5,12 +5,12 @@ use super::super::{ApiCaller, App, Holder, Membership, Refusal};
 use super::Whence;
 use crate::domain::access_token::ClaimsRefusal;
 use crate::domain::audit::By;
-use crate::domain::id::TenantId;
+use crate::domain::id::{SessionId, TenantId, UserId};
 use crate::domain::member::{BY_USER, Member};
 use crate::domain::mode::Mode;
 use crate::domain::permission::Permission;
 use crate::domain::session::Session;
-use crate::domain::tenant::Tenant;
+use crate::domain::tenant::{Standing, Tenant};
 use crate::domain::user::User;
 use crate::ports::{EntityList, Owner};
 
@@ -82,14 +82,22 @@ impl App {
     pub async fn authenticate_person(&self, token: Option<&str>, whence: Whence) -> Result<SignedIn, Refusal> {
         let token = token.ok_or(Refusal::NoToken)?;
         let foreign = || Refusal::Token(TokenRefusal::Foreign);
-        let now = self.now();
         let kid = self.ports.tokens.kid(token).ok_or_else(foreign)?;
         let key = self.signing_key(&kid).await?.ok_or_else(foreign)?;
         let claims = self.ports.tokens.read(token, &key.public).ok_or_else(foreign)?;
-        let (user, session) = claims.check(&self.ports.people.issuer, now).map_err(|refusal| match refusal {
+        let (user, session) = claims.check(&self.ports.people.issuer, self.now()).map_err(|refusal| match refusal {
             ClaimsRefusal::Expired => Refusal::Token(TokenRefusal::Expired),
             ClaimsRefusal::Foreign => foreign(),
         })?;
+        self.in_session(user, session, whence).await
+    }
+
+    /// The person of a session that is open: whose access token it is, or was when a call began that goes on.
+    ///
+    /// # Errors
+    /// [`Refusal::Token`], [`Refusal::Store`].
+    pub async fn in_session(&self, user: UserId, session: SessionId, whence: Whence) -> Result<SignedIn, Refusal> {
+        let now = self.now();
         let over = || Refusal::Token(TokenRefusal::SessionOver);
         let signed = match self.signed.find(&session, now) {
             Some(signed) => signed,
@@ -149,6 +157,25 @@ impl App {
             served => served?,
         }
         Ok(caller)
+    }
+
+    /// The first tenant that a person joined of those that are served, for whoever cannot name one: else of those
+    /// that are suspended. None where they have none, or only such as were deleted.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn first_tenant(&self, person: &SignedIn) -> Result<Option<TenantId>, Refusal> {
+        let mut joined: Vec<_> = person.members.iter().map(|member| (member.joined_at, member.tenant)).collect();
+        joined.sort_unstable();
+        let mut suspended = None;
+        for (_, id) in joined {
+            match self.tenant_of(id).await?.map(|tenant| tenant.standing.clone()) {
+                Some(Standing::Active) => return Ok(Some(id)),
+                Some(Standing::Suspended(_)) => suspended = suspended.or(Some(id)),
+                Some(Standing::Deleted { .. }) | None => {}
+            }
+        }
+        Ok(suspended)
     }
 
     /// A person as a caller for a tenant, whether or not it is served.

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
 use wotp_core::domain::audit::{Actor, By};
+use wotp_core::domain::id::{SessionId, UserId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Permission;
 
@@ -134,6 +135,9 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
 /// The person whose access token comes with a call. A key that works is told that this is for people.
 async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
+    if let Some(AskedAgain(Some((user, session)))) = parts.extensions.get() {
+        return api.app.in_session(*user, *session, whence(parts)).await.map_err(|refusal| refused(api, refusal));
+    }
     let credential = Credential::of(parts);
     let token = credential.token();
     if token.is_none() && matches!(credential, Credential::Key(_)) {
@@ -153,7 +157,14 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
 pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> Result<ApiCaller, Problem> {
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
-    let tenant = header(parts, TENANT)?;
+    let first = match header(parts, TENANT)? {
+        // WOTP's clients name none.
+        None if parts.uri.path().starts_with("/api/") => {
+            api.app.first_tenant(&person).await.map_err(|refusal| refused(api, refusal))?.map(|first| first.to_string())
+        }
+        _ => None,
+    };
+    let tenant = header(parts, TENANT)?.or(first.as_deref());
     let member = match api.app.authenticate_member_who_may(&person, tenant, mode, permission).await {
         Ok(member) => member,
         Err(refusal) => {
@@ -192,9 +203,10 @@ pub(super) fn named_mode(parts: &Parts) -> Result<Option<Mode>, Problem> {
     }
 }
 
-/// Of a call that was let in, and noted where that is due: it goes on, and it is only asked whether it still may.
+/// Of a call that was let in, and noted where that is due: it goes on, and it is only asked whether it still may. That
+/// of a person goes on for as long as their session, which outlasts the access token that it came with.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct AskedAgain;
+pub(in super::super) struct AskedAgain(pub(in super::super) Option<(UserId, SessionId)>);
 
 /// The path of a call as an audit log may keep it: of what the caller fills in only ids of ours.
 fn path_asked_for(parts: &Parts) -> String {

@@ -242,18 +242,8 @@ async fn in_first_tenant(
 }
 
 async fn first_served(api: &Api, person: &SignedIn) -> Result<Option<ApiCaller>, Refusal> {
-    let mut tenants: Vec<_> = person.members.iter().map(|member| (member.joined_at, member.tenant)).collect();
-    tenants.sort_unstable();
-    let mut suspended = None;
-    for (_, tenant) in tenants {
-        match api.app.authenticate_member(person, Some(&tenant.to_string()), Mode::Live).await {
-            Ok(caller) => return Ok(Some(caller)),
-            Err(Refusal::TenantDeleted { .. }) => {}
-            Err(refusal @ Refusal::Suspended(_)) => suspended = suspended.or(Some(refusal)),
-            Err(refusal) => return Err(refusal),
-        }
-    }
-    suspended.map_or(Ok(None), Err)
+    let Some(first) = api.app.first_tenant(person).await? else { return Ok(None) };
+    api.app.authenticate_member(person, Some(&first.to_string()), Mode::Live).await.map(Some)
 }
 
 /// Read who you are, and what was used this month.

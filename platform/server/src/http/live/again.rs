@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
-use wotp_core::app::ApiCaller;
+use wotp_core::app::{ApiCaller, Holder};
 
 use super::ASK_AGAIN_EVERY;
 use crate::http::Api;
@@ -29,9 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Again {
 
 impl Again {
     pub(super) fn of(parts: &Parts) -> Self {
-        let mut parts = parts.clone();
-        parts.extensions.insert(AskedAgain);
-        Self { parts, asked_at: Instant::now() }
+        Self { parts: parts.clone(), asked_at: Instant::now() }
     }
 
     /// Whether the caller still has the privilege `P`, as of a few seconds ago. What else they may is then in
@@ -41,6 +39,11 @@ impl Again {
             return true;
         }
         let (api, mut parts) = (Arc::clone(api), self.parts.clone());
+        let session = match &caller.holder {
+            Holder::Member(member) => Some((member.user, member.session)),
+            Holder::Key(_) | Holder::Platform => None,
+        };
+        parts.extensions.insert(AskedAgain(session));
         let asked = tokio::spawn(async move {
             let asked = Caller::<P>::from_request_parts(&mut parts, &api).await;
             asked.ok().map(|caller| (*caller).clone())
