@@ -1,3 +1,4 @@
+use super::guard::Happened;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::id::VerificationId;
 use crate::domain::verification::{Status, Verification};
@@ -22,6 +23,9 @@ impl App {
             let refund = verification.counted.refunded && !counted;
             let replaced = self.store_of(caller).replace(&mut verification, refund).await;
             self.changes.tell(id);
+            if replaced.is_ok() && refund {
+                self.note_for_watch(&verification, Happened::Undeliverable).await;
+            }
             match replaced {
                 Ok(()) if canceled => return Ok(verification),
                 Ok(()) => return Err(Refusal::Ended),

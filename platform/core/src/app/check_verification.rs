@@ -50,6 +50,8 @@ impl App {
                 Ok(()) => {
                     if valid {
                         self.note_for_watch(&verification, Happened::Approved).await;
+                    } else if refund {
+                        self.note_for_watch(&verification, Happened::Undeliverable).await;
                     }
                     return Ok(Checked { valid, verification });
                 }

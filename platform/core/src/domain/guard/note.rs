@@ -144,19 +144,21 @@ impl Verdict {
     }
 }
 
-/// Adds what a rule did. A resend that is stopped by the same rule again replaces what is known of it, so that
-/// somebody who keeps asking does not make the record grow.
+/// Adds what a rule did. A resend at which the same rule does the same again replaces what is known of it, so that
+/// somebody who keeps asking does not make the record grow: at once where nothing came in between, else from
+/// [`NOTES_MAX`] on. What a rule did for the first time is never left out.
 pub fn add(notes: &mut Vec<GuardNote>, note: GuardNote) {
-    let same = |last: &&mut GuardNote| {
-        last.step == Step::Resend && (last.step, last.rule, last.effect) == (note.step, note.rule, note.effect)
+    let same = |known: &GuardNote| {
+        known.step == Step::Resend && (known.step, known.rule, known.effect) == (note.step, note.rule, note.effect)
     };
-    if let Some(last) = notes.last_mut().filter(same) {
-        *last = note;
-    } else if notes.len() < NOTES_MAX {
-        notes.push(note);
-    } else if let Some(last) = notes.last_mut() {
-        *last = note;
+    if notes.last().is_some_and(same) {
+        notes.pop();
+    } else if notes.len() >= NOTES_MAX
+        && let Some(known) = notes.iter().rposition(same)
+    {
+        notes.remove(known);
     }
+    notes.push(note);
 }
 
 #[cfg(test)]
@@ -189,6 +191,28 @@ mod tests {
             add(&mut notes, note(Step::Resend, rule, Effect::Blocked));
         }
         assert_eq!(notes.len(), NOTES_MAX);
+        let (first, last) = (Rule::CapAddress, Rule::CapIp);
+        assert_eq!((notes[0].rule, notes[1].rule), (first, last), "and what came first stays");
+    }
+
+    #[test]
+    fn what_a_rule_did_is_never_left_out_for_what_others_did() {
+        let mut notes: Vec<_> = Rule::ALL.iter().map(|rule| note(Step::Start, *rule, Effect::WouldBlock)).collect();
+        for _ in 0..100 {
+            for rule in Rule::ALL {
+                for effect in [Effect::WouldBlock, Effect::Noted] {
+                    add(&mut notes, note(Step::Resend, *rule, effect));
+                }
+            }
+        }
+        for rule in Rule::ALL {
+            let did = |step, effect| {
+                notes.iter().any(|known| (known.step, known.rule, known.effect) == (step, *rule, effect))
+            };
+            assert!(did(Step::Start, Effect::WouldBlock), "{rule:?}");
+            assert!(did(Step::Resend, Effect::WouldBlock) && did(Step::Resend, Effect::Noted), "{rule:?}");
+        }
+        assert!(notes.len() <= NOTES_MAX + 3 * Rule::ALL.len(), "{}", notes.len());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod messages;
 mod rules;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::Method;
@@ -335,6 +336,33 @@ async fn a_resend_is_judged_too_and_says_so() {
     assert_eq!(timeline.len(), 1, "who keeps asking does not make it grow: {timeline:?}");
     assert_eq!((&timeline[0]["step"], &timeline[0]["rule"]), (&json!("resend"), &json!("cap_address")));
     assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], true);
+}
+
+#[tokio::test]
+async fn all_that_rules_say_of_the_last_of_many_sends_is_seen() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    app.change_service(&acme, json!({ "address_limits": { "cool_down_seconds": [0] } })).await;
+    let one_a_day = || json!({ "per_day": 1 });
+    let caps = json!({ "address": one_a_day(), "prefix": one_a_day(), "service": one_a_day() });
+    set(&app, &acme, json!({ "mode": "shadow", "caps": caps, "countries": { "blocked": ["GB"] } })).await;
+    list(&app, &acme, json!({ "effect": "block", "address": london(1) })).await;
+    let started = start(&app, &acme, &london(1)).await;
+    for _ in 0..4 {
+        app.clock.advance(crate::app::seconds(1));
+        app.post(format!("{}/resend", crate::app::path(&started))).key(&acme.live).await.expect(200);
+        app.run_jobs().await;
+    }
+    let read = app.read(&acme.live, &started).await;
+    let timeline = read["timeline"].as_array().unwrap();
+    let at = |note: &Value| note["at"].as_str().unwrap().to_owned();
+    let said = |moment: &str| -> BTreeSet<&str> {
+        let notes = timeline.iter().filter(|note| at(note) == moment);
+        notes.map(|note| note["rule"].as_str().unwrap()).collect()
+    };
+    assert_eq!(said("2026-11-22T12:00:00Z"), ["address_listed", "country_blocked"].into());
+    let all = ["address_listed", "country_blocked", "cap_address", "cap_prefix", "cap_service"];
+    assert_eq!(said("2026-11-22T12:00:04Z"), all.into(), "{timeline:#?}");
+    assert!(timeline.is_sorted_by_key(at), "in the order in which it happened");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use wotp_core::domain::guard::{Destination, State, Watch};
 use wotp_core::ports::{Change, EntityRow, Owner};
 
 use super::{Fellow, blocked_by, guard_of, london, names, set, sheffield, start};
-use crate::app::{TestApp, TestTenant, days, id, seconds};
+use crate::app::{TestApp, TestTenant, days, id, path, seconds};
 
 /// Every node tells, and the watch looks.
 pub(super) async fn watch(app: &TestApp) -> usize {
@@ -225,6 +225,28 @@ async fn codes_that_cannot_be_delivered_are_no_attack() {
 }
 
 #[tokio::test]
+async fn nor_are_those_whose_end_somebody_was_first_to_ask_for() {
+    let (app, acme) = with_history("on").await;
+    let mut lost = Vec::new();
+    for n in 100..160 {
+        lost.push(app.starting(&acme.live, json!({ "to": london(n) })).await.expect(201));
+        app.lose_jobs().await;
+    }
+    app.clock.advance(seconds(601));
+    for (n, lost) in lost.iter().enumerate() {
+        if n % 2 == 0 {
+            app.checking(&acme.live, lost, "000000").await.expect(200);
+        } else {
+            app.post(format!("{}/cancel", path(lost))).key(&acme.live).await.problem(409, "verification_ended");
+        }
+        assert_eq!(app.read(&acme.live, lost).await["reason"], "undeliverable");
+    }
+    app.clock.advance(seconds(300));
+    watch(&app).await;
+    assert_eq!(restricted(&app, &acme).await, []);
+}
+
+#[tokio::test]
 async fn a_quiet_service_and_an_honest_rush_are_left_alone() {
     let (app, acme) = with_history("on").await;
     for n in 100..119 {
@@ -255,7 +277,7 @@ async fn what_several_nodes_saw_is_added_up_and_decided_once() {
         let started = start(&app, &acme, &sheffield(100 + n)).await;
         app.run_jobs().await;
         let code = app.outbox.last().code;
-        let check = fellow.post(format!("{}/check", crate::app::path(&started)));
+        let check = fellow.post(format!("{}/check", path(&started)));
         assert_eq!(check.key(&acme.live).json(json!({ "code": code })).await.expect(200)["valid"], true);
     }
     // To where nobody ever wrote: both nodes will want to note it.
