@@ -65,7 +65,7 @@ pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
 pub use letters::WaitingLetters;
 pub use members::TeamMember;
-pub use operators::{Announced, StuckWork, TenantChange, Work};
+pub use operators::{Announced, SeenWork, StuckWork, TenantChange, Work};
 pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,

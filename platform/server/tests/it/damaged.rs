@@ -1,5 +1,7 @@
 //! One row that cannot be read: damaged, or written by a newer program. It fails nothing but itself.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::{AuditEntry, place_id};
@@ -8,7 +10,7 @@ use wotp_core::domain::id::EndpointId;
 use wotp_core::domain::member::{BY_USER, Member};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::rollup::Rollup;
-use wotp_core::domain::webhook::endpoint::Endpoint;
+use wotp_core::domain::webhook::endpoint::{Audience, Endpoint};
 use wotp_core::ports::{Change, Entity, EntityList, EntityRow, IndexKey, Owner};
 
 use crate::app::{NUMBER, TestApp, id, seconds};
@@ -113,4 +115,39 @@ async fn an_event_or_a_bucket_of_analytics_that_cannot_be_read_is_passed_over() 
         damage(&app, row, Vec::new()).await;
     }
     assert_eq!(counted().await, 0);
+}
+
+#[tokio::test]
+async fn whoever_listens_until_when_cannot_be_read_is_told_and_keeps_nobodys_events_waiting() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let globex = app.tenant("Globex").await;
+    for tenant in [&acme, &globex] {
+        app.get("/v1/events").key(&tenant.live).await.expect(200);
+    }
+    let owner = Owner::Tenant(acme.id);
+    damage(&app, row::<Audience>(&app, owner, acme.id.to_bytes()).await, Vec::new()).await;
+    app.clock.advance(seconds(2));
+    for tenant in [&acme, &globex] {
+        app.started(&tenant.live, NUMBER).await;
+        while app.app.fold(100).await.expect("one row keeps nothing waiting").taken > 0 {}
+        let listed = app.get("/v1/events").key(&tenant.live).await.expect(200);
+        assert!(!listed["data"].as_array().unwrap().is_empty(), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn stuck_work_that_cannot_be_read_is_listed_and_hides_no_other() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let operator = app.operator().await;
+    let whole = app.starting(&acme.live, json!({ "to": NUMBER })).await.expect(201);
+    app.lose_jobs().await;
+    let planted = app.plant_unreadable(&whole).to_string();
+    app.clock.advance(seconds(75));
+    let operator = app.logged_in(&operator.email).await;
+    let work = app.get("/operator/v1/work").by(&operator).await.expect(200);
+    let stuck = work["stuck"].as_array().unwrap().iter().map(|one| (id(one), one["tries"].as_u64()));
+    assert_eq!(stuck.collect::<BTreeSet<_>>(), [(&*planted, None), (id(&whole), Some(0))].into());
+    app.sweep().await;
+    app.run_jobs().await;
+    assert_eq!(app.outbox.last().to, NUMBER, "nor does it keep another from being sent");
 }

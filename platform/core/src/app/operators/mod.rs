@@ -13,4 +13,4 @@ mod work;
 
 pub use announcements::Announced;
 pub use tenants::TenantChange;
-pub use work::{StuckWork, Work};
+pub use work::{SeenWork, StuckWork, Work};

@@ -11,7 +11,7 @@ use crate::domain::message::Message;
 use crate::domain::set_aside::SetAside;
 use crate::domain::verification::Verification;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
-use crate::ports::{Entity as _, EntityList, Item, Job, Owner, ReplaceError, Stored};
+use crate::ports::{Entity as _, EntityList, Item, Job, Owner, ReplaceError, StoreError, Stored};
 
 /// What was due so long ago and is still there is stuck: the sweep looks every second.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -40,6 +40,13 @@ pub struct StuckWork {
     pub tenant: TenantId,
     /// What.
     pub item: Item,
+    /// What is known of it; none where its record cannot be read.
+    pub seen: Option<SeenWork>,
+}
+
+/// What is known of something that is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenWork {
     /// Since when it is due.
     pub due_since: Timestamp,
     /// Calls to channels so far.
@@ -58,14 +65,24 @@ impl App {
             let store = self.ports.store.tenant(tenant);
             let seen = match item {
                 Item::Verification(id) => {
-                    store.find_verification(id).await?.map(|found| (found.wake_at(), found.dispatch))
+                    let found = store.find_verification(id).await;
+                    found.map(|found| found.map(|found| (found.wake_at(), found.dispatch)))
                 }
-                Item::Message(id) => store.find_message(id).await?.map(|found| (found.wake_at(), found.dispatch)),
+                Item::Message(id) => {
+                    let found = store.find_message(id).await;
+                    found.map(|found| found.map(|found| (found.wake_at(), found.dispatch)))
+                }
             };
-            // Somebody may have done it meanwhile.
-            if let Some((due_since, dispatch)) = seen.filter(|(due_since, _)| *due_since <= before) {
-                let tries = dispatch.deliveries.iter().map(|delivery| u32::from(delivery.tries)).sum();
-                stuck.push(StuckWork { tenant, item, due_since, tries });
+            match seen {
+                Ok(Some((due_since, dispatch))) if due_since <= before => {
+                    let tries = dispatch.deliveries.iter().map(|delivery| u32::from(delivery.tries)).sum();
+                    stuck.push(StuckWork { tenant, item, seen: Some(SeenWork { due_since, tries }) });
+                }
+                // Somebody did it meanwhile.
+                Ok(_) => {}
+                // One that cannot be read hides none of the others.
+                Err(StoreError::Damaged(_)) => stuck.push(StuckWork { tenant, item, seen: None }),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(Work {

@@ -24,6 +24,7 @@ use super::{App, Bell, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::event::Event;
 use crate::domain::id::{EndpointId, TenantId};
+use crate::domain::tenant::Tenant;
 use crate::domain::webhook::endpoint::{Audience, Endpoint, Failing};
 use crate::domain::webhook::lanes::Lanes;
 use crate::ports::{Change, Entity as _, EntityList, Owner};
@@ -44,7 +45,7 @@ pub(super) struct State {
 }
 
 /// The endpoints of a tenant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Endpoints {
     /// Those that this program can read.
     readable: Vec<Endpoint>,
@@ -100,12 +101,15 @@ impl App {
     /// Whether a tenant's events are kept for anybody: an endpoint that is enabled, or was within the last 30
     /// days and may want them replayed, or somebody who read them within the last day. Whoever emits many asks
     /// first. That somebody listens may be remembered from the last second; that nobody does only the store says,
-    /// or what happens right after somebody began would be told to nobody, ever.
+    /// or what happens right after somebody began would be told to nobody, ever. A deleted tenant is told nothing.
     ///
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn listens(&self, tenant: TenantId) -> Result<bool, Refusal> {
         let now = self.now();
+        if self.is_deleted(tenant).await? {
+            return Ok(false);
+        }
         if self.webhooks.endpoints.find(&tenant, now).is_some_and(|(_, endpoints)| endpoints.keep_events(now))
             || self.webhooks.audience.find(&tenant, now).is_some()
         {
@@ -115,7 +119,10 @@ impl App {
             return Ok(true);
         }
         let forgotten = self.webhooks.audience.forgotten();
-        let audience = self.find::<Audience>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
+        let (owner, id) = (Owner::Tenant(tenant), tenant.to_bytes());
+        let audience = Self::readable::<Audience, _>(owner, id, self.find::<Audience>(owner, id).await)?;
+        // Who listened until when cannot be read: they may do so still.
+        let Some(audience) = audience else { return Ok(true) };
         let there = audience.is_some_and(|audience| audience.is_there(now));
         if there {
             self.webhooks.audience.keep_unless_forgotten(forgotten, tenant, tenant, now);
@@ -129,7 +136,10 @@ impl App {
     /// [`Refusal::Store`].
     pub async fn heard(&self, tenant: TenantId) -> Result<(), Refusal> {
         let now = self.now();
-        let known = self.find::<Audience>(Owner::Tenant(tenant), tenant.to_bytes()).await?;
+        let (owner, id) = (Owner::Tenant(tenant), tenant.to_bytes());
+        let known = Self::readable::<Audience, _>(owner, id, self.find::<Audience>(owner, id).await)?;
+        // One that cannot be read keeps events as well, and whatever a newer program wrote there stays.
+        let Some(known) = known else { return Ok(()) };
         if known.is_some_and(|known| now.duration_since(known.seen_at) < Audience::FRESH) {
             return Ok(());
         }
@@ -147,9 +157,13 @@ impl App {
         }
     }
 
-    /// The endpoints of a tenant, as they are now.
+    /// The endpoints of a tenant, as they are now; of a deleted one none, which is told nothing until an owner has it
+    /// back.
     async fn read_endpoints(&self, tenant: TenantId) -> Result<Arc<Endpoints>, Refusal> {
         let now = self.now();
+        if self.is_deleted(tenant).await? {
+            return Ok(Arc::default());
+        }
         let forgotten = self.webhooks.endpoints.forgotten();
         let read = self.list_readable::<Endpoint>(&EntityList::of(Owner::Tenant(tenant))).await?;
         let others = read.count > read.things.len();
@@ -160,9 +174,22 @@ impl App {
         Ok(endpoints)
     }
 
+    /// Whether a tenant is told nothing, until an owner has it back. That it is not deleted may be remembered from the
+    /// last second; that it still is only the store says.
+    async fn is_deleted(&self, tenant: TenantId) -> Result<bool, Refusal> {
+        let deleted = |tenant: &Tenant| tenant.standing.erased_at().is_some();
+        if !self.tenant_of(tenant).await?.is_some_and(|tenant| deleted(&tenant)) {
+            return Ok(false);
+        }
+        Ok(self.ports.store.tenant(tenant).find_tenant().await?.is_some_and(|tenant| deleted(&tenant)))
+    }
+
     /// An endpoint that is told of events. What is remembered may say so; that it is not there, or disabled, only
     /// the store says: it may have been created or enabled since.
     async fn enabled_endpoint(&self, tenant: TenantId, id: EndpointId) -> Result<Option<Endpoint>, Refusal> {
+        if self.is_deleted(tenant).await? {
+            return Ok(None);
+        }
         let enabled = |endpoint: &Endpoint| endpoint.id == id && endpoint.disabled.is_none();
         let known = self.endpoints_of(tenant).await?;
         if let Some(endpoint) = known.readable.iter().find(|endpoint| enabled(endpoint)) {

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{Event, EventKind, KEPT};
 use crate::domain::id::{EndpointId, EventId, ReplayId, TenantId, WebhookDeliveryId};
+use crate::domain::tenant::Standing;
 use crate::domain::webhook::backlog::Backlog;
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::Endpoint;
@@ -199,9 +200,10 @@ impl App {
     /// then to have waited for too long.
     async fn step_replay(&self, mut replay: Stored<Replay>) -> Result<bool, Refusal> {
         let owner = Owner::Tenant(replay.tenant);
-        // What happened is told also of a tenant that is suspended; what it asks for besides waits until it may ask.
+        // What happened is told also of a tenant that is suspended; what it asks for besides waits until it may ask. A
+        // deleted one may be had back.
         let tenant = self.ports.store.tenant(replay.tenant).find_tenant().await?;
-        if tenant.is_some_and(|tenant| tenant.standing.suspension().is_some()) {
+        if tenant.is_some_and(|tenant| tenant.standing != Standing::Active) {
             replay.next_at = self.now().checked_add(SUSPENDED).ok();
             self.is_made(vec![Change::replace(&replay)]).await?;
             return Ok(false);

@@ -41,7 +41,7 @@ pub enum GivenUp {
     Exhausted,
     /// The endpoint answered 410.
     Gone,
-    /// The endpoint was disabled.
+    /// The endpoint was disabled, or its tenant deleted.
     Disabled,
     /// It waited for its endpoint for longer than all attempts take.
     Expired,

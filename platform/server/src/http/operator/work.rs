@@ -30,11 +30,12 @@ pub(super) struct StuckView {
     /// Whose it is.
     #[schema(example = "ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     tenant: String,
-    /// Since when it is due.
-    #[schema(value_type = String, format = DateTime)]
-    due_since: Timestamp,
-    /// Calls to channels so far.
-    tries: u32,
+    /// Since when it is due; null where its record cannot be read: it is damaged, or of a newer program.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    due_since: Option<Timestamp>,
+    /// Calls to channels so far; null where its record cannot be read.
+    #[schema(required)]
+    tries: Option<u32>,
 }
 
 impl From<StuckWork> for StuckView {
@@ -43,7 +44,8 @@ impl From<StuckWork> for StuckView {
             Item::Verification(id) => id.to_string(),
             Item::Message(id) => id.to_string(),
         };
-        Self { id, tenant: stuck.tenant.to_string(), due_since: stuck.due_since, tries: stuck.tries }
+        let (due_since, tries) = stuck.seen.map(|seen| (seen.due_since, seen.tries)).unzip();
+        Self { id, tenant: stuck.tenant.to_string(), due_since, tries }
     }
 }
 

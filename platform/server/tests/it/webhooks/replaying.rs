@@ -1,11 +1,12 @@
 //! What a replay passes over, and how it is called off.
 
 use futures_util::future::join_all;
+use wotp_core::domain::permission::Role;
 use wotp_core::domain::webhook::delivery::WebhookDelivery;
 use wotp_core::domain::webhook::replay::Replay;
 
 use super::*;
-use crate::app::seconds;
+use crate::app::{NUMBER, seconds};
 use crate::client::Request;
 
 impl TestApp {
@@ -108,6 +109,43 @@ async fn a_suspended_tenant_is_told_what_happened_and_its_replay_waits() {
     assert_eq!(app.run_webhooks().await, [Attempted::Delivered; 2]);
     assert_eq!(receiver.received().iter().filter(|received| received.id() == event).count(), 3);
     app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_is_told_nothing_and_has_it_all_replayed_once_it_is_back() {
+    let (app, acme, receiver, endpoint) = stage().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    // One that was tried, one that nobody looked at yet, one that happens afterwards, and a replay.
+    receiver.say([Say::Status(500)]);
+    let tried = app.uses_up(&acme).await;
+    assert_eq!(app.run_webhooks().await, [Attempted::Again]);
+    app.clock.advance(seconds(1));
+    let new = app.uses_up(&acme).await;
+    app.clock.advance(seconds(1));
+    app.replay_all(&acme, &endpoint).await.expect(202);
+    let (verification, _) = app.started(&acme.live, NUMBER).await;
+    app.request(Method::DELETE, "/v1/tenant").by(&owner).await.expect(200);
+    app.clock.advance(seconds(3600));
+    app.sweep().await;
+    while app.app.fold(100).await.unwrap().taken > 0 {}
+    for _ in 0..3 {
+        assert_eq!(app.run_webhooks().await, []);
+        app.clock.advance(seconds(300));
+    }
+    assert_eq!(receiver.received().len(), 1, "nothing after the deletion");
+
+    let owner = app.logged_in(&owner.email).await;
+    app.post(format!("/v1/tenants/{}/restore", acme.id)).by(&owner).await.expect(200);
+    app.clock.advance(seconds(300));
+    assert_eq!(app.run_webhooks().await, [Attempted::Delivered; 2], "what was asked for before");
+    let mut events = vec![tried, new];
+    events.sort();
+    assert_eq!(came(&receiver, 1), events);
+    // What becomes of it while nobody may be told is told to nobody.
+    assert_eq!(app.read(&acme.live, &verification).await["status"], "expired");
+    app.started(&acme.live, NUMBER).await;
+    while app.app.fold(100).await.unwrap().taken > 0 {}
+    assert!(!app.run_webhooks().await.is_empty(), "and it is told as before");
 }
 
 #[tokio::test]
