@@ -110,8 +110,8 @@ impl App {
 
     async fn rows_set_aside(&self) -> Result<usize, Refusal> {
         let now = self.now();
-        let notes: Vec<Stored<SetAside>> = self.list(&EntityList::of(Owner::Platform).newest(COUNTED_MAX)).await?;
-        Ok(notes.iter().filter(|note| now < note.counts_until()).count())
+        let notes = self.list_readable::<SetAside>(&EntityList::of(Owner::Platform).newest(COUNTED_MAX)).await?;
+        Ok(notes.things.iter().filter(|note| now < note.counts_until()).count())
     }
 
     /// Rings for something at once.
