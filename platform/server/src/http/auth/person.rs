@@ -153,7 +153,7 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
 pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> Result<ApiCaller, Problem> {
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
-    let tenant = header(parts, TENANT)?;
+    let tenant = named_tenant(parts)?;
     let member = match api.app.authenticate_member_who_may(&person, tenant, mode, permission).await {
         Ok(member) => member,
         Err(refusal) => {
@@ -180,6 +180,11 @@ async fn note(parts: &Parts, api: &Api, caller: &ApiCaller) -> Result<(), Proble
     }
     let noted = api.app.note_acting(caller, parts.method.as_str(), &path_asked_for(parts)).await;
     noted.map_err(|refusal| refused(api, refusal))
+}
+
+/// The tenant that a call says it is about.
+pub(super) fn named_tenant(parts: &Parts) -> Result<Option<&str>, Problem> {
+    header(parts, TENANT)
 }
 
 /// Whether a call says that it is about live or test data.
