@@ -37,6 +37,17 @@ impl App {
         }
     }
 
+    /// Ends the session that somebody calls in. One that is over meanwhile changes nothing, as there.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn log_out_here(&self, person: &SignedIn) -> Result<(), Refusal> {
+        match self.find::<Session>(Owner::Platform, person.session.id.to_bytes()).await? {
+            Some(session) => self.revoke(session, "session.log_out", &person.by()).await,
+            None => Ok(()),
+        }
+    }
+
     /// The sessions of a person that let somebody in, the newest first.
     ///
     /// # Errors
