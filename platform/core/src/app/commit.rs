@@ -1,5 +1,6 @@
 //! Changes to what is kept as entities, each with its line in the audit log.
 
+use std::error::Error;
 use std::mem;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
 use crate::domain::set_aside::SetAside;
-use crate::domain::vault::Vault;
+use crate::domain::vault::{Vault, VaultError};
 use crate::ports::{
     Change, CommitError, Entity, EntityList, EntityRow, Entropy, IndexKey, Owner, Store, StoreError, Stored,
 };
@@ -89,13 +90,12 @@ impl<E: Entity> Readable<E> {
 }
 
 /// Says that a thing was passed over.
-pub(super) fn say_unreadable(kind: &'static str, owner: Owner, id: [u8; 16], error: &StoreError) {
+pub(super) fn say_unreadable(kind: &'static str, owner: Owner, id: [u8; 16], error: &(dyn Error + 'static)) {
     let tenant = match owner {
         Owner::Platform => None,
         Owner::Tenant(tenant) => Some(tracing::field::display(tenant)),
     };
     let name = shown_id(id);
-    let error: &dyn std::error::Error = error;
     tracing::error!(kind, name, tenant, error, "something in the store cannot be read; it is passed over");
 }
 
@@ -270,6 +270,11 @@ impl App {
         }
     }
 
+    /// A sealed text of a thing, where it opens. That it does not is said in the log, as of what cannot be read.
+    pub(super) fn unsealed<E: Entity>(thing: &E, text: Result<String, VaultError>) -> Option<String> {
+        text.inspect_err(|error| say_unreadable(E::KIND, thing.owner(), thing.id(), error)).ok()
+    }
+
     /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.
     pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
         let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;
@@ -292,7 +297,7 @@ impl App {
         tracing::error!(
             kind,
             name,
-            error = error as &dyn std::error::Error,
+            error = error as &dyn Error,
             "what is due cannot be read, and is set aside for five minutes"
         );
         let (now, store) = (self.now(), &self.ports.store);
@@ -303,7 +308,7 @@ impl App {
             Err(error) => Err(error),
         };
         if let Err(error) = noted {
-            tracing::error!(kind, name, error = &error as &dyn std::error::Error, "it could not be set aside");
+            tracing::error!(kind, name, error = &error as &dyn Error, "it could not be set aside");
         }
     }
 

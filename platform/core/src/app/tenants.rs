@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::authenticate::served_for;
+use super::commit::say_unreadable;
 use super::team::membership;
 use super::{ApiCaller, App, Refusal, SignedIn};
 use crate::domain::Timestamp;
@@ -11,7 +12,7 @@ use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::{self, Standing, Tenant};
 use crate::domain::user::User;
-use crate::ports::{Change, Owner, Stored};
+use crate::ports::{Change, Owner, StoreError, Stored};
 
 /// A tenant, to one of its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,16 @@ impl App {
     pub async fn list_tenants_of(&self, person: &SignedIn) -> Result<Vec<OwnTenant>, Refusal> {
         let mut own = Vec::new();
         for member in self.memberships(person.user.id).await? {
+            let (owner, id) = (Owner::Tenant(member.tenant), member.tenant.to_bytes());
+            let found = match self.ports.store.tenant(member.tenant).find_tenant().await {
+                Err(error @ StoreError::Damaged(_)) => {
+                    say_unreadable("tenant", owner, id, &error);
+                    None
+                }
+                found => found?,
+            };
             // One that is being erased may be gone already.
-            if let Some(tenant) = self.ports.store.tenant(member.tenant).find_tenant().await? {
+            if let Some(tenant) = found {
                 own.push(OwnTenant { tenant, role: member.role, joined_at: member.joined_at });
             }
         }
