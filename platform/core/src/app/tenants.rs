@@ -145,8 +145,9 @@ impl App {
     /// second. It can be had back for a while, and is erased then.
     ///
     /// # Errors
-    /// [`Refusal::Role`], [`Refusal::Store`].
+    /// [`Refusal::Role`], [`Refusal::Rate`], [`Refusal::Store`].
     pub async fn delete_tenant(&self, caller: &ApiCaller) -> Result<Tenant, Refusal> {
+        self.brake_person(membership(caller)?.user).await?;
         self.in_turn(move || async move {
             let tenant = self.store_of(caller).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
             served_for(&tenant, Permission::TenantDelete)?;
@@ -173,9 +174,10 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for whoever is no member, [`Refusal::Role`] for whoever is no owner,
-    /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Store`].
+    /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Rate`], [`Refusal::Store`].
     pub async fn restore_tenant(&self, person: &SignedIn, id: TenantId) -> Result<OwnTenant, Refusal> {
         let (user, by) = (person.user.id, &person.by());
+        self.brake_person(user).await?;
         self.in_turn(move || async move {
             let tenant = self.ports.store.tenant(id).find_tenant().await?;
             let member = self.find::<Member>(Owner::Tenant(id), user.to_bytes()).await?;

@@ -99,8 +99,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Code`], [`Refusal::Invalid`] when the
-    /// password or the code is missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`],
-    /// [`Refusal::Store`].
+    /// password or the code is missing, [`Refusal::Rate`], [`Refusal::Braked`], [`Refusal::Busy`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn enrol_second_factor(
         &self,
         person: &SignedIn,
@@ -117,6 +117,7 @@ impl App {
         if known_user.password.is_some() {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
+            self.brake_person(user).await?;
         } else {
             let (id, code) =
                 mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
@@ -199,8 +200,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when no second factor is on, [`Refusal::Credentials`], [`Refusal::Code`],
-    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`], [`Refusal::Conflict`],
-    /// [`Refusal::Store`].
+    /// [`Refusal::Rate`], [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn renew_recovery_codes(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<Vec<String>, Refusal> {
         let mut factor = self.reproved_factor(person, reproof).await?;
         let left = factor.recovery_codes.len();
@@ -364,6 +365,7 @@ impl App {
             Reproof::Password(password) => _ = self.prove_password(person, password).await?,
             Reproof::Code(code) => self.take_code(&mut factor, code, person).await?,
         }
+        self.brake_person(person.user.id).await?;
         Ok(factor)
     }
 
