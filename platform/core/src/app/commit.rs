@@ -1,5 +1,6 @@
 //! Changes to what is kept as entities, each with its line in the audit log.
 
+use std::error::Error;
 use std::mem;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::{AuditEntry, AuditHead, By, Deed};
 use crate::domain::id::AuditId;
 use crate::domain::set_aside::SetAside;
-use crate::domain::vault::Vault;
+use crate::domain::vault::{Vault, VaultError};
 use crate::ports::{
     Change, CommitError, Entity, EntityList, EntityRow, Entropy, IndexKey, Owner, Store, StoreError, Stored,
 };
@@ -22,28 +23,37 @@ use crate::ports::{
 /// Each lost round is a change that somebody else made. These are more than the services, keys and endpoints that a
 /// tenant has room for, of each: whoever only raced others who add one gets theirs, or is told that there is no room.
 pub(super) const TRIES: usize = 256;
-/// Chains share a lock with so few others that they do not wait for each other.
+/// Chains of tenants share a lock with so few others that they do not wait for each other.
 const LOCKS: usize = 64;
 
 /// One after another within a node: what makes an entry of the same chain at the same moment waits for its
 /// turn instead of trying again and again. Nodes settle it among themselves by what the store refuses.
-pub(super) struct Chains([lock::Mutex<()>; LOCKS]);
+pub(super) struct Chains {
+    /// Its own: every sign-in waits for it, and no tenant is to hold these up.
+    platform: lock::Mutex<()>,
+    tenants: [lock::Mutex<()>; LOCKS],
+}
 
 impl Default for Chains {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| lock::Mutex::new(())))
+        Self { platform: lock::Mutex::default(), tenants: std::array::from_fn(|_| lock::Mutex::default()) }
     }
 }
 
 impl Chains {
     /// Waits for the turn of all of these.
     pub(super) async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<lock::MutexGuard<'_, ()>> {
-        let mut places: Vec<usize> = owners.map(|owner| usize::from(owner.to_bytes()[15]) % LOCKS).collect();
+        let place = |owner| match owner {
+            Owner::Platform => None,
+            Owner::Tenant(tenant) => Some(usize::from(tenant.to_bytes()[15]) % LOCKS),
+        };
+        let mut places: Vec<Option<usize>> = owners.map(place).collect();
         // In one order, or two could wait for each other.
         places.sort_unstable();
         places.dedup();
         let mut turns = Vec::with_capacity(places.len());
-        for lock in places.into_iter().filter_map(|place| self.0.get(place)) {
+        for place in places {
+            let lock = place.and_then(|place| self.tenants.get(place)).unwrap_or(&self.platform);
             turns.push(lock.lock().await);
         }
         turns
@@ -89,13 +99,12 @@ impl<E: Entity> Readable<E> {
 }
 
 /// Says that a thing was passed over.
-pub(super) fn say_unreadable(kind: &'static str, owner: Owner, id: [u8; 16], error: &StoreError) {
+pub(super) fn say_unreadable(kind: &'static str, owner: Owner, id: [u8; 16], error: &(dyn Error + 'static)) {
     let tenant = match owner {
         Owner::Platform => None,
         Owner::Tenant(tenant) => Some(tracing::field::display(tenant)),
     };
     let name = shown_id(id);
-    let error: &dyn std::error::Error = error;
     tracing::error!(kind, name, tenant, error, "something in the store cannot be read; it is passed over");
 }
 
@@ -270,6 +279,11 @@ impl App {
         }
     }
 
+    /// A sealed text of a thing, where it opens. That it does not is said in the log, as of what cannot be read.
+    pub(super) fn unsealed<E: Entity>(thing: &E, text: Result<String, VaultError>) -> Option<String> {
+        text.inspect_err(|error| say_unreadable(E::KIND, thing.owner(), thing.id(), error)).ok()
+    }
+
     /// Things of a kind whose time has come, the longest due first. What this program cannot read is set aside.
     pub(super) async fn due<E: Entity>(&self, limit: usize) -> Result<Vec<Stored<E>>, Refusal> {
         let rows = self.ports.store.due_entities(E::KIND, self.now(), limit).await?;
@@ -292,7 +306,7 @@ impl App {
         tracing::error!(
             kind,
             name,
-            error = error as &dyn std::error::Error,
+            error = error as &dyn Error,
             "what is due cannot be read, and is set aside for five minutes"
         );
         let (now, store) = (self.now(), &self.ports.store);
@@ -303,12 +317,37 @@ impl App {
             Err(error) => Err(error),
         };
         if let Err(error) = noted {
-            tracing::error!(kind, name, error = &error as &dyn std::error::Error, "it could not be set aside");
+            tracing::error!(kind, name, error = &error as &dyn Error, "it could not be set aside");
         }
     }
 
     /// How many things were set aside since this was last asked.
     pub fn count_set_aside(&self) -> u64 {
         self.set_aside.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::domain::id::TenantId;
+
+    #[test]
+    fn a_chain_waits_for_itself_and_the_platforms_for_no_tenants() {
+        let chains = Chains::default();
+        let turn = |owners: &[Owner]| chains.turn(owners.iter().copied()).now_or_never();
+        for last in 0..=u8::MAX {
+            let tenant = Owner::Tenant(TenantId::from_bytes([last; 16]));
+            let held = turn(&[tenant]).expect("nobody has it");
+            assert!(turn(&[tenant]).is_none());
+            assert!(turn(&[Owner::Platform]).is_some(), "{last}");
+            drop(held);
+            let held = turn(&[Owner::Platform]).expect("nobody has it");
+            assert!(turn(&[Owner::Platform]).is_none() && turn(&[tenant, Owner::Platform]).is_none());
+            assert!(turn(&[tenant]).is_some(), "{last}");
+            drop(held);
+        }
     }
 }

@@ -154,19 +154,20 @@ impl App {
     /// Every open invitation of the tenant, oldest first.
     ///
     /// # Errors
-    /// [`Refusal::Store`], [`Refusal::Vault`].
+    /// [`Refusal::Store`].
     pub async fn list_invitations(&self, caller: &ApiCaller) -> Result<Vec<SentInvitation>, Refusal> {
         let now = self.now();
         let found = self.list_readable::<Invitation>(&EntityList::of(Owner::Tenant(caller.tenant.id))).await?;
         let open = found.things.into_iter().filter(|invitation| invitation.is_open(now));
-        open.map(|invitation| {
-            let email = match caller.may(Permission::MembersWrite) {
-                true => invitation.address(&self.ports.vault)?,
-                false => invitation.email_masked.clone(),
+        let shown = open.map(|Stored { entity: invitation, .. }| {
+            let whole = match caller.may(Permission::MembersWrite) {
+                true => Self::unsealed(&invitation, invitation.address(&self.ports.vault)),
+                false => None,
             };
-            Ok(SentInvitation { invitation: invitation.entity, email })
-        })
-        .collect()
+            let email = whole.unwrap_or_else(|| invitation.email_masked.clone());
+            SentInvitation { invitation, email }
+        });
+        Ok(shown.collect())
     }
 
     /// What an invitation says, for whoever holds its token.
@@ -294,7 +295,8 @@ impl App {
         role: Option<Role>,
     ) -> Result<(Vec<Deed>, Vec<Change>), Refusal> {
         let tenant = team.tenant.id;
-        let open = self.list::<Invitation>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        // One that cannot be read cannot be accepted either.
+        let open = self.list_readable::<Invitation>(&EntityList::of(Owner::Tenant(tenant))).await?.things;
         let over = open.iter().filter(|invitation| invitation.invited_by == by && !may_send(role, invitation.role));
         let deed = |invitation: &&Stored<Invitation>| {
             Deed::of(tenant, "invitation.revoke", invitation.id).before(shown(invitation))
@@ -302,9 +304,10 @@ impl App {
         Ok((over.clone().map(|invitation| deed(&invitation)).collect(), over.map(Change::delete).collect()))
     }
 
-    /// Every tenant that a person is in, and what they are there.
+    /// Every tenant that a person is in, and what they are there. A membership that cannot be read lets nobody in, and
+    /// is not among them.
     pub(super) async fn memberships(&self, user: UserId) -> Result<Vec<Stored<Member>>, Refusal> {
-        self.list::<Member>(&EntityList::by(member::BY_USER, user.to_bytes())).await
+        Ok(self.list_readable::<Member>(&EntityList::by(member::BY_USER, user.to_bytes())).await?.things)
     }
 }
 

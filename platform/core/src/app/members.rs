@@ -8,7 +8,7 @@ use crate::domain::id::UserId;
 use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::user::User;
-use crate::ports::{Change, Owner};
+use crate::ports::{Change, Owner, Stored};
 
 /// People that are read at once.
 const AT_ONCE: usize = 16;
@@ -18,9 +18,9 @@ const AT_ONCE: usize = 16;
 pub struct TeamMember {
     /// What they are in the tenant.
     pub member: Member,
-    /// What they are called; empty until they say.
+    /// What they are called; empty until they say, and where their account cannot be read.
     pub name: String,
-    /// Their address: whole for whoever may change members, else masked.
+    /// Their address: whole for whoever may change members, else masked; empty where their account cannot be read.
     pub email: String,
 }
 
@@ -37,13 +37,26 @@ impl App {
     }
 
     async fn team_member(&self, caller: &ApiCaller, member: Member) -> Result<TeamMember, Refusal> {
-        let user = self.find::<User>(Owner::Platform, member.user.to_bytes()).await?;
-        let user = user.ok_or(Refusal::NotFound("person"))?;
-        let email = match caller.may(Permission::MembersWrite) {
-            true => user.address(&self.ports.vault)?,
-            false => user.email_masked.clone(),
+        let account = self.account_of(member.user).await?;
+        Ok(self.shown_to(caller, member, account.as_deref()))
+    }
+
+    /// The account of a member, where it can be read: one that cannot fails no others of the team, and their role can
+    /// be taken from them.
+    async fn account_of(&self, user: UserId) -> Result<Option<Stored<User>>, Refusal> {
+        let id = user.to_bytes();
+        let found = self.find::<User>(Owner::Platform, id).await;
+        Ok(Self::readable::<User, _>(Owner::Platform, id, found)?.flatten())
+    }
+
+    /// A member as a caller may see them.
+    fn shown_to(&self, caller: &ApiCaller, member: Member, account: Option<&User>) -> TeamMember {
+        let Some(user) = account else { return TeamMember { member, name: String::new(), email: String::new() } };
+        let whole = match caller.may(Permission::MembersWrite) {
+            true => Self::unsealed(user, user.address(&self.ports.vault)),
+            false => None,
         };
-        Ok(TeamMember { member, name: user.name.clone(), email })
+        TeamMember { member, name: user.name.clone(), email: whole.unwrap_or_else(|| user.email_masked.clone()) }
     }
 
     /// Gives a member another role.
@@ -53,8 +66,10 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Role`], [`Refusal::LastOwner`], [`Refusal::Store`].
     pub async fn change_role(&self, caller: &ApiCaller, user: UserId, role: Role) -> Result<TeamMember, Refusal> {
+        // Before anything is changed: whoever hears of a failure is to know that nothing was.
+        let account = self.account_of(user).await?;
         let changed = self.in_turn(move || self.try_change_role(caller, user, role)).await?;
-        self.team_member(caller, changed).await
+        Ok(self.shown_to(caller, changed, account.as_deref()))
     }
 
     async fn try_change_role(&self, caller: &ApiCaller, user: UserId, role: Role) -> Result<Member, Refusal> {
@@ -140,6 +155,9 @@ impl App {
             // An operator who acts for the tenant owns nothing that could be transferred.
             let mut old = team.find(own.user).ok_or(Refusal::Role(Role::Owner))?.clone();
             let mut new = team.member(to)?.clone();
+            // Nobody could sign in to one that is not there, or cannot be read.
+            let account = self.find::<User>(Owner::Platform, to.to_bytes()).await?;
+            let account = account.ok_or(Refusal::NotFound("member"))?;
             let before = json!({ "owner": own.user, "role_of_new": new.role });
             old.role = Role::Admin;
             new.role = Role::Owner;
@@ -148,9 +166,8 @@ impl App {
             deeds.insert(0, deed);
             changes.extend([Change::replace(&old), Change::replace(&new)]);
             self.commit_to_team(&team, &caller.by(), deeds, changes).await?;
-            Ok(new.entity)
+            Ok(self.shown_to(caller, new.entity, Some(&account)))
         });
-        let new = new.await?;
-        self.team_member(caller, new).await
+        new.await
     }
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::authenticate::served_for;
+use super::commit::say_unreadable;
 use super::team::membership;
 use super::{ApiCaller, App, Refusal, SignedIn};
 use crate::domain::Timestamp;
@@ -11,7 +12,7 @@ use crate::domain::member::Member;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::{self, Standing, Tenant};
 use crate::domain::user::User;
-use crate::ports::{Change, Owner, Stored};
+use crate::ports::{Change, Owner, StoreError, Stored};
 
 /// A tenant, to one of its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,16 @@ impl App {
     pub async fn list_tenants_of(&self, person: &SignedIn) -> Result<Vec<OwnTenant>, Refusal> {
         let mut own = Vec::new();
         for member in self.memberships(person.user.id).await? {
+            let (owner, id) = (Owner::Tenant(member.tenant), member.tenant.to_bytes());
+            let found = match self.ports.store.tenant(member.tenant).find_tenant().await {
+                Err(error @ StoreError::Damaged(_)) => {
+                    say_unreadable("tenant", owner, id, &error);
+                    None
+                }
+                found => found?,
+            };
             // One that is being erased may be gone already.
-            if let Some(tenant) = self.ports.store.tenant(member.tenant).find_tenant().await? {
+            if let Some(tenant) = found {
                 own.push(OwnTenant { tenant, role: member.role, joined_at: member.joined_at });
             }
         }
@@ -136,8 +145,9 @@ impl App {
     /// second. It can be had back for a while, and is erased then.
     ///
     /// # Errors
-    /// [`Refusal::Role`], [`Refusal::Store`].
+    /// [`Refusal::Role`], [`Refusal::Rate`], [`Refusal::Store`].
     pub async fn delete_tenant(&self, caller: &ApiCaller) -> Result<Tenant, Refusal> {
+        self.brake_person(membership(caller)?.user).await?;
         self.in_turn(move || async move {
             let tenant = self.store_of(caller).find_tenant().await?.ok_or(Refusal::NotFound("tenant"))?;
             served_for(&tenant, Permission::TenantDelete)?;
@@ -164,9 +174,10 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for whoever is no member, [`Refusal::Role`] for whoever is no owner,
-    /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Store`].
+    /// [`Refusal::TenantDeleted`] when it is too late, [`Refusal::Rate`], [`Refusal::Store`].
     pub async fn restore_tenant(&self, person: &SignedIn, id: TenantId) -> Result<OwnTenant, Refusal> {
         let (user, by) = (person.user.id, &person.by());
+        self.brake_person(user).await?;
         self.in_turn(move || async move {
             let tenant = self.ports.store.tenant(id).find_tenant().await?;
             let member = self.find::<Member>(Owner::Tenant(id), user.to_bytes()).await?;

@@ -14,6 +14,8 @@ use crate::ports::{Entity, Entropy, IndexKey, Owner};
 pub const AUDIENCE: &str = "wotp-api";
 /// How far another node's clock may be off.
 pub const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// Longest that a configuration lets an access token hold.
+pub const LIFE_SECONDS_MAX: u32 = 3600;
 /// How long before its time the next key is shown to whoever keeps a copy of the key set.
 pub const SHOWN_BEFORE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -125,21 +127,15 @@ impl Entity for SigningKey {
     }
 }
 
-/// How long a key signs, and how long it is kept after that.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyLife {
-    /// How long it signs.
-    pub signs: SignedDuration,
-    /// How long a token holds.
-    pub token: SignedDuration,
-}
-
 impl SigningKey {
     /// The key that follows `before`, from `signs_from` on. `public` gives the public half of a seed.
+    ///
+    /// It is kept for as long as any token may hold: how long they do is for whoever configures the server to change
+    /// while it signs.
     pub fn draw(
         before: Option<&Self>,
         signs_from: Timestamp,
-        life: KeyLife,
+        signs_for: SignedDuration,
         public: impl FnOnce(&[u8; 32]) -> String,
         vault: &Vault,
         entropy: &dyn Entropy,
@@ -153,7 +149,7 @@ impl SigningKey {
             text
         }));
         let after = |moment: Timestamp, wait| moment.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let signs_until = after(signs_from, life.signs);
+        let signs_until = after(signs_from, signs_for);
         Self {
             kid: format!("{:032x}", u128::from_be_bytes(id)),
             turn: before.map_or(0, |key| key.turn).saturating_add(1),
@@ -161,7 +157,7 @@ impl SigningKey {
             seed: vault.seal(Purpose::SigningKey, &id, &hex, entropy),
             signs_from,
             signs_until,
-            kept_until: after(signs_until, life.token.saturating_add(SKEW)),
+            kept_until: after(signs_until, SignedDuration::from_secs(LIFE_SECONDS_MAX.into()).saturating_add(SKEW)),
         }
     }
 
@@ -219,16 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_key_opens_its_seed_and_is_kept_until_its_tokens_are_over() {
-        let life = KeyLife { signs: SignedDuration::from_hours(24), token: SignedDuration::from_mins(15) };
+    fn a_signing_key_opens_its_seed_and_is_kept_until_the_longest_of_its_tokens_are_over() {
         let mut drawn = Vec::new();
         let note = |seed: &[u8; 32]| {
             drawn.extend_from_slice(seed);
             String::new()
         };
-        let key = SigningKey::draw(None, noon(), life, note, vault(), entropy());
+        let key = SigningKey::draw(None, noon(), SignedDuration::from_hours(24), note, vault(), entropy());
         assert_eq!(key.seed(vault()).unwrap().as_slice(), drawn);
         assert!(key.signs(seconds(86_399)) && !key.signs(seconds(86_400)));
-        assert!(key.holds(seconds(86_400 + 959)) && !key.holds(seconds(86_400 + 960)));
+        assert!(key.holds(seconds(86_400 + 3659)) && !key.holds(seconds(86_400 + 3660)));
     }
 }

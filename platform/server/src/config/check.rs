@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
+use wotp_core::domain::access_token::LIFE_SECONDS_MAX;
 use wotp_core::domain::plan::Catalogue;
 
 use super::error::Complaint;
@@ -112,7 +113,7 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
         complain("auth.public_url", problem, "write scheme and host, as in https://wotp.example.com, without a path");
     }
     let bounds = [
-        ("auth.access_token_seconds", auth.access_token_seconds, 60, 3600),
+        ("auth.access_token_seconds", auth.access_token_seconds, 60, LIFE_SECONDS_MAX),
         ("auth.session_days", auth.session_days, 1, 90),
         ("auth.signing_key_days", auth.signing_key_days, 2, 365),
     ];

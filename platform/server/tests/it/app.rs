@@ -228,6 +228,13 @@ impl TestApp {
 
     /// Another node on the same store, which hears nothing from this one and does no jobs.
     pub fn fellow(&self) -> Self {
+        self.fellow_with(|_| {})
+    }
+
+    /// The same, with other settings for people.
+    pub fn fellow_with(&self, change: impl FnOnce(&mut PeopleSettings)) -> Self {
+        let mut people = self.app.ports().people.clone();
+        change(&mut people);
         let ports = self.app.ports();
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let app = Arc::new(App::new(Ports {
@@ -243,7 +250,7 @@ impl TestApp {
             timer: Arc::clone(&ports.timer),
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
-            people: ports.people.clone(),
+            people,
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
             webhooks: Arc::clone(&ports.webhooks),

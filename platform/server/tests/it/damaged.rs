@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use wotp_core::domain::audit::{AuditEntry, place_id};
 use wotp_core::domain::event::Event;
 use wotp_core::domain::id::EndpointId;
+use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::member::{BY_USER, Member};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::rollup::Rollup;
+use wotp_core::domain::user::User;
 use wotp_core::domain::webhook::endpoint::{Audience, Endpoint};
-use wotp_core::ports::{Change, Entity, EntityList, EntityRow, IndexKey, Owner};
+use wotp_core::ports::{Change, Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 
 use crate::app::{NUMBER, TestApp, id, seconds};
+use crate::people::TestPerson;
 use crate::webhooks::{Receiver, stage};
 
 /// Nothing is left of its fields; it is found as before.
@@ -64,6 +67,82 @@ async fn a_membership_that_cannot_be_read_keeps_nobody_out_elsewhere() {
     let tenants: Vec<&str> =
         me["memberships"].as_array().unwrap().iter().map(|one| one["tenant"].as_str().unwrap()).collect();
     assert_eq!(tenants, [acme.id.to_string()]);
+    let own = app.get("/v1/tenants").by(&person).await.expect(200);
+    let ids: Vec<&str> = own["data"].as_array().unwrap().iter().map(|own| id(&own["tenant"])).collect();
+    assert_eq!(ids, [acme.id.to_string()]);
+    app.post("/v1/tenants").by(&person).json(json!({ "name": "Initech" })).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_or_is_gone_fails_no_others_of_its_team() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let owner = app.member(&acme, Role::Owner).await;
+    let (bad, gone) = (app.member(&acme, Role::Developer).await, app.member(&acme, Role::Viewer).await);
+    damage(&app, row::<User>(&app, Owner::Platform, bad.user.to_bytes()).await, Vec::new()).await;
+    let row = row::<User>(&app, Owner::Platform, gone.user.to_bytes()).await;
+    let erased = Stored::<User>::read(row).expect("it reads");
+    app.app.ports().store.commit(vec![Change::delete(&erased)]).await.expect("it is deleted");
+
+    let members = async || {
+        let listed = app.get("/v1/tenant/members").by(&owner).await.expect(200);
+        let shown = |member: &Value| {
+            let text = |name: &str| member[name].as_str().unwrap().to_owned();
+            (text("user"), text("role"), text("email"))
+        };
+        listed["data"].as_array().unwrap().iter().map(shown).collect::<Vec<_>>()
+    };
+    let of =
+        |person: &TestPerson, role: &str, email: &str| (person.user.to_string(), role.to_owned(), email.to_owned());
+    let mut expected = vec![of(&owner, "owner", &owner.email), of(&bad, "developer", ""), of(&gone, "viewer", "")];
+    expected.sort();
+    assert_eq!(members().await, expected);
+
+    // What is answered is what became of it.
+    let give = |person: &TestPerson, role: &str| {
+        app.request(Method::PATCH, format!("/v1/tenant/members/{}", person.user))
+            .by(&owner)
+            .json(json!({ "role": role }))
+    };
+    for person in [&bad, &gone] {
+        assert_eq!(give(person, "admin").await.expect(200)["role"], "admin");
+    }
+    // Nobody could sign in as the new owner.
+    let hand_on =
+        |to: &TestPerson| app.post("/v1/tenant/transfer").by(&owner).json(json!({ "user": to.user.to_string() }));
+    hand_on(&bad).await.problem(500, "internal");
+    hand_on(&gone).await.problem(404, "not_found");
+    let mut expected = vec![of(&owner, "owner", &owner.email), of(&bad, "admin", ""), of(&gone, "admin", "")];
+    expected.sort();
+    assert_eq!(members().await, expected);
+    for person in [&bad, &gone] {
+        app.request(Method::DELETE, format!("/v1/tenant/members/{}", person.user)).by(&owner).await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_whose_address_cannot_be_read_fails_no_others() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (owner, admin) = (app.member(&acme, Role::Owner).await, app.member(&acme, Role::Admin).await);
+    for email in ["grace@example.com", "joan@example.com", "mary@example.com"] {
+        let invite = json!({ "email": email, "role": "admin" });
+        app.post("/v1/tenant/invitations").by(&admin).json(invite).await.expect(201);
+        app.clock.advance(seconds(1));
+    }
+    app.run_jobs().await;
+    let store = &app.app.ports().store;
+    let sent = store.list_entities(Invitation::KIND, &EntityList::of(Owner::Tenant(acme.id))).await.unwrap();
+    damage(&app, sent[0].clone(), Vec::new()).await;
+    let mut unsealed = sent[1].clone();
+    unsealed.doc.insert("email".to_owned(), json!("AAAA"));
+    store.commit(vec![Change::Put(unsealed)]).await.expect("the store answers");
+    let listed = app.get("/v1/tenant/invitations").by(&owner).await.expect(200);
+    let emails: Vec<&str> =
+        listed["data"].as_array().unwrap().iter().map(|one| one["email"].as_str().unwrap()).collect();
+    assert_eq!(emails, ["j***@example.com", "mary@example.com"]);
+    // Whoever sent them can be made less, and what they could not send any more is taken back, as far as it is known.
+    let less = app.request(Method::PATCH, format!("/v1/tenant/members/{}", admin.user)).by(&owner);
+    less.json(json!({ "role": "viewer" })).await.expect(200);
+    assert_eq!(app.get("/v1/tenant/invitations").by(&owner).await.expect(200)["data"], json!([]));
 }
 
 #[tokio::test]

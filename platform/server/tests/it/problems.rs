@@ -127,6 +127,20 @@ async fn a_header_that_contradicts_the_key_is_refused() {
     }
     asking(&acme.live, "live").await.expect(200);
     asking(&acme.test, "TEST").await.expect(200);
+
+    let globex = app.tenant("Globex").await;
+    let named = |key: &str, tenant: &str| app.get("/v1/services").key(key).header("wotp-tenant", tenant);
+    for (key, tenant) in [(&acme.live, globex.id.to_string()), (&globex.test, acme.id.to_string())] {
+        assert_eq!(named(key, &tenant).await.wrong_fields(), ["WOTP-Tenant"]);
+    }
+    assert_eq!(named(&acme.live, "acme").await.wrong_fields(), ["WOTP-Tenant"]);
+    named(&acme.live, &acme.id.to_string()).await.expect(200);
+    // Nothing is changed where it was not meant.
+    let rename = app.request(Method::PATCH, format!("/v1/services/{}", acme.service)).key(&acme.live);
+    let rename = rename.header("wotp-tenant", &globex.id.to_string()).json(json!({ "name": "Eve" }));
+    assert_eq!(rename.await.wrong_fields(), ["WOTP-Tenant"]);
+    let services = app.get("/v1/services").key(&acme.live).await;
+    assert!(!services.text.contains("Eve"), "{}", services.text);
 }
 
 #[tokio::test]

@@ -345,7 +345,9 @@ async fn of_racing_starts_and_folds_on_many_nodes_each_part_is_told_once() {
     folding.join_all().await;
     fold_all(&app).await;
     app.run_jobs().await;
-    let told = thresholds(&app, &acme).await;
+    let mut told = thresholds(&app, &acme).await;
+    // Two nodes that tell at one moment tell in either order.
+    told.sort_by_key(|told| told[2].as_u64());
     let parts: Vec<_> = told.iter().map(|told| told[2].as_u64().unwrap()).collect();
     assert_eq!(parts, [80, 100], "{told:?}");
     assert!(told[0][3].as_u64().unwrap() >= 80, "{told:?}");

@@ -16,10 +16,11 @@ impl App {
     /// Changes what a person is called; nothing for no name.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::NotFound`] when the account was erased meanwhile, [`Refusal::Conflict`],
+    /// [`Refusal::Invalid`], [`Refusal::Rate`], [`Refusal::NotFound`] when the account was erased meanwhile, [`Refusal::Conflict`],
     /// [`Refusal::Store`].
     pub async fn rename_person(&self, person: &SignedIn, name: &str) -> Result<User, Refusal> {
         let name = person_name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        self.brake_person(person.user.id).await?;
         let (id, by, name) = (person.user.id, &person.by(), &name);
         self.in_turn(move || async move {
             let found = self.find::<User>(Owner::Platform, id.to_bytes()).await?;
@@ -56,6 +57,7 @@ impl App {
             return Err(Refusal::field("email", "is the address of your account already"));
         }
         self.brake_mails(&person.whence).await?;
+        self.brake_person(person.user.id).await?;
         self.reprove(person, reproof).await?;
         let then = Then::ChangeEmail { session: person.session.id, from };
         let by = person.by();

@@ -9,6 +9,7 @@ use super::super::{App, Guessed, Refusal};
 use super::{SignedIn, Whence};
 use crate::domain::Timestamp;
 use crate::domain::audit::{By, Deed};
+use crate::domain::id::UserId;
 use crate::domain::login_brake::{LoginBrake, Place};
 use crate::domain::rate::Rate;
 use crate::domain::user::User;
@@ -17,6 +18,9 @@ use crate::ports::{Bucket, Change, CommitError, HashPlace, Hold, Owner};
 
 /// How often a count is tried that others change at the same moment.
 const TRIES: usize = 16;
+/// Changes of a person that are lines of the platform's log, which all sign-ins wait for and nothing is deleted from:
+/// more than anybody makes by hand, and too few to hold the others up.
+const CHANGES: Rate = Rate { per_second: 1, burst: 20 };
 const DEVICE_PREFIX: &str = "wd_";
 const DEVICE_SIZE: usize = 16;
 
@@ -89,12 +93,25 @@ impl App {
     /// [`Refusal::Rate`].
     pub(super) async fn brake_client(&self, what: &str, rate: Rate, whence: &Whence) -> Result<(), Refusal> {
         let name = self.ports.vault.veil(what, &[&bucket(whence.ip)]);
-        let name = format!("{what}:{:032x}", u128::from_be_bytes(name));
+        self.take_of("client", rate, format!("{what}:{:032x}", u128::from_be_bytes(name))).await
+    }
+
+    /// Whether a person changes too often what the platform's log tells of. It comes after the proof that it is they,
+    /// where there is one: wrong guesses have brakes of their own.
+    ///
+    /// # Errors
+    /// [`Refusal::Rate`].
+    pub(in super::super) async fn brake_person(&self, user: UserId) -> Result<(), Refusal> {
+        self.take_of("person", CHANGES, format!("changes:{user}")).await
+    }
+
+    /// A limiter that cannot be reached is no worse than none.
+    async fn take_of(&self, policy: &'static str, rate: Rate, name: String) -> Result<(), Refusal> {
         let Ok(decisions) = self.ports.limiter.take(&[Bucket { name, rate }], self.now()).await else {
             return Ok(());
         };
         match decisions.first() {
-            Some(decision) if !decision.allowed => Err(Refusal::Rate { policy: "client", rate, decision: *decision }),
+            Some(decision) if !decision.allowed => Err(Refusal::Rate { policy, rate, decision: *decision }),
             _ => Ok(()),
         }
     }

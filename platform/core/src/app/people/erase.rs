@@ -12,6 +12,7 @@ use crate::domain::id::{TenantId, UserId};
 use crate::domain::identity::{self, LinkedIdentity};
 use crate::domain::invitation::{BY_EMAIL, Invitation};
 use crate::domain::letter::Letter;
+use crate::domain::member::{self, Member};
 use crate::domain::second_factor::SecondFactor;
 use crate::domain::tenant::Standing;
 use crate::domain::user::User;
@@ -67,7 +68,8 @@ impl App {
         let mut deeds = vec![Deed::of_platform("user.erase", id).before(before)];
         let mut left = HashSet::new();
         let mut only_owner_of = Vec::new();
-        for member in self.memberships(id).await? {
+        // All of them, or none: a membership that is left would be nobody's.
+        for member in self.list::<Member>(&EntityList::by(member::BY_USER, id.to_bytes())).await? {
             changes.push(Change::delete(&member));
             // One that is being erased may be gone already.
             let Some(tenant) = self.ports.store.tenant(member.tenant).find_tenant().await? else { continue };

@@ -26,10 +26,11 @@ impl App {
     /// A provider that still vouches for the account's address links them anew at the next sign-in.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Token`] when the session is over meanwhile, [`Refusal::Conflict`],
-    /// [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::Rate`], [`Refusal::Token`] when the session is over meanwhile,
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn unlink_identity(&self, person: &SignedIn, id: IdentityId) -> Result<(), Refusal> {
         let by = &person.by();
+        self.brake_person(person.user.id).await?;
         let unlinked = self.in_turn(move || async move {
             let found = self.find::<LinkedIdentity>(Owner::Platform, id.to_bytes()).await?;
             let link = found.filter(|link| link.user == person.user.id).ok_or(Refusal::NotFound("identity"))?;

@@ -94,14 +94,15 @@ impl App {
     /// Gives a signed-in person another password, and ends their other sessions.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] for the new one, [`Refusal::Credentials`] for the old one, [`Refusal::Braked`],
-    /// [`Refusal::Busy`], [`Refusal::Store`].
+    /// [`Refusal::Invalid`] for the new one, [`Refusal::Credentials`] for the old one, [`Refusal::Rate`],
+    /// [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Store`].
     pub async fn change_password(&self, person: &SignedIn, current: &str, new: &str) -> Result<(), Refusal> {
         let address = person.user.address(&self.ports.vault)?;
         let email = AccountEmail::parse(&address).map_err(|error| Refusal::field("email", error.to_string()))?;
         let new = Password::new(new, &email).map_err(|error| Refusal::field("new_password", error.to_string()))?;
         let place = self.hash_place(&person.whence)?;
         let user = self.compare_password(person, current).await?;
+        self.brake_person(user.id).await?;
         let (user, hash, by, to) = (&user, &self.hash(&new).await?, &person.by(), email.as_str());
         let changed = self.in_turn(move || async move {
             // As it was proved: another password meanwhile is not overwritten by who did not know it.

@@ -25,8 +25,7 @@ const ISSUER: &str = "WOTP";
 /// How often an answer is tried beside others for the same person. Each lost round is an answer that was counted,
 /// of which a challenge takes five, or a login.
 const ROUNDS: usize = 16;
-const ON: &str =
-    "A second factor was switched on for your account. If that was not you, ask for a new password at once.";
+const ON: &str = "A second factor was switched on for your account, and its other sessions ended. If that was not you, ask for a new password at once.";
 const OFF: &str =
     "The second factor of your account was switched off. If that was not you, ask for a new password at once.";
 const RECOVERED: &str =
@@ -100,8 +99,8 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::SecondFactorActive`], [`Refusal::Credentials`], [`Refusal::Code`], [`Refusal::Invalid`] when the
-    /// password or the code is missing, [`Refusal::Braked`], [`Refusal::Busy`], [`Refusal::Conflict`],
-    /// [`Refusal::Store`].
+    /// password or the code is missing, [`Refusal::Rate`], [`Refusal::Braked`], [`Refusal::Busy`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn enrol_second_factor(
         &self,
         person: &SignedIn,
@@ -118,6 +117,7 @@ impl App {
         if known_user.password.is_some() {
             let password = password.ok_or_else(|| Refusal::field("password", "write your password"))?;
             self.prove_password(person, password).await?;
+            self.brake_person(user).await?;
         } else {
             let (id, code) =
                 mailed.ok_or_else(|| Refusal::field("code", "write the code that went to your address"))?;
@@ -146,36 +146,62 @@ impl App {
         Ok(Enrolment { secret: secret.to_base32(), uri: secret.uri(ISSUER, &account) })
     }
 
-    /// Switches a second factor on, with the first code of the app. Returns the recovery codes, for the only
-    /// time.
+    /// Switches a second factor on, with the first code of the app, and ends all other sessions and every sign-in that
+    /// is under way: nobody is to stay who came in without it. Returns the recovery codes, for the only time.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorActive`], [`Refusal::NotFound`] when none was begun, [`Refusal::Code`],
-    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Conflict`], [`Refusal::Store`].
+    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Token`] when the session is over meanwhile,
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn confirm_second_factor(&self, person: &SignedIn, code: &str) -> Result<Vec<String>, Refusal> {
         let user = person.user.id;
         let found = self.find::<SecondFactor>(Owner::Platform, user.to_bytes()).await?;
-        let mut factor = found.ok_or(Refusal::NotFound("second factor"))?;
-        if factor.is_active() {
+        let begun = found.ok_or(Refusal::NotFound("second factor"))?;
+        if begun.is_active() {
             return Err(Refusal::SecondFactorActive);
         }
+        let mut factor = begun.clone();
         self.take_code(&mut factor, code, person).await?;
         factor.active_since = Some(self.now());
         let codes = factor.draw_recovery_codes(&self.ports.vault, &*self.ports.entropy);
-        let deed = Deed::of_platform("second_factor.activate", user).after(json!({ "recovery_codes": codes.len() }));
         let letter = self.letter_to(&person.user, ON);
-        let changes = [Change::replace(&factor)].into_iter().chain(letter.as_ref().map(Change::insert));
-        self.commit(&person.by(), vec![deed], changes.collect()).await?;
-        self.post(letter, &person.whence).await;
-        Ok(shown(&codes))
+        for _ in 0..ROUNDS {
+            match self.try_activate(person, &factor, letter.as_ref()).await {
+                // A login or a refresh of theirs was faster. Where it was another code, this one is not looked at again.
+                Err(Refusal::Conflict)
+                    if self.find(Owner::Platform, user.to_bytes()).await?.as_ref() == Some(&begun) => {}
+                Err(refusal) => return Err(refusal),
+                Ok(()) => {
+                    self.changed_person(user).await;
+                    self.post(letter, &person.whence).await;
+                    return Ok(shown(&codes));
+                }
+            }
+        }
+        Err(Refusal::Conflict)
+    }
+
+    async fn try_activate(
+        &self,
+        person: &SignedIn,
+        factor: &Stored<SecondFactor>,
+        letter: Option<&Letter>,
+    ) -> Result<(), Refusal> {
+        let mut user = self.person(factor.user).await?;
+        let kept = self.own_session(person, &user).await?;
+        let deed = Deed::of_platform("second_factor.activate", factor.user)
+            .after(json!({ "recovery_codes": factor.recovery_codes.len(), "sessions": "ended" }));
+        let mut changes = Self::with_all_ended(&mut user, Some(kept), vec![Change::replace(factor)]);
+        changes.extend(letter.map(Change::insert));
+        self.commit(&person.by(), vec![deed], changes).await
     }
 
     /// Replaces all recovery codes. Returns the new ones, for the only time.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when no second factor is on, [`Refusal::Credentials`], [`Refusal::Code`],
-    /// [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`], [`Refusal::Conflict`],
-    /// [`Refusal::Store`].
+    /// [`Refusal::Rate`], [`Refusal::Braked`], [`Refusal::RecoveryCodeNeeded`], [`Refusal::Busy`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn renew_recovery_codes(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<Vec<String>, Refusal> {
         let mut factor = self.reproved_factor(person, reproof).await?;
         let left = factor.recovery_codes.len();
@@ -339,6 +365,7 @@ impl App {
             Reproof::Password(password) => _ = self.prove_password(person, password).await?,
             Reproof::Code(code) => self.take_code(&mut factor, code, person).await?,
         }
+        self.brake_person(person.user.id).await?;
         Ok(factor)
     }
 

@@ -37,6 +37,17 @@ impl App {
         }
     }
 
+    /// Ends the session that somebody calls in. One that is over meanwhile changes nothing, as there.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn log_out_here(&self, person: &SignedIn) -> Result<(), Refusal> {
+        match self.find::<Session>(Owner::Platform, person.session.id.to_bytes()).await? {
+            Some(session) => self.revoke(session, "session.log_out", &person.by()).await,
+            None => Ok(()),
+        }
+    }
+
     /// The sessions of a person that let somebody in, the newest first.
     ///
     /// # Errors
@@ -62,9 +73,11 @@ impl App {
     /// however many there are.
     ///
     /// # Errors
-    /// [`Refusal::Token`] when this one is over meanwhile, [`Refusal::Conflict`], [`Refusal::Store`].
+    /// [`Refusal::Rate`], [`Refusal::Token`] when this one is over meanwhile, [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
     pub async fn revoke_other_sessions(&self, person: &SignedIn) -> Result<(), Refusal> {
         let (id, by) = (person.user.id, &person.by());
+        self.brake_person(id).await?;
         let ended = self.in_turn(move || async move {
             let mut user = self.person(id).await?;
             let kept = self.own_session(person, &user).await?;
@@ -76,7 +89,11 @@ impl App {
                 .before(json!({ "sessions": open }))
                 .after(json!({ "sessions": 1, "kept": kept.id }));
             let changes = Self::with_all_ended(&mut user, Some(kept), Vec::new());
-            self.commit(by, vec![deed], changes).await
+            if open > 1 {
+                return self.commit(by, vec![deed], changes).await;
+            }
+            // Nothing to tell of: what ends are sign-ins that are under way, and the log never had them.
+            if self.is_made(changes).await? { Ok(()) } else { Err(Refusal::Conflict) }
         });
         ended.await?;
         self.changed_person(id).await;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::{App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::access_token::{Claims, KeyLife, SHOWN_BEFORE, SigningKey};
+use crate::domain::access_token::{Claims, SHOWN_BEFORE, SigningKey};
 use crate::ports::{Change, CommitError, EntityList, Owner};
 
 /// How often the next key is made that others make at the same moment.
@@ -67,9 +67,9 @@ impl App {
                 }
                 _ => now,
             };
-            let life = KeyLife { signs: self.ports.people.signing_key_life, token: self.ports.people.access_life };
+            let signs_for = self.ports.people.signing_key_life;
             let public = |seed: &[u8; 32]| self.ports.tokens.public_half(seed);
-            let key = SigningKey::draw(last, from, life, public, &self.ports.vault, &*self.ports.entropy);
+            let key = SigningKey::draw(last, from, signs_for, public, &self.ports.vault, &*self.ports.entropy);
             match self.ports.store.commit(vec![Change::insert(&key)]).await {
                 Ok(()) => {
                     tracing::info!(kid = key.kid, from = %key.signs_from, "there is another key for access tokens")

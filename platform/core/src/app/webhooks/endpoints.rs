@@ -7,7 +7,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::event::{DisabledReason, Event, Fact, TestData};
 use crate::domain::id::{EndpointId, ServiceId, WebhookDeliveryId};
-use crate::domain::vault::Purpose;
+use crate::domain::vault::{Purpose, Vault};
 use crate::domain::webhook::delivery::{WebhookDelivery, WebhookStatus};
 use crate::domain::webhook::endpoint::{
     DESCRIPTION_LENGTH_MAX, ENDPOINTS_MAX, Endpoint, EndpointKeys, EndpointRoll, EventPattern, KEYS_MAX, URL_SIZE_MAX,
@@ -61,11 +61,14 @@ pub struct WebhookPage {
     pub next: Option<WebhookDeliveryId>,
 }
 
-/// What the audit log tells of an endpoint: not the whole URL, whose path and query may be a secret.
-fn told(endpoint: &Endpoint) -> serde_json::Value {
+/// What the audit log tells of an endpoint: not the whole URL, whose path and query may be a secret. That it is another
+/// on the same host is told by its mark, of which nobody learns the URL, nor whether two tenants have the same.
+fn told(endpoint: &Endpoint, vault: &Vault) -> serde_json::Value {
     let host = endpoint.url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+    let mark = vault.veil("endpoint url", &[&endpoint.tenant.to_bytes(), endpoint.url.as_bytes()]);
     json!({
         "host": host,
+        "url_mark": format!("{:016x}", u128::from_be_bytes(mark) >> 64),
         "mode": endpoint.mode,
         "events": endpoint.events,
         "service": endpoint.service,
@@ -124,7 +127,7 @@ impl App {
             updated_at: now,
         };
         self.apply(caller, &mut endpoint, change).await?;
-        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.create", id).after(told(&endpoint));
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.create", id).after(told(&endpoint, &self.ports.vault));
         let mut tries = 1;
         loop {
             let roll = self.counted(&endpoint).await?;
@@ -159,7 +162,7 @@ impl App {
         }
         endpoint.updated_at = self.now();
         let deed = Deed::of(caller.tenant.id, "webhook_endpoint.change", id);
-        let deed = deed.before(told(&before)).after(told(&endpoint));
+        let deed = deed.before(told(&before, &self.ports.vault)).after(told(&endpoint, &self.ports.vault));
         let mut changes = vec![Change::replace(&endpoint)];
         changes.extend(self.backlog_of_changed(&endpoint).await?);
         self.commit(&caller.by(), vec![deed], changes).await?;
@@ -175,7 +178,7 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn delete_endpoint(&self, caller: &ApiCaller, id: EndpointId) -> Result<(), Refusal> {
         let endpoint = self.endpoint(caller, id).await?;
-        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.delete", id).before(told(&endpoint));
+        let deed = Deed::of(caller.tenant.id, "webhook_endpoint.delete", id).before(told(&endpoint, &self.ports.vault));
         self.commit(&caller.by(), vec![deed], vec![Change::delete(&endpoint)]).await?;
         self.works(caller.tenant.id, id).await?;
         self.changed(caller.tenant.id).await;

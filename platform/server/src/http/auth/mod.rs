@@ -65,7 +65,7 @@ impl<P: Privilege> FromRequestParts<Arc<Api>> for Caller<P> {
         let calls = async {
             match Credential::of(parts) {
                 Credential::AccessToken(_) => person::member(parts, api, P::PERMISSION).await,
-                Credential::Key(_) | Credential::None => of_its_mode(parts, program(parts, api).await?),
+                Credential::Key(_) | Credential::None => of_its_key(parts, program(parts, api).await?),
             }
         };
         // Both at once: a store that is far is waited for once. Who calls is answered first.
@@ -125,8 +125,11 @@ async fn may_change(parts: &Parts, api: &Api, changes: bool) -> Result<(), Probl
 }
 
 /// A program, unless its call says that it is about other data than its key is: a header that is not heard could make
-/// somebody send codes who means to try.
-fn of_its_mode(parts: &Parts, caller: ApiCaller) -> Result<ApiCaller, Problem> {
+/// somebody send codes who means to try, or change a tenant that they did not name.
+fn of_its_key(parts: &Parts, caller: ApiCaller) -> Result<ApiCaller, Problem> {
+    if person::named_tenant(parts)?.is_some_and(|named| named.parse().ok() != Some(caller.tenant.id)) {
+        return Err(Problem::field("WOTP-Tenant", "is for people; whose data a call is about is said by its key"));
+    }
     match person::named_mode(parts)? {
         Some(named) if named != caller.mode() => {
             Err(Problem::field("WOTP-Mode", "is for people; whether a call is live or a test is said by its key"))

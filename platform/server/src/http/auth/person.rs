@@ -157,14 +157,15 @@ async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
 pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> Result<ApiCaller, Problem> {
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
-    let first = match header(parts, TENANT)? {
+    let named = named_tenant(parts)?;
+    let first = match named {
         // WOTP's clients name none.
         None if parts.uri.path().starts_with("/api/") => {
             api.app.first_tenant(&person).await.map_err(|refusal| refused(api, refusal))?.map(|first| first.to_string())
         }
         _ => None,
     };
-    let tenant = header(parts, TENANT)?.or(first.as_deref());
+    let tenant = named.or(first.as_deref());
     let member = match api.app.authenticate_member_who_may(&person, tenant, mode, permission).await {
         Ok(member) => member,
         Err(refusal) => {
@@ -191,6 +192,11 @@ async fn note(parts: &Parts, api: &Api, caller: &ApiCaller) -> Result<(), Proble
     }
     let noted = api.app.note_acting(caller, parts.method.as_str(), &path_asked_for(parts)).await;
     noted.map_err(|refusal| refused(api, refusal))
+}
+
+/// The tenant that a call says it is about.
+pub(super) fn named_tenant(parts: &Parts) -> Result<Option<&str>, Problem> {
+    header(parts, TENANT)
 }
 
 /// Whether a call says that it is about live or test data.

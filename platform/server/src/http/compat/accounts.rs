@@ -173,8 +173,7 @@ pub(in crate::http) async fn auth_logout(
     State(api): State<Arc<Api>>,
     person: PersonAtAnyTime,
 ) -> Result<Json<Done>, Problem> {
-    let ended = api.app.revoke_session(&person, person.session.id).await;
-    ended.map_err(|refusal| refused(&api, refusal))?;
+    api.app.log_out_here(&person).await.map_err(|refusal| refused(&api, refusal))?;
     Ok(Json(Done::of("Logged out successfully")))
 }
 

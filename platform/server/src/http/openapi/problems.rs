@@ -76,8 +76,8 @@ problem_sets! {
     TenantProblems {
         /// `not_found`: the caller is not in the tenant that `WOTP-Tenant` names
         NoTenant = 404,
-        /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none; or `WOTP-Mode` is
-        /// not the key's
+        /// `invalid_request`: the caller is in more than one tenant, and `WOTP-Tenant` names none; or `WOTP-Tenant`
+        /// or `WOTP-Mode` is not the key's
         Unnamed = 422,
     }
 

@@ -229,8 +229,7 @@ pub(in super::super) async fn log_out(
     } else {
         match person {
             Some(Ok(person)) => {
-                let ended = api.app.revoke_session(&person, person.session.id).await;
-                ended.map_err(|refusal| refused(&api, refusal))?;
+                api.app.log_out_here(&person).await.map_err(|refusal| refused(&api, refusal))?;
             }
             Some(Err(problem)) if problem.code() != ProblemCode::SessionEnded => return Err(problem),
             Some(Err(_)) | None => {}

@@ -250,7 +250,9 @@ pub(in super::super) async fn enrol_second_factor(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-/// Switch the second factor on, with the first code of the app. Gives the recovery codes.
+/// Switch the second factor on, with the first code of the app. Gives the recovery codes, and ends all other sessions.
+///
+/// Whoever signs in at this moment begins again, and is asked for it. Device tokens from before are worth nothing.
 #[utoipa::path(post, path = "/v1/me/second-factor/confirm", tag = "Sign-in", security(("session" = [])), request_body = ConfirmBody, responses(
     (status = 200, description = "It is on", body = RecoveryCodesView),
     openapi::CodeProblems, openapi::ReproofProblems, openapi::NotFoundProblem, openapi::SecondFactorConflict,

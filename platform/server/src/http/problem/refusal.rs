@@ -243,7 +243,7 @@ impl Problem {
                 problem
             }
             Refusal::Rate { policy, rate, decision } => {
-                let plan = if policy == "client" { "there may be" } else { "the plan allows" };
+                let plan = if matches!(policy, "client" | "person") { "there may be" } else { "the plan allows" };
                 let Rate { per_second, burst } = rate;
                 let calls = if per_second == 1 { "call" } else { "calls" };
                 let detail = format!("{plan} {per_second} {calls} a second, {burst} at once, for each {policy}");

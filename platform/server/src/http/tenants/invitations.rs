@@ -26,7 +26,7 @@ pub(in crate::http) struct InvitationView {
     /// Its id.
     #[schema(example = "inv_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     id: String,
-    /// The address: whole for owners and admins, else masked.
+    /// The address: whole for owners and admins, else masked; masked too where it cannot be read.
     #[schema(example = "grace@example.com")]
     email: String,
     /// As what they are invited.

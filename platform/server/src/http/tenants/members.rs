@@ -27,10 +27,10 @@ pub(in crate::http) struct MemberView {
     /// Who.
     #[schema(example = "usr_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     user: String,
-    /// What they are called; empty until they say.
+    /// What they are called; empty until they say, and where their account cannot be read.
     #[schema(example = "Ada Lovelace")]
     name: String,
-    /// Their address: whole for owners and admins, else masked.
+    /// Their address: whole for owners and admins, else masked; empty where their account cannot be read.
     #[schema(example = "ada@example.com")]
     email: String,
     /// What they are in the tenant.

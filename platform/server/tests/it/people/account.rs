@@ -29,6 +29,11 @@ pub async fn audited(app: &TestApp) -> String {
     rows.into_iter().map(|row| Value::Object(row.doc).to_string()).collect::<Vec<_>>().join("\n")
 }
 
+/// How long the platform's audit log is.
+async fn lines(app: &TestApp) -> usize {
+    audited(app).await.lines().count()
+}
+
 /// What mails to an address say, one after another.
 pub async fn told(app: &TestApp, email: &str) -> String {
     app.run_jobs().await;
@@ -51,6 +56,79 @@ async fn a_person_is_called_what_they_say_and_the_log_does_not_say_what() {
     assert_eq!(rename("").await.expect(200)["name"], "");
     let log = audited(&app).await;
     assert!(log.contains("user.rename") && !log.contains("Countess"), "{log}");
+}
+
+/// Of each kind of change that a person makes again and again, one.
+fn changes(app: &TestApp, ada: &TestPerson, n: usize) -> [Request; 4] {
+    let password = json!({ "password": PASSWORD });
+    [
+        app.request(Method::PATCH, "/v1/me").by(ada).json(json!({ "name": format!("Ada {n}") })),
+        app.request(Method::DELETE, "/v1/me/sessions").by(ada),
+        app.post("/v1/me/second-factor").by(ada).json(password),
+        app.request(Method::DELETE, "/v1/tenant").by(ada),
+    ]
+}
+
+#[tokio::test]
+async fn nobody_fills_the_platforms_log_with_changes_of_their_own() {
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.person(EMAIL).await, app.person("eve@example.com").await);
+    let rename = |n: usize| app.request(Method::PATCH, "/v1/me").by(&ada).json(json!({ "name": format!("Ada {n}") }));
+    for n in 0..20 {
+        rename(n).await.expect(200);
+    }
+    let before = lines(&app).await;
+    for request in changes(&app, &ada, 20) {
+        let refused = request.await;
+        let detail = refused.problem(429, "rate_limited")["detail"].clone();
+        assert_eq!(detail, "there may be 1 call a second, 20 at once, for each person");
+        assert_eq!(refused.retry_after(), 1);
+    }
+    let password = json!({ "current_password": PASSWORD, "new_password": "another long sentence" });
+    app.post("/v1/me/password").by(&ada).json(password).await.problem(429, "rate_limited");
+    ask(&app, &ada, NEW).await.problem(429, "rate_limited");
+    assert_eq!(lines(&app).await, before);
+    assert_eq!(app.get("/v1/me").by(&ada).await.expect(200)["name"], "Ada 19");
+    // Nobody else waits for them, and they wait a second.
+    app.request(Method::PATCH, "/v1/me").by(&eve).json(json!({ "name": "Eve" })).await.expect(200);
+    app.clock.advance(seconds(1));
+    rename(21).await.expect(200);
+    rename(22).await.problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_limiter_that_cannot_be_reached_keeps_nobody_from_their_account() {
+    let app = TestApp::with().no_limiter().start().await;
+    app.account(EMAIL).await;
+    let ada = app.logged_in(EMAIL).await;
+    for n in 0..25 {
+        app.request(Method::PATCH, "/v1/me").by(&ada).json(json!({ "name": format!("Ada {n}") })).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_no_line_of_the_log() {
+    let app = TestApp::start().await;
+    let ada = app.person(EMAIL).await;
+    let (_, recovery_code) = ada.scan_second_factor(&app).await;
+    let rename = || app.request(Method::PATCH, "/v1/me").by(&ada).json(json!({ "name": "Countess" }));
+    rename().await.expect(200);
+    let asked = app.log_in(EMAIL, PASSWORD).await.expect(200);
+    let before = lines(&app).await;
+    rename().await.expect(200);
+    let end_others = || app.request(Method::DELETE, "/v1/me/sessions").by(&ada);
+    end_others().await.expect(204);
+    assert_eq!(lines(&app).await, before);
+    // What was under way ends all the same.
+    let answer = json!({ "challenge": asked["challenge"], "code": recovery_code });
+    app.post("/v1/auth/second-factor").json(answer).await.problem(401, "sign_in_over");
+    let asked = app.log_in(EMAIL, PASSWORD).await.expect(200);
+    let answer = json!({ "challenge": asked["challenge"], "code": recovery_code });
+    app.post("/v1/auth/second-factor").json(answer).await.expect(200);
+    let before = lines(&app).await;
+    end_others().await.expect(204);
+    assert_eq!(lines(&app).await, before + 1);
+    app.run_jobs().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use wotp_core::domain::session::{RefreshToken, Session, Transport};
 use wotp_core::domain::user::User;
 use wotp_core::ports::{Change, Entity as _, EntityList, Owner, Stored};
 
+use super::second_factor::Authenticator;
 use super::{PASSWORD, TestPerson, credentials};
 use crate::app::{TestApp, days, seconds};
 use crate::client::race;
@@ -136,6 +137,49 @@ async fn a_question_for_the_second_factor_ends_with_the_password_that_it_followe
     app.post("/v1/auth/second-factor").json(answer(&asked)).await.problem(401, "sign_in_over");
     let asked = app.log_in(EMAIL, NEW).await.expect(200);
     app.post("/v1/auth/second-factor").json(answer(&asked)).await.expect(200);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn switching_the_second_factor_on_keeps_the_session_that_did_and_ends_all_others() {
+    let app = TestApp::start().await;
+    let ada = app.person(EMAIL).await;
+    let other = app.logged_in(EMAIL).await;
+    let eve = app.person("eve@example.com").await;
+    app.get("/v1/me").by(&other).await.expect(200);
+    let (_, recovery_code) = ada.scan_second_factor(&app).await;
+    app.get("/v1/me").by(&other).await.problem(401, "session_ended");
+    app.refresh(&other.refresh_token).await.problem(401, "session_ended");
+    app.get("/v1/me").by(&ada).await.expect(200);
+    app.refresh(&ada.refresh_token).await.expect(200);
+    app.get("/v1/me").by(&eve).await.expect(200);
+    let asked = app.log_in(EMAIL, PASSWORD).await.expect(200);
+    let answer = json!({ "challenge": asked["challenge"], "code": recovery_code });
+    app.post("/v1/auth/second-factor").json(answer).await.expect(200);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn logins_while_the_second_factor_goes_on_leave_no_session_without_it() {
+    let app = TestApp::start().await;
+    let ada = app.person(EMAIL).await;
+    let begun = json!({ "password": PASSWORD });
+    let begun = app.post("/v1/me/second-factor").by(&ada).json(begun).await.expect(201);
+    let phone = Authenticator::scan(begun["secret"].as_str().expect("a secret"));
+    let login = || app.post("/v1/auth/login").json(credentials(EMAIL, PASSWORD));
+    let confirm = json!({ "code": phone.code(&app) });
+    let mut calls: Vec<_> = (0..3).map(|_| login()).collect();
+    calls.push(app.post("/v1/me/second-factor/confirm").by(&ada).json(confirm));
+    calls.extend((0..2).map(|_| login()));
+    let mut replies = race(calls).await;
+    replies.remove(3).expect(200);
+    for reply in &replies {
+        assert!([200, 409].contains(&reply.status), "{}", reply.status);
+        if let Some(token) = reply.json()["refresh_token"].as_str() {
+            app.refresh(token).await.problem(401, "session_ended");
+        }
+    }
+    app.get("/v1/me").by(&ada).await.expect(200);
     app.run_jobs().await;
 }
 

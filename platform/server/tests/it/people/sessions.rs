@@ -1,6 +1,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::account::audited;
 use crate::app::{TestApp, days, seconds};
 use crate::client::race;
 
@@ -88,6 +89,23 @@ async fn logging_out_ends_the_session_at_once_and_twice_is_no_harm() {
     app.post("/v1/auth/logout").key("eyJhbGciOiJub25lIn0.e30.").json(json!({})).await.problem(401, "token_refused");
     app.post("/v1/auth/logout").key("nonsense").json(json!({})).await.problem(401, "token_refused");
     app.post("/v1/auth/logout").json(json!({})).await.expect(204);
+}
+
+#[tokio::test]
+async fn however_somebody_logs_out_the_log_says_that_they_did() {
+    let app = TestApp::start().await;
+    let by_refresh_token = app.person(EMAIL).await;
+    let (by_access_token, as_wotp) = (app.logged_in(EMAIL).await, app.logged_in(EMAIL).await);
+    let refresh_token = json!({ "refresh_token": by_refresh_token.refresh_token });
+    app.post("/v1/auth/logout").json(refresh_token).await.expect(204);
+    app.post("/v1/auth/logout").by(&by_access_token).json(json!({})).await.expect(204);
+    app.post("/api/auth/logout").key(&as_wotp.access_token).await.expect(200);
+    let log = audited(&app).await;
+    assert_eq!(log.matches("session.log_out").count(), 3, "{log}");
+    assert!(!log.contains("session.revoke"), "{log}");
+    for session in [&by_refresh_token, &by_access_token, &as_wotp] {
+        app.get("/v1/me").by(session).await.problem(401, "session_ended");
+    }
 }
 
 #[tokio::test]

@@ -146,6 +146,22 @@ async fn a_token_of_the_wrong_time_issuer_or_audience_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_to_hold_longer_than_when_their_key_was_drawn_do() {
+    let app = TestApp::start().await;
+    let first = app.person(EMAIL).await;
+    app.clock.advance(days(30) - seconds(60));
+    // The server was started again, with the longest life that the configuration takes.
+    let restarted = app.fellow_with(|people| people.access_life = seconds(3600));
+    let last = restarted.logged_in(EMAIL).await;
+    assert_eq!(part(&last.access_token, 0)["kid"], part(&first.access_token, 0)["kid"]);
+    app.clock.advance(seconds(3599));
+    app.sweep().await;
+    restarted.get("/v1/me").by(&last).await.expect(200);
+    app.clock.advance(seconds(1));
+    restarted.get("/v1/me").by(&last).await.problem(401, "token_expired");
+}
+
+#[tokio::test]
 async fn keys_take_turns_and_none_is_used_before_everybody_could_know_it() {
     let app = TestApp::start().await;
     let kid = |token: &str| part(token, 0)["kid"].as_str().expect("a name").to_owned();
@@ -169,7 +185,7 @@ async fn keys_take_turns_and_none_is_used_before_everybody_could_know_it() {
     let next = app.logged_in(EMAIL).await;
     assert!(kid(&next.access_token) != first && both.contains(&kid(&next.access_token)));
     app.get("/v1/me").by(&last).await.expect(200);
-    app.clock.advance(seconds(960));
+    app.clock.advance(seconds(3660));
     assert!(!shown().await.contains(&first), "what it signed is over");
     app.sweep().await;
     assert_eq!(signing_key(&app).await.kid, kid(&next.access_token), "and it is deleted");

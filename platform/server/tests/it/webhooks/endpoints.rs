@@ -173,3 +173,37 @@ async fn what_is_changed_of_endpoints_is_in_the_audit_log_without_secrets() {
         assert!(!text.contains(secret), "{secret}");
     }
 }
+
+#[tokio::test]
+async fn that_an_endpoint_is_elsewhere_on_the_same_host_is_told_and_not_where() {
+    let app = TestApp::start().await;
+    let mut marks = Vec::new();
+    for name in ["Acme", "Globex"] {
+        let tenant = app.tenant(name).await;
+        let endpoint = app.endpoint(&tenant.live, json!({ "url": "https://hooks.example.com/acme/s3cret" })).await;
+        let path = format!("/v1/webhooks/endpoints/{}", id(&endpoint["endpoint"]));
+        let move_to = |url: &str| app.request(Method::PATCH, &path).key(&tenant.live).json(json!({ "url": url }));
+        move_to("https://hooks.example.com/eve/s3cret").await.expect(200);
+        move_to("https://hooks.example.com/acme/s3cret").await.expect(200);
+        let list = EntityList::of(Owner::Tenant(tenant.id));
+        let rows = app.app.ports().store.list_entities("audit_entry", &list).await.unwrap();
+        let log: Vec<Value> = rows.into_iter().map(|row| Value::Object(row.doc)).collect();
+        let changes: Vec<&Value> = log.iter().filter(|entry| entry["action"] == "webhook_endpoint.change").collect();
+        assert_eq!(changes.len(), 2);
+        for change in &changes {
+            assert_ne!(change["before"], change["after"]);
+            assert_eq!(
+                (&change["before"]["host"], &change["after"]["host"]),
+                (&json!("hooks.example.com"), &json!("hooks.example.com"))
+            );
+        }
+        assert_eq!(changes[0]["before"], changes[1]["after"], "that it is back is told too");
+        let text = json!(log).to_string();
+        for part in ["acme/", "/eve", "s3cret"] {
+            assert!(!text.contains(part), "{part}");
+        }
+        marks.push(changes[0]["before"]["url_mark"].as_str().expect("a mark").to_owned());
+    }
+    assert_eq!(marks[0].len(), 16);
+    assert_ne!(marks[0], marks[1], "of two tenants nobody learns that they have the same");
+}
