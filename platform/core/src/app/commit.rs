@@ -43,17 +43,18 @@ impl Default for Chains {
 impl Chains {
     /// Waits for the turn of all of these.
     pub(super) async fn turn(&self, owners: impl Iterator<Item = Owner>) -> Vec<lock::MutexGuard<'_, ()>> {
+        // The platform's comes last: whoever waits for a tenant's does not have it.
         let place = |owner| match owner {
-            Owner::Platform => None,
-            Owner::Tenant(tenant) => Some(usize::from(tenant.to_bytes()[15]) % LOCKS),
+            Owner::Tenant(tenant) => usize::from(tenant.to_bytes()[15]) % LOCKS,
+            Owner::Platform => LOCKS,
         };
-        let mut places: Vec<Option<usize>> = owners.map(place).collect();
+        let mut places: Vec<usize> = owners.map(place).collect();
         // In one order, or two could wait for each other.
         places.sort_unstable();
         places.dedup();
         let mut turns = Vec::with_capacity(places.len());
         for place in places {
-            let lock = place.and_then(|place| self.tenants.get(place)).unwrap_or(&self.platform);
+            let lock = self.tenants.get(place).unwrap_or(&self.platform);
             turns.push(lock.lock().await);
         }
         turns
@@ -342,8 +343,10 @@ mod tests {
             let tenant = Owner::Tenant(TenantId::from_bytes([last; 16]));
             let held = turn(&[tenant]).expect("nobody has it");
             assert!(turn(&[tenant]).is_none());
+            let mut both = Box::pin(chains.turn([Owner::Platform, tenant].into_iter()));
+            assert!((&mut both).now_or_never().is_none());
             assert!(turn(&[Owner::Platform]).is_some(), "{last}");
-            drop(held);
+            drop((both, held));
             let held = turn(&[Owner::Platform]).expect("nobody has it");
             assert!(turn(&[Owner::Platform]).is_none() && turn(&[tenant, Owner::Platform]).is_none());
             assert!(turn(&[tenant]).is_some(), "{last}");

@@ -295,7 +295,7 @@ impl App {
         role: Option<Role>,
     ) -> Result<(Vec<Deed>, Vec<Change>), Refusal> {
         let tenant = team.tenant.id;
-        // One that cannot be read cannot be accepted either.
+        // One that cannot be read here is left: whoever reads it looks again at what its sender may.
         let open = self.list_readable::<Invitation>(&EntityList::of(Owner::Tenant(tenant))).await?.things;
         let over = open.iter().filter(|invitation| invitation.invited_by == by && !may_send(role, invitation.role));
         let deed = |invitation: &&Stored<Invitation>| {

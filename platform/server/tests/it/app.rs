@@ -401,6 +401,11 @@ impl TestApp {
         self.kept.rows()
     }
 
+    /// Leaves nothing of what a tenant's row says that could be read.
+    pub fn damage_tenant(&self, tenant: TenantId) {
+        self.kept.damage_tenant(tenant.to_bytes());
+    }
+
     /// Plants beside a verification another that no program can read, and says its id.
     pub fn plant_unreadable(&self, beside: &Value) -> VerificationId {
         let beside: VerificationId = id(beside).parse().expect("its id");

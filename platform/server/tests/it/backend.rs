@@ -189,6 +189,23 @@ impl Kept {
         }
     }
 
+    /// Leaves nothing of what a tenant's row says that could be read.
+    pub fn damage_tenant(&self, id: [u8; 16]) {
+        match self {
+            Self::Folder(folder) => {
+                let database = Connection::open(folder.path().join("wotp.db")).expect("a database");
+                let changed = database.execute("UPDATE tenant SET doc = '?' WHERE id = ?", [id]);
+                assert_eq!(changed.expect("a change"), 1);
+            }
+            Self::Database(database) => {
+                let id = Binary { subtype: BinarySubtype::Generic, bytes: id.to_vec() };
+                let change = doc! { "q": { "_id": id }, "u": { "$set": { "doc": {} } } };
+                let changed = database.run(doc! { "update": "tenants", "updates": [change] });
+                assert_eq!(changed.expect("a change").get_i32("nModified").ok(), Some(1));
+            }
+        }
+    }
+
     /// Every row that is stored, in an order of their own: table and content.
     pub fn rows(&self) -> Vec<(String, Vec<u8>)> {
         let mut rows = match self {

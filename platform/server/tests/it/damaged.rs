@@ -230,3 +230,18 @@ async fn stuck_work_that_cannot_be_read_is_listed_and_hides_no_other() {
     app.run_jobs().await;
     assert_eq!(app.outbox.last().to, NUMBER, "nor does it keep another from being sent");
 }
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_keeps_nobodys_events_waiting() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let globex = app.tenant("Globex").await;
+    app.get("/v1/events").key(&globex.live).await.expect(200);
+    for tenant in [&acme, &globex] {
+        app.started(&tenant.live, NUMBER).await;
+    }
+    app.damage_tenant(acme.id);
+    app.clock.advance(seconds(2));
+    while app.app.fold(100).await.expect("one row keeps nothing waiting").taken > 0 {}
+    let listed = app.get("/v1/events").key(&globex.live).await.expect(200);
+    assert!(!listed["data"].as_array().unwrap().is_empty(), "{listed}");
+}

@@ -14,6 +14,7 @@ use wotp_core::domain::audit::By;
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
+use wotp_core::domain::member::Member;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::verification::Status;
@@ -411,6 +412,10 @@ async fn a_persons_stream_outlasts_their_access_token_and_ends_with_their_sessio
     let scene = Scene::set().await;
     let member = scene.app.member(&scene.tenant, Role::Developer).await;
     let mut stream = scene.follow(&member.access_token, "", None).await;
+    // Nor does it matter that they are in two tenants from now on, where it did not say of which it is.
+    let (globex, joined_at) = (scene.app.tenant("Globex").await, scene.now());
+    let second = Member { tenant: globex.id, user: member.user, role: Role::Owner, joined_at };
+    scene.app.app.ports().store.commit(vec![Change::insert(&second)]).await.expect("a membership");
     scene.app.clock.advance(seconds(16 * 60));
     scene.app.get("/v1/me").by(&member).await.problem(401, "token_expired");
     // It is asked every five seconds of the real time whether they still may.

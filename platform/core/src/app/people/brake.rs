@@ -96,8 +96,8 @@ impl App {
         self.take_of("client", rate, format!("{what}:{:032x}", u128::from_be_bytes(name))).await
     }
 
-    /// Whether a person changes too often what the platform's log tells of. It comes after the proof that it is they,
-    /// where there is one: wrong guesses have brakes of their own.
+    /// Whether a person changes too often what the platform's log tells of. Where they prove by a code that it is they, it
+    /// comes before: one that was right is used up.
     ///
     /// # Errors
     /// [`Refusal::Rate`].

@@ -361,11 +361,11 @@ impl App {
     /// code that was right is used up.
     async fn reproved_factor(&self, person: &SignedIn, reproof: Reproof<'_>) -> Result<Stored<SecondFactor>, Refusal> {
         let mut factor = self.active_factor(person.user.id).await?.ok_or(Refusal::NotFound("second factor"))?;
+        self.brake_person(person.user.id).await?;
         match reproof {
             Reproof::Password(password) => _ = self.prove_password(person, password).await?,
             Reproof::Code(code) => self.take_code(&mut factor, code, person).await?,
         }
-        self.brake_person(person.user.id).await?;
         Ok(factor)
     }
 

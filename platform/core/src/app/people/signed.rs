@@ -160,22 +160,22 @@ impl App {
     }
 
     /// The first tenant that a person joined of those that are served, for whoever cannot name one: else of those
-    /// that are suspended. None where they have none, or only such as were deleted.
+    /// that are suspended, else of those that were deleted. None where they have none.
     ///
     /// # Errors
     /// [`Refusal::Store`].
     pub async fn first_tenant(&self, person: &SignedIn) -> Result<Option<TenantId>, Refusal> {
         let mut joined: Vec<_> = person.members.iter().map(|member| (member.joined_at, member.tenant)).collect();
         joined.sort_unstable();
-        let mut suspended = None;
+        let (mut suspended, mut deleted) = (None, None);
         for (_, id) in joined {
             match self.tenant_of(id).await?.map(|tenant| tenant.standing.clone()) {
                 Some(Standing::Active) => return Ok(Some(id)),
                 Some(Standing::Suspended(_)) => suspended = suspended.or(Some(id)),
-                Some(Standing::Deleted { .. }) | None => {}
+                Some(Standing::Deleted { .. }) | None => deleted = deleted.or(Some(id)),
             }
         }
-        Ok(suspended)
+        Ok(suspended.or(deleted))
     }
 
     /// A person as a caller for a tenant, whether or not it is served.

@@ -20,6 +20,7 @@ use place::Desk;
 pub use replay::AskReplay;
 
 use super::cache::Cache;
+use super::commit::say_unreadable;
 use super::{App, Bell, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::event::Event;
@@ -27,7 +28,7 @@ use crate::domain::id::{EndpointId, TenantId};
 use crate::domain::tenant::Tenant;
 use crate::domain::webhook::endpoint::{Audience, Endpoint, Failing};
 use crate::domain::webhook::lanes::Lanes;
-use crate::ports::{Change, Entity as _, EntityList, Owner};
+use crate::ports::{Change, Entity as _, EntityList, Owner, StoreError};
 
 /// What is remembered between deliveries.
 #[derive(Default)]
@@ -178,7 +179,15 @@ impl App {
     /// last second; that it still is only the store says.
     async fn is_deleted(&self, tenant: TenantId) -> Result<bool, Refusal> {
         let deleted = |tenant: &Tenant| tenant.standing.erased_at().is_some();
-        if !self.tenant_of(tenant).await?.is_some_and(|tenant| deleted(&tenant)) {
+        let known = match self.tenant_of(tenant).await {
+            // Its events are kept until somebody can read whether it is.
+            Err(Refusal::Store(error @ StoreError::Damaged(_))) => {
+                say_unreadable("tenant", Owner::Tenant(tenant), tenant.to_bytes(), &error);
+                None
+            }
+            known => known?,
+        };
+        if !known.is_some_and(|tenant| deleted(&tenant)) {
             return Ok(false);
         }
         Ok(self.ports.store.tenant(tenant).find_tenant().await?.is_some_and(|tenant| deleted(&tenant)))

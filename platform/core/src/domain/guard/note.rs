@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
 
-/// Most notes of one verification; later ones of a resend replace the last.
+/// From how many notes of one verification on one of a resend replaces what the same rule did before.
 pub const NOTES_MAX: usize = 20;
 
 macro_rules! rules {

@@ -19,7 +19,9 @@ use super::{Api, Problem};
 
 mod person;
 
-pub(super) use person::{AskedAgain, From, FromAtAnyTime, MaybePerson, Operator, Person, PersonAtAnyTime, is_an_id};
+pub(super) use person::{
+    AskedAgain, From, FromAtAnyTime, MaybePerson, OfPerson, Operator, Person, PersonAtAnyTime, is_an_id,
+};
 
 /// A permission as a type.
 pub(super) trait Privilege: Send + Sync + 'static {

@@ -8,12 +8,12 @@ use axum::http::request::Parts;
 use futures_util::future::join;
 use wotp_core::app::{ApiCaller, Refusal, SignedIn, Whence};
 use wotp_core::domain::audit::{Actor, By};
-use wotp_core::domain::id::{SessionId, UserId};
+use wotp_core::domain::id::{SessionId, TenantId, UserId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Permission;
 
 use super::super::verifications::refused;
-use super::super::{Api, Problem};
+use super::super::{Api, Problem, compat};
 use super::{Credential, may_change, program, whence};
 
 /// Which tenant a person's call is about.
@@ -135,8 +135,8 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
 /// The person whose access token comes with a call. A key that works is told that this is for people.
 async fn signed_in(parts: &Parts, api: &Api) -> Result<SignedIn, Problem> {
-    if let Some(AskedAgain(Some((user, session)))) = parts.extensions.get() {
-        return api.app.in_session(*user, *session, whence(parts)).await.map_err(|refusal| refused(api, refusal));
+    if let Some(AskedAgain(Some(of))) = parts.extensions.get() {
+        return api.app.in_session(of.user, of.session, whence(parts)).await.map_err(|refusal| refused(api, refusal));
     }
     let credential = Credential::of(parts);
     let token = credential.token();
@@ -158,14 +158,16 @@ pub(super) async fn member(parts: &Parts, api: &Api, permission: Permission) -> 
     let person = signed_in(parts, api).await?;
     let mode = named_mode(parts)?.unwrap_or(Mode::Live);
     let named = named_tenant(parts)?;
-    let first = match named {
+    let known = match (parts.extensions.get(), named) {
+        (Some(AskedAgain(Some(of))), _) => Some(of.tenant),
         // WOTP's clients name none.
-        None if parts.uri.path().starts_with("/api/") => {
-            api.app.first_tenant(&person).await.map_err(|refusal| refused(api, refusal))?.map(|first| first.to_string())
+        (_, None) if compat::speaks_at(parts.uri.path()) => {
+            api.app.first_tenant(&person).await.map_err(|refusal| refused(api, refusal))?
         }
         _ => None,
     };
-    let tenant = named.or(first.as_deref());
+    let known = known.map(|tenant| tenant.to_string());
+    let tenant = known.as_deref().or(named);
     let member = match api.app.authenticate_member_who_may(&person, tenant, mode, permission).await {
         Ok(member) => member,
         Err(refusal) => {
@@ -212,7 +214,15 @@ pub(super) fn named_mode(parts: &Parts) -> Result<Option<Mode>, Problem> {
 /// Of a call that was let in, and noted where that is due: it goes on, and it is only asked whether it still may. That
 /// of a person goes on for as long as their session, which outlasts the access token that it came with.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct AskedAgain(pub(in super::super) Option<(UserId, SessionId)>);
+pub(in super::super) struct AskedAgain(pub(in super::super) Option<OfPerson>);
+
+/// Whose call it is that goes on, where a person makes it, and about which tenant.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct OfPerson {
+    pub(in super::super) user: UserId,
+    pub(in super::super) session: SessionId,
+    pub(in super::super) tenant: TenantId,
+}
 
 /// The path of a call as an audit log may keep it: of what the caller fills in only ids of ours.
 fn path_asked_for(parts: &Parts) -> String {

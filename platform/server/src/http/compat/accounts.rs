@@ -242,7 +242,10 @@ async fn in_first_tenant(
 
 async fn first_served(api: &Api, person: &SignedIn) -> Result<Option<ApiCaller>, Refusal> {
     let Some(first) = api.app.first_tenant(person).await? else { return Ok(None) };
-    api.app.authenticate_member(person, Some(&first.to_string()), Mode::Live).await.map(Some)
+    match api.app.authenticate_member(person, Some(&first.to_string()), Mode::Live).await {
+        Err(Refusal::TenantDeleted { .. }) => Ok(None),
+        caller => caller.map(Some),
+    }
 }
 
 /// Read who you are, and what was used this month.

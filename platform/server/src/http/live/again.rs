@@ -11,7 +11,7 @@ use wotp_core::app::{ApiCaller, Holder};
 
 use super::ASK_AGAIN_EVERY;
 use crate::http::Api;
-use crate::http::auth::{AskedAgain, Caller, Privilege};
+use crate::http::auth::{AskedAgain, Caller, OfPerson, Privilege};
 
 /// What a call was authenticated with.
 pub(crate) struct Again {
@@ -39,11 +39,13 @@ impl Again {
             return true;
         }
         let (api, mut parts) = (Arc::clone(api), self.parts.clone());
-        let session = match &caller.holder {
-            Holder::Member(member) => Some((member.user, member.session)),
+        let person = match &caller.holder {
+            Holder::Member(member) => {
+                Some(OfPerson { user: member.user, session: member.session, tenant: caller.tenant.id })
+            }
             Holder::Key(_) | Holder::Platform => None,
         };
-        parts.extensions.insert(AskedAgain(session));
+        parts.extensions.insert(AskedAgain(person));
         let asked = tokio::spawn(async move {
             let asked = Caller::<P>::from_request_parts(&mut parts, &api).await;
             asked.ok().map(|caller| (*caller).clone())

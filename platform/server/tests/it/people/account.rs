@@ -97,6 +97,25 @@ async fn nobody_fills_the_platforms_log_with_changes_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_code_that_comes_with_too_many_changes_is_not_looked_at() {
+    let app = TestApp::start().await;
+    let ada = app.person(EMAIL).await;
+    let (_, recovery_code) = ada.scan_second_factor(&app).await;
+    for n in 0..19 {
+        app.request(Method::PATCH, "/v1/me").by(&ada).json(json!({ "name": format!("Ada {n}") })).await.expect(200);
+    }
+    let disable = |code: &str| app.post("/v1/me/second-factor/disable").by(&ada).json(json!({ "code": code }));
+    // Whether it is right is not told either.
+    let refused = disable(&recovery_code).await.problem(429, "rate_limited");
+    let mut wrong = disable("AAAA-BBBB").await.problem(429, "rate_limited");
+    wrong["request_id"] = refused["request_id"].clone();
+    assert_eq!(wrong, refused);
+    app.clock.advance(seconds(1));
+    disable(&recovery_code).await.expect(204);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
 async fn a_limiter_that_cannot_be_reached_keeps_nobody_from_their_account() {
     let app = TestApp::with().no_limiter().start().await;
     app.account(EMAIL).await;

@@ -187,7 +187,7 @@ async fn wrong_recovery_codes_in_a_session_wait_and_do_not_fill_the_log() {
     for _ in 0..5 {
         disable(guess).await.problem(422, "code_wrong");
     }
-    for _ in 0..20 {
+    for _ in 0..12 {
         disable(guess).await.problem(429, "login_delayed");
     }
     assert_eq!(audited(&app).await.matches("second_factor.refuse").count(), 5);
