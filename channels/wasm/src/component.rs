@@ -14,10 +14,11 @@ use crate::imports;
 use crate::runtime::Runtime;
 use crate::sandbox::{self, Call, Errand, Grant, World};
 use crate::since_v0_1_0::ChannelPluginPre;
+use crate::since_v0_1_0::exports::wotp::channel::delivery as said;
 use crate::since_v0_1_1::HearingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
-const SIZE_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
 /// What WebAssembly begins with.
 const MAGIC: &[u8] = b"\0asm";
 /// What follows in a module. Source: WebAssembly core specification, 5.5.16.
@@ -25,13 +26,17 @@ const OF_A_MODULE: &[u8] = &[1, 0, 0, 0];
 /// How long a plugin may take to say what it is, with all that a language does before.
 const DESCRIBING_MAX: Duration = Duration::from_secs(2);
 
-/// A component that is a plugin.
+/// How long it may take to say what it finds wrong with settings.
+const VALIDATING_MAX: Duration = Duration::from_secs(2);
+
+/// A component that is a plugin. A copy is the same component.
+#[derive(Clone)]
 pub struct Component {
     pub(crate) pre: ChannelPluginPre<Call>,
     /// The same, for one that hears what its provider tells later.
     pub(crate) hearing: Option<HearingPluginPre<Call>>,
-    pub(crate) schema: Validator,
-    descriptor: Descriptor,
+    pub(crate) schema: Arc<Validator>,
+    descriptor: Arc<Descriptor>,
     contract: String,
     /// As long as it is there, time goes on for what runs.
     _ticks: Sender<()>,
@@ -52,6 +57,20 @@ pub enum Refusal {
     /// What it holds is wrong, or of a newer kind.
     #[error("it is no component that can be compiled: {0}")]
     Broken(String),
+    /// It costs too much to compile.
+    #[error("it cannot be compiled within {seconds} s of computing and {memory_gb} GB of memory; make it smaller")]
+    TooMuch {
+        /// Seconds that it may take.
+        seconds: u64,
+        /// Memory that it may take.
+        memory_gb: u64,
+    },
+    /// It is another one each time.
+    #[error("it was asked twice what it is, and did not say the same")]
+    Fickle,
+    /// It crashes.
+    #[error("it was asked about settings that are not right, and crashed instead of saying so: {0}")]
+    Crashes(String),
     /// WASI.
     #[error(
         "it asks for `{0}`, and plugins get nothing of WASI; build it for a target without, as wasm32-unknown-unknown, or with a stub of WASI"
@@ -115,32 +134,62 @@ impl Component {
     /// # Errors
     /// [`Refusal`], in words for whoever made it.
     pub async fn load(runtime: &Runtime, bytes: &[u8], world: World) -> Result<Self, Refusal> {
+        Self::looks_like_one(bytes)?;
+        let component = wasmtime::component::Component::new(&runtime.engine, bytes)
+            .map_err(|error| Refusal::Broken(error.root_cause().to_string()))?;
+        Self::of(runtime, &component, world).await
+    }
+
+    /// Whether bytes begin as a component does, and are no more than one may have.
+    pub(crate) fn looks_like_one(bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.len() > SIZE_MAX {
             return Err(Refusal::Size(bytes.len() as u64));
         }
         match bytes.strip_prefix(MAGIC) {
-            None => return Err(Refusal::NoWasm),
-            Some(rest) if rest.starts_with(OF_A_MODULE) => return Err(Refusal::Module),
-            Some(_) => {}
+            None => Err(Refusal::NoWasm),
+            Some(rest) if rest.starts_with(OF_A_MODULE) => Err(Refusal::Module),
+            Some(_) => Ok(()),
         }
+    }
+
+    /// Looks at a component that was compiled, and asks it in the sandbox what it is.
+    ///
+    /// # Errors
+    /// [`Refusal`], in words for whoever made it.
+    pub(crate) async fn of(
+        runtime: &Runtime,
+        component: &wasmtime::component::Component,
+        world: World,
+    ) -> Result<Self, Refusal> {
         let engine = &runtime.engine;
-        let component = wasmtime::component::Component::new(engine, bytes)
-            .map_err(|error| Refusal::Broken(error.root_cause().to_string()))?;
         let kind = component.component_type();
         imports::allowed(kind.imports(engine).map(|(name, _)| name))?;
         imports::complete(kind.exports(engine).map(|(name, _)| name))?;
         let shape = |error: wasmtime::Error| Refusal::Shape(error.root_cause().to_string());
         let names = kind.imports(engine).chain(kind.exports(engine)).map(|(name, _)| name);
         let contract = imports::version(names);
-        let ready = runtime.linker.instantiate_pre(&component).map_err(shape)?;
+        let ready = runtime.linker.instantiate_pre(component).map_err(shape)?;
         let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
         let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
-        let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
-        let said = sandbox::describe(&pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
+        let said = described(&pre, world).await?;
         let (descriptor, schema) = Descriptor::read(said)?;
+        let (schema, descriptor) = (Arc::new(schema), Arc::new(descriptor));
         Ok(Self { pre, hearing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+    }
+
+    /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
+    /// and finds something wrong with settings instead of crashing.
+    pub(crate) async fn conforms(&self, world: World) -> Result<(), Refusal> {
+        let (again, _) = Descriptor::read(described(&self.pre, world.clone()).await?)?;
+        if again != *self.descriptor {
+            return Err(Refusal::Fickle);
+        }
+        for config in ["{}", r#"{"no-such-setting":[0,"\u0000",null,{}]}"#, "[]", "null", "{"] {
+            let asked = sandbox::validate(&self.pre, nobodys_call(world.clone(), VALIDATING_MAX), config).await;
+            asked.map(drop).map_err(|stopped| Refusal::Crashes(stopped.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Whether its provider can tell it later what became of a message.
@@ -157,4 +206,15 @@ impl Component {
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
+}
+
+async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<said::Descriptor, Refusal> {
+    let said = sandbox::describe(pre, nobodys_call(world, DESCRIBING_MAX)).await;
+    said.map_err(|stopped| Refusal::Silent(stopped.to_string()))
+}
+
+/// A call of a component that is no channel yet.
+fn nobodys_call(world: World, time: Duration) -> Call {
+    let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
+    Call::new(&Arc::new(nothing), Errand::Look, time)
 }

@@ -16,6 +16,7 @@
 
 mod breaker;
 mod callback;
+mod compiler;
 mod component;
 mod descriptor;
 mod ears;
@@ -35,7 +36,9 @@ mod secrets;
 mod since_v0_1_0;
 mod since_v0_1_1;
 mod verdict;
+mod workshop;
 
+pub use compiler::{CompileFault, Compiler, compile_here};
 pub use component::{Component, Refusal, Unread};
 pub use descriptor::{Descriptor, DescriptorFault, Place, SecretUse};
 pub use ears::HEARING_MAX;
@@ -46,3 +49,5 @@ pub use publisher::{KeyFault, PublisherKey, SigningKey};
 pub use runtime::{Runtime, RuntimeError};
 pub use sandbox::World;
 pub use secrets::Secret;
+pub use workshop::Workshop;
+pub use wotp_compiled::Shelf;

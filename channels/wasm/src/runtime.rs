@@ -45,31 +45,7 @@ impl Runtime {
     /// [`RuntimeError`].
     pub fn new(calls_max: u32) -> Result<Self, RuntimeError> {
         let fault = |error: wasmtime::Error| RuntimeError::Engine(error.to_string());
-        // Each call may have a second memory and table, as what a language brings along asks for.
-        let (instances, modules) = (calls_max, calls_max.saturating_mul(MODULES_MAX));
-        let mut pool = PoolingAllocationConfig::default();
-        pool.total_component_instances(instances)
-            .total_core_instances(modules)
-            .total_memories(instances.saturating_mul(sandbox::MEMORIES_MAX))
-            .total_tables(instances.saturating_mul(sandbox::TABLES_MAX))
-            .total_stacks(instances)
-            .max_core_instances_per_component(MODULES_MAX)
-            .max_memories_per_component(sandbox::MEMORIES_MAX)
-            .max_tables_per_component(sandbox::TABLES_MAX)
-            .max_memory_size(sandbox::MEMORY_MAX)
-            .table_elements(sandbox::TABLE_ELEMENTS_MAX)
-            .max_component_instance_size(INSTANCE_SIZE)
-            .max_core_instance_size(INSTANCE_SIZE)
-            // Nothing of one call is there for the next.
-            .linear_memory_keep_resident(0);
-        let mut config = Config::new();
-        config
-            .wasm_component_model(true)
-            .epoch_interruption(true)
-            .max_wasm_stack(STACK)
-            .async_stack_size(2 * STACK)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let engine = Engine::new(&config).map_err(fault)?;
+        let engine = engine(calls_max).map_err(fault)?;
         let mut linker = Linker::new(&engine);
         ChannelPlugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         // The rest of 0.1.1 is that of 0.1.0, which components of both are given.
@@ -79,6 +55,35 @@ impl Runtime {
         let ticks = tick(&engine).map_err(RuntimeError::Thread)?;
         Ok(Self { engine, linker, ticks })
     }
+}
+
+/// An engine with room for so many calls at once.
+pub(crate) fn engine(calls_max: u32) -> wasmtime::Result<Engine> {
+    // Each call may have a second memory and table, as what a language brings along asks for.
+    let (instances, modules) = (calls_max, calls_max.saturating_mul(MODULES_MAX));
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        .total_core_instances(modules)
+        .total_memories(instances.saturating_mul(sandbox::MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(sandbox::TABLES_MAX))
+        .total_stacks(instances)
+        .max_core_instances_per_component(MODULES_MAX)
+        .max_memories_per_component(sandbox::MEMORIES_MAX)
+        .max_tables_per_component(sandbox::TABLES_MAX)
+        .max_memory_size(sandbox::MEMORY_MAX)
+        .table_elements(sandbox::TABLE_ELEMENTS_MAX)
+        .max_component_instance_size(INSTANCE_SIZE)
+        .max_core_instance_size(INSTANCE_SIZE)
+        // Nothing of one call is there for the next.
+        .linear_memory_keep_resident(0);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        .async_stack_size(2 * STACK)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
 }
 
 /// Counts the engine's ticks until what is given back is dropped. On a thread of its own: tasks would stand still when

@@ -72,6 +72,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         entropy: Arc::new(OsEntropy),
         timer: Arc::new(TokioTimer),
         webhooks: Arc::clone(&ports.webhooks),
+        plugins: Arc::clone(&ports.plugins),
         identity_providers: Vec::new(),
         passwords: Arc::clone(&ports.passwords),
         tokens: Arc::clone(&ports.tokens),

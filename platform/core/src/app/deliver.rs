@@ -20,6 +20,9 @@ use crate::domain::vault::Purpose;
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
 
+/// How long a message waits for a plugin that this node could not load yet, where no other channel takes it.
+const NOT_READY: SignedDuration = SignedDuration::from_secs(2);
+
 /// What came of a job, for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
@@ -355,7 +358,7 @@ impl App {
 
     /// The seat that calling this channel takes; none where it has a room of its own.
     fn seat_for<S>(&self, ready: &Ready, seat: S) -> Option<S> {
-        let own = self.channel_infos.iter().any(|channel| channel.name == ready.channel && channel.own_room > 0);
+        let own = self.channel(&ready.channel).is_some_and(|channel| channel.own_room() > 0);
         (!own).then_some(seat)
     }
 
@@ -365,8 +368,12 @@ impl App {
         if let Some(behaviour) = ready.simulated {
             return behaviour.verdict(ready.place.0, ready.place.1);
         }
-        let Some(channel) = self.ports.channels.iter().find(|channel| channel.name() == ready.channel) else {
-            return Verdict::Refused(DeliveryFailure::Misconfigured);
+        let Some(channel) = self.channel_for(&ready.channel, ready.outgoing.tenant) else {
+            // A moment later it may be: a node that has just started still reads its plugins.
+            return match self.is_awaited(&ready.channel) {
+                true => Verdict::Away { after: NOT_READY },
+                false => Verdict::Refused(DeliveryFailure::Misconfigured),
+            };
         };
         let answer: Mutex<Option<Result<Acknowledged, SendError>>> = Mutex::new(None);
         let work = async {

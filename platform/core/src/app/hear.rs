@@ -1,5 +1,5 @@
 use super::{App, Refusal};
-use crate::ports::{Hear, HearError, Heard, News, Reference};
+use crate::ports::{HearError, Heard, News, Reference};
 
 /// News of one call that are looked at.
 const NEWS_MAX: usize = 100;
@@ -26,9 +26,8 @@ impl App {
     /// # Errors
     /// [`HearRefusal`]. What was recorded before a failure stays: whoever sent it may send it again.
     pub async fn hear(&self, channel: &str, heard: Heard) -> Result<usize, HearRefusal> {
-        let ears: Option<&dyn Hear> =
-            self.ports.channels.iter().find(|one| one.name() == channel).and_then(|one| one.ears());
-        let news = ears.ok_or(HearRefusal::Unknown)?.hear(heard).await?;
+        let heard_by = self.channel(channel).ok_or(HearRefusal::Unknown)?;
+        let news = heard_by.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
         let mut new = 0;
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {
             // One that names nothing is of a message of somebody else's, or of long ago.

@@ -9,6 +9,7 @@ mod authenticate;
 mod bell;
 mod cache;
 mod cancel_verification;
+mod channels;
 mod check_verification;
 mod commit;
 mod create_tenant;
@@ -28,6 +29,7 @@ mod letters;
 mod members;
 mod operators;
 mod people;
+mod plugins;
 mod record_receipt;
 mod refusal;
 mod render;
@@ -70,6 +72,7 @@ pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
+pub use plugins::{Approval, NewPlugin, PluginSettings};
 pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
@@ -96,8 +99,8 @@ use crate::domain::tenant::Tenant;
 use crate::domain::tenant_rules::TenantRules;
 use crate::domain::vault::Vault;
 use crate::ports::{
-    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Passwords, Queue, Store,
-    Timer, WebhookSender,
+    AccessTokens, Bulletin, Changed, Channel, Clock, Entropy, IdentityProvider, Job, Limiter, Passwords, PluginHost,
+    Queue, Store, Timer, WebhookSender,
 };
 use cache::{Cache, Shared};
 use people::HousePlan;
@@ -123,6 +126,8 @@ pub struct Ports {
     pub limiter: Arc<dyn Limiter>,
     /// The channels that are there, in the order they are tried when nobody says another.
     pub channels: Vec<Arc<dyn Channel>>,
+    /// Runs plugins.
+    pub plugins: Arc<dyn PluginHost>,
     /// Where else people may sign in.
     pub identity_providers: Vec<Arc<dyn IdentityProvider>>,
     /// Keys for what is secret at rest.
@@ -174,17 +179,13 @@ pub struct App {
     /// Whether a wrong password could not be counted, and none since.
     guesses_unwritten: AtomicBool,
     key_uses: key_uses::KeyUses,
+    plugins: plugins::State,
 }
 
 impl App {
     /// The use cases over these ports.
     pub fn new(ports: Ports) -> Self {
-        let info = |channel: &Arc<dyn Channel>| ChannelInfo {
-            name: channel.name().to_owned(),
-            reaches: channel.reaches().to_vec(),
-            own_room: channel.own_room(),
-        };
-        let channel_infos = ports.channels.iter().map(info).collect();
+        let channel_infos = ports.channels.iter().map(|channel| channels::info(&**channel)).collect();
         Self {
             ports,
             channel_infos,
@@ -206,17 +207,13 @@ impl App {
             set_aside: AtomicU64::default(),
             guesses_unwritten: AtomicBool::default(),
             key_uses: key_uses::KeyUses::default(),
+            plugins: plugins::State::default(),
         }
     }
 
     /// The ports, for the edges: health checks, workers, commands.
     pub fn ports(&self) -> &Ports {
         &self.ports
-    }
-
-    /// The channels that are there.
-    pub fn channels(&self) -> &[ChannelInfo] {
-        &self.channel_infos
     }
 
     fn now(&self) -> Timestamp {

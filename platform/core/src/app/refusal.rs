@@ -224,6 +224,9 @@ pub enum Refusal {
     /// Somebody else changed it at the same moment.
     #[error("somebody else changed it at the same moment")]
     Conflict,
+    /// Plugins cannot be run now.
+    #[error("plugins cannot be run now")]
+    NoPlugins(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -251,8 +251,8 @@ impl App {
         service: &Service,
         address: &Address,
     ) -> Result<Vec<String>, Refusal> {
-        let found =
-            crate::domain::routing::route(called, &service.settings.channels, &self.channel_infos, address.kind());
+        let available = self.available(service.tenant);
+        let found = crate::domain::routing::route(called, &service.settings.channels, &available, address.kind());
         let simulated = mode == Mode::Test || sandbox::find(address).is_some();
         match found {
             // A number that fails over needs somewhere to fail over to.

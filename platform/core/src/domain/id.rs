@@ -164,6 +164,8 @@ ids! {
     IdentityId = "identity", "idn_";
     /// What the platform is to write to somebody.
     LetterId = "letter", "let_";
+    /// A plugin that was installed.
+    PluginId = "plugin", "plg_";
 }
 
 #[cfg(test)]

@@ -132,6 +132,8 @@ pub enum Purpose {
     SigningKey,
     /// A secret that webhooks are signed with.
     WebhookSecret,
+    /// A secret that a plugin works with.
+    PluginSecret,
 }
 
 impl Purpose {
@@ -143,6 +145,7 @@ impl Purpose {
             Self::SecondFactor => b"second factor\0",
             Self::SigningKey => b"signing key\0",
             Self::WebhookSecret => b"webhook secret\0",
+            Self::PluginSecret => b"plugin secret\0",
         }
     }
 }

@@ -11,6 +11,7 @@ mod identity_provider;
 mod limiter;
 mod outbox;
 mod passwords;
+mod plugins;
 mod queue;
 mod redact;
 mod store;
@@ -28,6 +29,7 @@ pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, Identity
 pub use limiter::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, HashPlace, Passwords, PasswordsError};
+pub use plugins::{NoPlugins, PluginFault, PluginHost, PluginSetup, ReadyPlugin};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use redact::redacted;
 pub use store::{

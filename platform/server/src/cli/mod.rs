@@ -16,6 +16,8 @@ mod operator;
 mod output;
 #[cfg(feature = "plugins")]
 mod plugin;
+#[cfg(feature = "plugins")]
+mod plugin_life;
 mod restore;
 mod serve;
 mod tenant;

@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
-use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, Unread, World};
+use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, Unread, World, compile_here};
 use wotp_outbound::{Caller, Policy, SystemResolver};
 
-use super::Global;
 use super::failure::Failure;
+use super::{Global, plugin_life};
 use crate::system::{OsEntropy, SystemClock};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    #[command(flatten)]
+    Life(plugin_life::Command),
+    /// Compile a component within bounds: standard input to standard output, for the server itself
+    #[command(hide = true)]
+    Compile,
     /// Say what a plugin is and what it asks for, or why it is refused; it calls nobody
     Check {
         /// The component, a file as in `sms.wasm`
@@ -21,7 +26,14 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
-    let Command::Check { file } = command;
+    let file = match command {
+        Command::Check { file } => file,
+        Command::Life(command) => return plugin_life::run(global, command).await,
+        Command::Compile => {
+            let ended = compile_here(std::io::stdin().lock(), std::io::stdout().lock());
+            return Ok(ExitCode::from(ended));
+        }
+    };
     let component = examine(&file).await?;
     let (descriptor, hears) = (component.descriptor(), component.hears());
     let machines = json!({

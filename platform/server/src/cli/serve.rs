@@ -75,6 +75,10 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
         // While it waits for a store that does not answer.
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
+    // Before anybody can ask for them. A store that fails now is asked again every second.
+    if let Err(error) = wired.app.load_plugins().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded in a moment");
+    }
     let server = Server::bind(&loaded.config, wired, role).await?;
     let url = server.url();
     lock.listening(&url).map_err(|error| Failure::caused("the lock file cannot be written", error))?;

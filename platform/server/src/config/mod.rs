@@ -64,6 +64,8 @@ pub struct Config {
     pub plans: Plans,
     /// Webhooks: what they may reach.
     pub webhooks: Webhooks,
+    /// What plugins that are installed may reach.
+    pub plugins: Plugins,
     /// What bounds tenants and their teams.
     pub tenants: Tenants,
 }
@@ -291,6 +293,15 @@ pub enum Tls {
     Starttls,
     /// None: for a relay on this machine.
     None,
+}
+
+/// What plugins that are installed may reach besides the public internet over TLS.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// Networks that are not public, for gateways in the operator's own.
+    #[serde(deserialize_with = "shape::networks")]
+    pub allowed_networks: Vec<IpNet>,
 }
 
 /// What webhooks may reach besides the public internet over TLS.

@@ -65,7 +65,9 @@ fn not_json() -> Problem {
 
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
-        413 => Problem::new(ProblemCode::BodyTooLarge, "a body has at most 16 KiB"),
+        413 => {
+            Problem::new(ProblemCode::BodyTooLarge, "a body has at most 16 KiB, and one that installs a plugin 43 MB")
+        }
         _ => Problem::new(ProblemCode::MalformedJson, "the body did not arrive whole"),
     })
 }

@@ -4,6 +4,7 @@ mod fold;
 mod guard;
 mod key_uses;
 mod letters;
+mod plugins;
 mod presence;
 mod sweep;
 mod turn;
@@ -44,6 +45,7 @@ impl Jobs {
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
         tasks.push(("the uses of keys", tokio::spawn(key_uses::keep(Arc::clone(&app), stop.clone()))));
+        tasks.push(("the plugins", tokio::spawn(plugins::load(Arc::clone(&app), stop.clone()))));
         tasks.push(("the letters that wait", tokio::spawn(letters::count(Arc::clone(&app), stop.clone()))));
         let (rings, shared) = match others {
             Others::None(rings) => (Some(rings), false),

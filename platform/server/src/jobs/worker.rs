@@ -19,6 +19,8 @@ use wotp_store::queue::{Ring, RingReceiver};
 /// store to keep what it said, or they wait for their turn. Without them the store's commits would
 /// bound how many go out.
 const SETTLING_MAX: usize = 448;
+/// Sends of plugins that are switched on after the server started: what is on by then is counted.
+const SPARE_ROOM: usize = 128;
 
 /// Workers that run, until they are told to stop.
 pub type Running = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;
@@ -95,8 +97,8 @@ async fn answer<A: Answer>(ring: Ring, with: Data<Arc<A>>) -> Result<(), BoxDynE
 /// Runs workers that deliver, until `stop` says true.
 pub(super) fn run(app: Arc<App>, rings: RingReceiver, concurrency: usize, stop: watch::Receiver<bool>) -> Running {
     // Those that channels take by themselves need no seat, but somebody to wait for their answer.
-    let own: usize = app.channels().iter().map(|channel| channel.own_room).sum();
-    let names = app.channels().iter().map(|channel| channel.name.clone());
+    let own = app.own_room() + SPARE_ROOM;
+    let names = app.channels().into_iter().map(|channel| channel.name);
     let channels = names.map(|name| (name.clone(), ChannelMetrics::of(&name))).collect();
     let bench = Bench { app, seats: Arc::new(Semaphore::new(concurrency)), channels };
     answer_with(bench, rings, concurrency + own, stop)

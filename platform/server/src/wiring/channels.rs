@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use wotp_channel_console::{Console, Output};
 use wotp_channel_email::Email;
+#[cfg(not(feature = "plugins"))]
+use wotp_core::domain::vault::Vault;
 use wotp_core::ports::Channel;
+#[cfg(not(feature = "plugins"))]
+use wotp_core::ports::{NoPlugins, PluginHost};
 
 #[cfg(feature = "plugins")]
 use super::plugins::plugins;
@@ -45,6 +49,16 @@ async fn plugins(config: &Config, _: &DataFolder) -> Result<Vec<Arc<dyn Channel>
         true => Ok(Vec::new()),
         false => Err(WiringError::Plugins("this program was built without the feature `plugins`".into())),
     }
+}
+
+/// Runs the plugins that operators install.
+#[cfg(feature = "plugins")]
+pub(super) use super::plugins::workshop as plugin_host;
+
+/// None runs: this program was built without what they run in.
+#[cfg(not(feature = "plugins"))]
+pub(super) fn plugin_host(_: &Config, _: &DataFolder, _: &Vault) -> Result<Arc<dyn PluginHost>, WiringError> {
+    Ok(Arc::new(NoPlugins))
 }
 
 fn email(settings: &config::Email, folder: &DataFolder) -> Result<wotp_channel_email::Settings, WiringError> {

@@ -254,6 +254,7 @@ pub async fn wire(
         bulletin,
         limiter,
         channels,
+        plugins: channels::plugin_host(config, folder, &vault)?,
         identity_providers: match purpose {
             Purpose::Serve => identity_providers::identity_providers(config, folder)?,
             // Nobody signs in by a command.

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wotp_channel_wasm::{Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Unread, World};
-use wotp_core::ports::Channel;
+use wotp_channel_wasm::{
+    Compiler, Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Shelf, Unread, Workshop, World,
+};
+use wotp_core::domain::vault::Vault;
+use wotp_core::ports::{Channel, PluginHost};
 use wotp_outbound::{Caller, Plain, Policy, Resolve, SystemResolver};
+use zeroize::Zeroizing;
 
 use super::{WiringError, secret_file};
 use crate::config::{self, Config, Environment};
@@ -17,9 +21,12 @@ use crate::system::{OsEntropy, SystemClock};
 /// This machine, which plugins may call in development.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// What a plugin is lent of the world outside, besides networks that are not public.
-fn world(config: &Config, settings: &config::Plugin, resolver: &Arc<dyn Resolve>) -> World {
-    let mut policy = Policy { allowed_networks: settings.allowed_networks.clone(), plain: Plain::Never };
+/// The folder of what was compiled, within the data folder.
+const COMPILED: &str = "compiled-plugins";
+
+/// What a plugin is lent of the world outside, besides these networks that are not public.
+fn world(config: &Config, allowed_networks: &[IpNet], resolver: &Arc<dyn Resolve>) -> World {
+    let mut policy = Policy { allowed_networks: allowed_networks.to_vec(), plain: Plain::Never };
     if config.environment == Environment::Development {
         policy.plain = Plain::ToLoopback;
         let loopback = LOOPBACK.map(|network| network.parse::<IpNet>().expect("loopback is a network"));
@@ -28,6 +35,23 @@ fn world(config: &Config, settings: &config::Plugin, resolver: &Arc<dyn Resolve>
     let caller = Arc::new(Caller::new(policy, Arc::clone(resolver)));
     let public_url = Some(config.auth.public_url.clone()).filter(|url| !url.is_empty());
     World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url }
+}
+
+/// Runs the plugins that operators install. Nothing is made for it before there is one.
+pub(super) fn workshop(
+    config: &Config,
+    folder: &DataFolder,
+    vault: &Vault,
+) -> Result<Arc<dyn PluginHost>, WiringError> {
+    let program = std::env::current_exe().map_err(|error| WiringError::Plugins(error.into()))?;
+    let mut key = Zeroizing::new([0; 32]);
+    for (half, number) in key.chunks_exact_mut(16).zip([&b"1"[..], b"2"]) {
+        half.copy_from_slice(&vault.veil("compiled plugins", &[number]));
+    }
+    let shelf = Shelf::new(folder.resolve(COMPILED), key);
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+    let world = world(config, &config.plugins.allowed_networks, &resolver);
+    Ok(Arc::new(Workshop::new(shelf, Compiler::new(program, ["plugin", "compile"]), world)))
 }
 
 /// The channels, by name.
@@ -51,7 +75,7 @@ pub(super) async fn plugins(config: &Config, folder: &DataFolder) -> Result<Vec<
             }
             Unread::Refused(refusal) => refused(refusal.into()),
         })?;
-        let world = world(config, section, &resolver);
+        let world = world(config, &section.allowed_networks, &resolver);
         let settings = settings(name, section, folder)?;
         let component =
             Component::load(&runtime, &bytes, world.clone()).await.map_err(|error| refused(error.into()))?;

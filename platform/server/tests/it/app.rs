@@ -18,7 +18,7 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::tenant_rules::TenantRules;
 use wotp_core::domain::vault::{MasterKey, Vault};
-use wotp_core::ports::{Channel, IdentityProvider, Job, Unheard};
+use wotp_core::ports::{Channel, IdentityProvider, Job, NoPlugins, PluginHost, Unheard};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_server::config::Config;
 use wotp_server::http::{HttpSettings, router};
@@ -64,9 +64,16 @@ pub struct Setup {
     queue_size: usize,
     limited: bool,
     identity_providers: Vec<Arc<dyn IdentityProvider>>,
+    plugins: Arc<dyn PluginHost>,
 }
 
 impl Setup {
+    /// Plugins are run by this.
+    pub fn plugins(mut self, host: Arc<dyn PluginHost>) -> Self {
+        self.plugins = host;
+        self
+    }
+
     /// People may sign in with this one.
     pub fn identity_provider(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
         self.identity_providers.push(provider);
@@ -129,6 +136,7 @@ impl Setup {
             bulletin: Arc::new(Unheard),
             limiter,
             channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
+            plugins: self.plugins,
             identity_providers: self.identity_providers,
             vault: Vault::new(&[master]).expect("there is a master key"),
             plans: self.plans.clone(),
@@ -205,6 +213,7 @@ impl TestApp {
             queue_size: 4096,
             limited: true,
             identity_providers,
+            plugins: Arc::new(NoPlugins),
         }
     }
 
@@ -231,10 +240,20 @@ impl TestApp {
         self.fellow_with(|_| {})
     }
 
+    /// The same, which runs plugins by this.
+    #[cfg(feature = "plugins")]
+    pub fn fellow_that_runs(&self, plugins: Arc<dyn PluginHost>) -> Self {
+        self.another(self.app.ports().people.clone(), plugins)
+    }
+
     /// The same, with other settings for people.
     pub fn fellow_with(&self, change: impl FnOnce(&mut PeopleSettings)) -> Self {
         let mut people = self.app.ports().people.clone();
         change(&mut people);
+        self.another(people, Arc::clone(&self.app.ports().plugins))
+    }
+
+    fn another(&self, people: PeopleSettings, plugins: Arc<dyn PluginHost>) -> Self {
         let ports = self.app.ports();
         let master = MasterKey { id: 1, bytes: [42; 32].into() };
         let app = Arc::new(App::new(Ports {
@@ -251,6 +270,7 @@ impl TestApp {
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
             people,
+            plugins,
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,
             webhooks: Arc::clone(&ports.webhooks),

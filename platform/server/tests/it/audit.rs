@@ -4,6 +4,8 @@ mod actions;
 mod of_people;
 
 pub use actions::{Line, Says};
+#[cfg(feature = "plugins")]
+pub use actions::{PLUGINS, tell};
 
 use axum::http::Method;
 use serde_json::{Value, json};

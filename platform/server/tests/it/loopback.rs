@@ -40,6 +40,11 @@ impl Loopback {
         Self { address, accepting }
     }
 
+    /// Where it listens: an address and a port.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
     /// Sends a request, and reads the head of its reply.
     pub async fn get(&self, path: &str, key: &str, headers: &[(&str, &str)]) -> Arriving {
         Arriving::from(&self.address.to_string(), path, key, headers).await

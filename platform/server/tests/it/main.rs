@@ -37,6 +37,8 @@ mod guard;
 mod health;
 mod hooks;
 mod idempotency;
+#[cfg(feature = "plugins")]
+mod installed;
 mod isolation;
 mod key_life;
 mod keys;

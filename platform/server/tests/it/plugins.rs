@@ -307,3 +307,66 @@ fn the_doctor_looks_at_plugins_and_the_configuration_shows_them_without_secrets(
     assert_eq!(value("channels.sms.timeout_seconds"), Some(&json!(7)));
     assert!(!shown.to_string().contains(TOKEN));
 }
+
+/// Everything that the guide tells an operator to type, beside a server that runs.
+#[test]
+fn a_plugin_is_installed_by_commands_and_stays_over_a_restart() {
+    let gateway = Gateway::start();
+    let (place, key) = installation("");
+    let server = Server::start(&place);
+    let run = |arguments: &[&str]| place.run(&[&["plugin"], arguments].concat());
+    let file = component("generic_http");
+    let told = |arguments: &[&str]| {
+        let said = run(arguments);
+        said.succeeded();
+        said.out
+    };
+    run(&["install", &file, "--channel", "sms"]).failed_saying(&["nobody signed"]);
+    let said = told(&["list"]);
+    assert!(said.contains("no plugin is installed"), "{said}");
+    let said = told(&["install", &file, "--channel", "sms", "--unsigned"]);
+    assert!(said.contains("waits for approval") && said.contains("wotp plugin approve sms --host HOST"), "{said}");
+    let host = format!("127.0.0.1:{}", gateway.port);
+    let said = told(&["approve", "sms", "--host", &host]);
+    assert!(said.contains("wotp plugin configure sms"), "{said}");
+    let config = place.data().join("sms.json");
+    let url = format!("http://{host}/sms?from={{{{brand}}}}");
+    let authorization = "Bearer {{secret:token}}";
+    let body = json!({ "json": { "to": "{{to}}", "code": "{{code}}" } });
+    let settings = json!({ "url": url, "headers": { "authorization": authorization }, "body": body });
+    fs::write(&config, settings.to_string()).unwrap();
+    let secret = format!("token={}", place.data().join("gateway.token").display());
+    let said = told(&["configure", "sms", "--settings", config.to_str().unwrap(), "--secret", &secret]);
+    assert!(said.contains("token (given)") && said.contains("wotp plugin enable sms"), "{said}");
+    told(&["enable", "wotp.generic-http"]);
+
+    // The server finds it by itself.
+    let verify = |server: &Server, number: &str| {
+        let mut started = Value::Null;
+        until("the server knows the channel", || {
+            let body = json!({ "to": number, "channels": ["sms"] });
+            let (status, answer) = server.request("POST", "/v1/verifications", &key, body);
+            started = answer;
+            status == 201
+        });
+        let came = gateway.next();
+        assert!(came.head.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{}", came.head);
+        let id = started["id"].as_str().unwrap();
+        sent(server, &key, id);
+        let path = format!("/v1/verifications/{id}/check");
+        let (status, checked) = server.request("POST", &path, &key, json!({ "code": came.body["code"] }));
+        assert_eq!((status, &checked["status"]), (200, &json!("approved")), "{checked}");
+    };
+    verify(&server, ADA);
+    drop(server);
+    // Killed, it starts with what it compiled before: the channel is there before the first request.
+    let server = Server::start(&place);
+    let body = json!({ "to": "+12025550124", "channels": ["sms"] });
+    assert_eq!(server.request("POST", "/v1/verifications", &key, body).0, 201);
+    gateway.next();
+    let said = told(&["list"]);
+    assert!(said.contains("sms") && said.contains("on") && said.contains(&host), "{said}");
+    told(&["disable", "sms"]);
+    told(&["remove", "sms"]);
+    run(&["remove", "sms"]).failed_saying(&["no such plugin"]);
+}

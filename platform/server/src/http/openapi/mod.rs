@@ -34,7 +34,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Usage", description = "What is allowed and what is used."),
         (name = "Sign-in", description = "Accounts of people, and their sessions.\n\nAn access token is a JWT of 15 minutes that goes into `Authorization: Bearer …` wherever an API key does; `GET /.well-known/jwks.json` has the keys to check it with. With more than one tenant, `WOTP-Tenant: ten_…` names the one that a call is about; `WOTP-Mode: test` makes it a call with test data.\n\nA refresh token lasts 7 days, works once, and is another each time. The one before leads to the same next token for 10 seconds, so that two tabs may refresh at once; later it is taken for a stolen copy, and ends the session. In a browser it travels in a cookie that no script can read; then `X-CSRF-Token` has to carry the session's `csrf_token`.\n\nWrong passwords are counted for the account at one IP address (5, then waits of 30 seconds to an hour) and from everywhere (50). A login with the `device_token` of an earlier one is counted by itself, so nobody can lock out an owner from where they signed in before."),
         (name = "WOTP-compatible", description = "The paths of the WOTP API: a WOTP client works by changing its base URL."),
-        (name = "Operators", description = "For the people who run the platform: tenants, work, nodes, announcements, maintenance."),
+        (name = "Operators", description = "For the people who run the platform: tenants, plugins, work, nodes, announcements, maintenance."),
         (name = "Health", description = "For load balancers and monitors."),
     ),
     components(schemas(ProblemBody, ProblemField, ProblemCode, super::compat::ErrorBody)),

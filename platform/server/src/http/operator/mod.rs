@@ -6,12 +6,14 @@ mod audit;
 mod erasures;
 mod maintenance;
 mod nodes;
+mod plugins;
 mod tenants;
 mod work;
 
 use std::sync::Arc;
 
-use utoipa_axum::router::OpenApiRouter;
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use super::Api;
@@ -33,6 +35,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(work::retry_work))
         .routes(routes!(work::discard_work))
         .routes(routes!(nodes::list_nodes))
+        .routes(routes!(plugins::list_plugins))
+        .routes(routes!(plugins::install_plugin).layer(DefaultBodyLimit::max(plugins::INSTALL_BODY_MAX)))
+        .routes(routes!(plugins::find_plugin, plugins::configure_plugin, plugins::remove_plugin))
+        .routes(routes!(plugins::find_plugin_schema))
+        .routes(routes!(plugins::approve_plugin))
+        .routes(routes!(plugins::roll_back_plugin))
+        .routes(routes!(plugins::enable_plugin))
+        .routes(routes!(plugins::disable_plugin))
         .routes(routes!(announcements::list_announcements, announcements::announce))
         .routes(routes!(announcements::withdraw_announcement))
         .routes(routes!(announcements::shown_announcements))

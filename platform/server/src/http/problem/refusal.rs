@@ -310,6 +310,11 @@ impl Problem {
                 ProblemCode::IdempotencyKeyReused,
                 "the same `Idempotency-Key` came with another request before; use a new key for a new request",
             ),
+            error @ Refusal::NoPlugins(_) => Self::new(
+                ProblemCode::Unavailable,
+                "plugins cannot be run now; the operator finds the reason in the log, under this request's id",
+            )
+            .because(&error),
             Refusal::Conflict => Self::new(
                 ProblemCode::Conflict,
                 "somebody else changed it at the same moment; read it again and repeat",

@@ -81,12 +81,25 @@ pub async fn tell(app: &TestApp, tenant: Option<TenantId>, lines: &[Line]) {
 
 #[test]
 fn every_action_has_a_scene() {
-    let scenes = [KEYS, SERVICES, ENDPOINTS, GUARD, INVITATIONS, MEMBERS, DELETION, ERASURE, OPERATORS, RESTORE];
+    let scenes =
+        [KEYS, SERVICES, ENDPOINTS, GUARD, INVITATIONS, MEMBERS, DELETION, ERASURE, OPERATORS, RESTORE, PLUGINS];
     let mut done: Vec<&str> =
         scenes.iter().chain(of_people::SCENES).copied().flatten().map(|(name, _)| *name).collect();
     done.sort_unstable();
     assert_eq!(done, ACTIONS.iter().map(|action| action.name).collect::<Vec<_>>());
 }
+
+/// What operators do with plugins: the scene is where plugins are run.
+pub const PLUGINS: &[Line] = &[
+    ("plugin.approve", Says::Changed),
+    ("plugin.configure", Says::Changed),
+    ("plugin.disable", Says::Changed),
+    ("plugin.enable", Says::Changed),
+    ("plugin.install", Says::New),
+    ("plugin.remove", Says::Gone),
+    ("plugin.roll_back", Says::Changed),
+    ("plugin.upgrade", Says::Changed),
+];
 
 async fn stage() -> (TestApp, TestTenant, TestPerson) {
     let (app, acme) = TestApp::start_with_tenant().await;

@@ -47,10 +47,12 @@ pub enum Thing {
     Announcement,
     /// Nobody's.
     Provider,
+    /// Not there: no plugin is installed where none is run.
+    Plugin,
 }
 
 impl Thing {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Tenant,
         Self::Service,
         Self::Template,
@@ -70,11 +72,12 @@ impl Thing {
         Self::Access,
         Self::Announcement,
         Self::Provider,
+        Self::Plugin,
     ];
 
     /// Whether it is a tenant's.
     pub fn is_owned(self) -> bool {
-        !matches!(self, Self::Announcement | Self::Provider)
+        !matches!(self, Self::Announcement | Self::Provider | Self::Plugin)
     }
 }
 
@@ -189,6 +192,7 @@ impl Things {
                 announcement.expect("an announcement").id.to_string()
             }
             Thing::Provider => "nobody".to_owned(),
+            Thing::Plugin => "plg_01J9ZK3V8X6W5T4S3R2Q1P0N9M".to_owned(),
         };
         self.rename(thing, name);
     }

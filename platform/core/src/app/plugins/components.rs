@@ -1,0 +1,60 @@
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use crate::app::{App, Refusal};
+use crate::domain::component_part::ComponentPart;
+use crate::ports::{Change, EntityList, StoreError};
+
+/// Parts that are written at once: some megabytes.
+const PARTS_AT_ONCE: usize = 32;
+/// How long a component that no plugin names is kept: somebody may be installing it.
+const ORPHANS_KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+impl App {
+    /// Stores a component. Before the plugin that names it: what breaks off leaves parts that nothing names, which go
+    /// when something is installed or removed later.
+    pub(super) async fn store_component(&self, sha256: &str, component: &[u8]) -> Result<(), Refusal> {
+        for parts in ComponentPart::split(sha256, component, self.now()).chunks(PARTS_AT_ONCE) {
+            self.ports.store.commit(parts.iter().map(Change::put).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// A component that was stored.
+    pub(super) async fn stored_component(&self, sha256: &str) -> Result<Vec<u8>, Refusal> {
+        let (index, value) = ComponentPart::of(sha256);
+        let parts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
+        let parts = parts.into_iter().map(|stored| stored.entity).collect();
+        ComponentPart::join(sha256, parts).ok_or_else(|| {
+            let fault = format!("the component {sha256} is not as it was installed; install it again");
+            StoreError::Damaged(fault.into()).into()
+        })
+    }
+
+    /// Deletes components that no plugin names.
+    pub(super) async fn drop_orphans(&self) -> Result<(), Refusal> {
+        let (index, value) = ComponentPart::firsts();
+        let firsts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
+        let plugins = self.plugins().await?;
+        let named: BTreeSet<&str> =
+            plugins.iter().flat_map(|plugin| &plugin.releases).map(|one| &*one.sha256).collect();
+        let now = self.now();
+        for first in firsts {
+            if named.contains(first.component.as_str()) || now.duration_since(first.stored_at) < ORPHANS_KEPT {
+                continue;
+            }
+            let (index, value) = ComponentPart::of(&first.component);
+            let mut parts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
+            // The first goes last: it is what the rest is found by.
+            parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.place));
+            for parts in parts.chunks(PARTS_AT_ONCE) {
+                // One who is installing it again wrote it once more meanwhile, and keeps it.
+                if !self.is_made(parts.iter().map(Change::delete).collect()).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+use super::{NewPlugin, deed, refused, told};
+use crate::app::{App, Refusal};
+use crate::domain::audit::{By, Deed};
+use crate::domain::id::PluginId;
+use crate::domain::plugin::{CALLS, COMPONENT_BYTES_MAX, PLUGINS_MAX, Plugin, Release, Settings, TIMEOUT_SECONDS};
+use crate::ports::{Change, Stored};
+
+impl App {
+    /// Installs a component: as a plugin, or as another release of one that is there. It delivers nothing before it is
+    /// approved. The same component again changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where it is no plugin, or not to be had under that name; [`Refusal::NoPlugins`],
+    /// [`Refusal::LimitReached`], [`Refusal::Conflict`], [`Refusal::Store`]. Then nothing is installed.
+    pub async fn install_plugin(&self, by: &By, new: NewPlugin) -> Result<Plugin, Refusal> {
+        if new.component.len() > COMPONENT_BYTES_MAX {
+            let words = format!(
+                "has {} MB; at most {} MB are installed",
+                new.component.len().div_ceil(1 << 20),
+                COMPONENT_BYTES_MAX >> 20
+            );
+            return Err(Refusal::field("component", words));
+        }
+        let examined = self.ports.plugins.examine(&new.component, new.manifest.as_deref(), self.now()).await;
+        let release = examined.map_err(|fault| refused("component", fault))?;
+        if release.publisher.is_none() && !new.unsigned {
+            let words = "is missing: nobody signed this component. Give the `plugin.toml` that its publisher made with \
+                         `wotp plugin sign`, or say that an unsigned one is to be taken";
+            return Err(Refusal::field("manifest", words));
+        }
+        // Before it is looked who is there: what is read is written back at once.
+        self.store_component(&release.sha256, &new.component).await?;
+        let plugin = match self.find_by::<Plugin>("package", &release.package).await? {
+            Some(found) => self.new_release(by, found, release, new.channel).await?,
+            None => self.new_plugin(by, release, new.channel).await?,
+        };
+        if let Err(error) = self.drop_orphans().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
+        }
+        Ok(plugin)
+    }
+
+    async fn new_release(
+        &self,
+        by: &By,
+        mut found: Stored<Plugin>,
+        release: Release,
+        channel: Option<String>,
+    ) -> Result<Plugin, Refusal> {
+        if let Some(other) = channel.filter(|channel| *channel != found.channel) {
+            let words = format!(
+                "is `{other}`, and {} is installed already with the channel `{}`, which stays: it is stored with each \
+                 delivery",
+                found.package, found.channel
+            );
+            return Err(Refusal::field("channel", words));
+        }
+        if let Some(publisher) = &found.publisher
+            && release.publisher.as_ref() != Some(publisher)
+        {
+            let whose = release.publisher.map_or("nobody".to_owned(), |other| format!("`{other}`"));
+            let words = format!(
+                "is signed by {whose}, and what is installed of {} by `{publisher}`; only they can follow it up. Remove \
+                 the plugin first if you trust the other",
+                found.package
+            );
+            return Err(Refusal::field("manifest", words));
+        }
+        if found.newest().is_some_and(|newest| newest.sha256 == release.sha256) {
+            return Ok(found.entity);
+        }
+        let before = found.entity.clone();
+        found.entity.keep(release);
+        let change = Change::replace(&found);
+        self.commit(by, vec![deed("plugin.upgrade", &before, &found)], vec![change, self.plugins_change().await?])
+            .await?;
+        Ok(found.entity)
+    }
+
+    async fn new_plugin(&self, by: &By, release: Release, channel: Option<String>) -> Result<Plugin, Refusal> {
+        let channel = channel.unwrap_or_else(|| channel_of(&release.package));
+        if !is_channel(&channel) {
+            return Err(Refusal::field("channel", "is 1 to 32 small letters, digits and `_`, a letter first"));
+        }
+        // Before anything is read that this rests on.
+        let change = self.plugins_change().await?;
+        let taken = format!("is `{channel}`, and there is a channel of this name already; choose another");
+        if self.channel_infos.iter().any(|info| info.name == channel) {
+            return Err(Refusal::field("channel", taken));
+        }
+        let installed = self.plugins().await?;
+        if installed.iter().any(|plugin| plugin.channel == channel) {
+            return Err(Refusal::field("channel", taken));
+        }
+        if installed.len() >= PLUGINS_MAX {
+            return Err(Refusal::LimitReached("plugins", PLUGINS_MAX));
+        }
+        let now = self.now();
+        let plugin = Plugin {
+            id: PluginId::new(now, &*self.ports.entropy),
+            channel,
+            package: release.package.clone(),
+            publisher: release.publisher.clone(),
+            releases: vec![release],
+            active: None,
+            previous: None,
+            hosts: Vec::new(),
+            enabled: false,
+            tenants: None,
+            concurrency: CALLS,
+            timeout_seconds: TIMEOUT_SECONDS,
+            settings: Settings::default(),
+            created_at: now,
+        };
+        let deed = Deed::of_platform("plugin.install", plugin.id).after(told(&plugin));
+        self.commit(by, vec![deed], vec![Change::insert(&plugin), change]).await?;
+        Ok(plugin)
+    }
+}
+
+/// What the channel of a plugin is called when nobody says: the last part of its name in the world.
+fn channel_of(package: &str) -> String {
+    let last = package.rsplit('.').next().unwrap_or(package);
+    last.chars().take(CHANNEL_LENGTH_MAX).map(|c| if c == '-' { '_' } else { c }).collect()
+}
+
+/// Longest name of a channel.
+const CHANNEL_LENGTH_MAX: usize = 32;
+
+fn is_channel(name: &str) -> bool {
+    let holds = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.len() <= CHANNEL_LENGTH_MAX && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(holds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_called_by_the_last_part_of_the_plugins_name() {
+        assert_eq!(channel_of("example.twilio-sms"), "twilio_sms");
+        assert_eq!(channel_of("sms"), "sms");
+        assert!(is_channel(&channel_of("acme.a-name-that-is-longer-than-thirty-two-characters")));
+        assert!(!is_channel(&channel_of("acme.7")) && !is_channel(""));
+    }
+}

@@ -1,0 +1,177 @@
+//! Plugins: installed, approved and switched on by operators, and loaded by every node.
+
+mod components;
+mod install;
+mod load;
+mod set_up;
+mod switch;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+pub(super) use load::State;
+
+use super::{App, Refusal};
+use crate::domain::audit::Deed;
+use crate::domain::id::{PluginId, TenantId};
+use crate::domain::plugin::{PLUGINS_MAX, Plugin, PluginChanges, Release};
+use crate::ports::{Change, EntityList, Owner, PluginFault, Stored};
+
+/// What is installed.
+pub struct NewPlugin {
+    /// The component.
+    pub component: Vec<u8>,
+    /// Its manifest, in which its publisher signs it.
+    pub manifest: Option<String>,
+    /// Whether one that nobody signed is taken.
+    pub unsigned: bool,
+    /// What its channel is called; none: by the last part of the plugin's name in the world. Of one that is there
+    /// already, what it is called.
+    pub channel: Option<String>,
+}
+
+/// What an operator approves.
+#[derive(Debug, Clone, Default)]
+pub struct Approval {
+    /// Which release: its version, or the beginning of its SHA-256, at least 8 characters of it. None: the newest.
+    pub release: Option<String>,
+    /// The hosts that it may call from now on; none: those that it may call already.
+    pub hosts: Option<Vec<String>>,
+}
+
+/// What a plugin is given to work with. What is not there stays as it is.
+#[derive(Default)]
+pub struct PluginSettings {
+    /// Its own settings, all of them.
+    pub config: Option<Map<String, Value>>,
+    /// Secrets by name; none where one goes. Those that are not named stay.
+    pub secrets: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// Calls of it that may be under way at once.
+    pub concurrency: Option<u32>,
+    /// Longest that one delivery may take, in seconds.
+    pub timeout_seconds: Option<u32>,
+}
+
+/// What the audit log says of a plugin: nothing of its settings but their names, since an author may ask for secrets
+/// there, whatever the contract says.
+#[derive(Serialize)]
+struct Told<'a> {
+    channel: &'a str,
+    package: &'a str,
+    publisher: Option<&'a str>,
+    installed: Vec<&'a str>,
+    active: Option<&'a str>,
+    hosts: &'a [String],
+    enabled: bool,
+    tenants: Option<&'a [TenantId]>,
+    concurrency: u32,
+    timeout_seconds: u32,
+    config: Vec<&'a str>,
+    secrets: Vec<&'a str>,
+}
+
+fn told(plugin: &Plugin) -> Told<'_> {
+    Told {
+        channel: &plugin.channel,
+        package: &plugin.package,
+        publisher: plugin.publisher.as_deref(),
+        installed: plugin.releases.iter().map(|release| release.sha256.as_str()).collect(),
+        active: plugin.active.as_deref(),
+        hosts: &plugin.hosts,
+        enabled: plugin.enabled,
+        tenants: plugin.tenants.as_deref(),
+        concurrency: plugin.concurrency,
+        timeout_seconds: plugin.timeout_seconds,
+        config: plugin.settings.config.keys().map(String::as_str).collect(),
+        secrets: plugin.settings.secrets.keys().map(String::as_str).collect(),
+    }
+}
+
+/// What was done to a plugin that is there.
+fn deed(action: &'static str, before: &Plugin, after: &Plugin) -> Deed {
+    Deed::of_platform(action, after.id).between(told(before), told(after))
+}
+
+/// What the host finds wrong, as of a field of the request.
+fn refused(field: &str, fault: PluginFault) -> Refusal {
+    match fault {
+        PluginFault::Refused(words) => Refusal::field(field, words),
+        PluginFault::Unavailable(error) => Refusal::NoPlugins(error),
+    }
+}
+
+impl App {
+    /// Every plugin that is installed, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn plugins(&self) -> Result<Vec<Plugin>, Refusal> {
+        let list = EntityList { limit: 2 * PLUGINS_MAX, ..EntityList::of(Owner::Platform) };
+        Ok(self.list_readable(&list).await?.things.into_iter().map(|stored| stored.entity).collect())
+    }
+
+    /// A plugin.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn plugin(&self, id: PluginId) -> Result<Plugin, Refusal> {
+        Ok(self.stored_plugin(id).await?.entity)
+    }
+
+    /// A plugin by its id, the name of its channel, or its name in the world: what an operator types.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    pub async fn plugin_called(&self, name: &str) -> Result<Plugin, Refusal> {
+        if let Ok(id) = name.parse() {
+            return self.plugin(id).await;
+        }
+        let found = match self.find_by::<Plugin>("channel", name).await? {
+            Some(found) => Some(found),
+            None => self.find_by::<Plugin>("package", name).await?,
+        };
+        found.map(|stored| stored.entity).ok_or(Refusal::NotFound("plugin"))
+    }
+
+    /// What a plugin's settings may be: a JSON Schema of the release that delivers, else of the newest.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Store`].
+    pub async fn plugin_schema(&self, id: PluginId) -> Result<Value, Refusal> {
+        let plugin = self.plugin(id).await?;
+        let release = plugin.delivering().or(plugin.newest()).ok_or(Refusal::NotFound("release"))?;
+        Ok(self.ready_plugin(&release.sha256).await?.config_schema().clone())
+    }
+
+    async fn stored_plugin(&self, id: PluginId) -> Result<Stored<Plugin>, Refusal> {
+        self.find::<Plugin>(Owner::Platform, id.to_bytes()).await?.ok_or(Refusal::NotFound("plugin"))
+    }
+
+    /// Tells every node to look: goes with every change to a plugin.
+    async fn plugins_change(&self) -> Result<Change, Refusal> {
+        let found = self.find::<PluginChanges>(Owner::Platform, [0; 16]).await?;
+        Ok(match found {
+            Some(mut found) => {
+                found.entity.count += 1;
+                Change::replace(&found)
+            }
+            None => Change::insert(&PluginChanges { count: 1 }),
+        })
+    }
+}
+
+/// A release of a plugin by what an operator calls it.
+fn release_called<'a>(plugin: &'a Plugin, name: Option<&str>) -> Result<&'a Release, Refusal> {
+    let Some(name) = name else { return plugin.newest().ok_or(Refusal::NotFound("release")) };
+    let by_digest = |release: &&Release| name.len() >= 8 && release.sha256.starts_with(name);
+    // Of one version the one that came last.
+    let by_version = |release: &&Release| release.version == name;
+    let releases = || plugin.releases.iter().rev();
+    releases().find(by_digest).or_else(|| releases().find(by_version)).ok_or_else(|| {
+        let known: Vec<_> = releases().map(|release| release.version.as_str()).collect();
+        Refusal::field("release", format!("is none of those that are installed: {}", known.join(", ")))
+    })
+}

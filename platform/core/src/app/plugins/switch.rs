@@ -1,0 +1,262 @@
+use super::{Approval, PluginSettings, deed, refused, release_called, told};
+use crate::app::{App, FieldError, Refusal};
+use crate::domain::audit::{By, Deed};
+use crate::domain::id::{PluginId, TenantId};
+use crate::domain::plugin::{
+    CALLS_MAX, CALLS_OF_ONE_MAX, HOSTS_MAX, Plugin, Release, TENANTS_MAX, TIMEOUT_MAX_SECONDS,
+};
+use crate::domain::vault::Purpose;
+use crate::ports::{Change, Stored};
+
+/// Longest secret, in bytes.
+const SECRET_BYTES_MAX: usize = 4096;
+/// Largest settings, in bytes.
+const CONFIG_BYTES_MAX: usize = 64 << 10;
+
+impl App {
+    /// Approves a release: it delivers from now on, and may call these hosts. Calls that are under way end with the
+    /// release that they began with.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where it calls hosts that nobody approved, or does not take the settings that are there;
+    /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn approve_plugin(&self, by: &By, id: PluginId, approval: Approval) -> Result<Plugin, Refusal> {
+        self.change_plugin(by, id, "plugin.approve", async |plugin: &mut Plugin| {
+            let release = release_called(plugin, approval.release.as_deref())?.clone();
+            if let Some(hosts) = &approval.hosts {
+                plugin.hosts = self.approved(&release, hosts)?;
+            }
+            holds_hosts(plugin, &release)?;
+            plugin.publisher = plugin.publisher.take().or_else(|| release.publisher.clone());
+            plugin.activate(&release.sha256);
+            self.holds_while_on(plugin, "release").await
+        })
+        .await
+    }
+
+    /// Lets the release deliver that did before, with the hosts that are approved now.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where there is none, or it calls hosts that are not approved any more;
+    /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn roll_back_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
+        self.change_plugin(by, id, "plugin.roll_back", async |plugin: &mut Plugin| {
+            let before = plugin.previous.as_deref().and_then(|sha256| plugin.release(sha256)).cloned();
+            let Some(release) = before else {
+                return Err(Refusal::field("release", "cannot be gone back from: no other delivered before"));
+            };
+            holds_hosts(plugin, &release)?;
+            plugin.activate(&release.sha256);
+            self.holds_while_on(plugin, "release").await
+        })
+        .await
+    }
+
+    /// Gives a plugin what it works with.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where it does not take it; [`Refusal::NotFound`], [`Refusal::NoPlugins`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn configure_plugin(&self, by: &By, id: PluginId, given: PluginSettings) -> Result<Plugin, Refusal> {
+        self.change_plugin(by, id, "plugin.configure", async |plugin: &mut Plugin| {
+            within_bounds(&given)?;
+            if let Some(config) = &given.config {
+                plugin.settings.config.clone_from(config);
+            }
+            for (name, secret) in &given.secrets {
+                let known = plugin.delivering().is_some_and(|one| one.secrets.iter().any(|asked| asked.name == *name));
+                match secret {
+                    None => drop(plugin.settings.secrets.remove(name)),
+                    Some(_) if !known => {
+                        let words = "is no secret that the release that delivers asks for";
+                        return Err(Refusal::field(format!("secrets.{name}"), words));
+                    }
+                    Some(text) => {
+                        let (vault, entropy) = (&self.ports.vault, &*self.ports.entropy);
+                        let sealed = vault.seal(Purpose::PluginSecret, &plugin.id.to_bytes(), text, entropy);
+                        plugin.settings.secrets.insert(name.clone(), sealed);
+                    }
+                }
+            }
+            plugin.concurrency = given.concurrency.unwrap_or(plugin.concurrency);
+            plugin.timeout_seconds = given.timeout_seconds.unwrap_or(plugin.timeout_seconds);
+            self.holds_calls(plugin).await?;
+            // At once, and not when it is switched on: whoever typed it is there now.
+            self.plugin_channel(plugin, "config").await.map(drop)
+        })
+        .await
+    }
+
+    /// Switches a plugin on, for these tenants or for all.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where it cannot deliver yet; [`Refusal::NotFound`], [`Refusal::NoPlugins`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn enable_plugin(
+        &self,
+        by: &By,
+        id: PluginId,
+        tenants: Option<Vec<TenantId>>,
+    ) -> Result<Plugin, Refusal> {
+        let tenants = tenants.map(|mut tenants| {
+            tenants.sort_unstable();
+            tenants.dedup();
+            tenants
+        });
+        if tenants.as_ref().is_some_and(|tenants| tenants.is_empty() || tenants.len() > TENANTS_MAX) {
+            return Err(Refusal::field("tenants", format!("names 1 to {TENANTS_MAX} tenants, or is left out for all")));
+        }
+        for tenant in tenants.iter().flatten() {
+            if self.ports.store.tenant(*tenant).find_tenant().await?.is_none() {
+                return Err(Refusal::field("tenants", format!("names `{tenant}`, which is no tenant")));
+            }
+        }
+        self.change_plugin(by, id, "plugin.enable", async |plugin: &mut Plugin| {
+            plugin.enabled = true;
+            plugin.tenants.clone_from(&tenants);
+            self.holds_calls(plugin).await?;
+            self.holds_while_on(plugin, "config").await
+        })
+        .await
+    }
+
+    /// Switches a plugin off. Calls that are under way end; what waits for it goes to the next channel.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn disable_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
+        self.change_plugin(by, id, "plugin.disable", async |plugin: &mut Plugin| {
+            plugin.enabled = false;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a plugin that is switched off, with its settings, secrets and components.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] while it is on; [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn remove_plugin(&self, by: &By, id: PluginId) -> Result<(), Refusal> {
+        let found = self.stored_plugin(id).await?;
+        if found.enabled {
+            return Err(Refusal::field("id", "is of a plugin that is switched on; switch it off first"));
+        }
+        let deed = Deed::of_platform("plugin.remove", id).before(told(&found));
+        self.commit(by, vec![deed], vec![Change::delete(&found), self.plugins_change().await?]).await?;
+        self.drop_orphans().await?;
+        self.load_plugins().await
+    }
+
+    /// Changes a plugin as it is now; this node goes by it at once, the others within a second.
+    async fn change_plugin(
+        &self,
+        by: &By,
+        id: PluginId,
+        action: &'static str,
+        change: impl AsyncFnOnce(&mut Plugin) -> Result<(), Refusal> + Send,
+    ) -> Result<Plugin, Refusal> {
+        // Before anything is read that the change rests on.
+        let told = self.plugins_change().await?;
+        let mut found: Stored<Plugin> = self.stored_plugin(id).await?;
+        let before = found.entity.clone();
+        change(&mut found.entity).await?;
+        if found.entity != before {
+            let deed = deed(action, &before, &found);
+            self.commit(by, vec![deed], vec![Change::replace(&found), told]).await?;
+            if let Err(error) = self.load_plugins().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded again in a moment");
+            }
+        }
+        Ok(found.entity)
+    }
+
+    /// The hosts that an operator names for a release, as they are written.
+    fn approved(&self, release: &Release, hosts: &[String]) -> Result<Vec<String>, Refusal> {
+        if hosts.len() > HOSTS_MAX {
+            return Err(Refusal::field("hosts", format!("names at most {HOSTS_MAX}")));
+        }
+        let mut approved = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            let host = self.ports.plugins.host(host).map_err(|fault| refused("hosts", fault))?;
+            if !release.calls_any() && !release.hosts.contains(&host) {
+                let words =
+                    format!("names `{host}`, which the plugin does not call; it calls {}", listed(&release.hosts));
+                return Err(Refusal::field("hosts", words));
+            }
+            if !approved.contains(&host) {
+                approved.push(host);
+            }
+        }
+        Ok(approved)
+    }
+
+    /// What is switched on has to work before it is stored.
+    async fn holds_while_on(&self, plugin: &Plugin, field: &str) -> Result<(), Refusal> {
+        match plugin.enabled {
+            true => self.plugin_channel(plugin, field).await.map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// All that are on together get no more calls than there is room for.
+    async fn holds_calls(&self, plugin: &Plugin) -> Result<(), Refusal> {
+        if !plugin.enabled {
+            return Ok(());
+        }
+        let others = self.plugins().await?;
+        let others = others.iter().filter(|other| other.enabled && other.id != plugin.id);
+        let left = CALLS_MAX.saturating_sub(others.map(|other| other.concurrency).sum());
+        if plugin.concurrency <= left {
+            return Ok(());
+        }
+        let words = format!(
+            "is {}, and the plugins that are on leave {left} of {CALLS_MAX} calls at once; lower it, or that of another",
+            plugin.concurrency
+        );
+        Err(Refusal::field("concurrency", words))
+    }
+}
+
+fn within_bounds(given: &PluginSettings) -> Result<(), Refusal> {
+    let mut wrong = Vec::new();
+    let mut say = |field: String, message: String| wrong.push(FieldError { field, message });
+    if given.concurrency.is_some_and(|calls| !(1..=CALLS_OF_ONE_MAX).contains(&calls)) {
+        say("concurrency".to_owned(), format!("is 1 to {CALLS_OF_ONE_MAX}"));
+    }
+    if given.timeout_seconds.is_some_and(|seconds| !(1..=TIMEOUT_MAX_SECONDS).contains(&seconds)) {
+        say("timeout_seconds".to_owned(), format!("is 1 to {TIMEOUT_MAX_SECONDS}"));
+    }
+    let size = given.config.as_ref().and_then(|config| serde_json::to_vec(config).ok()).map_or(0, |text| text.len());
+    if size > CONFIG_BYTES_MAX {
+        say("config".to_owned(), format!("has {size} bytes; at most {CONFIG_BYTES_MAX} are taken"));
+    }
+    for (name, secret) in &given.secrets {
+        if secret.as_ref().is_some_and(|text| text.is_empty() || text.len() > SECRET_BYTES_MAX) {
+            say(format!("secrets.{name}"), format!("has 1 to {SECRET_BYTES_MAX} bytes"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Refusal::Invalid(wrong)) }
+}
+
+/// A release delivers only where all hosts that it calls are approved.
+fn holds_hosts(plugin: &Plugin, release: &Release) -> Result<(), Refusal> {
+    if release.calls_any() && plugin.hosts.is_empty() {
+        let words = "is empty, and the plugin calls those that you name; name the one of your gateway";
+        return Err(Refusal::field("hosts", words));
+    }
+    let asked = plugin.unapproved(release);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let words = format!(
+        "leaves out {}, which version {} calls as well; name all that it may call: {}",
+        listed(&asked),
+        release.version,
+        listed(&release.hosts)
+    );
+    Err(Refusal::field("hosts", words))
+}
+
+fn listed(hosts: &[String]) -> String {
+    if hosts.is_empty() { "none".to_owned() } else { hosts.join(", ") }
+}

@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::Channel;
+use crate::domain::Timestamp;
+use crate::domain::plugin::Release;
+
+/// Why a plugin cannot be used like that.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginFault {
+    /// Something about it is not right: what, and what would be, in words for the operator.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be seen: nothing is known to be wrong with it.
+    #[error("plugins cannot be run now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a plugin is given to be a channel.
+pub struct PluginSetup {
+    /// The channel's name.
+    pub channel: String,
+    /// The hosts that it may call.
+    pub hosts: Vec<String>,
+    /// Its secrets, by name.
+    pub secrets: BTreeMap<String, Zeroizing<String>>,
+    /// Its own settings.
+    pub config: Map<String, Value>,
+    /// Calls of it that may be under way at once.
+    pub concurrency: u32,
+    /// Longest that one delivery may take.
+    pub timeout: SignedDuration,
+}
+
+/// A component that can be run.
+#[async_trait]
+pub trait ReadyPlugin: Send + Sync {
+    /// What its settings may be: a JSON Schema.
+    fn config_schema(&self) -> &Value;
+
+    /// It as a channel. Its settings are held against its schema and shown to it.
+    ///
+    /// # Errors
+    /// [`PluginFault`].
+    async fn channel(&self, setup: PluginSetup) -> Result<Arc<dyn Channel>, PluginFault>;
+}
+
+/// Looks at components and makes channels of them.
+#[async_trait]
+pub trait PluginHost: Send + Sync {
+    /// Looks at what somebody wants to install: whether it is a plugin, asks for nothing that there is not, compiles
+    /// within bounds, says what it is, and is what its manifest says, if it has one. It calls nobody. Computes for up to
+    /// a minute.
+    ///
+    /// # Errors
+    /// [`PluginFault`].
+    async fn examine(&self, component: &[u8], manifest: Option<&str>, now: Timestamp) -> Result<Release, PluginFault>;
+
+    /// A component that was compiled on this machine before, by its SHA-256; none where it was not.
+    ///
+    /// # Errors
+    /// [`PluginFault`].
+    async fn known(&self, sha256: &str) -> Result<Option<Arc<dyn ReadyPlugin>>, PluginFault>;
+
+    /// A component that was examined, compiled, which is kept for the next time.
+    ///
+    /// # Errors
+    /// [`PluginFault`].
+    async fn compile(&self, component: &[u8]) -> Result<Arc<dyn ReadyPlugin>, PluginFault>;
+
+    /// How a host is written, as in `api.example.com` for `API.example.com:443`.
+    ///
+    /// # Errors
+    /// [`PluginFault::Refused`] where it is none.
+    fn host(&self, text: &str) -> Result<String, PluginFault>;
+}
+
+/// What stands in where no plugin can be run: in a program that was built without what they run in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPlugins;
+
+impl NoPlugins {
+    fn fault<T>() -> Result<T, PluginFault> {
+        Err(PluginFault::Refused("this program was built without the feature `plugins`, and runs none".to_owned()))
+    }
+}
+
+#[async_trait]
+impl PluginHost for NoPlugins {
+    async fn examine(&self, _: &[u8], _: Option<&str>, _: Timestamp) -> Result<Release, PluginFault> {
+        Self::fault()
+    }
+
+    async fn known(&self, _: &str) -> Result<Option<Arc<dyn ReadyPlugin>>, PluginFault> {
+        Self::fault()
+    }
+
+    async fn compile(&self, _: &[u8]) -> Result<Arc<dyn ReadyPlugin>, PluginFault> {
+        Self::fault()
+    }
+
+    fn host(&self, _: &str) -> Result<String, PluginFault> {
+        Self::fault()
+    }
+}

@@ -1,0 +1,251 @@
+//! What an operator does with plugins at the command line: install, approve, set up, switch on and off.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use wotp_channel_wasm::Component;
+use wotp_core::app::{Approval, NewPlugin, PluginSettings};
+use wotp_core::domain::audit::By;
+use wotp_core::domain::id::TenantId;
+use wotp_core::domain::plugin::{Plugin, Release};
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use super::{Global, output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Install a plugin, or another release of one that is there; it delivers nothing before it is approved
+    Install {
+        /// The component, a file as in `sms.wasm`
+        file: PathBuf,
+        /// Its manifest, in which its publisher signs it [default: plugin.toml beside the component, if it is there]
+        #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
+        manifest: Option<PathBuf>,
+        /// Take one that nobody signed
+        #[arg(long)]
+        unsigned: bool,
+        /// What its channel is called, for good [default: the last part of the plugin's name]
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+    },
+    /// List the plugins that are installed
+    List,
+    /// Let a release deliver from now on, and name the hosts that it may call
+    Approve {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+        /// Which release: its version, or the beginning of its SHA-256 [default: the newest]
+        #[arg(long, value_name = "RELEASE")]
+        release: Option<String>,
+        /// A host that it may call; once for each [default: those that it may call already]
+        #[arg(long = "host", value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+    /// Give a plugin its settings and secrets
+    Configure {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+        /// A file that holds its settings, as TOML or JSON
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
+        /// A secret, and the file that holds it and nothing else; once for each
+        #[arg(long = "secret", value_name = "NAME=FILE", value_parser = named_file)]
+        secrets: Vec<(String, PathBuf)>,
+        /// Calls of it that may be under way at once
+        #[arg(long, value_name = "CALLS")]
+        concurrency: Option<u32>,
+        /// Longest that one delivery may take
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+    },
+    /// Switch a plugin on, for all tenants or for some
+    Enable {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+        /// A tenant that it is on for; once for each [default: all]
+        #[arg(long = "tenant", value_name = "TENANT")]
+        tenants: Vec<TenantId>,
+    },
+    /// Switch a plugin off; what waits for it goes to the next channel
+    Disable {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+    },
+    /// Go back to the release that delivered before
+    RollBack {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+    },
+    /// Remove a plugin that is switched off, with its settings, secrets and releases
+    Remove {
+        /// The plugin: its channel, its name or its id
+        plugin: String,
+    },
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("write the secret's name, `=` and a file, as in token=sms.token")?;
+    Ok((name.to_owned(), PathBuf::from(file)))
+}
+
+pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
+    let (_, wired) = global.open().await?;
+    let (app, by) = (&wired.app, By::command_line());
+    let id = async |name: &str| app.plugin_called(name).await.map(|plugin| plugin.id);
+    let plugin = match command {
+        Command::List => {
+            let plugins = app.plugins().await?;
+            let machines = json!({ "plugins": plugins.iter().map(shown).collect::<Vec<_>>() });
+            global.output().print(&machines, || listed(&plugins))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Remove { plugin } => {
+            let found = app.plugin_called(&plugin).await?;
+            app.remove_plugin(&by, found.id).await?;
+            global.output().print(&shown(&found), || format!("{} is gone", found.package))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Install { file, manifest, unsigned, channel } => {
+            let component = component(&file)?;
+            let manifest = if unsigned { None } else { manifest_of(&file, manifest)? };
+            app.install_plugin(&by, NewPlugin { component, manifest, unsigned, channel }).await?
+        }
+        Command::Approve { plugin, release, hosts } => {
+            let hosts = (!hosts.is_empty()).then_some(hosts);
+            app.approve_plugin(&by, id(&plugin).await?, Approval { release, hosts }).await?
+        }
+        Command::Configure { plugin, settings, secrets, concurrency, timeout } => {
+            let config = settings.map(|file| settings_of(&file)).transpose()?;
+            let secret = |(name, file): (String, PathBuf)| Ok((name, Some(secret(&file)?)));
+            let secrets = secrets.into_iter().map(secret).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+            let given = PluginSettings { config, secrets, concurrency, timeout_seconds: timeout };
+            app.configure_plugin(&by, id(&plugin).await?, given).await?
+        }
+        Command::Enable { plugin, tenants } => {
+            let tenants = (!tenants.is_empty()).then_some(tenants);
+            app.enable_plugin(&by, id(&plugin).await?, tenants).await?
+        }
+        Command::Disable { plugin } => app.disable_plugin(&by, id(&plugin).await?).await?,
+        Command::RollBack { plugin } => app.roll_back_plugin(&by, id(&plugin).await?).await?,
+    };
+    global.output().print(&shown(&plugin), || told(&plugin))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn component(file: &Path) -> Result<Vec<u8>, Failure> {
+    Component::read(file).map_err(|unread| Failure::caused(format!("{} cannot be installed", file.display()), unread))
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| Failure::caused(format!("{} cannot be read", file.display()), error))
+}
+
+/// The manifest that was named, else the one that lies beside the component.
+fn manifest_of(component: &Path, named: Option<PathBuf>) -> Result<Option<String>, Failure> {
+    if let Some(file) = named {
+        return text(&file).map(Some);
+    }
+    let beside = component.with_file_name("plugin.toml");
+    if beside.is_file() { text(&beside).map(Some) } else { Ok(None) }
+}
+
+fn settings_of(file: &Path) -> Result<Map<String, Value>, Failure> {
+    let right = || format!("{} holds no JSON object", file.display());
+    serde_json::from_str(&text(file)?).map_err(|error| Failure::caused(right(), error))
+}
+
+/// What a file holds, without the line end that editors put there.
+fn secret(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = Zeroizing::new(text(file)?);
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn shown(plugin: &Plugin) -> Value {
+    let release = |release: &Release| {
+        json!({
+            "sha256": release.sha256,
+            "version": release.version,
+            "publisher": release.publisher,
+            "hosts": release.hosts,
+            "unapproved_hosts": plugin.unapproved(release),
+            "secrets": release.secrets.iter().map(|secret| &secret.name).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "id": plugin.id,
+        "channel": plugin.channel,
+        "package": plugin.package,
+        "publisher": plugin.publisher,
+        "releases": plugin.releases.iter().map(release).collect::<Vec<_>>(),
+        "active": plugin.active,
+        "previous": plugin.previous,
+        "hosts": plugin.hosts,
+        "enabled": plugin.enabled,
+        "tenants": plugin.tenants,
+    })
+}
+
+/// What it is in, and what has to be done before it delivers.
+fn state(plugin: &Plugin) -> &'static str {
+    match (plugin.delivering(), plugin.enabled) {
+        (None, _) => "waits for approval",
+        (Some(_), false) => "off",
+        (Some(_), true) if plugin.active == plugin.newest().map(|newest| newest.sha256.clone()) => "on",
+        (Some(_), true) => "on, a newer one waits",
+    }
+}
+
+fn listed(plugins: &[Plugin]) -> String {
+    if plugins.is_empty() {
+        return "no plugin is installed; `wotp plugin install FILE` installs one".to_owned();
+    }
+    let row = |plugin: &Plugin| {
+        let version = plugin.delivering().or(plugin.newest()).map_or("", |release| &release.version);
+        let channel = plugin.channel.clone();
+        vec![channel, plugin.package.clone(), version.to_owned(), state(plugin).to_owned(), plugin.hosts.join(", ")]
+    };
+    let rows: Vec<_> = plugins.iter().map(row).collect();
+    output::table(&["channel", "plugin", "version", "state", "hosts"], &rows)
+}
+
+/// A plugin, and what comes next.
+fn told(plugin: &Plugin) -> String {
+    let Some(newest) = plugin.newest() else { return plugin.package.clone() };
+    let mut lines = vec![
+        format!("{}  {} {}", plugin.id, plugin.package, newest.version),
+        format!("channel    {}", plugin.channel),
+        format!("sha256     {}", newest.sha256),
+        format!("signed by  {}", newest.publisher.as_deref().unwrap_or("nobody")),
+        format!("calls      {}", newest.hosts.join(", ")),
+    ];
+    for secret in &newest.secrets {
+        let given = match (plugin.settings.secrets.contains_key(&secret.name), secret.optional) {
+            (true, _) => "given",
+            (false, true) => "not given, optional",
+            (false, false) => "not given",
+        };
+        lines.push(format!("secret     {} ({given}): {}", secret.name, secret.about));
+    }
+    lines.push(format!("state      {}", state(plugin)));
+    let channel = &plugin.channel;
+    let next = match (plugin.delivering(), plugin.enabled) {
+        _ if plugin.active.as_ref() != Some(&newest.sha256) => {
+            let hosts: String = match newest.calls_any() {
+                true => " --host HOST".to_owned(),
+                false => newest.hosts.iter().map(|host| format!(" --host {host}")).collect(),
+            };
+            Some(format!("wotp plugin approve {channel}{hosts}"))
+        }
+        (Some(_), false) if plugin.settings.config.is_empty() => {
+            Some(format!("wotp plugin configure {channel} --settings FILE --secret NAME=FILE"))
+        }
+        (Some(_), false) => Some(format!("wotp plugin enable {channel}")),
+        _ => None,
+    };
+    lines.extend(next.map(|next| format!("next       {next}")));
+    lines.join("\n")
+}
