@@ -32,6 +32,7 @@ pub struct Component {
     pub(crate) hearing: Option<HearingPluginPre<Call>>,
     pub(crate) schema: Validator,
     descriptor: Descriptor,
+    contract: String,
     /// As long as it is there, time goes on for what runs.
     _ticks: Sender<()>,
 }
@@ -129,6 +130,8 @@ impl Component {
         imports::allowed(kind.imports(engine).map(|(name, _)| name))?;
         imports::complete(kind.exports(engine).map(|(name, _)| name))?;
         let shape = |error: wasmtime::Error| Refusal::Shape(error.root_cause().to_string());
+        let names = kind.imports(engine).chain(kind.exports(engine)).map(|(name, _)| name);
+        let contract = imports::version(names);
         let ready = runtime.linker.instantiate_pre(&component).map_err(shape)?;
         let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
         let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
@@ -137,12 +140,17 @@ impl Component {
         let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
         let said = sandbox::describe(&pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
         let (descriptor, schema) = Descriptor::read(said)?;
-        Ok(Self { pre, hearing, schema, descriptor, _ticks: runtime.ticks.clone() })
+        Ok(Self { pre, hearing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
     }
 
     /// Whether its provider can tell it later what became of a message.
     pub fn hears(&self) -> bool {
         self.hearing.is_some()
+    }
+
+    /// The version of the contract that it was made for, as in `0.1.1`.
+    pub fn contract(&self) -> &str {
+        &self.contract
     }
 
     /// What it says that it is.

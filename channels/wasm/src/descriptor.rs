@@ -170,7 +170,7 @@ pub(crate) fn is_name(text: &str, length_max: usize, besides: &str) -> bool {
 }
 
 /// Three numbers, and what semver.org lets follow.
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     let numbers = text.split(['-', '+']).next().unwrap_or_default();
     let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());
     let rest = |c: char| c.is_ascii_alphanumeric() || "-+.".contains(c);

@@ -79,6 +79,14 @@ impl DeclaredHosts {
         }
     }
 
+    /// As the plugin wrote them: `*` for whichever the operator names.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Any => vec![ANY.to_owned()],
+            Self::These(these) => these.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// Those that the operator approves as well.
     pub(crate) fn approved(&self, approved: &[Host]) -> Vec<Host> {
         let declared = |host: &&Host| match self {

@@ -25,7 +25,7 @@ pub(crate) fn allowed<'a>(mut imports: impl Iterator<Item = &'a str>) -> Result<
         };
         let (interface, version) = ours.split_once('@').unwrap_or((ours, ""));
         match OFFERED.contains(&interface) {
-            _ if !version.starts_with(VERSION) => Err(Refusal::Contract(version.to_owned())),
+            _ if !is_known(version) => Err(Refusal::Contract(version.to_owned())),
             true => Ok(()),
             false => Err(Refusal::Import(import.to_owned())),
         }
@@ -40,16 +40,28 @@ fn found<'a>(mut exports: impl Iterator<Item = &'a str>, wanted: &str) -> Option
     })
 }
 
+/// The newest version of the contract that a component was made for, of all that it asks for and offers.
+pub(crate) fn version<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let versions = names.filter_map(|name| Some(name.strip_prefix(PACKAGE)?.split_once('@')?.1));
+    let in_numbers = |version: &&str| version.split('.').map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
+    versions.max_by_key(in_numbers).unwrap_or_default().to_owned()
+}
+
+/// Whether what was made for this version of the contract can be run.
+pub(crate) fn is_known(version: &str) -> bool {
+    version.starts_with(VERSION)
+}
+
 /// Whether it hears what its provider tells later.
 pub(crate) fn hears<'a>(exports: impl Iterator<Item = &'a str>) -> bool {
-    found(exports, HEARING).is_some_and(|version| version.starts_with(VERSION))
+    found(exports, HEARING).is_some_and(|version| is_known(&version))
 }
 
 /// Whether it offers what a plugin has to.
 pub(crate) fn complete<'a>(exports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
     let delivery = found(exports, WANTED);
     match delivery {
-        Some(version) if version.starts_with(VERSION) => Ok(()),
+        Some(version) if is_known(&version) => Ok(()),
         Some(version) => Err(Refusal::Contract(version)),
         None => Err(Refusal::World),
     }
@@ -80,6 +92,12 @@ mod tests {
             let said = asks(import).unwrap();
             assert!(said.contains(words), "{import}: {said}");
         }
+    }
+
+    #[test]
+    fn a_component_is_of_the_newest_contract_that_any_part_of_it_is_of() {
+        let names = ["wotp:channel/http@0.1.9", "wotp:channel/delivery@0.1.10", "acme:things/a@7.0.0"];
+        assert_eq!(version(names.into_iter()), "0.1.10");
     }
 
     #[test]

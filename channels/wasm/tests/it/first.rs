@@ -20,6 +20,7 @@ async fn the_first_published_component_still_loads_for_ever() {
     let component = Component::load(runtime(), FIRST, world()).await.unwrap();
     assert_eq!(component.descriptor().id, "misbehaving.secret-thief");
     assert!(!component.hears());
+    assert_eq!(component.contract(), "0.1.0");
     let secrets = [("token".to_owned(), "s3cr3t-of-ours".to_owned().into())].into();
     let settings = Settings { secrets, ..settings(&[&gateway.host()], json!({ "url": gateway.url("/echo") })) };
     let channel = Plugin::new(component, settings, world()).await.unwrap();

@@ -8,6 +8,7 @@ mod delivery;
 mod first;
 mod gateway;
 mod hearing;
+mod manifest;
 mod plugins;
 mod refusals;
 mod secrets;
