@@ -136,11 +136,16 @@ impl Component {
         let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
         let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
-        let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
-        let said = sandbox::describe(&pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
-        let (descriptor, schema) = Descriptor::read(said)?;
+        let (descriptor, schema) = described(&pre, world).await?;
         Ok(Self { pre, hearing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+    }
+
+    /// Asks it once more what it is: the same as before, if it keeps the contract.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn describe(&self, world: World) -> Result<Descriptor, Refusal> {
+        described(&self.pre, world).await.map(|(descriptor, _)| descriptor)
     }
 
     /// Whether its provider can tell it later what became of a message.
@@ -157,4 +162,12 @@ impl Component {
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
+}
+
+/// What it says that it is, with nothing granted.
+async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<(Descriptor, Validator), Refusal> {
+    let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
+    let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
+    let said = sandbox::describe(pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
+    Ok(Descriptor::read(said)?)
 }

@@ -44,7 +44,7 @@ pub struct SecretUse {
 }
 
 /// What a plugin is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
     /// Its name in the world, as in `example.twilio-sms`.
     pub id: String,

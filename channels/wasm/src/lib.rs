@@ -46,3 +46,4 @@ pub use publisher::{KeyFault, PublisherKey, SigningKey};
 pub use runtime::{Runtime, RuntimeError};
 pub use sandbox::World;
 pub use secrets::Secret;
+pub use verdict::Said;
