@@ -1,4 +1,4 @@
-//! The languages that plugins are begun in: for each what is written, by what a folder is known, and how it is built.
+//! The languages that plugins are begun in, and what is written for each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,13 @@ use std::str::FromStr;
 /// A language that plugins are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// Compiled to a module, of which a component is made here.
+    /// With the kit.
     Rust,
-}
-
-/// How a folder of a language becomes a component.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Recipe {
-    /// By cargo, and what it makes is not a component yet.
-    Cargo,
 }
 
 /// A language's template.
 pub(crate) struct Template {
     pub language: Language,
-    /// The file by which a folder is known as one of this language.
-    pub known_by: &'static str,
-    pub recipe: Recipe,
     /// Files by their path in the folder, `{{name}}` in them standing for the plugin's name.
     pub files: &'static [(&'static str, &'static str)],
 }
@@ -37,8 +27,6 @@ macro_rules! of_plugins {
 /// All there are. What comes next is one more entry, and one more name below.
 pub(crate) const TEMPLATES: &[Template] = &[Template {
     language: Language::Rust,
-    known_by: "Cargo.toml",
-    recipe: Recipe::Cargo,
     files: &[
         ("Cargo.toml", of_plugins!("templates/rust/Cargo.toml.in")),
         ("src/lib.rs", of_plugins!("templates/rust/src/lib.rs")),
@@ -96,14 +84,15 @@ impl FromStr for Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::building::RECIPES;
 
     #[test]
-    fn every_language_is_read_as_it_is_written_and_has_a_template_that_is_known_by_its_own_file() {
+    fn every_language_is_read_as_it_is_written_and_has_a_template_that_can_be_built() {
         assert_eq!(TEMPLATES.len(), Language::ALL.len());
         for language in Language::ALL {
             assert_eq!(language.to_string().parse(), Ok(*language));
             let template = language.template();
-            assert!(template.files.iter().any(|(path, _)| *path == template.known_by), "{language}");
+            assert!(RECIPES.iter().any(|recipe| template.files.iter().any(|(path, _)| *path == recipe.known_by)));
         }
         assert!("cobol".parse::<Language>().unwrap_err().to_string().contains("`rust`"));
     }

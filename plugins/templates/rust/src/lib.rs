@@ -11,11 +11,12 @@ use wotp_plugin_kit::{
 /// How long to wait where the gateway does not say, in seconds.
 const BUSY_SECONDS: u32 = 5;
 
-struct Sms;
+/// The plugin.
+pub struct Sms;
 
 /// The settings: what `config.schema.json` allows.
 #[derive(Deserialize)]
-struct Config {
+pub struct Config {
     from: String,
 }
 
@@ -94,6 +95,27 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Response {
         Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_message_is_sent_as_it_was_written() {
+        let message = Message {
+            id: "dlv_1".to_owned(),
+            kind: AddressKind::Phone,
+            to: "+12025550123".to_owned(),
+            subject: String::new(),
+            text: "482913 is your code.".to_owned(),
+            code: Some("482913".to_owned()),
+            brand: "Acme".to_owned(),
+            locale: "en".to_owned(),
+            expires_in_seconds: 300,
+            config: String::new(),
+        };
+        let config = Config { from: "Acme".to_owned() };
+        let call = call(&message, &config, "MARK");
+        let body: serde_json::Value = serde_json::from_slice(&call.request().body).unwrap();
+        assert_eq!((&body["to"], &body["text"]), (&json!("+12025550123"), &json!("482913 is your code.")));
+        assert!(call.request().headers.iter().any(|header| header.value == "Bearer MARK"));
     }
 
     #[test]

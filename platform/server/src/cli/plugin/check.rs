@@ -1,28 +1,48 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::Args;
 use serde_json::json;
-use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Place, Runtime, Unread, World};
-use wotp_outbound::{Caller, Policy, SystemResolver};
+use wotp_channel_wasm::{Component, DeclaredHosts, Descriptor, Manifest, Place, PublisherKey};
 
-use super::Global;
-use super::failure::Failure;
-use crate::system::{OsEntropy, SystemClock};
+use super::{examined, text_of};
+use crate::cli::Global;
+use crate::cli::failure::Failure;
 
-#[derive(Subcommand)]
-pub(super) enum Command {
-    /// Say what a plugin is and what it asks for, or why it is refused; it calls nobody
-    Check {
-        /// The component, a file as in `sms.wasm`
-        file: PathBuf,
-    },
+#[derive(Args)]
+pub(in crate::cli) struct Arguments {
+    /// The component, a file as in `sms.wasm`
+    file: PathBuf,
+    /// Its `plugin.toml`: see who published it, and whether it is what they published
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
 }
 
-pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
-    let Command::Check { file } = command;
-    let component = examine(&file).await?;
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { file, manifest } = arguments;
+    let (component, bytes) = examined(file).await?;
+    let publisher = match manifest {
+        None => None,
+        Some(manifest) => Some(published(manifest, &bytes, component.descriptor())?),
+    };
+    print(global, file, &component, publisher)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who published it, as a manifest says that holds.
+fn published(manifest: &Path, bytes: &[u8], component: &Descriptor) -> Result<PublisherKey, Failure> {
+    let shown = manifest.display();
+    let held = Manifest::read(&text_of(manifest)?).and_then(|manifest| manifest.verify(bytes, component));
+    held.map_err(|fault| Failure::caused(format!("{shown} does not hold"), fault))
+}
+
+/// Says what a plugin is.
+pub(super) fn print(
+    global: &Global,
+    file: &Path,
+    component: &Component,
+    publisher: Option<PublisherKey>,
+) -> Result<(), Failure> {
     let (descriptor, hears) = (component.descriptor(), component.hears());
     let machines = json!({
         "ok": true,
@@ -30,7 +50,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         "name": descriptor.name,
         "version": descriptor.version,
         "reaches": descriptor.reaches,
-        "hosts": hosts(descriptor),
+        "hosts": descriptor.hosts.names(),
         "secrets": descriptor.secrets.iter().map(|secret| json!({
             "name": secret.name,
             "about": secret.about,
@@ -39,33 +59,11 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         })).collect::<Vec<_>>(),
         "idempotent": descriptor.idempotent,
         "hears": hears,
+        "contract": component.contract(),
+        "publisher": publisher.map(|key| key.to_string()),
         "config_schema": descriptor.config_schema,
     });
-    global.output().print(&machines, || described(&file, descriptor, hears))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn examine(file: &Path) -> Result<Component, Failure> {
-    let shown = file.display();
-    let no_plugin = |refusal| Failure::caused(format!("{shown} is no plugin that can be used"), refusal);
-    let bytes = match Component::read(file) {
-        Ok(bytes) => bytes,
-        Err(Unread::File(error)) => return Err(Failure::caused(format!("{shown} cannot be read"), error)),
-        Err(Unread::Refused(refusal)) => return Err(no_plugin(refusal)),
-    };
-    let runtime = Runtime::new(1).map_err(|error| Failure::caused("plugins cannot be run", error))?;
-    let caller = Arc::new(Caller::new(Policy::default(), Arc::new(SystemResolver::default())));
-    let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url: None };
-    let component = Component::load(&runtime, &bytes, world).await;
-    component.map_err(no_plugin)
-}
-
-/// What it calls, as it says.
-fn hosts(descriptor: &Descriptor) -> Vec<String> {
-    match &descriptor.hosts {
-        DeclaredHosts::Any => vec!["*".to_owned()],
-        DeclaredHosts::These(these) => these.iter().map(ToString::to_string).collect(),
-    }
+    global.output().print(&machines, || described(file, descriptor, hears, publisher))
 }
 
 fn name_of(place: Place) -> &'static str {
@@ -76,13 +74,13 @@ fn name_of(place: Place) -> &'static str {
     }
 }
 
-fn described(file: &Path, descriptor: &Descriptor, hears: bool) -> String {
+fn described(file: &Path, descriptor: &Descriptor, hears: bool, publisher: Option<PublisherKey>) -> String {
     let Descriptor { id, name, version, reaches, secrets, idempotent, config_schema, .. } = descriptor;
     let reaches = reaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let hosts = match &descriptor.hosts {
         DeclaredHosts::Any => "those that `hosts` names".to_owned(),
         DeclaredHosts::These(these) if these.is_empty() => "nobody".to_owned(),
-        DeclaredHosts::These(_) => format!("{}, if `hosts` names them too", hosts(descriptor).join(", ")),
+        DeclaredHosts::These(_) => format!("{}, if `hosts` names them too", descriptor.hosts.names().join(", ")),
     };
     let again = match idempotent {
         true => "is sent again",
@@ -98,6 +96,7 @@ fn described(file: &Path, descriptor: &Descriptor, hears: bool) -> String {
         ),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
+    lines.extend(publisher.map(|key| format!("  published by {key}")));
     for secret in secrets {
         let places = secret.places.iter().map(|place| name_of(*place)).collect::<Vec<_>>().join(", ");
         let optional = if secret.optional { ", optional" } else { "" };
