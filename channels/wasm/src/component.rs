@@ -14,7 +14,6 @@ use crate::imports;
 use crate::runtime::Runtime;
 use crate::sandbox::{self, Call, Errand, Grant, World};
 use crate::since_v0_1_0::ChannelPluginPre;
-use crate::since_v0_1_0::exports::wotp::channel::delivery as said;
 use crate::since_v0_1_1::HearingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
@@ -172,17 +171,23 @@ impl Component {
         let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
         let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let said = described(&pre, world).await?;
-        let (descriptor, schema) = Descriptor::read(said)?;
+        let (descriptor, schema) = described(&pre, world).await?;
         let (schema, descriptor) = (Arc::new(schema), Arc::new(descriptor));
         Ok(Self { pre, hearing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+    }
+
+    /// Asks it once more what it is: the same as before, if it keeps the contract.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn describe(&self, world: World) -> Result<Descriptor, Refusal> {
+        described(&self.pre, world).await.map(|(descriptor, _)| descriptor)
     }
 
     /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
     /// and finds something wrong with settings instead of crashing.
     pub(crate) async fn conforms(&self, world: World) -> Result<(), Refusal> {
-        let (again, _) = Descriptor::read(described(&self.pre, world.clone()).await?)?;
-        if again != *self.descriptor {
+        if self.describe(world.clone()).await? != *self.descriptor {
             return Err(Refusal::Fickle);
         }
         for config in ["{}", r#"{"no-such-setting":[0,"\u0000",null,{}]}"#, "[]", "null", "{"] {
@@ -208,9 +213,10 @@ impl Component {
     }
 }
 
-async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<said::Descriptor, Refusal> {
+/// What it says that it is, with nothing granted.
+async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<(Descriptor, Validator), Refusal> {
     let said = sandbox::describe(pre, nobodys_call(world, DESCRIBING_MAX)).await;
-    said.map_err(|stopped| Refusal::Silent(stopped.to_string()))
+    Ok(Descriptor::read(said.map_err(|stopped| Refusal::Silent(stopped.to_string()))?)?)
 }
 
 /// A call of a component that is no channel yet.

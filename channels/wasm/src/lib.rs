@@ -49,5 +49,6 @@ pub use publisher::{KeyFault, PublisherKey, SigningKey};
 pub use runtime::{Runtime, RuntimeError};
 pub use sandbox::World;
 pub use secrets::Secret;
+pub use verdict::Said;
 pub use workshop::Workshop;
 pub use wotp_compiled::Shelf;

@@ -21,7 +21,7 @@ use crate::sandbox::{self, Call, Errand, Grant, Stopped, World};
 use crate::secrets::{Granted, Secret};
 use crate::since_v0_1_0::exports::wotp::channel::delivery::Message;
 use crate::since_v0_1_0::wotp::channel::types;
-use crate::verdict;
+use crate::verdict::Said;
 
 /// How long a message waits for its turn when as many calls are under way as may be. As many may wait.
 const TURN_WAIT: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ pub enum SettingsError {
 
 /// A plugin as a channel.
 pub struct Plugin {
-    pub(crate) component: Component,
+    pub(crate) component: Arc<Component>,
     name: String,
     reaches: Vec<AddressKind>,
     pub(crate) grant: Arc<Grant>,
@@ -117,7 +117,12 @@ impl Plugin {
     ///
     /// # Errors
     /// [`SettingsError`], in words for the operator.
-    pub async fn new(component: Component, settings: Settings, world: World) -> Result<Self, SettingsError> {
+    pub async fn new(
+        component: impl Into<Arc<Component>>,
+        settings: Settings,
+        world: World,
+    ) -> Result<Self, SettingsError> {
+        let component = component.into();
         let descriptor = component.descriptor();
         if !is_name(&settings.name, NAME_MAX, "_") {
             return Err(SettingsError::Name(settings.name));
@@ -199,6 +204,31 @@ impl Plugin {
         }
     }
 
+    /// Has it deliver a message, and says what it said, before that is held against what may be done next.
+    ///
+    /// # Errors
+    /// [`SendError::Away`] where it was not called at all.
+    pub async fn deliver(&self, outgoing: &Outgoing) -> Result<Said, SendError> {
+        let pass = self
+            .breaker
+            .admit(self.grant.world.clock.now())
+            .map_err(|after| SendError::Away { after, detail: "its provider has not answered lately".to_owned() })?;
+        let Some(_turn) = self.turn().await else {
+            // No try of the message, or a burst would use up all that it has in some seconds. Not all at one moment again.
+            let spread = i64::from(outgoing.message_id.to_bytes()[15] % 4);
+            return Err(SendError::Away {
+                after: SignedDuration::from_secs(1 + spread),
+                detail: "as many calls of the plugin are under way as may be".to_owned(),
+            });
+        };
+        let call = Call::new(&self.grant, Errand::Deliver(Box::new(outgoing.clone())), self.timeout);
+        let (sight, message) = (Arc::clone(&call.sight), self.message(outgoing));
+        let delivered = sandbox::deliver(&self.component.pre, call, &message);
+        let delivered = report::counted(&self.name, Function::Deliver, delivered).await;
+        self.saw(pass, sight.seen());
+        Ok(Said::of(delivered, |text: &str| self.grant.redacted(text, Some(outgoing))))
+    }
+
     fn message(&self, outgoing: &Outgoing) -> Message {
         let left = outgoing.expires_at.duration_since(self.grant.world.clock.now()).as_secs();
         Message {
@@ -271,25 +301,7 @@ impl Channel for Plugin {
 
     /// Each message gets an instance of its own.
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
-        let pass = self
-            .breaker
-            .admit(self.grant.world.clock.now())
-            .map_err(|after| SendError::Away { after, detail: "its provider has not answered lately".to_owned() })?;
-        let Some(_turn) = self.turn().await else {
-            // No try of the message, or a burst would use up all that it has in some seconds. Not all at one moment again.
-            let spread = i64::from(outgoing.message_id.to_bytes()[15] % 4);
-            return Err(SendError::Away {
-                after: SignedDuration::from_secs(1 + spread),
-                detail: "as many calls of the plugin are under way as may be".to_owned(),
-            });
-        };
-        let call = Call::new(&self.grant, Errand::Deliver(Box::new(outgoing.clone())), self.timeout);
-        let (sight, message) = (Arc::clone(&call.sight), self.message(outgoing));
-        let delivered = sandbox::deliver(&self.component.pre, call, &message);
-        let delivered = report::counted(&self.name, Function::Deliver, delivered).await;
-        self.saw(pass, sight.seen());
-        let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
-        verdict::of(delivered, self.component.descriptor().idempotent, redacted)
+        self.deliver(outgoing).await?.verdict(self.component.descriptor().idempotent)
     }
 
     fn ears(&self) -> Option<&dyn Hear> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wotp_core::ports::{Clock, Entropy, Outgoing};
-use wotp_outbound::Caller;
+use wotp_outbound::Fetch;
 
 use crate::hosts::Host;
 use crate::report::Sight;
@@ -45,7 +45,7 @@ pub struct World {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Makes their requests.
-    pub caller: Arc<Caller>,
+    pub caller: Arc<dyn Fetch>,
     /// Where the installation can be reached from outside, if the operator said so: a web origin.
     pub public_url: Option<String>,
 }

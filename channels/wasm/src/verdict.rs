@@ -16,32 +16,66 @@ const PAUSE_MAX_SECONDS: u32 = 3600;
 /// How long to wait before a message is sent again of which nobody knows whether it got out.
 const AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
-/// What came of a delivery. `redacted` takes out of a plugin's words what no log may hold.
-pub(crate) fn of(
-    delivered: Result<Result<Receipt, DeliveryError>, Stopped>,
-    idempotent: bool,
-    redacted: impl Fn(&str) -> String,
-) -> Result<Acknowledged, SendError> {
-    // One that takes a message once, however often it is sent, may be sent it again. With any other, somebody could
-    // get two codes.
-    let unknown = |detail: String| match idempotent {
-        true => SendError::Later { after: AGAIN, detail },
-        false => SendError::Unknown { detail },
-    };
-    let refused = |reason, detail: String| SendError::Refused { reason, detail: redacted(&detail) };
-    match delivered {
-        Ok(Ok(receipt)) => Ok(acknowledged(receipt, redacted)),
-        Ok(Err(error)) => Err(match error {
-            DeliveryError::InvalidRecipient(detail) => refused(DeliveryFailure::InvalidRecipient, detail),
-            DeliveryError::Rejected(detail) => refused(DeliveryFailure::Rejected, detail),
-            DeliveryError::Misconfigured(detail) => refused(DeliveryFailure::Misconfigured, detail),
-            DeliveryError::Temporary(types::Pause { detail, seconds }) => SendError::Later {
+/// What came of a delivery, as the plugin put it. Texts are without what no log may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// The provider took the message.
+    Acknowledged(Acknowledged),
+    /// Nobody has the address.
+    InvalidRecipient(String),
+    /// The provider refuses.
+    Rejected(String),
+    /// Settings or credentials are wrong.
+    Misconfigured(String),
+    /// Not now.
+    Temporary {
+        /// How long to wait.
+        after: SignedDuration,
+        /// Why.
+        detail: String,
+    },
+    /// It may have got out or not.
+    Unknown(String),
+    /// Nothing: it crashed, or was stopped.
+    Stopped(String),
+}
+
+impl Said {
+    /// `redacted` takes out of a plugin's words what no log may hold.
+    pub(crate) fn of(
+        delivered: Result<Result<Receipt, DeliveryError>, Stopped>,
+        redacted: impl Fn(&str) -> String,
+    ) -> Self {
+        match delivered {
+            Ok(Ok(receipt)) => Self::Acknowledged(acknowledged(receipt, redacted)),
+            Ok(Err(DeliveryError::InvalidRecipient(detail))) => Self::InvalidRecipient(redacted(&detail)),
+            Ok(Err(DeliveryError::Rejected(detail))) => Self::Rejected(redacted(&detail)),
+            Ok(Err(DeliveryError::Misconfigured(detail))) => Self::Misconfigured(redacted(&detail)),
+            Ok(Err(DeliveryError::Temporary(types::Pause { detail, seconds }))) => Self::Temporary {
                 after: SignedDuration::from_secs(seconds.clamp(1, PAUSE_MAX_SECONDS).into()),
                 detail: redacted(&detail),
             },
-            DeliveryError::Unknown(detail) => unknown(redacted(&detail)),
-        }),
-        Err(stopped) => Err(unknown(redacted(&stopped.to_string()))),
+            Ok(Err(DeliveryError::Unknown(detail))) => Self::Unknown(redacted(&detail)),
+            Err(stopped) => Self::Stopped(redacted(&stopped.to_string())),
+        }
+    }
+
+    /// What it means for the message.
+    pub(crate) fn verdict(self, idempotent: bool) -> Result<Acknowledged, SendError> {
+        let refused = |reason, detail| Err(SendError::Refused { reason, detail });
+        match self {
+            Self::Acknowledged(acknowledged) => Ok(acknowledged),
+            Self::InvalidRecipient(detail) => refused(DeliveryFailure::InvalidRecipient, detail),
+            Self::Rejected(detail) => refused(DeliveryFailure::Rejected, detail),
+            Self::Misconfigured(detail) => refused(DeliveryFailure::Misconfigured, detail),
+            Self::Temporary { after, detail } => Err(SendError::Later { after, detail }),
+            // One that takes a message once, however often it is sent, may be sent it again. With any other, somebody
+            // could get two codes.
+            Self::Unknown(detail) | Self::Stopped(detail) if idempotent => {
+                Err(SendError::Later { after: AGAIN, detail })
+            }
+            Self::Unknown(detail) | Self::Stopped(detail) => Err(SendError::Unknown { detail }),
+        }
     }
 }
 
@@ -70,6 +104,14 @@ fn cost(said: types::Cost) -> Option<Cost> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(
+        delivered: Result<Result<Receipt, DeliveryError>, Stopped>,
+        idempotent: bool,
+        redacted: impl Fn(&str) -> String,
+    ) -> Result<Acknowledged, SendError> {
+        Said::of(delivered, redacted).verdict(idempotent)
+    }
 
     fn same(text: &str) -> String {
         text.to_owned()

@@ -1,25 +1,16 @@
-//! Makes a component of what a compiler made for wasm32-unknown-unknown: `wotp-componentize MODULE COMPONENT`.
-//!
-//! The module says itself what the component is to be, in a section that `wit-bindgen` puts there.
+//! `wotp-componentize MODULE COMPONENT`: for `.ci/guests`, which has no `wotp` yet. Authors use `wotp plugin build`.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use wit_component::ComponentEncoder;
-
 fn componentize(module: &Path, component: &Path) -> Result<(), String> {
-    let words = |what: &str, error: &dyn Error| format!("{what}: {error}");
-    let bytes =
-        std::fs::read(module).map_err(|error| words(&format!("{} cannot be read", module.display()), &error))?;
-    let encoded = ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| format!("{} cannot be made a component: {error:#}", module.display()))?;
-    std::fs::write(component, encoded)
-        .map_err(|error| words(&format!("{} cannot be written", component.display()), &error))
+    let words = |file: &Path, what: &str, error: &dyn Error| format!("{} {what}: {error}", file.display());
+    let bytes = std::fs::read(module).map_err(|error| words(module, "cannot be read", &error))?;
+    let encoded = wotp_componentize::component_of(&bytes);
+    let encoded = encoded.map_err(|error| words(module, "cannot be made a component", &error))?;
+    std::fs::write(component, encoded).map_err(|error| words(component, "cannot be written", &error))
 }
 
 fn main() -> ExitCode {

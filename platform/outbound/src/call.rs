@@ -1,6 +1,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Method, Response};
@@ -97,6 +98,30 @@ pub enum NoAnswer {
     /// The body is larger than it may be.
     #[error("the answer is larger than it may be")]
     TooLarge,
+}
+
+/// Makes requests: [`Caller`], or what stands before one where somebody is to see what goes out and comes back.
+#[async_trait]
+pub trait Fetch: Send + Sync {
+    /// What may be called.
+    fn policy(&self) -> &Policy;
+
+    /// Makes one request, for at most `time` with finding the host, and follows no redirect.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    async fn call(&self, request: Request, reading: Reading, time: Duration) -> Result<Answer, NoAnswer>;
+}
+
+#[async_trait]
+impl Fetch for Caller {
+    fn policy(&self) -> &Policy {
+        self.policy()
+    }
+
+    async fn call(&self, request: Request, reading: Reading, time: Duration) -> Result<Answer, NoAnswer> {
+        self.call(request, reading, time).await
+    }
 }
 
 /// Makes requests over HTTP/1.1, with a connection for each.

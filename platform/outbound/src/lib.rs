@@ -10,7 +10,7 @@ mod policy;
 mod public;
 mod resolve;
 
-pub use call::{Answer, Caller, NoAnswer, Reading, Request};
+pub use call::{Answer, Caller, Fetch, NoAnswer, Reading, Request};
 pub use policy::{Plain, Policy, UrlFault};
 pub use public::is_public;
 pub use resolve::{Resolve, SystemResolver};

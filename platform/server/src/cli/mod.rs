@@ -16,8 +16,6 @@ mod operator;
 mod output;
 #[cfg(feature = "plugins")]
 mod plugin;
-#[cfg(feature = "plugins")]
-mod plugin_life;
 mod restore;
 mod serve;
 mod tenant;

@@ -1,5 +1,7 @@
 //! Channels that plugins bring, in the real binary: from the configuration to a gateway on loopback.
 
+mod authors;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

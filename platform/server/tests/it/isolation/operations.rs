@@ -374,14 +374,25 @@ pub const OPERATIONS: &[Operation] = &[
     op("get", "/operator/v1/work", Asks::Operator),
     op("get", "/operator/v1/nodes", Asks::Operator),
     op("get", "/operator/v1/plugins", Asks::Operator),
-    op("post", "/operator/v1/plugins", Asks::Operator).with(|_| json!({ "component": "", "unsigned": true })).answers(422, "invalid_request"),
+    op("post", "/operator/v1/plugins", Asks::Operator)
+        .with(|_| json!({ "component": "", "unsigned": true }))
+        .answers(422, "invalid_request"),
     op("get", "/operator/v1/plugins/{id}", Asks::Operator).of(&[Thing::Plugin]).answers(404, "not_found"),
-    op("patch", "/operator/v1/plugins/{id}", Asks::Operator).of(&[Thing::Plugin]).with(|_| json!({})).answers(404, "not_found"),
+    op("patch", "/operator/v1/plugins/{id}", Asks::Operator)
+        .of(&[Thing::Plugin])
+        .with(|_| json!({}))
+        .answers(404, "not_found"),
     op("delete", "/operator/v1/plugins/{id}", Asks::Operator).of(&[Thing::Plugin]).answers(404, "not_found"),
     op("get", "/operator/v1/plugins/{id}/config-schema", Asks::Operator).of(&[Thing::Plugin]).answers(404, "not_found"),
-    op("post", "/operator/v1/plugins/{id}/approve", Asks::Operator).of(&[Thing::Plugin]).with(|_| json!({})).answers(404, "not_found"),
+    op("post", "/operator/v1/plugins/{id}/approve", Asks::Operator)
+        .of(&[Thing::Plugin])
+        .with(|_| json!({}))
+        .answers(404, "not_found"),
     op("post", "/operator/v1/plugins/{id}/roll-back", Asks::Operator).of(&[Thing::Plugin]).answers(404, "not_found"),
-    op("post", "/operator/v1/plugins/{id}/enable", Asks::Operator).of(&[Thing::Plugin]).with(|_| json!({})).answers(404, "not_found"),
+    op("post", "/operator/v1/plugins/{id}/enable", Asks::Operator)
+        .of(&[Thing::Plugin])
+        .with(|_| json!({}))
+        .answers(404, "not_found"),
     op("post", "/operator/v1/plugins/{id}/disable", Asks::Operator).of(&[Thing::Plugin]).answers(404, "not_found"),
     op("get", "/operator/v1/announcements", Asks::Operator),
     op("post", "/operator/v1/announcements", Asks::Operator).with(|_| json!({ "title": "Soon", "level": "info" })),

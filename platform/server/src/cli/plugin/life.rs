@@ -6,18 +6,18 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
-use wotp_channel_wasm::Component;
 use wotp_core::app::{Approval, NewPlugin, PluginSettings};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::plugin::{Plugin, Release};
 use zeroize::Zeroizing;
 
-use super::failure::Failure;
-use super::{Global, output};
+use super::{bytes_of, settings_of, text_of};
+use crate::cli::failure::Failure;
+use crate::cli::{Global, output};
 
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Install a plugin, or another release of one that is there; it delivers nothing before it is approved
     Install {
         /// The component, a file as in `sms.wasm`
@@ -110,7 +110,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             return Ok(ExitCode::SUCCESS);
         }
         Command::Install { file, manifest, unsigned, channel } => {
-            let component = component(&file)?;
+            let component = bytes_of(&file)?;
             let manifest = if unsigned { None } else { manifest_of(&file, manifest)? };
             app.install_plugin(&by, NewPlugin { component, manifest, unsigned, channel }).await?
         }
@@ -119,7 +119,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             app.approve_plugin(&by, id(&plugin).await?, Approval { release, hosts }).await?
         }
         Command::Configure { plugin, settings, secrets, concurrency, timeout } => {
-            let config = settings.map(|file| settings_of(&file)).transpose()?;
+            let config = settings.map(|file| settings_in(&file)).transpose()?;
             let secret = |(name, file): (String, PathBuf)| Ok((name, Some(secret(&file)?)));
             let secrets = secrets.into_iter().map(secret).collect::<Result<BTreeMap<_, _>, Failure>>()?;
             let given = PluginSettings { config, secrets, concurrency, timeout_seconds: timeout };
@@ -136,31 +136,25 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-fn component(file: &Path) -> Result<Vec<u8>, Failure> {
-    Component::read(file).map_err(|unread| Failure::caused(format!("{} cannot be installed", file.display()), unread))
-}
-
-fn text(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file).map_err(|error| Failure::caused(format!("{} cannot be read", file.display()), error))
-}
-
 /// The manifest that was named, else the one that lies beside the component.
 fn manifest_of(component: &Path, named: Option<PathBuf>) -> Result<Option<String>, Failure> {
     if let Some(file) = named {
-        return text(&file).map(Some);
+        return text_of(&file).map(Some);
     }
     let beside = component.with_file_name("plugin.toml");
-    if beside.is_file() { text(&beside).map(Some) } else { Ok(None) }
+    if beside.is_file() { text_of(&beside).map(Some) } else { Ok(None) }
 }
 
-fn settings_of(file: &Path) -> Result<Map<String, Value>, Failure> {
-    let right = || format!("{} holds no JSON object", file.display());
-    serde_json::from_str(&text(file)?).map_err(|error| Failure::caused(right(), error))
+fn settings_in(file: &Path) -> Result<Map<String, Value>, Failure> {
+    match settings_of(Some(file))? {
+        Value::Object(settings) => Ok(settings),
+        _ => Err(Failure::new(format!("{} holds no settings", file.display()))),
+    }
 }
 
 /// What a file holds, without the line end that editors put there.
 fn secret(file: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = Zeroizing::new(text(file)?);
+    let text = Zeroizing::new(text_of(file)?);
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
