@@ -15,6 +15,8 @@ use crate::runtime::Runtime;
 use crate::sandbox::{self, Call, Errand, Grant, World};
 use crate::since_v0_1_0::ChannelPluginPre;
 use crate::since_v0_1_1::HearingPluginPre;
+use crate::since_v0_1_2::asking::AskingPluginPre;
+use crate::since_v0_1_2::probing::ProbingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -30,6 +32,10 @@ pub struct Component {
     pub(crate) pre: ChannelPluginPre<Call>,
     /// The same, for one that hears what its provider tells later.
     pub(crate) hearing: Option<HearingPluginPre<Call>>,
+    /// The same, for one that asks its provider how a message fares.
+    pub(crate) asking: Option<AskingPluginPre<Call>>,
+    /// The same, for one that asks its provider whether somebody can be reached.
+    pub(crate) probing: Option<ProbingPluginPre<Call>>,
     pub(crate) schema: Validator,
     descriptor: Descriptor,
     /// As long as it is there, time goes on for what runs.
@@ -130,19 +136,32 @@ impl Component {
         imports::complete(kind.exports(engine).map(|(name, _)| name))?;
         let shape = |error: wasmtime::Error| Refusal::Shape(error.root_cause().to_string());
         let ready = runtime.linker.instantiate_pre(&component).map_err(shape)?;
-        let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
-        let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
+        let offers =
+            |wanted| imports::offers(kind.exports(engine).map(|(name, _)| name), wanted).then(|| ready.clone());
+        let hearing = offers(imports::HEARING).map(HearingPluginPre::new).transpose().map_err(shape)?;
+        let asking = offers(imports::ASKING).map(AskingPluginPre::new).transpose().map_err(shape)?;
+        let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
         let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
         let call = Call::new(&Arc::new(nothing), Errand::Look, DESCRIBING_MAX);
         let said = sandbox::describe(&pre, call).await.map_err(|stopped| Refusal::Silent(stopped.to_string()))?;
         let (descriptor, schema) = Descriptor::read(said)?;
-        Ok(Self { pre, hearing, schema, descriptor, _ticks: runtime.ticks.clone() })
+        Ok(Self { pre, hearing, asking, probing, schema, descriptor, _ticks: runtime.ticks.clone() })
     }
 
     /// Whether its provider can tell it later what became of a message.
     pub fn hears(&self) -> bool {
         self.hearing.is_some()
+    }
+
+    /// Whether it asks its provider what became of a message.
+    pub fn asks(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// Whether it asks its provider beforehand whether somebody can be reached.
+    pub fn probes(&self) -> bool {
+        self.probing.is_some()
     }
 
     /// What it says that it is.

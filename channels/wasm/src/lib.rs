@@ -14,6 +14,7 @@
 //!
 //! [the contract]: https://component-model.bytecodealliance.org/design/wit.html
 
+mod asking;
 mod breaker;
 mod callback;
 mod component;
@@ -25,6 +26,7 @@ mod hosts;
 mod imports;
 mod offer;
 mod plugin;
+mod probing;
 mod report;
 mod runtime;
 mod sandbox;
@@ -32,8 +34,10 @@ mod schema;
 mod secrets;
 mod since_v0_1_0;
 mod since_v0_1_1;
+mod since_v0_1_2;
 mod verdict;
 
+pub use asking::asked_at_once;
 pub use component::{Component, Refusal, Unread};
 pub use descriptor::{Descriptor, DescriptorFault, Place, SecretUse};
 pub use ears::HEARING_MAX;

@@ -143,9 +143,16 @@ async fn what_anybody_else_sends_is_not() {
 }
 
 async fn telegram(gateway: &Gateway) -> Plugin {
+    telegram_with(gateway, |_| ()).await
+}
+
+/// With other settings.
+pub async fn telegram_with(gateway: &Gateway, change: impl FnOnce(&mut Settings)) -> Plugin {
     let secrets = BTreeMap::from([("token".to_owned(), TOKEN.to_owned().into())]);
     let config = json!({ "api": gateway.url("") });
-    channel("telegram_gateway", Settings { secrets, ..settings(&[&gateway.host()], config) }).await.unwrap()
+    let mut settings = Settings { secrets, ..settings(&[&gateway.host()], config) };
+    change(&mut settings);
+    channel("telegram_gateway", settings).await.unwrap()
 }
 
 #[tokio::test]

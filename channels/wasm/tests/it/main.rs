@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
+mod asking;
 mod attacks;
 mod breaker;
 mod delivery;
@@ -9,5 +10,6 @@ mod first;
 mod gateway;
 mod hearing;
 mod plugins;
+mod probing;
 mod refusals;
 mod secrets;
