@@ -75,6 +75,11 @@ impl Breaker {
         state.probing |= probe;
         Ok(Pass { breaker: self, probe })
     }
+
+    /// Whether the provider is left alone now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().probe_at.is_some()
+    }
 }
 
 impl Pass<'_> {

@@ -19,8 +19,8 @@ impl callback::Host for Call {
 
     async fn reference(&mut self) -> Option<String> {
         match &self.errand {
-            Errand::Deliver(outgoing) => Some(outgoing.reference().to_string()),
-            Errand::Look | Errand::Hear => None,
+            Errand::Deliver { outgoing, .. } => Some(outgoing.reference().to_string()),
+            Errand::Look | Errand::Hear | Errand::Ask | Errand::Probe(_) => None,
         }
     }
 }

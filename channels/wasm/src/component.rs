@@ -15,6 +15,8 @@ use crate::runtime::Runtime;
 use crate::sandbox::{self, Call, Errand, Grant, World};
 use crate::since_v0_1_0::ChannelPluginPre;
 use crate::since_v0_1_1::HearingPluginPre;
+use crate::since_v0_1_2::asking::AskingPluginPre;
+use crate::since_v0_1_2::probing::ProbingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -28,14 +30,17 @@ const DESCRIBING_MAX: Duration = Duration::from_secs(2);
 /// How long it may take to say what it finds wrong with settings.
 const VALIDATING_MAX: Duration = Duration::from_secs(2);
 
-/// A component that is a plugin. A copy is the same component.
-#[derive(Clone)]
+/// A component that is a plugin.
 pub struct Component {
     pub(crate) pre: ChannelPluginPre<Call>,
     /// The same, for one that hears what its provider tells later.
     pub(crate) hearing: Option<HearingPluginPre<Call>>,
-    pub(crate) schema: Arc<Validator>,
-    descriptor: Arc<Descriptor>,
+    /// The same, for one that asks its provider how a message fares.
+    pub(crate) asking: Option<AskingPluginPre<Call>>,
+    /// The same, for one that asks its provider whether somebody can be reached.
+    pub(crate) probing: Option<ProbingPluginPre<Call>>,
+    pub(crate) schema: Validator,
+    descriptor: Descriptor,
     contract: String,
     /// As long as it is there, time goes on for what runs.
     _ticks: Sender<()>,
@@ -168,12 +173,14 @@ impl Component {
         let names = kind.imports(engine).chain(kind.exports(engine)).map(|(name, _)| name);
         let contract = imports::version(names);
         let ready = runtime.linker.instantiate_pre(component).map_err(shape)?;
-        let hears = imports::hears(kind.exports(engine).map(|(name, _)| name));
-        let hearing = hears.then(|| HearingPluginPre::new(ready.clone())).transpose().map_err(shape)?;
+        let offers =
+            |wanted| imports::offers(kind.exports(engine).map(|(name, _)| name), wanted).then(|| ready.clone());
+        let hearing = offers(imports::HEARING).map(HearingPluginPre::new).transpose().map_err(shape)?;
+        let asking = offers(imports::ASKING).map(AskingPluginPre::new).transpose().map_err(shape)?;
+        let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
         let (descriptor, schema) = described(&pre, world).await?;
-        let (schema, descriptor) = (Arc::new(schema), Arc::new(descriptor));
-        Ok(Self { pre, hearing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+        Ok(Self { pre, hearing, asking, probing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -187,7 +194,7 @@ impl Component {
     /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
     /// and finds something wrong with settings instead of crashing.
     pub(crate) async fn conforms(&self, world: World) -> Result<(), Refusal> {
-        if self.describe(world.clone()).await? != *self.descriptor {
+        if self.describe(world.clone()).await? != self.descriptor {
             return Err(Refusal::Fickle);
         }
         for config in ["{}", r#"{"no-such-setting":[0,"\u0000",null,{}]}"#, "[]", "null", "{"] {
@@ -200,6 +207,16 @@ impl Component {
     /// Whether its provider can tell it later what became of a message.
     pub fn hears(&self) -> bool {
         self.hearing.is_some()
+    }
+
+    /// Whether it asks its provider what became of a message.
+    pub fn asks(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// Whether it asks its provider beforehand whether somebody can be reached.
+    pub fn probes(&self) -> bool {
+        self.probing.is_some()
     }
 
     /// The version of the contract that it was made for, as in `0.1.1`.

@@ -69,7 +69,12 @@ impl Plugin {
 }
 
 fn news(said: webhook::Receipt) -> News {
-    let receipt = match said.fate {
+    News { reference: said.reference, receipt: receipt(said.fate) }
+}
+
+/// What a plugin says of a message, as we say it.
+pub(crate) fn receipt(fate: Fate) -> Receipt {
+    match fate {
         Fate::Sent => Receipt::Sent,
         Fate::Delivered => Receipt::Delivered,
         Fate::Read => Receipt::Read,
@@ -79,6 +84,5 @@ fn news(said: webhook::Receipt) -> News {
             Failure::Misconfigured => DeliveryFailure::Misconfigured,
             Failure::Unavailable => DeliveryFailure::Unavailable,
         }),
-    };
-    News { reference: said.reference, receipt }
+    }
 }

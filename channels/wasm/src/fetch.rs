@@ -28,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 impl contract::Host for Call {
     async fn fetch(&mut self, request: contract::Request) -> Result<Response, Error> {
-        if !matches!(self.errand, Errand::Deliver(_)) {
+        if matches!(self.errand, Errand::Look | Errand::Hear) {
             // Strangers can have it written as often as they like, by calling a plugin that does that.
             tracing::debug!(channel = self.grant.channel, "a plugin asked for a request where it may make none");
             return Err(Error::Denied("requests are not allowed here, only in what reaches a provider".to_owned()));

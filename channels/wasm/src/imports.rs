@@ -5,9 +5,13 @@ use crate::component::Refusal;
 /// The package of the contract.
 const PACKAGE: &str = "wotp:channel/";
 /// What it offers.
-const OFFERED: &[&str] = &["types", "http", "host", "receipts", "callback", "signatures"];
+const OFFERED: &[&str] = &["types", "http", "host", "receipts", "callback", "signatures", "probed"];
 /// What a plugin may offer besides: to hear what its provider tells later.
-const HEARING: &str = "webhook";
+pub(crate) const HEARING: &str = "webhook";
+/// What a plugin may offer besides: to ask its provider how a message fares.
+pub(crate) const ASKING: &str = "status";
+/// What a plugin may offer besides: to ask its provider whether somebody can be reached.
+pub(crate) const PROBING: &str = "probe";
 /// What a plugin has to offer in return.
 const WANTED: &str = "delivery";
 /// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change
@@ -52,9 +56,9 @@ pub(crate) fn is_known(version: &str) -> bool {
     version.starts_with(VERSION)
 }
 
-/// Whether it hears what its provider tells later.
-pub(crate) fn hears<'a>(exports: impl Iterator<Item = &'a str>) -> bool {
-    found(exports, HEARING).is_some_and(|version| is_known(&version))
+/// Whether it offers something that a plugin may offer or not.
+pub(crate) fn offers<'a>(exports: impl Iterator<Item = &'a str>, wanted: &str) -> bool {
+    found(exports, wanted).is_some_and(|version| is_known(&version))
 }
 
 /// Whether it offers what a plugin has to.

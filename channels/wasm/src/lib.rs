@@ -14,6 +14,7 @@
 //!
 //! [the contract]: https://component-model.bytecodealliance.org/design/wit.html
 
+mod asking;
 mod breaker;
 mod callback;
 mod compiler;
@@ -27,6 +28,7 @@ mod imports;
 mod manifest;
 mod offer;
 mod plugin;
+mod probing;
 mod publisher;
 mod report;
 mod runtime;
@@ -35,9 +37,11 @@ mod schema;
 mod secrets;
 mod since_v0_1_0;
 mod since_v0_1_1;
+mod since_v0_1_2;
 mod verdict;
 mod workshop;
 
+pub use asking::asked_at_once;
 pub use compiler::{CompileFault, Compiler, compile_here};
 pub use component::{Component, Refusal, Unread};
 pub use descriptor::{Descriptor, DescriptorFault, Place, SecretUse};

@@ -6,16 +6,19 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
-use wotp_core::ports::{Acknowledged, Channel, Hear, Outgoing, SendError};
+use wotp_core::domain::dispatch::DeliveryFailure;
+use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
 
+use crate::asking::asked_at_once;
 use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
 use crate::descriptor::is_name;
 use crate::ears::HEARING_MAX;
 use crate::hosts::{DeclaredHosts, Host};
+use crate::probing::Nobody;
 use crate::report::{self, Function};
 use crate::sandbox::{self, Call, Errand, Grant, Stopped, World};
 use crate::secrets::{Granted, Secret};
@@ -97,17 +100,19 @@ pub enum SettingsError {
 /// A plugin as a channel.
 pub struct Plugin {
     pub(crate) component: Arc<Component>,
-    name: String,
+    pub(crate) name: String,
     reaches: Vec<AddressKind>,
     pub(crate) grant: Arc<Grant>,
     /// Hosts that it would call and may not.
     missing_hosts: Vec<Host>,
     pub(crate) config: String,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     concurrency: usize,
     turns: Semaphore,
     waiting: Semaphore,
-    breaker: Breaker,
+    pub(crate) breaker: Breaker,
+    /// A place for each message that is asked about at once.
+    pub(crate) asking: Semaphore,
     /// A place for each call of a provider's that is heard at once.
     pub(crate) hearing: Semaphore,
 }
@@ -153,6 +158,7 @@ impl Plugin {
             turns: Semaphore::new(settings.concurrency),
             waiting: Semaphore::new(settings.concurrency),
             breaker: Breaker::default(),
+            asking: Semaphore::new(asked_at_once(settings.concurrency)),
             hearing: Semaphore::new(HEARING_MAX as usize),
             component,
         };
@@ -221,8 +227,17 @@ impl Plugin {
                 detail: "as many calls of the plugin are under way as may be".to_owned(),
             });
         };
-        let call = Call::new(&self.grant, Errand::Deliver(Box::new(outgoing.clone())), self.timeout);
-        let (sight, message) = (Arc::clone(&call.sight), self.message(outgoing));
+        let (begun, message) = (Instant::now(), self.message(outgoing));
+        let token = match self.probed(outgoing, &message).await {
+            Ok(token) => token,
+            Err(Nobody { seen, detail }) => {
+                self.saw(pass, seen);
+                return Ok(Said::InvalidRecipient(detail));
+            }
+        };
+        let errand = Errand::Deliver { outgoing: Box::new(outgoing.clone()), token };
+        let call = Call::new(&self.grant, errand, self.timeout.saturating_sub(begun.elapsed()));
+        let sight = Arc::clone(&call.sight);
         let delivered = sandbox::deliver(&self.component.pre, call, &message);
         let delivered = report::counted(&self.name, Function::Deliver, delivered).await;
         self.saw(pass, sight.seen());
@@ -306,6 +321,10 @@ impl Channel for Plugin {
 
     fn ears(&self) -> Option<&dyn Hear> {
         self.component.hears().then_some(self as &dyn Hear)
+    }
+
+    fn asks(&self) -> Option<&dyn Ask> {
+        self.component.asks().then_some(self as &dyn Ask)
     }
 
     async fn probe(&self) -> Result<(), String> {

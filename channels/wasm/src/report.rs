@@ -19,6 +19,8 @@ pub(crate) enum Function {
     Validate,
     Deliver,
     Webhook,
+    Status,
+    Probe,
 }
 
 impl Function {
@@ -27,6 +29,8 @@ impl Function {
             Self::Validate => "validate",
             Self::Deliver => "deliver",
             Self::Webhook => "webhook",
+            Self::Status => "status",
+            Self::Probe => "probe",
         }
     }
 }

@@ -7,6 +7,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::sandbox::{self, Call};
 use crate::since_v0_1_0::ChannelPlugin;
 use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
+use crate::since_v0_1_2::probing::wotp::channel::probed;
 
 /// How often whatever runs in the sandbox is interrupted, so that others get their turn.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -52,6 +53,7 @@ impl Runtime {
         receipts::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         callback::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         signatures::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
+        probed::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         let ticks = tick(&engine).map_err(RuntimeError::Thread)?;
         Ok(Self { engine, linker, ticks })
     }

@@ -16,6 +16,10 @@ use crate::since_v0_1_0::exports::wotp::channel::delivery::{DeliveryError, Descr
 use crate::since_v0_1_0::{ChannelPlugin, ChannelPluginPre};
 use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_1::exports::wotp::channel::webhook;
+use crate::since_v0_1_2::asking::AskingPluginPre;
+use crate::since_v0_1_2::asking::exports::wotp::channel::status;
+use crate::since_v0_1_2::probing::ProbingPluginPre;
+use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
 
 /// Memory that a plugin may use in one call, in bytes.
 pub(crate) const MEMORY_MAX: usize = 64 * 1024 * 1024;
@@ -67,8 +71,12 @@ pub(crate) enum Errand {
     /// To say something about itself or its settings. It calls nobody: an operator looks at it, who may not have
     /// approved anything yet.
     Look,
-    /// To deliver this.
-    Deliver(Box<Outgoing>),
+    /// To deliver this, with what the provider gave along when it was asked whether that reaches anybody.
+    Deliver { outgoing: Box<Outgoing>, token: Option<String> },
+    /// To ask whether this reaches anybody.
+    Probe(Box<Outgoing>),
+    /// To ask what became of a message.
+    Ask,
     /// To say what a provider tells, or whoever says to be one: strangers have nobody called.
     Hear,
 }
@@ -131,8 +139,8 @@ impl Call {
     pub(crate) fn redacted(&self, text: &str) -> String {
         let outgoing = match &self.errand {
             Errand::Look => None,
-            Errand::Deliver(outgoing) => Some(&**outgoing),
-            Errand::Hear => return self.grant.without_people(text),
+            Errand::Deliver { outgoing, .. } | Errand::Probe(outgoing) => Some(&**outgoing),
+            Errand::Hear | Errand::Ask => return self.grant.without_people(text),
         };
         self.grant.redacted(text, outgoing)
     }
@@ -187,6 +195,36 @@ pub(crate) async fn hear(
         let mut store = store(pre.engine(), call);
         let plugin = pre.instantiate_async(&mut store).await?;
         plugin.wotp_channel_webhook().call_receive(&mut store, told).await
+    })
+    .await
+}
+
+/// Has it ask what became of a message.
+pub(crate) async fn ask(
+    pre: &AskingPluginPre<Call>,
+    call: Call,
+    query: &status::Query,
+) -> Result<Result<status::Answer, status::Trouble>, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let mut store = store(pre.engine(), call);
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.wotp_channel_status().call_poll(&mut store, query).await
+    })
+    .await
+}
+
+/// Has it ask whether a message would reach anybody.
+pub(crate) async fn probe(
+    pre: &ProbingPluginPre<Call>,
+    call: Call,
+    message: &Message,
+) -> Result<probe::Answer, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let mut store = store(pre.engine(), call);
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.wotp_channel_probe().call_reachable(&mut store, message).await
     })
     .await
 }

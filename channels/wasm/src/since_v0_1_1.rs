@@ -1,8 +1,8 @@
-//! What came to the contract with 0.1.1: what providers tell later. Everything else is as in 0.1.0, whose types these
-//! are, so that there is one host for both.
+//! What came to the contract with 0.1.1, of which `wit/0.1.1` is a copy: what providers tell later. Everything else is
+//! as in 0.1.0, whose types these are, so that there is one host for both.
 
 wasmtime::component::bindgen!({
-    path: "../../plugins/wit",
+    path: "wit/0.1.1",
     world: "hearing-plugin",
     imports: { default: async },
     exports: { default: async },

@@ -36,7 +36,7 @@ pub struct Workshop {
 }
 
 struct Ready {
-    component: Component,
+    component: Arc<Component>,
     world: World,
 }
 
@@ -83,7 +83,7 @@ impl Workshop {
     }
 
     fn keep(&self, sha256: &str, component: Component) -> Arc<Ready> {
-        let ready = Arc::new(Ready { component, world: self.world.clone() });
+        let ready = Arc::new(Ready { component: Arc::new(component), world: self.world.clone() });
         let mut all = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, one| one.strong_count() > 0);
         all.insert(sha256.to_owned(), Arc::downgrade(&ready));
@@ -173,7 +173,7 @@ impl ReadyPlugin for Ready {
             timeout: Duration::try_from(setup.timeout).unwrap_or(Duration::from_secs(1)),
             concurrency: setup.concurrency as usize,
         };
-        let plugin = Plugin::new(self.component.clone(), settings, self.world.clone()).await;
+        let plugin = Plugin::new(Arc::clone(&self.component), settings, self.world.clone()).await;
         Ok(Arc::new(plugin.map_err(|error| wrong(&error))?))
     }
 }

@@ -12,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::asking::Asking;
 use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
@@ -77,6 +78,8 @@ pub(crate) struct VerificationState<'a> {
     guard: Cow<'a, [GuardNote]>,
     #[serde(default, skip_serializing_if = "no_charges")]
     charges: Cow<'a, [Charge]>,
+    #[serde(default, skip_serializing_if = "no_asking")]
+    asking: Cow<'a, [Asking]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,6 +108,8 @@ pub(crate) struct MessageState<'a> {
     counted: Counted,
     #[serde(default, skip_serializing_if = "no_notes")]
     guard: Cow<'a, [GuardNote]>,
+    #[serde(default, skip_serializing_if = "no_asking")]
+    asking: Cow<'a, [Asking]>,
 }
 
 fn no_notes(guard: &[GuardNote]) -> bool {
@@ -113,6 +118,10 @@ fn no_notes(guard: &[GuardNote]) -> bool {
 
 fn no_charges(charges: &[Charge]) -> bool {
     charges.is_empty()
+}
+
+fn no_asking(asking: &[Asking]) -> bool {
+    asking.is_empty()
 }
 
 fn is_empty(metadata: &BTreeMap<String, String>) -> bool {
@@ -175,6 +184,7 @@ impl Document for Verification {
             ended_at: self.ended_at,
             guard: Cow::Borrowed(&self.guard),
             charges: Cow::Borrowed(&self.charges),
+            asking: Cow::Borrowed(&self.asking),
         }
     }
 
@@ -202,6 +212,7 @@ impl Document for Verification {
             guard: state.guard.into_owned(),
             country: fixed.country.map(Cow::into_owned),
             charges: state.charges.into_owned(),
+            asking: state.asking.into_owned(),
             news: Vec::new(),
             charged: Vec::new(),
         }
@@ -235,6 +246,7 @@ impl Document for Message {
             dispatch: Cow::Borrowed(&self.dispatch),
             counted: self.counted,
             guard: Cow::Borrowed(&self.guard),
+            asking: Cow::Borrowed(&self.asking),
         }
     }
 
@@ -256,6 +268,7 @@ impl Document for Message {
             counted: state.counted,
             guard: state.guard.into_owned(),
             created_at: fixed.created_at,
+            asking: state.asking.into_owned(),
             news: Vec::new(),
         }
     }

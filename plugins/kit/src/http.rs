@@ -5,10 +5,12 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::wotp::channel::http::fetch;
 pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Request, Response};
-use crate::{DeliveryError, Pause};
+use crate::{DeliveryError, Pause, Trouble};
 
 /// How long to wait before the next try when nobody was reached, in seconds.
 const AWAY_SECONDS: u32 = 5;
+/// How long to wait before the provider is asked again how a message fares, when it did not answer, in seconds.
+const ASK_AGAIN_SECONDS: u32 = 30;
 
 const CONTENT_TYPE: &str = "content-type";
 
@@ -91,6 +93,28 @@ impl Answer for Response {
     }
 }
 
+impl Error {
+    /// What happened, for the operator.
+    pub fn words(self) -> String {
+        match self {
+            Self::Denied(why) | Self::Unreachable(why) => why,
+            Self::Timeout => "the provider did not answer in time".to_owned(),
+            Self::TooLarge => "the provider's answer is too large".to_owned(),
+            Self::Broken => "the connection to the provider broke".to_owned(),
+        }
+    }
+}
+
+impl From<Error> for Trouble {
+    /// What it means for a question that its request had no answer: asking again does no harm.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(why) => Self::Misconfigured(why),
+            other => Self::Temporary(Pause { detail: other.words(), seconds: ASK_AGAIN_SECONDS }),
+        }
+    }
+}
+
 impl From<Error> for DeliveryError {
     /// What it means for a message that its request had no answer. One that may have been sent is of unknown outcome,
     /// so that nobody gets two codes.
@@ -98,9 +122,7 @@ impl From<Error> for DeliveryError {
         match error {
             Error::Denied(why) => Self::Misconfigured(why),
             Error::Unreachable(why) => Self::Temporary(Pause { detail: why, seconds: AWAY_SECONDS }),
-            Error::Timeout => Self::Unknown("the provider did not answer in time".to_owned()),
-            Error::TooLarge => Self::Unknown("the provider's answer is too large".to_owned()),
-            Error::Broken => Self::Unknown("the connection to the provider broke".to_owned()),
+            other => Self::Unknown(other.words()),
         }
     }
 }

@@ -80,12 +80,48 @@ pub mod hearing {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::hearing",
         with: {
-            "wotp:channel/http@0.1.1": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.1": crate::bindings::wotp::channel::host,
+            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
         },
     });
 }
 
+/// What came to the contract with 0.1.2, of what providers have to be asked.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod asking {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "asking-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::asking",
+        with: {
+            "wotp:channel/types@0.1.2": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
+            "wotp:channel/receipts@0.1.2": crate::hearing::wotp::channel::receipts,
+        },
+    });
+}
+
+/// What came to the contract with 0.1.2, of what providers are asked beforehand.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod probing {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "probing-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::probing",
+        with: {
+            "wotp:channel/types@0.1.2": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
+        },
+    });
+}
+
+pub use asking::exports::wotp::channel::status::{Again, Answer as Standing, Query, Trouble};
 pub use bindings::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
 pub use bindings::wotp::channel::host::{Level, log, now_milliseconds, random, secret};
 pub use bindings::wotp::channel::types::{AddressKind, Cost, Pause, Progress, SecretPlaces, SecretUse};
@@ -93,6 +129,8 @@ pub use hearing::exports::wotp::channel::webhook::{Call as HookCall, Receipt as 
 pub use hearing::wotp::channel::callback::{reference, url as callback_url};
 pub use hearing::wotp::channel::receipts::{Failure, Fate};
 pub use hearing::wotp::channel::signatures::{Algorithm, Key, verify};
+pub use probing::exports::wotp::channel::probe::Answer as Reachable;
+pub use probing::wotp::channel::probed::token as probed_token;
 
 /// A way to reach people.
 pub trait Plugin {
@@ -130,13 +168,45 @@ pub trait Hearing: Plugin {
     fn receive(call: &HookCall, config: Self::Config) -> Result<Vec<Told>, Refusal>;
 }
 
-/// Makes a type that implements [`Plugin`] the plugin that this crate is; with `hearing` behind it, one that implements
-/// [`Hearing`]. The crate's type is `cdylib`.
+/// A way to reach people whose provider has to be asked how a message fares.
+pub trait Asking: Plugin {
+    /// Asks the provider how a message fares that was sent.
+    ///
+    /// # Errors
+    /// [`Trouble`], which says whether to ask again.
+    fn poll(query: &Query, config: Self::Config) -> Result<Standing, Trouble>;
+}
+
+/// A way to reach people whose provider says beforehand whether somebody can be reached.
+pub trait Probing: Plugin {
+    /// Whether whom this message goes to can be reached now. What the provider gives along comes to
+    /// [`Plugin::deliver`] as [`probed_token`].
+    fn reachable(message: &Message, config: Self::Config) -> Reachable;
+}
+
+/// Makes a type that implements [`Plugin`] the plugin that this crate is; behind it stands what else it implements:
+/// `hearing`, `asking` or `probing`, for [`Hearing`], [`Asking`] and [`Probing`]. The crate's type is `cdylib`.
 #[macro_export]
 macro_rules! plugin {
-    ($plugin:ty, hearing) => {
-        $crate::plugin!($plugin);
+    (@also $plugin:ty, asking) => {
+        impl $crate::asking::exports::wotp::channel::status::Guest for WotpPlugin {
+            fn poll(query: $crate::Query) -> ::std::result::Result<$crate::Standing, $crate::Trouble> {
+                $crate::poll::<$plugin>(&query)
+            }
+        }
 
+        $crate::asking::export!(WotpPlugin with_types_in $crate::asking);
+    };
+    (@also $plugin:ty, probing) => {
+        impl $crate::probing::exports::wotp::channel::probe::Guest for WotpPlugin {
+            fn reachable(message: $crate::Message) -> $crate::Reachable {
+                $crate::reachable::<$plugin>(&message)
+            }
+        }
+
+        $crate::probing::export!(WotpPlugin with_types_in $crate::probing);
+    };
+    (@also $plugin:ty, hearing) => {
         impl $crate::hearing::exports::wotp::channel::webhook::Guest for WotpPlugin {
             fn receive(call: $crate::HookCall) -> ::std::result::Result<::std::vec::Vec<$crate::Told>, $crate::Refusal> {
                 $crate::receive::<$plugin>(&call)
@@ -145,7 +215,7 @@ macro_rules! plugin {
 
         $crate::hearing::export!(WotpPlugin with_types_in $crate::hearing);
     };
-    ($plugin:ty) => {
+    ($plugin:ty $(, $also:ident)*) => {
         struct WotpPlugin;
 
         impl $crate::bindings::exports::wotp::channel::delivery::Guest for WotpPlugin {
@@ -163,6 +233,8 @@ macro_rules! plugin {
         }
 
         $crate::bindings::export!(WotpPlugin with_types_in $crate::bindings);
+
+        $($crate::plugin!(@also $plugin, $also);)*
     };
 }
 
@@ -195,5 +267,23 @@ pub fn receive<P: Hearing>(call: &HookCall) -> Result<Vec<Told>, Refusal> {
     match serde_json::from_str(&call.config) {
         Ok(config) => P::receive(call, config),
         Err(error) => Err(Refusal::Unreadable(error.to_string())),
+    }
+}
+
+/// What [`plugin!`] makes of [`Asking::poll`].
+#[doc(hidden)]
+pub fn poll<P: Asking>(query: &Query) -> Result<Standing, Trouble> {
+    match serde_json::from_str(&query.config) {
+        Ok(config) => P::poll(query, config),
+        Err(error) => Err(Trouble::Misconfigured(error.to_string())),
+    }
+}
+
+/// What [`plugin!`] makes of [`Probing::reachable`].
+#[doc(hidden)]
+pub fn reachable<P: Probing>(message: &Message) -> Reachable {
+    match serde_json::from_str(&message.config) {
+        Ok(config) => P::reachable(message, config),
+        Err(error) => Reachable::Unknown(error.to_string()),
     }
 }

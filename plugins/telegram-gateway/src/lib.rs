@@ -1,21 +1,25 @@
 //! Codes in Telegram, through its Gateway. Source: core.telegram.org/gateway/api.
 
+mod ability;
+mod api;
 mod report;
+mod standing;
 
 use serde::Deserialize;
 use serde_json::json;
-use wotp_plugin_kit::http::{Answer as _, Call, Method, Response};
+use wotp_plugin_kit::http::{Call, Response};
 use wotp_plugin_kit::{
-    AddressKind, Algorithm, DeliveryError, Descriptor, Hearing, HookCall, Key, Message, Pause, Plugin, Receipt,
-    Refusal, SecretPlaces, SecretUse, Told, callback_url, now_milliseconds, reference, secret, sent, verify,
+    AddressKind, Algorithm, Asking, DeliveryError, Descriptor, Hearing, HookCall, Key, Message, Pause, Plugin, Probing,
+    Query, Reachable, Receipt, Refusal, SecretPlaces, SecretUse, Standing, Told, Trouble, callback_url,
+    now_milliseconds, probed_token, reference, secret, sent, verify,
 };
+
+use api::{Refused, Request};
 
 /// Lengths of a code that Telegram shows.
 const CODE_LENGTHS: std::ops::RangeInclusive<usize> = 4..=8;
 /// How long a message may stay unread, in seconds, as Telegram takes it.
 const TTL_SECONDS: (u32, u32) = (60, 3600);
-/// How long to wait when Telegram asks to and does not say how long, in seconds.
-const BUSY_SECONDS: u32 = 5;
 
 /// The Gateway.
 pub struct TelegramGateway;
@@ -30,6 +34,9 @@ pub struct Config {
     /// Whether Telegram is to tell how a message fares.
     #[serde(default = "yes")]
     pub receipts: bool,
+    /// Whether Telegram is asked beforehand whether it can send to somebody.
+    #[serde(default)]
+    pub probe: bool,
     /// Where the API is.
     #[serde(default = "api")]
     pub api: String,
@@ -41,21 +48,6 @@ fn yes() -> bool {
 
 fn api() -> String {
     "https://gatewayapi.telegram.org".to_owned()
-}
-
-/// An answer: what is read of it.
-#[derive(Debug, Deserialize)]
-struct Said {
-    ok: bool,
-    #[serde(default)]
-    result: Option<Request>,
-    #[serde(default)]
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Request {
-    request_id: String,
 }
 
 impl Plugin for TelegramGateway {
@@ -84,7 +76,7 @@ impl Plugin for TelegramGateway {
 
     fn deliver(message: &Message, config: Config) -> Result<Receipt, DeliveryError> {
         let callback = if config.receipts { callback_url().zip(reference()) } else { None };
-        verdict(&call(message, &config, callback, &secret("token").unwrap_or_default())?.send()?)
+        verdict(&call(message, &config, callback, probed_token(), &token())?.send()?)
     }
 }
 
@@ -96,21 +88,46 @@ impl Hearing for TelegramGateway {
     }
 }
 
-#[cfg(target_family = "wasm")]
-wotp_plugin_kit::plugin!(TelegramGateway, hearing);
+impl Asking for TelegramGateway {
+    fn poll(query: &Query, config: Config) -> Result<Standing, Trouble> {
+        standing::standing(&standing::call(query, &config, &token())?.send()?)
+    }
+}
 
-/// The request for a message. `callback` is whom to call, and what to say there.
+impl Probing for TelegramGateway {
+    fn reachable(message: &Message, config: Config) -> Reachable {
+        match ability::call(message, &config, &token()).map(Call::send) {
+            Ok(Ok(answer)) => ability::reachable(&answer),
+            Ok(Err(error)) => Reachable::Unknown(error.words()),
+            Err(unasked) => unasked,
+        }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+wotp_plugin_kit::plugin!(TelegramGateway, hearing, asking, probing);
+
+fn token() -> String {
+    secret("token").unwrap_or_default()
+}
+
+/// The code of a message, if Telegram shows it.
+fn shown(message: &Message) -> Option<&String> {
+    let shown = |code: &&String| CODE_LENGTHS.contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit());
+    message.code.as_ref().filter(shown)
+}
+
+/// The request for a message. `callback` is whom to call, and what to say there; `request` is what Telegram has found
+/// out for it, and charged for.
 fn call(
     message: &Message,
     config: &Config,
     callback: Option<(String, String)>,
+    request: Option<String>,
     token: &str,
 ) -> Result<Call, DeliveryError> {
-    let shown = |code: &&String| CODE_LENGTHS.contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit());
-    let code =
-        message.code.as_ref().filter(shown).ok_or_else(|| {
-            DeliveryError::Rejected("Telegram shows codes of 4 to 8 digits, and nothing else".to_owned())
-        })?;
+    let code = shown(message)
+        .ok_or_else(|| DeliveryError::Rejected("Telegram shows codes of 4 to 8 digits, and nothing else".to_owned()))?;
     let (shortest, longest) = TTL_SECONDS;
     let mut body = json!({
         "phone_number": message.to,
@@ -120,57 +137,36 @@ fn call(
     if let Some(sender) = &config.sender_username {
         body["sender_username"] = json!(sender);
     }
+    if let Some(request) = request {
+        body["request_id"] = json!(request);
+    }
     if let Some((url, reference)) = callback {
         body["callback_url"] = json!(url);
         body["payload"] = json!(reference);
     }
-    Ok(Call::new(Method::Post, format!("{}/sendVerificationMessage", config.api))
-        .header("authorization", format!("Bearer {token}"))
-        .json(&body))
+    Ok(api::call(config, "sendVerificationMessage", token, &body))
 }
 
 /// What an answer means.
 fn verdict(answer: &Response) -> Result<Receipt, DeliveryError> {
-    let status = answer.status;
-    let said: Option<Said> = answer.json();
-    match said {
-        Some(Said { ok: true, result: Some(Request { request_id }), .. }) => Ok(sent(Some(request_id))),
-        Some(Said { ok: false, error: Some(error), .. }) => Err(refused(&error)),
-        _ if status == 429 || status == 503 => Err(DeliveryError::Temporary(Pause {
-            detail: format!("Telegram answered with HTTP {status}"),
-            seconds: answer.retry_after_seconds().unwrap_or(BUSY_SECONDS),
-        })),
-        _ if matches!(status, 401 | 403) => {
-            Err(DeliveryError::Misconfigured(format!("Telegram answered with HTTP {status}")))
-        }
+    match api::read(answer) {
+        Ok(Request { request_id, .. }) => Ok(sent(Some(request_id))),
+        Err(Refused::Nobody(why)) => Err(DeliveryError::InvalidRecipient(why)),
+        Err(Refused::Settings(why)) => Err(DeliveryError::Misconfigured(why)),
+        Err(Refused::Busy(detail, seconds)) => Err(DeliveryError::Temporary(Pause { detail, seconds })),
+        Err(Refused::Message(why)) => Err(DeliveryError::Rejected(why)),
         // It had the message, and said nothing that tells how far it got.
-        _ => Err(DeliveryError::Unknown(format!("Telegram answered with HTTP {status}, and with no request"))),
-    }
-}
-
-/// What an error means. Its name says what is wrong; Telegram documents no list of them.
-fn refused(error: &str) -> DeliveryError {
-    let said = format!("Telegram answered with {error}");
-    if error.starts_with("PHONE_NUMBER_") {
-        return DeliveryError::InvalidRecipient(said);
-    }
-    if let Some(seconds) = error.strip_prefix("FLOOD_WAIT") {
-        let seconds = seconds.trim_start_matches('_').parse().unwrap_or(BUSY_SECONDS).clamp(1, 3600);
-        return DeliveryError::Temporary(Pause { detail: said, seconds });
-    }
-    match ["ACCESS_TOKEN_", "BALANCE_", "SENDER_"].iter().any(|beginning| error.starts_with(beginning)) {
-        true => DeliveryError::Misconfigured(said),
-        false => DeliveryError::Rejected(said),
+        Err(Refused::Unclear(why)) => Err(DeliveryError::Unknown(why)),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
 
-    fn message(code: Option<&str>) -> Message {
+    pub(crate) fn message(code: Option<&str>) -> Message {
         Message {
             id: "dlv_1".to_owned(),
             kind: AddressKind::Phone,
@@ -185,7 +181,7 @@ mod tests {
         }
     }
 
-    fn config(text: &str) -> Config {
+    pub(crate) fn config(text: &str) -> Config {
         serde_json::from_str(text).unwrap()
     }
 
@@ -193,7 +189,8 @@ mod tests {
     fn a_code_is_sent_as_telegram_documents_it() {
         let callback = ("https://wotp.example/hooks/telegram/cmVm".to_owned(), "cmVm".to_owned());
         let made =
-            call(&message(Some("482913")), &config(r#"{"sender_username":"acme"}"#), Some(callback), "MARK").unwrap();
+            call(&message(Some("482913")), &config(r#"{"sender_username":"acme"}"#), Some(callback), None, "MARK")
+                .unwrap();
         let request = made.request();
         assert_eq!(request.url, "https://gatewayapi.telegram.org/sendVerificationMessage");
         assert_eq!(request.headers[0].value, "Bearer MARK");
@@ -204,15 +201,16 @@ mod tests {
                 "callback_url": "https://wotp.example/hooks/telegram/cmVm", "payload": "cmVm",
             })
         );
-        let made = call(&message(Some("482913")), &config("{}"), None, "MARK").unwrap();
+        let made = call(&message(Some("482913")), &config("{}"), None, Some("141414".to_owned()), "MARK").unwrap();
         let body: Value = serde_json::from_slice(&made.request().body).unwrap();
-        assert_eq!(body, json!({ "phone_number": "+12025550123", "code": "482913", "ttl": 300 }));
+        let expected = json!({ "phone_number": "+12025550123", "code": "482913", "ttl": 300, "request_id": "141414" });
+        assert_eq!(body, expected);
     }
 
     #[test]
     fn what_telegram_does_not_show_goes_another_way() {
         for code in [None, Some("123"), Some("123456789"), Some("ABCDEF")] {
-            let refused = call(&message(code), &config("{}"), None, "MARK").err().unwrap();
+            let refused = call(&message(code), &config("{}"), None, None, "MARK").err().unwrap();
             assert!(matches!(refused, DeliveryError::Rejected(_)), "{code:?}: {refused:?}");
         }
     }

@@ -1,7 +1,9 @@
 //! What Telegram tells later. Source: core.telegram.org/gateway/api, "Report delivery".
 
 use serde::Deserialize;
-use wotp_plugin_kit::{Failure, Fate, HookCall, Refusal, Told};
+use wotp_plugin_kit::{HookCall, Refusal, Told};
+
+use crate::api::Status;
 
 /// Oldest report that is taken, in milliseconds: Telegram tries ten times, and stamps each try.
 const AGE_MAX_MILLISECONDS: f64 = 600_000.0;
@@ -13,11 +15,6 @@ struct Report {
     delivery_status: Option<Status>,
     #[serde(default)]
     payload: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Status {
-    status: String,
 }
 
 /// What a report tells. `holds` says whether a signature is the right one for some data.
@@ -44,18 +41,8 @@ pub(crate) fn received(
     }
     let report: Report = serde_json::from_slice(&call.body).map_err(|_| unreadable("its body is no report"))?;
     // Of what was signed; the URL was not.
-    let (Some(reference), Some(Status { status })) = (report.payload, report.delivery_status) else {
-        return Ok(Vec::new());
-    };
-    let fate = match status.as_str() {
-        "sent" => Fate::Sent,
-        "delivered" => Fate::Delivered,
-        "read" => Fate::Read,
-        "expired" | "revoked" => Fate::Failed(Failure::Unavailable),
-        // Whatever comes to be.
-        _ => return Ok(Vec::new()),
-    };
-    Ok(vec![Told { reference, fate }])
+    let told = report.payload.zip(report.delivery_status.and_then(|status| status.fate()));
+    Ok(told.into_iter().map(|(reference, fate)| Told { reference, fate }).collect())
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -1,17 +1,21 @@
-//! The first component that was published, as it was: built from `plugins/misbehaving` with version 0.1.0 of the
-//! contract, on 2026-11-29, and kept; the paths of the machine that built it are blanked. One that is built anew would be
-//! of whatever the sources have become, and would show that they fit each other.
+//! Components as they were first published, and kept: of version 0.1.0 of the contract, built from `plugins/misbehaving`
+//! on 2026-11-29, and of 0.1.1, built from `plugins/twilio-sms` on 2026-11-30; the paths of the machine that built them
+//! are blanked. One that is built anew would be of whatever the sources have become, and would show that they fit each
+//! other.
 
 use serde_json::json;
 use wotp_channel_wasm::{Component, Plugin, Settings};
 use wotp_core::domain::address::AddressKind;
-use wotp_core::ports::{Channel as _, SendError};
+use wotp_core::domain::dispatch::Receipt;
+use wotp_core::ports::{Channel as _, News, SendError};
 use wotp_core::testing::channel::outgoing;
 
 use crate::gateway::Gateway;
+use crate::hearing::{DELIVERED, REFERENCE, SIGNATURE, TOKEN, config, told};
 use crate::plugins::{Log, runtime, settings, world};
 
 const FIRST: &[u8] = include_bytes!("../first/plugin-0.1.0.wasm");
+const OF_0_1_1: &[u8] = include_bytes!("../first/plugin-0.1.1.wasm");
 
 #[tokio::test]
 async fn the_first_published_component_still_loads_for_ever() {
@@ -32,4 +36,21 @@ async fn the_first_published_component_still_loads_for_ever() {
     assert!(detail.contains("Bearer …"), "{detail}");
     assert_eq!(gateway.came()[0].headers["authorization"], "Bearer s3cr3t-of-ours");
     assert!(log.text().contains("a plugin says"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_component_of_the_version_that_hears_still_sends_and_hears() {
+    let gateway = Gateway::start().await;
+    let component = Component::load(runtime(), OF_0_1_1, world()).await.unwrap();
+    assert_eq!(component.descriptor().id, "wotp.twilio-sms");
+    assert!(component.hears());
+    let secrets = [("auth_token".to_owned(), TOKEN.to_owned().into())].into();
+    let settings = Settings { secrets, ..settings(&[&gateway.host()], config(&gateway)) };
+    let channel = Plugin::new(component, settings, world()).await.unwrap();
+    let message = outgoing(AddressKind::Phone, 1);
+    channel.send(&message).await.unwrap();
+    let body = String::from_utf8(gateway.came()[0].body.clone()).unwrap();
+    assert!(body.contains(&message.reference().to_string()), "{body}");
+    let news = channel.ears().unwrap().hear(told(REFERENCE, DELIVERED, SIGNATURE)).await.unwrap();
+    assert_eq!(news, [News { reference: REFERENCE.to_owned(), receipt: Receipt::Delivered }]);
 }

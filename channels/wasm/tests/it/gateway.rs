@@ -155,10 +155,33 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
         // As Telegram answers, with HTTP 200 whatever it is. Source: core.telegram.org/gateway/api.
         "/sendVerificationMessage" => {
             let phone = came.json()["phone_number"].as_str().unwrap_or_default().to_owned();
-            let taken = json!({ "request_id": format!("{number}"), "phone_number": phone, "request_cost": 0.01 });
+            let request = came.json()["request_id"].as_str().map_or_else(|| number.to_string(), str::to_owned);
+            let taken = json!({ "request_id": request, "phone_number": phone, "request_cost": 0.01 });
             let said = match phone.ends_with("11") {
                 true => json!({ "ok": false, "error": "PHONE_NUMBER_INVALID" }),
                 false => json!({ "ok": true, "result": taken }),
+            };
+            text(200, said.to_string())
+        }
+        "/checkSendAbility" => {
+            let phone = came.json()["phone_number"].as_str().unwrap_or_default().to_owned();
+            let able = json!({ "request_id": format!("able-{number}"), "phone_number": phone, "request_cost": 0.01 });
+            match &phone[phone.len() - 2..] {
+                "11" => text(200, json!({ "ok": false, "error": "PHONE_NUMBER_NOT_FOUND" }).to_string()),
+                "12" => std::future::pending().await,
+                "13" => text(200, json!({ "ok": false, "error": "FLOOD_WAIT_9" }).to_string()),
+                _ => text(200, json!({ "ok": true, "result": able }).to_string()),
+            }
+        }
+        // By the name of the request.
+        "/checkVerificationStatus" => {
+            let request = came.json()["request_id"].as_str().unwrap_or_default().to_owned();
+            let stands = json!({ "status": request, "updated_at": 1_795_348_800 });
+            let said = match request.as_str() {
+                "unheard-of" => json!({ "ok": false, "error": "REQUEST_ID_INVALID" }),
+                "busy" => json!({ "ok": false, "error": "FLOOD_WAIT_40" }),
+                "slow" => std::future::pending().await,
+                _ => json!({ "ok": true, "result": { "request_id": request, "delivery_status": stands } }),
             };
             text(200, said.to_string())
         }

@@ -13,10 +13,14 @@ use crate::gateway::{Came, Gateway};
 use crate::plugins::{channel, gateway_config, settings};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000000";
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+pub fn config(gateway: &Gateway) -> Value {
+    json!({ "account_sid": ACCOUNT, "from": "+12025550100", "api": gateway.url("") })
+}
 
 async fn twilio(gateway: &Gateway, more: Value) -> Result<Plugin, SettingsError> {
-    let mut config = json!({ "account_sid": ACCOUNT, "from": "+12025550100", "api": gateway.url("") });
+    let mut config = config(gateway);
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let secrets = BTreeMap::from([("auth_token".to_owned(), TOKEN.to_owned().into())]);
     channel("twilio_sms", Settings { secrets, ..settings(&[&gateway.host()], config) }).await
@@ -82,7 +86,7 @@ async fn credentials_that_a_server_echoes_are_taken_out_as_they_were_encoded() {
 
 /// What Twilio sends for a message, and how it signs that. The signature was made by
 /// `printf '%s' "$DATA" | openssl dgst -sha1 -hmac "$TOKEN" -binary | base64`.
-fn told(path: &str, body: &str, signature: &str) -> Heard {
+pub fn told(path: &str, body: &str, signature: &str) -> Heard {
     Heard {
         posted: true,
         url: format!("https://wotp.example/hooks/sms/{path}"),
@@ -92,9 +96,9 @@ fn told(path: &str, body: &str, signature: &str) -> Heard {
     }
 }
 
-const REFERENCE: &str = "reference-of-a-message";
-const DELIVERED: &str = "SmsStatus=delivered&MessageStatus=delivered&To=%2B12025550101&AccountSid=AC00000000000000000000000000000000&MessageSid=SM1";
-const SIGNATURE: &str = "81sHIOCV2/4CZbCe3ZYs/IQ4D/Q=";
+pub const REFERENCE: &str = "reference-of-a-message";
+pub const DELIVERED: &str = "SmsStatus=delivered&MessageStatus=delivered&To=%2B12025550101&AccountSid=AC00000000000000000000000000000000&MessageSid=SM1";
+pub const SIGNATURE: &str = "81sHIOCV2/4CZbCe3ZYs/IQ4D/Q=";
 const UNDELIVERED: &str = "ErrorCode=30005&MessageStatus=undelivered";
 const SIGNATURE_OF_UNDELIVERED: &str = "kHdSao7laXz1gZHl+he2X2Vb8HU=";
 
@@ -139,9 +143,16 @@ async fn what_anybody_else_sends_is_not() {
 }
 
 async fn telegram(gateway: &Gateway) -> Plugin {
+    telegram_with(gateway, |_| ()).await
+}
+
+/// With other settings.
+pub async fn telegram_with(gateway: &Gateway, change: impl FnOnce(&mut Settings)) -> Plugin {
     let secrets = BTreeMap::from([("token".to_owned(), TOKEN.to_owned().into())]);
     let config = json!({ "api": gateway.url("") });
-    channel("telegram_gateway", Settings { secrets, ..settings(&[&gateway.host()], config) }).await.unwrap()
+    let mut settings = Settings { secrets, ..settings(&[&gateway.host()], config) };
+    change(&mut settings);
+    channel("telegram_gateway", settings).await.unwrap()
 }
 
 #[tokio::test]

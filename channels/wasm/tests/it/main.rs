@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
+mod asking;
 mod attacks;
 mod breaker;
 mod delivery;
@@ -10,5 +11,6 @@ mod gateway;
 mod hearing;
 mod manifest;
 mod plugins;
+mod probing;
 mod refusals;
 mod secrets;

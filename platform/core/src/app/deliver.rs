@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -10,15 +10,16 @@ use super::guard::Happened;
 use super::{App, LEASE_REST_MIN, PROLONG_EVERY, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
+use crate::domain::asking::{Again, Asking};
 use crate::domain::code::Code;
-use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Dispatch, LeaseToken, Outcome, Receipt, Verdict};
+use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
 use crate::domain::id::{DeliveryId, MessageId, TenantId, VerificationId};
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::sandbox::{self, Behaviour};
 use crate::domain::vault::Purpose;
 use crate::domain::verification::{Status, Verification};
-use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
+use crate::ports::{Acknowledged, Channel, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
 
 /// How long a message waits for a plugin that this node could not load yet, where no other channel takes it.
 const NOT_READY: SignedDuration = SignedDuration::from_secs(2);
@@ -53,8 +54,12 @@ struct Ready {
 
 /// What a worker holds while it delivers.
 #[async_trait]
-trait Held: Sized + Send {
+pub(super) trait Held: Sized + Send {
     fn dispatch(&mut self) -> &mut Dispatch;
+
+    fn take_asking(&mut self, now: Timestamp) -> Option<Asking>;
+
+    fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool;
 
     async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError>;
 
@@ -65,6 +70,14 @@ trait Held: Sized + Send {
 impl Held for Verification {
     fn dispatch(&mut self) -> &mut Dispatch {
         &mut self.dispatch
+    }
+
+    fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
+        self.take_asking(now)
+    }
+
+    fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {
+        self.asked(delivery, again, now)
     }
 
     async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError> {
@@ -82,6 +95,14 @@ impl Held for Message {
         &mut self.dispatch
     }
 
+    fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
+        self.take_asking(now)
+    }
+
+    fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {
+        self.asked(delivery, again, now)
+    }
+
     async fn read_again(&self, store: &dyn TenantStore) -> Result<Option<Self>, StoreError> {
         store.find_message(self.id).await
     }
@@ -92,7 +113,8 @@ impl Held for Message {
 }
 
 impl App {
-    /// Does one job: calls the channel whose turn it is and stores what came of it.
+    /// Does one job: calls the channel whose turn it is and stores what came of it, or where none is due, asks the provider
+    /// of a delivery that is to be asked about.
     ///
     /// Safe to do twice, late, or by two workers at once: a hold in the store decides who calls,
     /// and a retry carries the same code under the same message id.
@@ -141,6 +163,7 @@ impl App {
             None => {
                 let token = self.token();
                 if !verification.dispatch.claim(now, self.lease_end(now), token) {
+                    self.ask(&mut verification, &*store, (tenant, Item::Verification(id)), seat).await?;
                     return Ok(Delivered::Nothing);
                 }
                 match store.replace(&mut verification, false).await {
@@ -151,7 +174,7 @@ impl App {
             }
         };
         let ready = self.ready_verification(&verification, now)?;
-        let seat = self.seat_for(&ready, seat);
+        let seat = self.seat_for(&ready.channel, seat);
         let verdict = self.call(&ready, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
@@ -169,6 +192,9 @@ impl App {
                 tracing::debug!(verification = %id, told, charged, "a channel answered after its hold was lost");
                 None
             };
+            if self.can_ask(&ready) {
+                verification.ask_about(ready.delivery, now);
+            }
             let refund = verification.counted.refunded && !refunded;
             match store.replace(&mut verification, refund).await {
                 Ok(()) => {
@@ -202,7 +228,7 @@ impl App {
             return Ok(Delivered::Nothing);
         }
         let now = self.now();
-        if now >= message.deadline() {
+        if now >= message.deadline() && message.dispatch.turn != Turn::Settled {
             return Ok(Delivered::Nothing);
         }
         let token = match token.filter(|token| message.dispatch.is_held_by(*token, now)) {
@@ -210,6 +236,7 @@ impl App {
             None => {
                 let token = self.token();
                 if !message.dispatch.claim(now, self.lease_end(now), token) {
+                    self.ask(&mut message, &*store, (tenant, Item::Message(id)), seat).await?;
                     return Ok(Delivered::Nothing);
                 }
                 match store.replace_message(&mut message, false).await {
@@ -220,7 +247,7 @@ impl App {
             }
         };
         let ready = self.ready_message(&message)?;
-        let seat = self.seat_for(&ready, seat);
+        let seat = self.seat_for(&ready.channel, seat);
         let verdict = self.call(&ready, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
@@ -234,6 +261,9 @@ impl App {
             } else {
                 return Ok(delivered);
             };
+            if self.can_ask(&ready) {
+                message.ask_about(ready.delivery, now);
+            }
             let refund = message.counted.refunded && !refunded;
             match store.replace_message(&mut message, refund).await {
                 Ok(()) => {
@@ -357,9 +387,15 @@ impl App {
     }
 
     /// The seat that calling this channel takes; none where it has a room of its own.
-    fn seat_for<S>(&self, ready: &Ready, seat: S) -> Option<S> {
-        let own = self.channel(&ready.channel).is_some_and(|channel| channel.own_room() > 0);
+    pub(super) fn seat_for<S>(&self, name: &str, seat: S) -> Option<S> {
+        let own = self.channel(name).is_some_and(|channel| channel.own_room() > 0);
         (!own).then_some(seat)
+    }
+
+    /// Whether the provider of a delivery can be asked about it.
+    fn can_ask(&self, ready: &Ready) -> bool {
+        let asks = |channel: &Arc<dyn Channel>| channel.name() == ready.channel && channel.asks().is_some();
+        ready.simulated.is_none() && self.ports.channels.iter().any(asks)
     }
 
     /// Calls the channel, and meanwhile does `keeping`: beside the call, since the store may be slow

@@ -4,6 +4,7 @@
 //! comes back as a [`Refusal`].
 
 mod analytics;
+mod ask;
 mod audit;
 mod authenticate;
 mod bell;

@@ -117,6 +117,7 @@ impl App {
             counted: counted(&quota),
             guard: Vec::new(),
             created_at: now,
+            asking: Vec::new(),
             news: Vec::new(),
         };
         Ok((NewMessage { message, quota, idempotency, unkept: None }, ip, token))

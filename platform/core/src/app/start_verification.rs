@@ -184,6 +184,7 @@ impl App {
             guard: Vec::new(),
             country: None,
             charges: Vec::new(),
+            asking: Vec::new(),
             news: Vec::new(),
             charged: Vec::new(),
             policy,

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::asking::{self, Again, Asking};
 use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Dispatch, Outcome, Receipt, Turn, Verdict};
 use super::guard::{GuardNote, note};
 use super::id::{ApiKeyId, DeliveryId, MessageId, ServiceId, TenantId};
@@ -59,6 +60,10 @@ pub struct Message {
     pub guard: Vec<GuardNote>,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// Deliveries that providers are to be asked about. Not within a delivery: a program that does not know of it leaves
+    /// it alone here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<Asking>,
     /// What happened since it was read. Stored with the change, beside the record.
     #[serde(skip)]
     pub news: Vec<Happening>,
@@ -101,6 +106,7 @@ impl Message {
         let (was_out, had_failed) = (self.dispatch.got_out(), self.has_failed());
         let had_arrived = self.dispatch.deliveries.iter().any(arrived);
         let outcome = act(self);
+        asking::settle(&mut self.asking, &self.dispatch.deliveries);
         let deliveries = &self.dispatch.deliveries;
         let out = deliveries.iter().find(|delivery| delivery.got_out()).filter(|_| !was_out);
         let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
@@ -160,6 +166,21 @@ impl Message {
         self.noting(now, |message| message.dispatch.record(delivery, receipt, now))
     }
 
+    /// Has the provider asked how a delivery fares, if there may be news of it.
+    pub fn ask_about(&mut self, delivery: DeliveryId, now: Timestamp) {
+        asking::begin(&mut self.asking, &self.dispatch.deliveries, delivery, now);
+    }
+
+    /// The delivery that a provider is to be asked about now. Whoever stores that it was taken is the one who asks.
+    pub fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
+        asking::take(&mut self.asking, now)
+    }
+
+    /// Does as a provider says about when to ask again; says whether that changed anything.
+    pub fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {
+        asking::answered(&mut self.asking, delivery, again, now)
+    }
+
     /// Ends what could not be delivered in time; says whether that changed anything.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = now >= self.deadline() && self.dispatch.is_due(now);
@@ -191,13 +212,19 @@ impl Message {
         self.content = None;
     }
 
+    /// Until when what it holds is kept: its address, and then itself.
+    fn kept_until(&self) -> Timestamp {
+        let days = if self.address.is_some() { self.retention.addresses_days } else { self.retention.records_days };
+        days_after(self.created_at, days)
+    }
+
     /// The next moment at which [`wake`](Self::wake) has something to say.
     pub fn wake_at(&self) -> Timestamp {
+        let asked = asking::next_at(&self.asking).unwrap_or(Timestamp::MAX);
         match self.dispatch.turn {
-            Turn::Due { at } => at,
-            Turn::Leased { until, .. } => until,
-            Turn::Settled if self.address.is_some() => days_after(self.created_at, self.retention.addresses_days),
-            Turn::Settled => days_after(self.created_at, self.retention.records_days),
+            Turn::Due { at } => at.min(asked),
+            Turn::Leased { until, .. } => until.min(asked),
+            Turn::Settled => self.kept_until().min(asked),
         }
     }
 
@@ -207,8 +234,11 @@ impl Message {
             return Wake::Wait;
         }
         match self.dispatch.turn {
+            Turn::Settled if now < self.kept_until() => Wake::Ring,
             Turn::Settled if self.address.is_some() => Wake::Redact,
             Turn::Settled => Wake::Delete,
+            // What is due may be a question; nothing of it is over before its own time.
+            _ if !self.dispatch.is_due(now) => Wake::Ring,
             _ if now >= self.deadline() => Wake::Expire,
             _ => Wake::Ring,
         }
@@ -288,5 +318,20 @@ mod tests {
         assert!(message.discard(seconds(40)));
         assert_eq!(message.reason(), Some(DeliveryFailure::Canceled));
         assert_eq!(told(&message), [(What::Failed, "console")]);
+    }
+
+    #[test]
+    fn what_became_of_a_message_is_asked_until_it_is_to_be_erased() {
+        let mut message = to(&["console"]);
+        settle(&mut message, SENT, 1);
+        let delivery = message.dispatch.deliveries[0].id;
+        message.ask_about(delivery, seconds(1));
+        assert_eq!((message.wake(seconds(6)), message.wake(seconds(7))), (Wake::Wait, Wake::Ring));
+        message.retention.addresses_days = 0;
+        assert_eq!(message.wake(seconds(7)), Wake::Redact);
+        message.redact();
+        assert_eq!(message.wake(seconds(7)), Wake::Ring);
+        message.record(delivery, Receipt::Read, seconds(8));
+        assert_eq!((message.wake(seconds(22)), message.take_asking(seconds(22))), (Wake::Wait, None));
     }
 }

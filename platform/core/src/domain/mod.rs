@@ -5,6 +5,7 @@ pub mod address;
 pub mod address_limits;
 pub mod announcement;
 pub mod api_key;
+pub mod asking;
 pub mod audit;
 pub mod code;
 pub mod code_sends;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::address::AddressKind;
 use super::address_limits::AddressLimits;
+use super::asking::{self, Again, Asking};
 use super::code::{self, CodeKind};
 use super::cost::Cost;
 use super::dispatch::{Delivery, DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
@@ -215,6 +216,9 @@ pub struct Verification {
     /// of it leaves it alone here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub charges: Vec<Charge>,
+    /// Deliveries that providers are to be asked about. Not within a delivery, as `charges`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<Asking>,
     /// What happened since it was read. Stored with the change, beside the record.
     #[serde(skip)]
     pub news: Vec<Happening>,
@@ -226,7 +230,7 @@ pub struct Verification {
 /// What the passing of time asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// A delivery is due: ring a worker.
+    /// A delivery is due, or a provider is to be asked about one: ring a worker.
     Ring,
     /// Its time ran out.
     Expire,
@@ -364,6 +368,7 @@ impl Verification {
         let was_out = self.dispatch.got_out();
         let had_arrived = self.dispatch.deliveries.iter().any(arrived);
         let outcome = act(&mut self.dispatch);
+        asking::settle(&mut self.asking, &self.dispatch.deliveries);
         let deliveries = &self.dispatch.deliveries;
         let out = deliveries.iter().find(|delivery| delivery.got_out()).filter(|_| !was_out);
         let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
@@ -396,6 +401,7 @@ impl Verification {
         self.reason = reason;
         self.ended_at = Some(now);
         self.code = None;
+        self.asking.clear();
         let cut = if status == Status::Expired || reason == Some(FailureReason::Undeliverable) {
             DeliveryFailure::Expired
         } else {
@@ -429,6 +435,23 @@ impl Verification {
     /// Applies a receipt; says whether it told anything new.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
         self.noting(now, |dispatch| dispatch.record(delivery, receipt, now))
+    }
+
+    /// Has the provider asked how a delivery fares, if there may be news of it: for as long as somebody waits for it.
+    pub fn ask_about(&mut self, delivery: DeliveryId, now: Timestamp) {
+        if self.status == Status::Pending {
+            asking::begin(&mut self.asking, &self.dispatch.deliveries, delivery, now);
+        }
+    }
+
+    /// The delivery that a provider is to be asked about now. Whoever stores that it was taken is the one who asks.
+    pub fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
+        if self.is_open(now) { asking::take(&mut self.asking, now) } else { None }
+    }
+
+    /// Does as a provider says about when to ask again; says whether that changed anything.
+    pub fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {
+        asking::answered(&mut self.asking, delivery, again, now)
     }
 
     /// Takes down what a channel charged for a delivery; says whether that is news. A delivery is charged for once,
@@ -470,6 +493,9 @@ impl Verification {
             _ if self.address.is_some() => days_after(ended, self.policy.retention.addresses_days),
             _ => days_after(ended, self.policy.retention.records_days),
         };
+        // A program that knows nothing of it may have ended it, and left it there.
+        let asked = asking::next_at(&self.asking).filter(|_| self.status == Status::Pending);
+        let kept = asked.map_or(kept, |at| at.min(kept));
         match self.dispatch.turn {
             Turn::Due { at } => at.min(kept),
             Turn::Leased { until, .. } => until.min(kept),

@@ -86,6 +86,7 @@ fn verification(channels: &[&str]) -> Verification {
         guard: Vec::new(),
         country: None,
         charges: vec![],
+        asking: vec![],
         news: vec![],
         charged: vec![],
     }
@@ -242,6 +243,30 @@ fn a_delivery_whose_worker_died_is_given_up_once_the_verification_has_ended() {
         assert_eq!(verification.wake(at(31)), Wake::Wait);
         assert!(verification.record(delivery(1), Receipt::Sent, at(31)), "it got out after all");
     }
+}
+
+#[test]
+fn a_provider_is_asked_while_somebody_waits_and_no_longer() {
+    let mut verification = verification(&["a"]);
+    verification.ask_about(delivery(1), at(0));
+    assert_eq!(verification.asking, [], "it is not sent yet");
+    verification.settle(sent(), at(1), || delivery(2));
+    verification.ask_about(delivery(1), at(1));
+    assert_eq!((verification.wake_at(), verification.wake(at(6))), (at(7), Wake::Wait));
+    assert_eq!(verification.wake(at(7)), Wake::Ring);
+    assert_eq!(verification.take_asking(at(7)).map(|asking| asking.asked), Some(1));
+    assert_eq!(verification.wake_at(), at(22));
+    let mut delivered = verification.clone();
+    delivered.record(delivery(1), Receipt::Delivered, at(8));
+    assert_eq!((delivered.wake_at(), delivered.take_asking(at(22))), (at(300), None));
+    let left = verification.asking.clone();
+    verification.check(|_| true, at(9));
+    let kept = verification.wake_at();
+    assert_eq!((verification.asking.len(), verification.take_asking(at(22))), (0, None));
+    // As a program leaves it that ended it and knows nothing of this.
+    verification.asking = left;
+    assert_eq!((verification.wake_at(), verification.wake(at(22))), (kept, Wake::Wait));
+    assert_eq!(verification.take_asking(at(22)), None);
 }
 
 #[test]

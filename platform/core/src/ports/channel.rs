@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use super::{Hear, Item, Reference};
+use super::{Ask, Hear, Item, Reference};
 use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
@@ -126,6 +126,11 @@ pub trait Channel: Send + Sync {
 
     /// How its provider tells it later what became of a message; none where it tells nothing.
     fn ears(&self) -> Option<&dyn Hear> {
+        None
+    }
+
+    /// How its provider is asked what became of a message; none where that cannot be asked.
+    fn asks(&self) -> Option<&dyn Ask> {
         None
     }
 

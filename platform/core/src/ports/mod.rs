@@ -1,6 +1,7 @@
 //! What the use cases need from the world, as traits. Adapters live in crates of their own.
 
 mod access_tokens;
+mod asking;
 mod bulletin;
 mod channel;
 mod clock;
@@ -19,6 +20,7 @@ mod timer;
 mod webhook;
 
 pub use access_tokens::AccessTokens;
+pub use asking::{ASKING_MAX, Ask, Question, Standing};
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;

@@ -217,6 +217,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         guard: Vec::new(),
         country: None,
         charges: Vec::new(),
+        asking: Vec::new(),
         news: Vec::new(),
         charged: Vec::new(),
     }
@@ -247,6 +248,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         counted: counted(Resource::Messages, at),
         guard: Vec::new(),
         created_at: at,
+        asking: Vec::new(),
         news: Vec::new(),
     }
 }

@@ -1,0 +1,81 @@
+//! What a provider has to be asked, since it does not tell.
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use wotp_core::domain::asking::Again;
+use wotp_core::ports::{ASKING_MAX, Ask, Question, Standing};
+
+use crate::ears::receipt;
+use crate::plugin::Plugin;
+use crate::report::{self, Function};
+use crate::sandbox::{self, Call, Errand};
+use crate::since_v0_1_2::asking::exports::wotp::channel::status;
+
+/// How many messages a channel asks about at once, of which so many calls may be under way: messages go before news of
+/// messages.
+pub fn asked_at_once(concurrency: usize) -> usize {
+    (concurrency / 4).max(1)
+}
+
+/// Nothing is known, and it is asked again when its time comes.
+const NOTHING: Standing = Standing { receipt: None, again: Again::AsPlanned };
+
+#[async_trait]
+impl Ask for Plugin {
+    /// What finds no place, or whose provider does not answer lately, is not asked: its time comes again, and queues
+    /// would only grow.
+    async fn ask(&self, question: &Question) -> Standing {
+        let Some(pre) = &self.component.asking else { return NOTHING };
+        let Ok(_place) = self.asking.try_acquire() else { return NOTHING };
+        if self.breaker.is_open() {
+            return NOTHING;
+        }
+        let time = ASKING_MAX.unsigned_abs();
+        let call = Call::new(&self.grant, Errand::Ask, time);
+        let query = self.query(question);
+        let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;
+        let (standing, why) = match said {
+            Ok(Ok(answer)) => return Standing { receipt: answer.fate.map(receipt), again: again(answer.again) },
+            Ok(Err(trouble)) => of(trouble),
+            Err(stopped) => (NOTHING, stopped.to_string()),
+        };
+        let why = self.grant.without_people(&why);
+        tracing::warn!(channel = self.name, why, "a plugin could not ask how a message fares");
+        standing
+    }
+}
+
+impl Plugin {
+    fn query(&self, question: &Question) -> status::Query {
+        // Milliseconds of any time that people live to see are whole numbers of an `f64`.
+        let sent_at_milliseconds = question.sent_at.as_millisecond() as f64;
+        status::Query {
+            id: question.reference.delivery.to_string(),
+            reference: question.reference.to_string(),
+            provider_id: question.provider_id.clone(),
+            sent_at_milliseconds,
+            asked: question.asked.into(),
+            config: self.config.clone(),
+        }
+    }
+}
+
+fn again(said: status::Again) -> Again {
+    match said {
+        status::Again::Later => Again::AsPlanned,
+        status::Again::InSeconds(seconds) => Again::After(SignedDuration::from_secs(seconds.into())),
+        status::Again::Never => Again::Never,
+    }
+}
+
+/// What follows from a trouble, and what the plugin says of it.
+fn of(trouble: status::Trouble) -> (Standing, String) {
+    let standing = |again| Standing { receipt: None, again };
+    match trouble {
+        status::Trouble::UnknownMessage(why) => (standing(Again::Never), why),
+        status::Trouble::Misconfigured(why) => (NOTHING, why),
+        status::Trouble::Temporary(pause) => {
+            (standing(Again::After(SignedDuration::from_secs(pause.seconds.into()))), pause.detail)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a message would reach anybody, asked before it is sent.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wotp_core::ports::Outgoing;
+
+use crate::breaker::Seen;
+use crate::plugin::Plugin;
+use crate::report::{self, Function};
+use crate::sandbox::{self, Call, Errand};
+use crate::since_v0_1_0::exports::wotp::channel::delivery::Message;
+use crate::since_v0_1_2::probing::exports::wotp::channel::probe::Answer;
+use crate::since_v0_1_2::probing::wotp::channel::probed;
+
+/// Longest that it may take. It takes of the delivery's time, and no more than a quarter of it: a provider that does not
+/// say whether somebody can be reached may deliver all the same.
+const TIME_MAX: Duration = Duration::from_secs(2);
+/// Longest token, in characters.
+const TOKEN_MAX: usize = 256;
+
+impl probed::Host for Call {
+    async fn token(&mut self) -> Option<String> {
+        match &self.errand {
+            Errand::Deliver { token, .. } => token.clone(),
+            Errand::Look | Errand::Hear | Errand::Ask | Errand::Probe(_) => None,
+        }
+    }
+}
+
+/// The provider says that a message would reach nobody.
+pub(crate) struct Nobody {
+    /// What was seen of the provider.
+    pub seen: Seen,
+    /// What the plugin says, for the log.
+    pub detail: String,
+}
+
+impl Plugin {
+    /// What the provider gives along for a message that can reach somebody, or that it cannot tell of; none where it
+    /// gives nothing, and where the plugin does not ask.
+    ///
+    /// Each try asks anew: who has no account today may have one tomorrow, and a token is good for one message.
+    pub(crate) async fn probed(&self, outgoing: &Outgoing, message: &Message) -> Result<Option<String>, Nobody> {
+        let Some(pre) = &self.component.probing else { return Ok(None) };
+        let time = TIME_MAX.min(self.timeout / 4);
+        let call = Call::new(&self.grant, Errand::Probe(Box::new(outgoing.clone())), time);
+        let sight = Arc::clone(&call.sight);
+        let said = async { sandbox::probe(pre, call, message).await.map(Ok::<_, Infallible>) };
+        let said = report::counted(&self.name, Function::Probe, said).await;
+        let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
+        let why = match said {
+            Ok(Ok(Answer::Yes(token))) => return Ok(token.filter(|token| token.chars().count() <= TOKEN_MAX)),
+            Ok(Ok(Answer::No(why))) => return Err(Nobody { seen: sight.seen(), detail: redacted(&why) }),
+            Ok(Ok(Answer::Unknown(why))) => redacted(&why),
+            Err(stopped) => redacted(&stopped.to_string()),
+        };
+        // It is delivered all the same, and says then what is wrong.
+        tracing::debug!(channel = self.name, why, "a plugin could not tell whether somebody can be reached");
+        Ok(None)
+    }
+}

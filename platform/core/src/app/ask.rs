@@ -1,0 +1,75 @@
+use std::sync::{Mutex, PoisonError};
+
+use super::deliver::Held;
+use super::{App, Refusal};
+use crate::domain::asking::Again;
+use crate::ports::{ASKING_MAX, Ask, DueItem, Question, Reference, ReplaceError, Standing, TenantStore};
+
+impl App {
+    /// Asks the provider of a delivery whose time has come how it fares, if there is one, and records what it says.
+    ///
+    /// The moment is moved on before anybody is asked: of all who come at once, one has stored that, and asks. One that
+    /// dies then has asked in vain, and the next time comes.
+    pub(super) async fn ask(
+        &self,
+        held: &mut impl Held,
+        store: &dyn TenantStore,
+        (tenant, item): DueItem,
+        seat: impl Send,
+    ) -> Result<(), Refusal> {
+        let Some(asking) = held.take_asking(self.now()) else { return Ok(()) };
+        match held.replace(store).await {
+            Ok(()) => {}
+            Err(ReplaceError::Conflict) => return Ok(()),
+            Err(ReplaceError::Store(error)) => return Err(error.into()),
+        }
+        let id = asking.delivery;
+        let Some(delivery) = held.dispatch().deliveries.iter().find(|delivery| delivery.id == id) else {
+            return Ok(());
+        };
+        let name = delivery.channel.clone();
+        let question = Question {
+            reference: Reference { tenant, item, delivery: id },
+            provider_id: delivery.provider_id.clone(),
+            sent_at: delivery.sent_at.unwrap_or(delivery.queued_at),
+            asked: asking.asked,
+        };
+        let seat = self.seat_for(&name, seat);
+        let channel = self.channel(&name);
+        let standing = match channel.as_ref().and_then(|channel| channel.asks()) {
+            Some(ask) => self.answer_to(&question, ask).await,
+            // The operator took it away, or put something else in its place.
+            None => Some(Standing { receipt: None, again: Again::Never }),
+        };
+        drop(seat);
+        let Some(Standing { receipt, again }) = standing else { return Ok(()) };
+        if let Some(receipt) = receipt {
+            self.record_receipt_of(Some(&name), tenant, item, id, receipt).await?;
+        }
+        if again == Again::AsPlanned {
+            return Ok(());
+        }
+        while let Some(mut read) = held.read_again(store).await? {
+            if !read.asked(id, again, self.now()) {
+                break;
+            }
+            match read.replace(store).await {
+                Ok(()) => break,
+                Err(ReplaceError::Conflict) => {}
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a provider says in time.
+    async fn answer_to(&self, question: &Question, ask: &dyn Ask) -> Option<Standing> {
+        let answer: Mutex<Option<Standing>> = Mutex::new(None);
+        let work = async {
+            let standing = ask.ask(question).await;
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+        };
+        self.ports.timer.within(ASKING_MAX, Box::pin(work)).await;
+        answer.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}

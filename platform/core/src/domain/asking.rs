@@ -1,0 +1,186 @@
+//! When a provider that does not tell is asked how a delivery fares.
+//!
+//! The moment is a part of the record, so that it survives whoever would have asked. It is moved on before the
+//! provider is asked: whoever stores that is the one who asks, and one that dies meanwhile has asked in vain.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::dispatch::{Delivery, DeliveryStatus};
+use super::id::DeliveryId;
+
+/// Most times that a provider is asked about one delivery.
+pub const ASKS_MAX: u8 = 10;
+/// Seconds from one time to the next: from when it was sent to the first, and so on. The last one goes on.
+///
+/// Most messages arrive within seconds. Each is longer than an answer may take.
+const PAUSES_SECONDS: [i64; 4] = [6, 15, 60, 300];
+/// Bounds of a pause that a provider asks for, in seconds.
+const PAUSE_SECONDS: (i64, i64) = (1, 3600);
+
+/// When to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// When its time comes anyway.
+    AsPlanned,
+    /// After so long.
+    After(SignedDuration),
+    /// Never: there will be no more news.
+    Never,
+}
+
+/// A delivery that is to be asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// When, at the earliest.
+    pub at: Timestamp,
+    /// How often it was asked about.
+    pub asked: u8,
+}
+
+impl Asking {
+    fn next(self, now: Timestamp) -> Timestamp {
+        let last = PAUSES_SECONDS.len() - 1;
+        let pause = PAUSES_SECONDS[usize::from(self.asked).min(last)];
+        now.saturating_add(SignedDuration::from_secs(pause)).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Whether there may be news of it: it was sent, and nothing else is known.
+fn is_open(delivery: &Delivery) -> bool {
+    delivery.status == DeliveryStatus::Sent
+}
+
+/// Has a delivery asked about, if there may be news of it; says whether it is.
+pub(super) fn begin(all: &mut Vec<Asking>, deliveries: &[Delivery], id: DeliveryId, now: Timestamp) -> bool {
+    let is_there = deliveries.iter().any(|delivery| delivery.id == id && is_open(delivery));
+    let begins = is_there && !all.iter().any(|asking| asking.delivery == id);
+    if begins {
+        let asking = Asking { delivery: id, at: now, asked: 0 };
+        all.push(Asking { at: asking.next(now), ..asking });
+    }
+    begins
+}
+
+/// Forgets those of which all is known.
+pub(super) fn settle(all: &mut Vec<Asking>, deliveries: &[Delivery]) {
+    all.retain(|asking| deliveries.iter().any(|delivery| delivery.id == asking.delivery && is_open(delivery)));
+}
+
+/// The next moment at which something is to be asked.
+pub(super) fn next_at(all: &[Asking]) -> Option<Timestamp> {
+    all.iter().map(|asking| asking.at).min()
+}
+
+/// The one that is to be asked about now, counted as asked, and its moment moved on. After the last time it is not kept.
+pub(super) fn take(all: &mut Vec<Asking>, now: Timestamp) -> Option<Asking> {
+    let place = all.iter().position(|asking| asking.at <= now)?;
+    let asking = &mut all[place];
+    asking.asked = asking.asked.saturating_add(1);
+    asking.at = asking.next(now);
+    let taken = *asking;
+    if taken.asked >= ASKS_MAX {
+        all.remove(place);
+    }
+    Some(taken)
+}
+
+/// Does as a provider says about the next time; says whether that changed anything.
+pub(super) fn answered(all: &mut Vec<Asking>, id: DeliveryId, again: Again, now: Timestamp) -> bool {
+    let Some(place) = all.iter().position(|asking| asking.delivery == id) else { return false };
+    match again {
+        Again::AsPlanned => false,
+        Again::Never => {
+            all.remove(place);
+            true
+        }
+        Again::After(pause) => {
+            let (shortest, longest) = PAUSE_SECONDS;
+            let pause = pause.clamp(SignedDuration::from_secs(shortest), SignedDuration::from_secs(longest));
+            all[place].at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::dispatch::{Dispatch, Receipt, Verdict};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn id(n: u8) -> DeliveryId {
+        DeliveryId::from_bytes([n; 16])
+    }
+
+    /// One delivery that was sent, and is asked about.
+    fn sent() -> (Dispatch, Vec<Asking>) {
+        let mut dispatch = Dispatch::born_leased(vec!["a".to_owned()], id(1), at(0), at(30), 7);
+        let mut all = Vec::new();
+        assert!(!begin(&mut all, &dispatch.deliveries, id(1), at(0)), "it is not sent yet");
+        let reached = DeliveryStatus::Sent;
+        dispatch.settle(Verdict::Sent { provider_id: None, reached, cost: None }, at(0), at(300), || id(2));
+        assert!(begin(&mut all, &dispatch.deliveries, id(1), at(0)));
+        assert!(!begin(&mut all, &dispatch.deliveries, id(1), at(1)), "once is enough");
+        (dispatch, all)
+    }
+
+    #[test]
+    fn a_provider_is_asked_more_and_more_rarely_and_ten_times_at_most() {
+        let (_, mut all) = sent();
+        let mut moments = Vec::new();
+        for second in 0..10_000 {
+            while let Some(asking) = take(&mut all, at(second)) {
+                assert_eq!(usize::from(asking.asked), moments.len() + 1);
+                moments.push(second);
+            }
+        }
+        assert_eq!(moments, [6, 21, 81, 381, 681, 981, 1281, 1581, 1881, 2181]);
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_second_finds_the_moment_moved_on() {
+        let (_, mut all) = sent();
+        assert_eq!(next_at(&all), Some(at(6)));
+        assert!(take(&mut all, at(5)).is_none());
+        assert!(take(&mut all, at(9)).is_some());
+        assert!(take(&mut all, at(9)).is_none());
+        assert_eq!(next_at(&all), Some(at(24)));
+    }
+
+    #[test]
+    fn what_is_known_is_not_asked_about() {
+        for receipt in [Receipt::Delivered, Receipt::Failed(crate::domain::dispatch::DeliveryFailure::Rejected)] {
+            let (mut dispatch, mut all) = sent();
+            dispatch.record(id(1), Receipt::Sent, at(2));
+            settle(&mut all, &dispatch.deliveries);
+            assert_eq!(all.len(), 1);
+            dispatch.record(id(1), receipt, at(3));
+            settle(&mut all, &dispatch.deliveries);
+            assert!(all.is_empty(), "{receipt:?}");
+            assert!(!begin(&mut all, &dispatch.deliveries, id(1), at(4)));
+        }
+    }
+
+    #[test]
+    fn a_provider_says_when_to_ask_again_within_bounds() {
+        let (_, mut all) = sent();
+        take(&mut all, at(6));
+        let after = |seconds| Again::After(SignedDuration::from_secs(seconds));
+        for (asked, given) in [(-5, 11), (0, 11), (40, 50), (100_000, 3610)] {
+            assert!(answered(&mut all, id(1), after(asked), at(10)));
+            assert_eq!(next_at(&all), Some(at(given)));
+        }
+        assert!(!answered(&mut all, id(1), Again::AsPlanned, at(10)));
+        assert!(!answered(&mut all, id(2), Again::Never, at(10)));
+        assert!(answered(&mut all, id(1), Again::Never, at(10)) && all.is_empty());
+        assert!(!answered(&mut all, id(1), after(5), at(10)), "it is over");
+    }
+}

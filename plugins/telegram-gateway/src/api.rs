@@ -1,0 +1,102 @@
+//! What the Gateway's methods have in common. Source: core.telegram.org/gateway/api.
+
+use serde::Deserialize;
+use serde_json::Value;
+use wotp_plugin_kit::Failure;
+use wotp_plugin_kit::Fate;
+use wotp_plugin_kit::http::{Answer as _, Call, Method, Response};
+
+use crate::Config;
+
+/// How long to wait when Telegram asks to and does not say how long, in seconds.
+const BUSY_SECONDS: u32 = 5;
+
+/// An answer: what is read of it.
+#[derive(Debug, Deserialize)]
+struct Said {
+    ok: bool,
+    #[serde(default)]
+    result: Option<Request>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+/// How a request stands.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) request_id: String,
+    #[serde(default)]
+    pub(crate) delivery_status: Option<Status>,
+}
+
+/// How far a message got.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    status: String,
+}
+
+impl Status {
+    /// What that is in our words; none for whatever comes to be.
+    pub(crate) fn fate(&self) -> Option<Fate> {
+        match self.status.as_str() {
+            "sent" => Some(Fate::Sent),
+            "delivered" => Some(Fate::Delivered),
+            "read" => Some(Fate::Read),
+            "expired" | "revoked" => Some(Fate::Failed(Failure::Unavailable)),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no request in an answer. Each text is for the operator.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The number is nobody's at Telegram.
+    Nobody(String),
+    /// Token, balance or sender.
+    Settings(String),
+    /// Not now: again after so many seconds.
+    Busy(String, u32),
+    /// Something else of this message.
+    Message(String),
+    /// It said nothing that tells what became of it.
+    Unclear(String),
+}
+
+/// A request of one method.
+pub(crate) fn call(config: &Config, method: &str, token: &str, body: &Value) -> Call {
+    Call::new(Method::Post, format!("{}/{method}", config.api))
+        .header("authorization", format!("Bearer {token}"))
+        .json(body)
+}
+
+/// The request that an answer tells of.
+pub(crate) fn read(answer: &Response) -> Result<Request, Refused> {
+    let status = answer.status;
+    match answer.json() {
+        Some(Said { ok: true, result: Some(request), .. }) => Ok(request),
+        Some(Said { ok: false, error: Some(error), .. }) => Err(refused(&error)),
+        _ if status == 429 || status == 503 => {
+            let seconds = answer.retry_after_seconds().unwrap_or(BUSY_SECONDS);
+            Err(Refused::Busy(format!("Telegram answered with HTTP {status}"), seconds))
+        }
+        _ if matches!(status, 401 | 403) => Err(Refused::Settings(format!("Telegram answered with HTTP {status}"))),
+        _ => Err(Refused::Unclear(format!("Telegram answered with HTTP {status}, and with no request"))),
+    }
+}
+
+/// What an error means. Its name says what is wrong; Telegram documents no list of them.
+fn refused(error: &str) -> Refused {
+    let said = format!("Telegram answered with {error}");
+    if error.starts_with("PHONE_NUMBER_") {
+        return Refused::Nobody(said);
+    }
+    if let Some(seconds) = error.strip_prefix("FLOOD_WAIT") {
+        let seconds = seconds.trim_start_matches('_').parse().unwrap_or(BUSY_SECONDS).clamp(1, 3600);
+        return Refused::Busy(said, seconds);
+    }
+    match ["ACCESS_TOKEN_", "BALANCE_", "SENDER_"].iter().any(|beginning| error.starts_with(beginning)) {
+        true => Refused::Settings(said),
+        false => Refused::Message(said),
+    }
+}
