@@ -14,6 +14,7 @@
 //!
 //! [the contract]: https://component-model.bytecodealliance.org/design/wit.html
 
+mod bounds;
 mod breaker;
 mod callback;
 mod component;
