@@ -40,11 +40,12 @@ export const delivery = {
     const config = settings(message.config);
     const mark = secret('api_secret');
     if (mark == null) throw { tag: 'misconfigured', val: 'the secret `api_secret` is not there' };
+    const asked = request(message, config, mark, config.receipts ? told() : null);
     let response;
     try {
-      response = fetch(request(message, config, mark, config.receipts ? told() : null));
+      response = fetch(asked);
     } catch (error) {
-      throw unanswered(error);
+      throw unanswered(error.payload);
     }
     return verdict(response, config.currency);
   },

@@ -8,6 +8,8 @@ mod delivery;
 mod first;
 mod gateway;
 mod hearing;
+mod languages;
 mod plugins;
+mod providers;
 mod refusals;
 mod secrets;

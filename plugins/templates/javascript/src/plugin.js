@@ -34,11 +34,13 @@ export const delivery = {
   deliver(message) {
     // A mark: the host puts the secret in its place on the way out, and the plugin never sees it.
     const token = secret('token') ?? '';
+    const asked = request(message, JSON.parse(message.config), token);
     let response;
     try {
-      response = fetch(request(message, JSON.parse(message.config), token));
+      response = fetch(asked);
     } catch (error) {
-      throw unanswered(error);
+      // What the contract says that it was.
+      throw unanswered(error.payload);
     }
     return verdict(response);
   },
