@@ -138,6 +138,9 @@ async fn what_vonage_signed_is_news_and_what_anybody_else_sends_is_not() {
     ] {
         assert_eq!(ears.hear(heard(&body)).await, Err(HearError::NotAuthentic), "{}", body.len());
     }
+    let json = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let nested = Heard { headers: json, body: vec![b'['; 16 * 1024], ..heard("") };
+    assert_eq!(ears.hear(nested).await, Err(HearError::NotAuthentic));
     assert_eq!(gateway.connections(), 0);
 }
 
