@@ -15,6 +15,7 @@
 //! [the contract]: https://component-model.bytecodealliance.org/design/wit.html
 
 mod asking;
+mod bounds;
 mod breaker;
 mod callback;
 mod compiler;

@@ -9,7 +9,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
-use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
 
 use crate::asking::asked_at_once;

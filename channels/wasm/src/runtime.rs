@@ -4,7 +4,8 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::sandbox::{self, Call};
+use crate::bounds;
+use crate::sandbox::Call;
 use crate::since_v0_1_0::ChannelPlugin;
 use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
 use crate::since_v0_1_2::probing::wotp::channel::probed;
@@ -66,14 +67,14 @@ pub(crate) fn engine(calls_max: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_core_instances(modules)
-        .total_memories(instances.saturating_mul(sandbox::MEMORIES_MAX))
-        .total_tables(instances.saturating_mul(sandbox::TABLES_MAX))
+        .total_memories(instances.saturating_mul(bounds::MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(bounds::TABLES_MAX))
         .total_stacks(instances)
         .max_core_instances_per_component(MODULES_MAX)
-        .max_memories_per_component(sandbox::MEMORIES_MAX)
-        .max_tables_per_component(sandbox::TABLES_MAX)
-        .max_memory_size(sandbox::MEMORY_MAX)
-        .table_elements(sandbox::TABLE_ELEMENTS_MAX)
+        .max_memories_per_component(bounds::MEMORIES_MAX)
+        .max_tables_per_component(bounds::TABLES_MAX)
+        .max_memory_size(bounds::MEMORY_MAX)
+        .table_elements(bounds::TABLE_ELEMENTS_MAX)
         .max_component_instance_size(INSTANCE_SIZE)
         .max_core_instance_size(INSTANCE_SIZE)
         // Nothing of one call is there for the next.

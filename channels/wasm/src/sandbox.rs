@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wotp_core::ports::{Clock, Entropy, Outgoing};
 use wotp_outbound::Fetch;
 
+use crate::bounds::Bounds;
 use crate::hosts::Host;
 use crate::report::Sight;
 use crate::runtime::TICK;
@@ -21,14 +22,6 @@ use crate::since_v0_1_2::asking::exports::wotp::channel::status;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
 
-/// Memory that a plugin may use in one call, in bytes.
-pub(crate) const MEMORY_MAX: usize = 64 * 1024 * 1024;
-/// Memories in one component.
-pub(crate) const MEMORIES_MAX: u32 = 2;
-/// Tables in one component.
-pub(crate) const TABLES_MAX: u32 = 8;
-/// Elements of a table.
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
 /// Bytes that a plugin may write to the log in one call.
@@ -94,7 +87,7 @@ pub(crate) struct Call {
     pub(crate) encoded: Vec<Secret>,
     pub(crate) sight: Arc<Sight>,
     ticks_left: u128,
-    limits: StoreLimits,
+    bounds: Bounds,
 }
 
 /// Why a plugin gave no answer.
@@ -114,12 +107,6 @@ pub(crate) enum Stopped {
 impl Call {
     /// A call that ends after `time` at the latest.
     pub(crate) fn new(grant: &Arc<Grant>, errand: Errand, time: Duration) -> Self {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(MEMORY_MAX)
-            .memories(MEMORIES_MAX as usize)
-            .tables(TABLES_MAX as usize)
-            .table_elements(TABLE_ELEMENTS_MAX)
-            .build();
         Self {
             marks: Marks::draw(&*grant.world.entropy),
             grant: Arc::clone(grant),
@@ -131,7 +118,7 @@ impl Call {
             encoded: Vec::new(),
             sight: Arc::default(),
             ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
-            limits,
+            bounds: Bounds::default(),
         }
     }
 
@@ -246,7 +233,7 @@ async fn start(pre: &ChannelPluginPre<Call>, call: Call) -> wasmtime::Result<(St
 /// What an instance lives in, with all that bounds it.
 fn store(engine: &Engine, call: Call) -> Store<Call> {
     let mut store = Store::new(engine, call);
-    store.limiter(|call| &mut call.limits);
+    store.limiter(|call| &mut call.bounds);
     store.set_hostcall_fuel(HANDED_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| {

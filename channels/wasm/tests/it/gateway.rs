@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::providers;
+
 /// What came.
 #[derive(Debug, Clone)]
 pub struct Came {
@@ -41,7 +43,8 @@ struct State {
 
 /// What it does is in the path: `/send` takes a message, `/huge` never ends, `/slow` never begins, `/redirect` points
 /// to `/send`, `/echo` says what it was told, `/mirror`
-/// names a message by the credentials that it was told, `/full` asks to wait, and `…/Messages.json` is Twilio's.
+/// names a message by the credentials that it was told, `/full` asks to wait, and what else there is belongs to
+/// some provider.
 pub struct Gateway {
     address: SocketAddr,
     state: Arc<State>,
@@ -132,6 +135,7 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
     let text = |status: u16, text: String| {
         Response::builder().status(status).body(Full::new(Bytes::from(text)).boxed_unsync())
     };
+    let of = |(status, body)| text(status, body);
     let answer = match came.path.as_str() {
         _ if state.away.load(Ordering::SeqCst) => text(503, String::new()),
         "/send" => text(200, json!({ "status": "queued", "id": format!("gw-{number}") }).to_string()),
@@ -185,6 +189,8 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
             };
             text(200, said.to_string())
         }
+        "/sms/json" => of(providers::vonage(&came)),
+        "/v3/email/send" => of(providers::smtp2go(&came)),
         // As Twilio answers, by the end of the number. Source: twilio.com/docs/messaging/api/message-resource.
         path if path.ends_with("/Messages.json") => {
             let body = String::from_utf8_lossy(&came.body).into_owned();

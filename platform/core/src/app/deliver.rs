@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use crate::domain::mode::Mode;
 use crate::domain::sandbox::{self, Behaviour};
 use crate::domain::vault::Purpose;
 use crate::domain::verification::{Status, Verification};
-use crate::ports::{Acknowledged, Channel, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
+use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
 
 /// How long a message waits for a plugin that this node could not load yet, where no other channel takes it.
 const NOT_READY: SignedDuration = SignedDuration::from_secs(2);
@@ -394,8 +394,7 @@ impl App {
 
     /// Whether the provider of a delivery can be asked about it.
     fn can_ask(&self, ready: &Ready) -> bool {
-        let asks = |channel: &Arc<dyn Channel>| channel.name() == ready.channel && channel.asks().is_some();
-        ready.simulated.is_none() && self.ports.channels.iter().any(asks)
+        ready.simulated.is_none() && self.channel(&ready.channel).is_some_and(|channel| channel.asks().is_some())
     }
 
     /// Calls the channel, and meanwhile does `keeping`: beside the call, since the store may be slow
