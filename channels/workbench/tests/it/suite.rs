@@ -22,7 +22,10 @@ async fn plugins_that_keep_the_contract_hold() {
 
 /// Each component of `plugins/misbehaving`, with a part of what is said of it.
 const MISBEHAVING: &[(&str, &str)] = &[
+    ("believer", "500: sent: the provider did not say that it took the message"),
     ("endless_loop", "computed for longer than 1 s"),
+    ("fickle", "something else the second time"),
+    ("fragile_validate", "bears wrong settings: it crashes"),
     ("header_smuggler", "the header `host` is not for plugins to set"),
     ("hidden_host", "made no request"),
     ("huge_detail", "the plugin crashed"),
