@@ -56,7 +56,7 @@ pub enum Refusal {
     #[error("it is no WebAssembly")]
     NoWasm,
     /// A module.
-    #[error("it is a WebAssembly module and not a component; make a component of it, as `wotp-componentize` does")]
+    #[error("it is a WebAssembly module and not a component; make a component of it, as `wotp plugin build` does")]
     Module,
     /// What it holds is wrong, or of a newer kind.
     #[error("it is no component that can be compiled: {0}")]

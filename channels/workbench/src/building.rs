@@ -49,7 +49,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         steps: Steps::Tools(&[
             Tool {
                 program: "npm",
-                arguments: &["install", "--no-audit", "--no-fund"],
+                arguments: &["ci", "--no-audit", "--no-fund"],
                 unless: Some("node_modules"),
                 from: NODE,
             },

@@ -22,7 +22,10 @@ async fn plugins_that_keep_the_contract_hold() {
 
 /// Each component of `plugins/misbehaving`, with a part of what is said of it.
 const MISBEHAVING: &[(&str, &str)] = &[
+    ("believer", "500: sent: the provider did not say that it took the message"),
     ("endless_loop", "computed for longer than 1 s"),
+    ("fickle", "something else the second time"),
+    ("fragile_validate", "bears wrong settings: it crashes"),
     ("header_smuggler", "the header `host` is not for plugins to set"),
     ("hidden_host", "made no request"),
     ("huge_detail", "the plugin crashed"),
@@ -73,5 +76,19 @@ async fn what_is_missing_to_try_a_plugin_is_said() {
     ] {
         let faults = faults(&tried("generic_http", settings, script).await);
         assert!(faults.contains(words), "{words}: {faults}");
+    }
+}
+
+/// Only connections are led to the provider on this machine: what would be refused in production is refused.
+#[tokio::test]
+async fn what_may_be_called_is_what_production_lets_through() {
+    for (url, host, words) in [
+        ("http://sms.example.com/messages", "sms.example.com:80", "does not begin with `https://`"),
+        ("https://10.0.0.1/messages", "10.0.0.1", "an address that is not public"),
+        ("https://127.0.0.1:8443/messages", "127.0.0.1:8443", "an address that is not public"),
+        ("https://sms.example.com:25/messages", "sms.example.com:25", "a port other than 443"),
+    ] {
+        let faults = faults(&tried("generic_http", json!({ "url": url }), &format!("hosts = [\"{host}\"]")).await);
+        assert!(faults.contains(words) && faults.contains("it made no request"), "{url}: {faults}");
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 ///
 /// In Rust: `cargo build` for wasm32-unknown-unknown, which `rustup target add wasm32-unknown-unknown` makes possible, and
 /// what that makes becomes a component. CARGO and RUSTC of the environment are used where they are set. In JavaScript:
-/// `npm run build`, and `npm install` before the first; in Python: `python3 build.py`.
+/// `npm run build`, and `npm ci` before the first; in Python: `python3 build.py`.
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
     /// The folder

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 use wotp_core::domain::address::Address;
 use wotp_core::domain::code::Code;
+use wotp_core::domain::template::is_control;
 use wotp_outbound::SystemResolver;
 use wotp_workbench::trial::{self, Setting, Shown, Tried};
 use zeroize::Zeroizing;
@@ -102,26 +103,31 @@ fn in_words(tried: &Tried) -> String {
 
 /// As it went out behind `>`, and came back behind `<`.
 fn exchange(shown: &Shown) -> String {
-    let mut lines = vec![format!("> {}", shown.request)];
-    lines.extend(shown.request_headers.iter().map(|header| format!("> {header}")));
-    lines.extend(body(">", &shown.request_body));
-    match (&shown.status, &shown.no_answer) {
-        (Some(status), _) => lines.push(format!("< HTTP {status}")),
-        (None, why) => lines.push(format!("< nothing: {}", why.as_deref().unwrap_or_default())),
-    }
-    lines.extend(shown.answer_headers.iter().map(|header| format!("< {header}")));
-    lines.extend(body("<", &shown.answer_body));
-    lines.join("\n")
+    let answer = match (&shown.status, &shown.no_answer) {
+        (Some(status), _) => format!("HTTP {status}"),
+        (None, why) => format!("nothing: {}", why.as_deref().unwrap_or_default()),
+    };
+    let (out, back) =
+        (part(&shown.request_headers, &shown.request_body), part(&shown.answer_headers, &shown.answer_body));
+    let out = std::iter::once(shown.request.as_str()).chain(out).map(|line| marked(">", line));
+    let back = std::iter::once(answer.as_str()).chain(back).map(|line| marked("<", line));
+    out.chain(back).collect::<Vec<_>>().join("\n")
 }
 
-/// A body, behind an empty line; what would steer a terminal is shown as what it is.
-fn body<'a>(mark: &'a str, text: &'a str) -> impl Iterator<Item = String> + 'a {
-    let lines = (!text.is_empty()).then(|| std::iter::once("").chain(text.lines())).into_iter().flatten();
-    lines.map(move |line| {
-        let plain: String = line
-            .chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-            .collect();
-        format!("{mark} {plain}").trim_end().to_owned()
-    })
+/// Headers, and a body behind an empty line.
+fn part<'a>(headers: &'a [String], body: &'a str) -> impl Iterator<Item = &'a str> {
+    let body = (!body.is_empty()).then(|| std::iter::once("").chain(body.lines())).into_iter().flatten();
+    headers.iter().map(String::as_str).chain(body)
+}
+
+/// A line with whose it is; what would steer a terminal is shown as what it is.
+fn marked(whose: &str, line: &str) -> String {
+    let mut marked = whose.to_owned();
+    for c in std::iter::once(' ').chain(line.chars()) {
+        match is_control(c) {
+            true => marked.extend(c.escape_default()),
+            false => marked.push(c),
+        }
+    }
+    marked.trim_end().to_owned()
 }
