@@ -6,16 +6,20 @@ const READ_MAX = 16 * 1024;
 
 /** The bytes of a text in UTF-8. */
 export function bytes(text) {
-  return Uint8Array.from(unescape(encodeURIComponent(text)), (char) => char.charCodeAt(0));
+  const encoded = unescape(encodeURIComponent(text));
+  const all = new Uint8Array(encoded.length);
+  for (let at = 0; at < all.length; at += 1) all[at] = encoded.charCodeAt(at);
+  return all;
 }
 
 /** The text that bytes in UTF-8 are; null where they are none, or too many. */
 export function text(body) {
   if (body.length > READ_MAX) return null;
-  let percent = '';
-  for (const byte of body) percent += `%${byte < 16 ? '0' : ''}${byte.toString(16)}`;
+  let latin = '';
+  // Not all at once: arguments lie on the stack.
+  for (let at = 0; at < body.length; at += 1024) latin += String.fromCharCode(...body.subarray(at, at + 1024));
   try {
-    return decodeURIComponent(percent);
+    return decodeURIComponent(escape(latin));
   } catch {
     return null;
   }

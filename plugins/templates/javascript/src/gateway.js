@@ -73,14 +73,20 @@ function pause(response) {
 
 // The engine that plugins run in has no TextEncoder and no TextDecoder.
 function bytes(text) {
-  return Uint8Array.from(unescape(encodeURIComponent(text)), (char) => char.charCodeAt(0));
+  const encoded = unescape(encodeURIComponent(text));
+  const all = new Uint8Array(encoded.length);
+  for (let at = 0; at < all.length; at += 1) all[at] = encoded.charCodeAt(at);
+  return all;
 }
 
 function json(body) {
   // Longer ones take long to read, and no gateway's is.
   if (body.length > 64 * 1024) return null;
+  let latin = '';
+  // Not all at once: arguments lie on the stack.
+  for (let at = 0; at < body.length; at += 1024) latin += String.fromCharCode(...body.subarray(at, at + 1024));
   try {
-    return JSON.parse(decodeURIComponent(escape(Array.from(body, (byte) => String.fromCharCode(byte)).join(''))));
+    return JSON.parse(decodeURIComponent(escape(latin)));
   } catch {
     return null;
   }
