@@ -39,9 +39,11 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         })).collect::<Vec<_>>(),
         "idempotent": descriptor.idempotent,
         "hears": hears,
+        "asks": component.asks(),
+        "probes": component.probes(),
         "config_schema": descriptor.config_schema,
     });
-    global.output().print(&machines, || described(&file, descriptor, hears))?;
+    global.output().print(&machines, || described(&file, &component))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,7 +78,8 @@ fn name_of(place: Place) -> &'static str {
     }
 }
 
-fn described(file: &Path, descriptor: &Descriptor, hears: bool) -> String {
+fn described(file: &Path, component: &Component) -> String {
+    let (descriptor, hears) = (component.descriptor(), component.hears());
     let Descriptor { id, name, version, reaches, secrets, idempotent, config_schema, .. } = descriptor;
     let reaches = reaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let hosts = match &descriptor.hosts {
@@ -96,6 +99,8 @@ fn described(file: &Path, descriptor: &Descriptor, hears: bool) -> String {
             "  hears     {}",
             if hears { "what its provider tells later, at /hooks/NAME/" } else { "nothing later" }
         ),
+        format!("  asks      {}", if component.asks() { "its provider how a message fares" } else { "nothing later" }),
+        format!("  probes    {}", if component.probes() { "whether somebody can be reached" } else { "nobody" }),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
     for secret in secrets {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wotp_channel_wasm::{Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Unread, World};
+use wotp_channel_wasm::{
+    Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Unread, World, asked_at_once,
+};
 use wotp_core::ports::Channel;
 use wotp_outbound::{Caller, Plain, Policy, Resolve, SystemResolver};
 
@@ -37,7 +39,9 @@ pub(super) async fn plugins(config: &Config, folder: &DataFolder) -> Result<Vec<
         return Ok(Vec::new());
     }
     // One more for each, to be asked about its settings meanwhile, and what it hears.
-    let calls_max = sections.values().map(|section| section.concurrency + 1 + HEARING_MAX).sum();
+    let asked =
+        |section: &config::Plugin| u32::try_from(asked_at_once(section.concurrency as usize)).unwrap_or(u32::MAX);
+    let calls_max = sections.values().map(|section| section.concurrency + 1 + HEARING_MAX + asked(section)).sum();
     let runtime = Runtime::new(calls_max).map_err(|error| WiringError::Plugins(error.into()))?;
     let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
     let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
