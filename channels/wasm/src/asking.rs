@@ -1,5 +1,7 @@
 //! What a provider has to be asked, since it does not tell.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use wotp_core::domain::asking::Again;
@@ -17,6 +19,9 @@ pub fn asked_at_once(concurrency: usize) -> usize {
     (concurrency / 4).max(1)
 }
 
+/// What is left of the time of a question when the plugin is stopped.
+const MARGIN: Duration = Duration::from_millis(250);
+
 /// Nothing is known, and it is asked again when its time comes.
 const NOTHING: Standing = Standing { receipt: None, again: Again::AsPlanned };
 
@@ -30,7 +35,8 @@ impl Ask for Plugin {
         if self.breaker.is_open() {
             return NOTHING;
         }
-        let time = ASKING_MAX.unsigned_abs();
+        // Over before whoever waits gives up, so that it is counted.
+        let time = ASKING_MAX.unsigned_abs().saturating_sub(MARGIN);
         let call = Call::new(&self.grant, Errand::Ask, time);
         let query = self.query(question);
         let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;

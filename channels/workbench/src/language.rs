@@ -8,6 +8,10 @@ use std::str::FromStr;
 pub enum Language {
     /// With the kit.
     Rust,
+    /// On QuickJS.
+    JavaScript,
+    /// On CPython.
+    Python,
 }
 
 /// A language's template.
@@ -25,29 +29,61 @@ macro_rules! of_plugins {
 }
 
 /// All there are. What comes next is one more entry, and one more name below.
-pub(crate) const TEMPLATES: &[Template] = &[Template {
-    language: Language::Rust,
-    files: &[
-        ("Cargo.toml", of_plugins!("templates/rust/Cargo.toml.in")),
-        ("src/lib.rs", of_plugins!("templates/rust/src/lib.rs")),
-        ("config.schema.json", of_plugins!("templates/rust/config.schema.json")),
-        ("settings.toml", of_plugins!("templates/rust/settings.toml")),
-        ("provider.toml", of_plugins!("templates/rust/provider.toml")),
-        ("README.md", of_plugins!("templates/rust/README.md")),
-        // Without its dot there, since it is none of ours; nor are the `.in` any that a tool of ours should read.
-        (".gitignore", of_plugins!("templates/rust/gitignore")),
-        // The kit is not on crates.io. It is the one that our own plugins use; only where its versions come from differs.
-        ("kit/Cargo.toml", of_plugins!("templates/rust/kit/Cargo.toml.in")),
-        ("kit/LICENSE", of_plugins!("LICENSE")),
-        ("kit/src/lib.rs", of_plugins!("kit/src/lib.rs")),
-        ("kit/src/http.rs", of_plugins!("kit/src/http.rs")),
-        ("wit/channel.wit", of_plugins!("wit/channel.wit")),
-    ],
-}];
+pub(crate) const TEMPLATES: &[Template] = &[
+    Template {
+        language: Language::Rust,
+        files: &[
+            ("Cargo.toml", of_plugins!("templates/rust/Cargo.toml.in")),
+            ("src/lib.rs", of_plugins!("templates/rust/src/lib.rs")),
+            ("config.schema.json", of_plugins!("templates/rust/config.schema.json")),
+            ("settings.toml", of_plugins!("templates/rust/settings.toml")),
+            ("provider.toml", of_plugins!("templates/rust/provider.toml")),
+            ("README.md", of_plugins!("templates/rust/README.md")),
+            // Without its dot there, since it is none of ours; nor are the `.in` any that a tool of ours should read.
+            (".gitignore", of_plugins!("templates/rust/gitignore")),
+            // The kit is not on crates.io. It is the one that our own plugins use; only where its versions come from differs.
+            ("kit/Cargo.toml", of_plugins!("templates/rust/kit/Cargo.toml.in")),
+            ("kit/LICENSE", of_plugins!("LICENSE")),
+            ("kit/src/lib.rs", of_plugins!("kit/src/lib.rs")),
+            ("kit/src/http.rs", of_plugins!("kit/src/http.rs")),
+            ("wit/channel.wit", of_plugins!("wit/channel.wit")),
+        ],
+    },
+    Template {
+        language: Language::JavaScript,
+        files: &[
+            ("README.md", of_plugins!("templates/javascript/README.md")),
+            (".gitignore", of_plugins!("templates/javascript/gitignore")),
+            ("package-lock.json", of_plugins!("templates/javascript/package-lock.json")),
+            ("package.json", of_plugins!("templates/javascript/package.json")),
+            ("provider.toml", of_plugins!("templates/javascript/provider.toml")),
+            ("settings.toml", of_plugins!("templates/javascript/settings.toml")),
+            ("src/gateway.js", of_plugins!("templates/javascript/src/gateway.js")),
+            ("src/plugin.js", of_plugins!("templates/javascript/src/plugin.js")),
+            ("test/gateway.test.js", of_plugins!("templates/javascript/test/gateway.test.js")),
+            ("wit/channel.wit", of_plugins!("wit/channel.wit")),
+        ],
+    },
+    Template {
+        language: Language::Python,
+        files: &[
+            ("README.md", of_plugins!("templates/python/README.md")),
+            ("build.py", of_plugins!("templates/python/build.py")),
+            (".gitignore", of_plugins!("templates/python/gitignore")),
+            ("provider.toml", of_plugins!("templates/python/provider.toml")),
+            ("requirements.txt", of_plugins!("templates/python/requirements.txt")),
+            ("settings.toml", of_plugins!("templates/python/settings.toml")),
+            ("src/app.py", of_plugins!("templates/python/src/app.py")),
+            ("src/gateway.py", of_plugins!("templates/python/src/gateway.py")),
+            ("test/test_gateway.py", of_plugins!("templates/python/test/test_gateway.py")),
+            ("wit/channel.wit", of_plugins!("wit/channel.wit")),
+        ],
+    },
+];
 
 impl Language {
     /// All there are.
-    pub const ALL: &[Self] = &[Self::Rust];
+    pub const ALL: &[Self] = &[Self::Rust, Self::JavaScript, Self::Python];
 
     pub(crate) fn template(self) -> &'static Template {
         let template = TEMPLATES.iter().find(|template| template.language == self);
@@ -59,6 +95,8 @@ impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rust => "rust",
+            Self::JavaScript => "javascript",
+            Self::Python => "python",
         })
     }
 }

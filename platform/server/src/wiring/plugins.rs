@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use wotp_channel_wasm::{
     Compiler, Component, HEARING_MAX, Host, Plugin, Runtime, Secret, Settings, Shelf, Unread, Workshop, World,
+    asked_at_once,
 };
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Channel, PluginHost};
@@ -61,7 +62,9 @@ pub(super) async fn plugins(config: &Config, folder: &DataFolder) -> Result<Vec<
         return Ok(Vec::new());
     }
     // One more for each, to be asked about its settings meanwhile, and what it hears.
-    let calls_max = sections.values().map(|section| section.concurrency + 1 + HEARING_MAX).sum();
+    let asked =
+        |section: &config::Plugin| u32::try_from(asked_at_once(section.concurrency as usize)).unwrap_or(u32::MAX);
+    let calls_max = sections.values().map(|section| section.concurrency + 1 + HEARING_MAX + asked(section)).sum();
     let runtime = Runtime::new(calls_max).map_err(|error| WiringError::Plugins(error.into()))?;
     let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
     let mut channels: Vec<Arc<dyn Channel>> = Vec::new();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod app;
+mod asking;
 mod audit;
 mod backend;
 mod client;

@@ -9,9 +9,13 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot};
 use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::asking::Again;
 use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
-use wotp_core::ports::{Acknowledged, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, SendError, Timer};
+use wotp_core::ports::{
+    Acknowledged, Ask, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, Question, SendError, Standing,
+    Timer,
+};
 use wotp_core::testing::ManualClock;
 
 /// What the channel does with one call.
@@ -27,6 +31,15 @@ pub enum Answer {
     StaysSilent,
     /// Says nothing until the test does.
     Waits(oneshot::Receiver<Answer>),
+}
+
+/// What the channel does when it is asked how a delivery fares.
+pub enum Told {
+    Says(Standing),
+    /// Says nothing until the timer has run out.
+    StaysSilent,
+    /// Says nothing, whatever the timer does: whoever asked dies first.
+    Hangs,
 }
 
 /// One call as the channel saw it.
@@ -49,6 +62,9 @@ pub struct Outbox {
     timer: Arc<ManualTimer>,
     answers: Mutex<VecDeque<Answer>>,
     letters: Mutex<Vec<Letter>>,
+    /// What its provider says when it is asked; none while it cannot be asked.
+    told: Mutex<Option<VecDeque<Told>>>,
+    questions: Mutex<Vec<Question>>,
     arrived: Notify,
 }
 
@@ -65,7 +81,28 @@ impl Held {
 impl Outbox {
     pub fn new(name: &'static str, reaches: &'static [AddressKind], timer: Arc<ManualTimer>) -> Self {
         let (answers, letters) = (Mutex::default(), Mutex::default());
-        Self { name, reaches, timer, answers, letters, arrived: Notify::new() }
+        let (told, questions) = (Mutex::default(), Mutex::default());
+        Self { name, reaches, timer, answers, letters, told, questions, arrived: Notify::new() }
+    }
+
+    /// From now on its provider can be asked, and says this one after the other, and then nothing new.
+    pub fn can_be_asked(&self, told: impl IntoIterator<Item = Told>) {
+        *self.told.lock().unwrap() = Some(told.into_iter().collect());
+    }
+
+    /// From now on its provider cannot be asked.
+    pub fn cannot_be_asked(&self) {
+        *self.told.lock().unwrap() = None;
+    }
+
+    /// All that its provider was asked, oldest first.
+    pub fn questions(&self) -> Vec<Question> {
+        self.questions.lock().unwrap().clone()
+    }
+
+    /// Returns once its provider was asked so often in all.
+    pub async fn asked(&self, count: usize) {
+        self.until(|| self.questions.lock().unwrap().len() >= count).await;
     }
 
     /// What it does with the next call that nothing was said about; otherwise it sends.
@@ -94,11 +131,15 @@ impl Outbox {
 
     /// Returns once it was called `count` times in all.
     pub async fn called(&self, count: usize) {
+        self.until(|| self.letters.lock().unwrap().len() >= count).await;
+    }
+
+    async fn until(&self, done: impl Fn() -> bool) {
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            if self.letters.lock().unwrap().len() >= count {
+            if done() {
                 return;
             }
             arrived.await;
@@ -153,8 +194,29 @@ impl Channel for Outbox {
         Some(self)
     }
 
+    fn asks(&self) -> Option<&dyn Ask> {
+        let asks = self.told.lock().unwrap().is_some();
+        asks.then_some(self as &dyn Ask)
+    }
+
     async fn probe(&self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Ask for Outbox {
+    async fn ask(&self, question: &Question) -> Standing {
+        self.questions.lock().unwrap().push(question.clone());
+        self.arrived.notify_waiters();
+        let told = self.told.lock().unwrap().as_mut().and_then(VecDeque::pop_front);
+        match told {
+            Some(Told::Says(standing)) => return standing,
+            None => return Standing { receipt: None, again: Again::AsPlanned },
+            Some(Told::StaysSilent) => self.timer.run_out(),
+            Some(Told::Hangs) => {}
+        }
+        std::future::pending().await
     }
 }
 

@@ -64,7 +64,15 @@ fn take(mut client: TcpStream, tell: &Sender<Came>) {
         head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let answer = r#"{"messages":[{"id":"gw-42"}],"sid":"SM42","status":"queued"}"#;
+    // As Telegram answers, and everybody else.
+    let answer = match head.lines().next().unwrap_or_default().split(' ').nth(1) {
+        Some("/checkSendAbility") => r#"{"ok":true,"result":{"request_id":"able","request_cost":0.01}}"#,
+        Some("/sendVerificationMessage") => r#"{"ok":true,"result":{"request_id":"able","request_cost":0}}"#,
+        Some("/checkVerificationStatus") => {
+            r#"{"ok":true,"result":{"request_id":"able","delivery_status":{"status":"delivered","updated_at":1}}}"#
+        }
+        _ => r#"{"messages":[{"id":"gw-42"}],"sid":"SM42","status":"queued"}"#,
+    };
     write!(client, "HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
     // A form is a text.
     let text = || Value::from(String::from_utf8_lossy(&body));
@@ -274,18 +282,64 @@ fn what_a_provider_tells_reaches_the_delivery_that_it_is_about() {
 }
 
 #[test]
+fn a_provider_that_does_not_tell_is_asked_beforehand_and_later() {
+    let gateway = Gateway::start();
+    let (file, port) = (component("telegram_gateway"), gateway.port);
+    let (place, key) = installation(&format!(
+        r#"
+        [channels.telegram]
+        plugin = "{file}"
+        hosts = ["127.0.0.1:{port}"]
+        [channels.telegram.secret_files]
+        token = "gateway.token"
+        [channels.telegram.config]
+        probe = true
+        api = "http://127.0.0.1:{port}"
+        "#
+    ));
+    let server = Server::start(&place);
+    let id = server.start_verification(&key, ADA);
+    let asked = |path: &str| {
+        let came = gateway.next();
+        assert!(came.head.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{}", came.head);
+        came.body
+    };
+    assert_eq!(asked("/checkSendAbility"), json!({ "phone_number": ADA }));
+    assert_eq!(asked("/sendVerificationMessage")["request_id"], "able");
+    sent(&server, &key, &id);
+    assert_eq!(asked("/checkVerificationStatus"), json!({ "request_id": "able" }));
+    until("what it says is known", || {
+        let read = server.request("GET", &format!("/v1/verifications/{id}"), &key, Value::Null).1;
+        read["deliveries"][0]["status"] == "delivered"
+    });
+    let metrics = crate::process::text(&server.address, "/metrics");
+    for function in ["probe", "status"] {
+        let line = format!("wotp_plugin_calls_total{{channel=\"telegram\",function=\"{function}\",outcome=\"ok\"}} 1");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
 fn what_a_plugin_is_can_be_seen_before_it_is_used() {
     let place = Place::new();
     let said = place.run(&["plugin", "check", &component("generic_http")]);
     said.succeeded();
-    for words in ["HTTP gateway (wotp.generic-http 0.1.0)", "reaches   phone, email", "`token` in header, query, body"]
-    {
+    for words in [
+        "HTTP gateway (wotp.generic-http 0.1.0)",
+        "reaches   phone, email",
+        "asks      nothing later",
+        "`token` in header, query, body",
+    ] {
         assert!(said.out.contains(words), "{}", said.out);
     }
     let checked = place.run(&["plugin", "check", &component("undeclared_host"), "--json"]).json();
     assert_eq!((&checked["ok"], &checked["hosts"]), (&json!(true), &json!(["allowed.example"])));
     assert_eq!(checked["hears"], false);
     assert_eq!(place.run(&["plugin", "check", &component("twilio_sms"), "--json"]).json()["hears"], true);
+    let telegram = place.run(&["plugin", "check", &component("telegram_gateway"), "--json"]).json();
+    for (ability, generic) in [("hears", false), ("asks", false), ("probes", false)] {
+        assert_eq!((&telegram[ability], &checked[ability]), (&json!(true), &json!(generic)), "{ability}");
+    }
     for (name, words) in [
         ("wasi_import", "it asks for `wasi:clocks/monotonic-clock@0.2.0`, and plugins get nothing of WASI"),
         ("newer_contract", "a newer contract needs a newer WOTP"),

@@ -3,7 +3,7 @@
 use super::admitting::usage_of;
 use super::messages::sent;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started, try_admit};
-use crate::domain::dispatch::{DeliveryStatus, Turn, Verdict};
+use crate::domain::dispatch::{DeliveryStatus, Receipt, Turn, Verdict};
 use crate::domain::id::DeliveryId;
 use crate::domain::quota::Resource;
 use crate::domain::verification::Wake;
@@ -59,6 +59,39 @@ pub async fn what_is_replaced_is_due_at_its_new_time(store: Subject) {
     assert_eq!(store.due(verification.wake_at(), 10).await.expect(ANSWERS), due);
     door.delete_verification(verification.id).await.expect(ANSWERS);
     assert_eq!(store.due(verification.wake_at(), 10).await.expect(ANSWERS), []);
+}
+
+/// Of both kinds; and whoever takes a question first has it alone.
+pub async fn what_a_provider_is_to_be_asked_is_due_at_its_moment_until_it_is_needless(store: Subject) {
+    let tenant = new_tenant();
+    let door = store.tenant(tenant);
+    let verdict = || Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
+    let mut verification = started(&store, a_verification(tenant, TO, noon())).await;
+    let mut message = sent(&store, message_admission(a_message(tenant, TO, noon()))).await;
+    let (code, text) = (verification.dispatch.deliveries[0].id, message.dispatch.deliveries[0].id);
+    verification.settle(verdict(), seconds(1), || DeliveryId::new(noon(), entropy()));
+    verification.ask_about(code, seconds(1));
+    message.settle(verdict(), seconds(2), || DeliveryId::new(noon(), entropy()));
+    message.ask_about(text, seconds(2));
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    door.replace_message(&mut message, false).await.expect(ANSWERS);
+    let (first, second) = ((tenant, Item::Verification(verification.id)), (tenant, Item::Message(message.id)));
+    assert_eq!(store.due(seconds(6), 10).await.expect(ANSWERS), []);
+    assert_eq!(store.due(seconds(7), 10).await.expect(ANSWERS), [first]);
+    assert_eq!(store.due(seconds(8), 10).await.expect(ANSWERS), [first, second]);
+    let mut faster = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
+    let mut slower = faster.clone();
+    assert_eq!(faster.take_asking(seconds(8)), slower.take_asking(seconds(8)));
+    door.replace(&mut faster, false).await.expect(ANSWERS);
+    assert!(matches!(door.replace(&mut slower, false).await, Err(ReplaceError::Conflict)));
+    assert_eq!(store.due(seconds(8), 10).await.expect(ANSWERS), [second]);
+    faster.record(code, Receipt::Delivered, seconds(9));
+    door.replace(&mut faster, false).await.expect(ANSWERS);
+    message.record(text, Receipt::Read, seconds(9));
+    door.replace_message(&mut message, false).await.expect(ANSWERS);
+    assert_eq!(store.due(seconds(299), 10).await.expect(ANSWERS), []);
+    let read = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
+    assert_eq!(read.asking, []);
 }
 
 /// Its work is due at once, though the verification has ended; what nobody held stays as it is.

@@ -59,11 +59,13 @@ pub(super) fn print(
         })).collect::<Vec<_>>(),
         "idempotent": descriptor.idempotent,
         "hears": hears,
+        "asks": component.asks(),
+        "probes": component.probes(),
         "contract": component.contract(),
         "publisher": publisher.map(|key| key.to_string()),
         "config_schema": descriptor.config_schema,
     });
-    global.output().print(&machines, || described(file, descriptor, hears, publisher))
+    global.output().print(&machines, || described(file, component, publisher))
 }
 
 fn name_of(place: Place) -> &'static str {
@@ -74,7 +76,8 @@ fn name_of(place: Place) -> &'static str {
     }
 }
 
-fn described(file: &Path, descriptor: &Descriptor, hears: bool, publisher: Option<PublisherKey>) -> String {
+fn described(file: &Path, component: &Component, publisher: Option<PublisherKey>) -> String {
+    let (descriptor, hears) = (component.descriptor(), component.hears());
     let Descriptor { id, name, version, reaches, secrets, idempotent, config_schema, .. } = descriptor;
     let reaches = reaches.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let hosts = match &descriptor.hosts {
@@ -94,6 +97,8 @@ fn described(file: &Path, descriptor: &Descriptor, hears: bool, publisher: Optio
             "  hears     {}",
             if hears { "what its provider tells later, at /hooks/NAME/" } else { "nothing later" }
         ),
+        format!("  asks      {}", if component.asks() { "its provider how a message fares" } else { "nothing later" }),
+        format!("  probes    {}", if component.probes() { "whether somebody can be reached" } else { "nobody" }),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
     lines.extend(publisher.map(|key| format!("  published by {key}")));
