@@ -57,13 +57,19 @@ impl Shelf {
         if !bool::from(self.mac(engine, sha256, compiled).ct_eq(mac)) {
             return Ok(None);
         }
-        // SAFETY: `deserialize` asks that these bytes are what the engine's own compiler made. They were verified just
-        // now, in this memory, with a key that only the server has, and it MACs nothing under `LABEL` but what it was
-        // given by `put`: the output of `Engine::precompile_component`.
-        #[expect(unsafe_code, reason = "the one place; the safety is argued above")]
-        let component = unsafe { Component::deserialize(engine, compiled) };
         // An engine of another version or with other settings refuses it: then it is as if it were not there.
-        Ok(component.ok())
+        Ok(deserialized(engine, compiled))
+    }
+
+    /// Removes what a component was compiled to. It need not be there.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove(&self, engine: &Engine, sha256: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(engine, sha256)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps what [`Engine::precompile_component`] made of a component, and what that engine's compiler made alone. Files
@@ -119,6 +125,15 @@ impl Shelf {
         }
         mac.finalize().into_bytes().into()
     }
+}
+
+/// What is machine code for this engine, ready to run.
+fn deserialized(engine: &Engine, compiled: &[u8]) -> Option<Component> {
+    // SAFETY: `deserialize` asks that these bytes are what the engine's own compiler made. `Shelf::take` verified them just
+    // before, in this memory, with a key that only the server has, and it MACs nothing under `LABEL` but what it was given
+    // by `put`: the output of `Engine::precompile_component`, as `put` asks for.
+    #[expect(unsafe_code, reason = "the one place; the safety is argued above")]
+    unsafe { Component::deserialize(engine, compiled) }.ok()
 }
 
 /// How the files for an engine end: by its version and all settings that machine code depends on.

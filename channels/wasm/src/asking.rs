@@ -32,7 +32,7 @@ impl Ask for Plugin {
     async fn ask(&self, question: &Question) -> Standing {
         let Some(pre) = &self.component.asking else { return NOTHING };
         let Ok(_place) = self.asking.try_acquire() else { return NOTHING };
-        if self.breaker.is_open() {
+        if self.breaker.is_open(self.grant.world.clock.now()) {
             return NOTHING;
         }
         // Over before whoever waits gives up, so that it is counted.
@@ -40,13 +40,24 @@ impl Ask for Plugin {
         let call = Call::new(&self.grant, Errand::Ask, time);
         let query = self.query(question);
         let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;
-        let (standing, why) = match said {
+        let (channel, delivery) = (self.name.as_str(), question.reference.delivery);
+        let trouble = match said {
             Ok(Ok(answer)) => return Standing { receipt: answer.fate.map(receipt), again: again(answer.again) },
-            Ok(Err(trouble)) => of(trouble),
-            Err(stopped) => (NOTHING, stopped.to_string()),
+            Ok(Err(trouble)) => trouble,
+            Err(stopped) => {
+                let why = self.grant.without_people(&stopped.to_string());
+                tracing::warn!(channel, %delivery, why, "a plugin was asked how a message fares, and did not answer");
+                return NOTHING;
+            }
         };
+        let is_expected = matches!(trouble, status::Trouble::Temporary(_));
+        let (standing, why) = of(trouble);
         let why = self.grant.without_people(&why);
-        tracing::warn!(channel = self.name, why, "a plugin could not ask how a message fares");
+        match is_expected {
+            // There may be thousands of these.
+            true => tracing::debug!(channel, %delivery, why, "a plugin could not ask how a message fares"),
+            false => tracing::warn!(channel, %delivery, why, "a plugin could not ask how a message fares"),
+        }
         standing
     }
 }

@@ -77,8 +77,8 @@ impl Breaker {
     }
 
     /// Whether the provider is left alone now.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state().probe_at.is_some()
+    pub(crate) fn is_open(&self, now: Timestamp) -> bool {
+        self.state().probe_at.is_some_and(|at| now < at)
     }
 }
 

@@ -26,7 +26,7 @@ const MEMORY_MAX: u64 = 2 << 30;
 /// Longest that is waited for it, on a machine that has much else to do.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Largest that a component may become.
-const COMPILED_MAX: u64 = 512 << 20;
+const COMPILED_MAX: u64 = 256 << 20;
 /// How it ends when the component cannot be compiled. What it wrote says why.
 const REFUSED: i32 = 3;
 
@@ -99,8 +99,9 @@ impl Compiler {
             Err(_) => return Err(too_much().into()),
         };
         match status.code() {
-            Some(0) if said.len() as u64 <= COMPILED_MAX => Ok(said),
-            Some(0) => Err(too_much().into()),
+            // It could not write the rest, and ended in whichever way.
+            _ if said.len() as u64 > COMPILED_MAX => Err(too_much().into()),
+            Some(0) => Ok(said),
             Some(REFUSED) => Err(Refusal::Broken(String::from_utf8_lossy(&said).into_owned()).into()),
             // By the system, for the time; or by itself, for the memory.
             None => Err(too_much().into()),

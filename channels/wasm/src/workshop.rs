@@ -1,6 +1,7 @@
 //! Where installed plugins are made ready to run: compiled within bounds, kept compiled, and looked at.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,25 +15,28 @@ use wotp_core::ports::{Channel, PluginFault, PluginHost, PluginSetup, ReadyPlugi
 
 use crate::compiler::{CompileFault, Compiler};
 use crate::component::{Component, Refusal};
+use crate::descriptor::SecretUse;
 use crate::ears::HEARING_MAX;
-use crate::hosts::{DeclaredHosts, Host};
+use crate::hosts::{DeclaredHosts, Host, NoHost};
 use crate::manifest::Manifest;
 use crate::plugin::{Plugin, Settings};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sandbox::World;
 use crate::secrets::Secret;
 
-/// Calls at once, of all plugins: those that deliver, and for each what it hears and one that is asked about its settings.
-const ROOM: u32 = CALLS_MAX + PLUGINS_MAX as u32 * (HEARING_MAX + 1);
+/// Calls at once, of all plugins: those that deliver, a quarter as many that ask about messages, and for each plugin one
+/// more that asks, one that is asked about its settings, and what it hears.
+const ROOM: u32 = CALLS_MAX + CALLS_MAX / 4 + PLUGINS_MAX as u32 * (HEARING_MAX + 2);
 
 /// Makes channels of components.
 pub struct Workshop {
-    shelf: Shelf,
+    shelf: Arc<Shelf>,
     compiler: Compiler,
     world: World,
     /// Made when the first plugin is looked at: whoever has none does without.
     runtime: OnceLock<Runtime>,
-    ready: Mutex<HashMap<String, Weak<Ready>>>,
+    /// Those that a channel is made of now, by their SHA-256.
+    ready: Mutex<HashMap<String, Weak<Component>>>,
 }
 
 struct Ready {
@@ -43,7 +47,7 @@ struct Ready {
 impl Workshop {
     /// One that keeps what it compiled on this shelf.
     pub fn new(shelf: Shelf, compiler: Compiler, world: World) -> Self {
-        Self { shelf, compiler, world, runtime: OnceLock::new(), ready: Mutex::default() }
+        Self { shelf: Arc::new(shelf), compiler, world, runtime: OnceLock::new(), ready: Mutex::default() }
     }
 
     fn runtime(&self) -> Result<&Runtime, PluginFault> {
@@ -55,39 +59,66 @@ impl Workshop {
         Ok(self.runtime.get_or_init(|| made))
     }
 
-    /// A component that is compiled already, asked what it is.
-    async fn from_shelf(&self, sha256: &str) -> Result<Option<Component>, PluginFault> {
+    /// A component that is compiled already, asked what it is. A shelf that cannot be used makes it slower, and nothing
+    /// else.
+    async fn shelved(&self, sha256: &str) -> Result<Option<Component>, PluginFault> {
         let runtime = self.runtime()?;
-        let taken = self.shelf.take(&runtime.engine, sha256);
-        let Some(compiled) = taken.map_err(|error| PluginFault::Unavailable(error.into()))? else { return Ok(None) };
+        let (engine, name) = (runtime.engine.clone(), sha256.to_owned());
+        let taken = self.at_shelf(move |shelf| shelf.take(&engine, &name)).await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what plugins were compiled to cannot be read");
+            None
+        });
+        let Some(compiled) = taken else { return Ok(None) };
         Component::of(runtime, &compiled, self.world.clone()).await.map(Some).map_err(refused)
     }
 
-    /// Compiles a component, and puts it on the shelf.
-    async fn to_shelf(&self, sha256: &str, component: &[u8]) -> Result<(), PluginFault> {
+    /// Does something at the shelf, where it holds up nobody: what a plugin of Python was compiled to is read, verified and
+    /// mapped in tenths of a second.
+    async fn at_shelf<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let shelf = Arc::clone(&self.shelf);
+        tokio::task::spawn_blocking(move || work(&shelf)).await.map_err(io::Error::other)?
+    }
+
+    /// A component, compiled now if it was not before, and whether it was.
+    async fn compiled(&self, sha256: &str, component: &[u8]) -> Result<(Component, bool), PluginFault> {
+        if let Some(known) = self.shelved(sha256).await? {
+            return Ok((known, true));
+        }
         let compiled = self.compiler.compile(component).await.map_err(|fault| match fault {
             CompileFault::Refused(refusal) => refused(refusal),
             ours => PluginFault::Unavailable(ours.into()),
         })?;
-        let put = self.shelf.put(&self.runtime()?.engine, sha256, &compiled);
-        put.map_err(|error| PluginFault::Unavailable(error.into()))
-    }
-
-    async fn compiled(&self, sha256: &str, component: &[u8]) -> Result<Component, PluginFault> {
-        if let Some(known) = self.from_shelf(sha256).await? {
-            return Ok(known);
-        }
-        self.to_shelf(sha256, component).await?;
+        let (engine, name) = (self.runtime()?.engine.clone(), sha256.to_owned());
+        let put = self.at_shelf(move |shelf| shelf.put(&engine, &name, &compiled)).await;
+        put.map_err(|error| PluginFault::Unavailable(error.into()))?;
         let nothing = || PluginFault::Unavailable("what was compiled is not on its shelf".into());
-        self.from_shelf(sha256).await?.ok_or_else(nothing)
+        Ok((self.shelved(sha256).await?.ok_or_else(nothing)?, false))
     }
 
-    fn keep(&self, sha256: &str, component: Component) -> Arc<Ready> {
-        let ready = Arc::new(Ready { component: Arc::new(component), world: self.world.clone() });
+    /// What a component says of itself, if it is what its manifest says.
+    async fn release(
+        &self,
+        component: &Component,
+        bytes: &[u8],
+        manifest: Option<Manifest>,
+        now: Timestamp,
+    ) -> Result<Release, PluginFault> {
+        component.conforms(self.world.clone()).await.map_err(refused)?;
+        let descriptor = component.descriptor();
+        let publisher = manifest.map(|manifest| manifest.verify(bytes, descriptor)).transpose();
+        let publisher = publisher.map_err(|fault| wrong(&fault))?.map(|publisher| publisher.to_string());
+        Ok(Release { publisher, ..said(component, sha256_of(bytes), bytes.len(), now) })
+    }
+
+    fn keep(&self, sha256: &str, component: Component) -> Arc<dyn ReadyPlugin> {
+        let component = Arc::new(component);
         let mut all = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, one| one.strong_count() > 0);
-        all.insert(sha256.to_owned(), Arc::downgrade(&ready));
-        ready
+        all.insert(sha256.to_owned(), Arc::downgrade(&component));
+        Arc::new(Ready { component, world: self.world.clone() })
     }
 }
 
@@ -95,10 +126,39 @@ fn refused(refusal: Refusal) -> PluginFault {
     PluginFault::Refused(format!("is no plugin: {refusal}"))
 }
 
+fn wrong(fault: &dyn std::error::Error) -> PluginFault {
+    PluginFault::Refused(format!("does not hold: {fault}"))
+}
+
+/// What a component says of itself, signed by nobody.
+fn said(component: &Component, sha256: String, size: usize, now: Timestamp) -> Release {
+    let descriptor = component.descriptor();
+    let asked = |secret: &SecretUse| SecretAsked {
+        name: secret.name.clone(),
+        about: secret.about.clone(),
+        optional: secret.optional,
+    };
+    Release {
+        sha256,
+        size,
+        package: descriptor.id.clone(),
+        name: descriptor.name.clone(),
+        version: descriptor.version.clone(),
+        publisher: None,
+        reaches: descriptor.reaches.clone(),
+        hosts: match &descriptor.hosts {
+            DeclaredHosts::Any => vec![ANY_HOST.to_owned()],
+            DeclaredHosts::These(hosts) => hosts.iter().map(Host::to_string).collect(),
+        },
+        secrets: descriptor.secrets.iter().map(asked).collect(),
+        hears: component.hears(),
+        installed_at: now,
+    }
+}
+
 #[async_trait]
 impl PluginHost for Workshop {
     async fn examine(&self, bytes: &[u8], manifest: Option<&str>, now: Timestamp) -> Result<Release, PluginFault> {
-        let wrong = |fault: &dyn std::error::Error| PluginFault::Refused(format!("does not hold: {fault}"));
         let manifest = manifest.map(Manifest::read).transpose().map_err(|fault| wrong(&fault))?;
         // Before it costs anything, and before anything of it runs.
         if let Some(manifest) = &manifest {
@@ -106,46 +166,34 @@ impl PluginHost for Workshop {
         }
         Component::looks_like_one(bytes).map_err(refused)?;
         let sha256 = sha256_of(bytes);
-        let component = self.compiled(&sha256, bytes).await?;
-        component.conforms(self.world.clone()).await.map_err(refused)?;
-        let descriptor = component.descriptor();
-        let publisher = manifest.map(|manifest| manifest.verify(bytes, descriptor)).transpose();
-        let publisher = publisher.map_err(|fault| wrong(&fault))?.map(|publisher| publisher.to_string());
-        let asked = |secret: &crate::descriptor::SecretUse| SecretAsked {
-            name: secret.name.clone(),
-            about: secret.about.clone(),
-            optional: secret.optional,
+        let examined = async {
+            let (component, was_known) = self.compiled(&sha256, bytes).await?;
+            Ok((self.release(&component, bytes, manifest, now).await, was_known))
         };
-        Ok(Release {
-            sha256,
-            size: bytes.len(),
-            package: descriptor.id.clone(),
-            name: descriptor.name.clone(),
-            version: descriptor.version.clone(),
-            publisher,
-            reaches: descriptor.reaches.clone(),
-            hosts: match &descriptor.hosts {
-                DeclaredHosts::Any => vec![ANY_HOST.to_owned()],
-                DeclaredHosts::These(hosts) => hosts.iter().map(Host::to_string).collect(),
-            },
-            secrets: descriptor.secrets.iter().map(asked).collect(),
-            hears: component.hears(),
-            installed_at: now,
-        })
+        let release = match examined.await {
+            Ok((Ok(release), _)) => return Ok(release),
+            // It is there for a plugin that is installed.
+            Ok((Err(fault), true)) => return Err(fault),
+            Ok((Err(fault), false)) | Err(fault) => fault,
+        };
+        let engine = self.runtime()?.engine.clone();
+        if let Err(error) = self.at_shelf(move |shelf| shelf.remove(&engine, &sha256)).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what was refused is still there, compiled");
+        }
+        Err(release)
     }
 
     async fn known(&self, sha256: &str) -> Result<Option<Arc<dyn ReadyPlugin>>, PluginFault> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).and_then(Weak::upgrade);
-        if let Some(ready) = ready {
-            return Ok(Some(ready));
+        let known = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).and_then(Weak::upgrade);
+        if let Some(component) = known {
+            return Ok(Some(Arc::new(Ready { component, world: self.world.clone() })));
         }
-        let component = self.from_shelf(sha256).await?;
-        Ok(component.map(|component| self.keep(sha256, component) as Arc<dyn ReadyPlugin>))
+        Ok(self.shelved(sha256).await?.map(|component| self.keep(sha256, component)))
     }
 
     async fn compile(&self, bytes: &[u8]) -> Result<Arc<dyn ReadyPlugin>, PluginFault> {
         let sha256 = sha256_of(bytes);
-        let component = self.compiled(&sha256, bytes).await?;
+        let (component, _) = self.compiled(&sha256, bytes).await?;
         Ok(self.keep(&sha256, component))
     }
 
@@ -162,12 +210,18 @@ impl ReadyPlugin for Ready {
     }
 
     async fn channel(&self, setup: PluginSetup) -> Result<Arc<dyn Channel>, PluginFault> {
-        let wrong = |error: &dyn std::error::Error| PluginFault::Refused(format!("does not hold: {error}"));
+        // It is asked anew each time, and could say something else on another day.
+        let PluginSetup { release, .. } = &setup;
+        let now = said(&self.component, release.sha256.clone(), release.size, release.installed_at);
+        if (Release { publisher: release.publisher.clone(), ..now }) != *release {
+            let words = "says something else of itself than when it was installed; install what its publisher has now";
+            return Err(PluginFault::Refused(words.to_owned()));
+        }
         let hosts = setup.hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>();
         let settings = Settings {
             name: setup.channel,
-            reaches: Vec::new(),
-            hosts: hosts.map_err(|error: crate::hosts::NoHost| wrong(&error))?,
+            reaches: setup.release.reaches,
+            hosts: hosts.map_err(|error: NoHost| wrong(&error))?,
             secrets: setup.secrets.into_iter().map(|(name, text)| (name, Secret::from(text.to_string()))).collect(),
             config: Value::Object(setup.config),
             timeout: Duration::try_from(setup.timeout).unwrap_or(Duration::from_secs(1)),

@@ -4,6 +4,7 @@
 //! What is not real is the provider: [`suite`] puts one on loopback in its place, which answers as it is told.
 
 pub mod building;
+mod contract;
 mod language;
 mod log;
 mod message;
@@ -16,4 +17,5 @@ pub mod template;
 pub mod trial;
 mod wire;
 
+pub use contract::reference;
 pub use language::{Language, NoLanguage};

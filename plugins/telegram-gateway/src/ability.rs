@@ -24,9 +24,13 @@ pub(crate) fn reachable(answer: &Response) -> Reachable {
     match api::read(answer) {
         Ok(request) => Reachable::Yes(Some(request.request_id)),
         Err(Refused::Nobody(why)) => Reachable::No(why),
-        Err(Refused::Settings(why) | Refused::Busy(why, _) | Refused::Message(why) | Refused::Unclear(why)) => {
-            Reachable::Unknown(why)
-        }
+        Err(
+            Refused::Settings(why)
+            | Refused::Busy(why, _)
+            | Refused::Request(why)
+            | Refused::Message(why)
+            | Refused::Unclear(why),
+        ) => Reachable::Unknown(why),
     }
 }
 

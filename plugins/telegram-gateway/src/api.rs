@@ -57,6 +57,8 @@ pub(crate) enum Refused {
     Settings(String),
     /// Not now: again after so many seconds.
     Busy(String, u32),
+    /// The request that was named is none.
+    Request(String),
     /// Something else of this message.
     Message(String),
     /// It said nothing that tells what became of it.
@@ -88,8 +90,13 @@ pub(crate) fn read(answer: &Response) -> Result<Request, Refused> {
 /// What an error means. Its name says what is wrong; Telegram documents no list of them.
 fn refused(error: &str) -> Refused {
     let said = format!("Telegram answered with {error}");
-    if error.starts_with("PHONE_NUMBER_") {
+    // Those whose names leave no doubt: `PHONE_NUMBER_FLOOD`, as Telegram has elsewhere, is of a number that is somebody's.
+    let nobody = ["PHONE_NUMBER_INVALID", "PHONE_NUMBER_NOT_FOUND", "PHONE_NUMBER_UNOCCUPIED", "PHONE_NUMBER_BANNED"];
+    if nobody.contains(&error) {
         return Refused::Nobody(said);
+    }
+    if error.starts_with("REQUEST_ID_") {
+        return Refused::Request(said);
     }
     if let Some(seconds) = error.strip_prefix("FLOOD_WAIT") {
         let seconds = seconds.trim_start_matches('_').parse().unwrap_or(BUSY_SECONDS).clamp(1, 3600);

@@ -154,7 +154,7 @@ fn verdict(answer: &Response) -> Result<Receipt, DeliveryError> {
         Err(Refused::Nobody(why)) => Err(DeliveryError::InvalidRecipient(why)),
         Err(Refused::Settings(why)) => Err(DeliveryError::Misconfigured(why)),
         Err(Refused::Busy(detail, seconds)) => Err(DeliveryError::Temporary(Pause { detail, seconds })),
-        Err(Refused::Message(why)) => Err(DeliveryError::Rejected(why)),
+        Err(Refused::Message(why) | Refused::Request(why)) => Err(DeliveryError::Rejected(why)),
         // It had the message, and said nothing that tells how far it got.
         Err(Refused::Unclear(why)) => Err(DeliveryError::Unknown(why)),
     }

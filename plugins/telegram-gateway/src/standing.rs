@@ -18,11 +18,12 @@ pub(crate) fn call(query: &Query, config: &Config, token: &str) -> Result<Call, 
 /// What an answer means.
 pub(crate) fn standing(answer: &Response) -> Result<Standing, Trouble> {
     let request = api::read(answer).map_err(|refused| match refused {
-        // Of a request that was made, only the request itself can be wrong.
-        Refused::Message(why) | Refused::Nobody(why) => Trouble::UnknownMessage(why),
+        Refused::Request(why) => Trouble::UnknownMessage(why),
         Refused::Settings(why) => Trouble::Misconfigured(why),
         Refused::Busy(detail, seconds) => Trouble::Temporary(Pause { detail, seconds }),
-        Refused::Unclear(detail) => Trouble::Temporary(Pause { detail, seconds: 60 }),
+        Refused::Unclear(detail) | Refused::Message(detail) | Refused::Nobody(detail) => {
+            Trouble::Temporary(Pause { detail, seconds: 60 })
+        }
     })?;
     let fate = request.delivery_status.and_then(|status| status.fate());
     // Telegram tells of nothing after a message was read, ran out or was revoked.

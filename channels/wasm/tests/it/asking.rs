@@ -83,7 +83,8 @@ async fn a_provider_that_is_left_alone_is_asked_nothing_and_answers_to_questions
         let again = Again::After(SignedDuration::from_secs(5));
         assert_eq!(asks.ask(&question(Some("read"))).await, Standing { receipt: None, again });
     }
-    assert!(log.text().contains("could not ask how a message fares"), "{}", log.text());
+    // There may be thousands of these.
+    assert!(!log.text().contains("could not ask how a message fares"), "{}", log.text());
     for _ in 0..5 {
         channel.send(&outgoing(AddressKind::Phone, 1)).await.unwrap_err();
     }

@@ -39,6 +39,7 @@ const MISBEHAVING: &[(&str, &str)] = &[
     ("request_flood", "at most 8 requests"),
     ("secret_thief", "a mark went out as it is"),
     ("slow_describe", "computed for longer than 1 s"),
+    ("slow_probe", "delivered with"),
     ("slow_server", "so it is `sent`"),
     ("stack_overflow", "call stack exhausted"),
     ("tattler", "made no request"),

@@ -8,7 +8,7 @@ use crate::ports::{ASKING_MAX, Ask, DueItem, Question, Reference, ReplaceError, 
 impl App {
     /// Asks the provider of a delivery whose time has come how it fares, if there is one, and records what it says.
     ///
-    /// The moment is moved on before anybody is asked: of all who come at once, one has stored that, and asks. One that
+    /// The sweep handed it over and moved its moment on: of all who come, one has stored that they took it, and asks. One that
     /// dies then has asked in vain, and the next time comes.
     pub(super) async fn ask(
         &self,
@@ -36,10 +36,12 @@ impl App {
         };
         let seat = self.seat_for(&name, seat);
         let channel = self.channel(&name);
-        let standing = match channel.as_ref().and_then(|channel| channel.asks()) {
-            Some(ask) => self.answer_to(&question, ask).await,
-            // The operator took it away, or put something else in its place.
-            None => Some(Standing { receipt: None, again: Again::Never }),
+        let standing = match channel.as_ref().map(|channel| channel.asks()) {
+            Some(Some(ask)) => self.answer_to(&question, ask).await,
+            // The operator put something else in its place.
+            Some(None) => Some(Standing { receipt: None, again: Again::Never }),
+            // It is off, or not loaded here: it may be there the next time.
+            None => None,
         };
         drop(seat);
         let Some(Standing { receipt, again }) = standing else { return Ok(()) };

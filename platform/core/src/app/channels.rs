@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::App;
 use crate::domain::id::TenantId;
+use crate::domain::plugin::CALLS_MAX;
 use crate::domain::routing::ChannelInfo;
 use crate::ports::Channel;
 
@@ -17,24 +18,24 @@ impl App {
     /// The channels that there are for everybody.
     pub fn channels(&self) -> Vec<ChannelInfo> {
         let loaded = self.plugins.loaded();
-        let for_all = loaded.ready().filter(|installed| installed.plugin.tenants.is_none());
-        self.channel_infos.iter().cloned().chain(for_all.map(|installed| installed.info.clone())).collect()
+        let for_all = loaded.wanted().filter(|(plugin, _)| plugin.tenants.is_none());
+        self.channel_infos.iter().cloned().chain(for_all.map(|(_, info)| info.clone())).collect()
     }
 
     /// The channels that there are for a tenant, in the order they are tried when nobody says another.
     pub(super) fn available(&self, tenant: TenantId) -> Cow<'_, [ChannelInfo]> {
         let loaded = self.plugins.loaded();
-        let installed = || loaded.ready().filter(|installed| installed.plugin.is_for(tenant));
+        let installed = || loaded.wanted().filter(|(plugin, _)| plugin.is_for(tenant));
         if installed().next().is_none() {
             return Cow::Borrowed(&self.channel_infos);
         }
-        self.channel_infos.iter().cloned().chain(installed().map(|installed| installed.info.clone())).collect()
+        self.channel_infos.iter().cloned().chain(installed().map(|(_, info)| info.clone())).collect()
     }
 
     /// A channel, whoever it is for.
     pub(super) fn channel(&self, name: &str) -> Option<Arc<dyn Channel>> {
         let configured = self.ports.channels.iter().find(|channel| channel.name() == name);
-        configured.cloned().or_else(|| self.plugins.loaded().find(name).map(|installed| Arc::clone(&installed.channel)))
+        configured.cloned().or_else(|| self.plugins.loaded().find(name).and_then(|installed| installed.channel.clone()))
     }
 
     /// A channel, as far as this tenant may use it.
@@ -46,10 +47,11 @@ impl App {
         self.channel(name)
     }
 
-    /// How many sends channels take at once by themselves.
+    /// How many sends channels take at once by themselves: of plugins as many as all together may be given, as soon as one
+    /// is on.
     pub fn own_room(&self) -> usize {
-        let installed = self.plugins.loaded();
         let configured: usize = self.channel_infos.iter().map(|channel| channel.own_room).sum();
-        configured + installed.ready().map(|installed| installed.info.own_room).sum::<usize>()
+        let loaded = self.plugins.loaded();
+        configured + loaded.wanted().next().map_or(0, |_| 2 * CALLS_MAX as usize)
     }
 }

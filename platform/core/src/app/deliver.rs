@@ -95,8 +95,8 @@ impl Held for Message {
         &mut self.dispatch
     }
 
-    fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
-        self.take_asking(now)
+    fn take_asking(&mut self, _: Timestamp) -> Option<Asking> {
+        self.take_asking()
     }
 
     fn asked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {

@@ -26,7 +26,10 @@ impl App {
     /// # Errors
     /// [`HearRefusal`]. What was recorded before a failure stays: whoever sent it may send it again.
     pub async fn hear(&self, channel: &str, heard: Heard) -> Result<usize, HearRefusal> {
-        let heard_by = self.channel(channel).ok_or(HearRefusal::Unknown)?;
+        let heard_by = self.channel(channel).ok_or_else(|| match self.is_awaited(channel) {
+            true => HearRefusal::Channel(HearError::Busy),
+            false => HearRefusal::Unknown,
+        })?;
         let news = heard_by.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
         let mut new = 0;
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {

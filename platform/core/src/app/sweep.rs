@@ -18,6 +18,8 @@ const AT_ONCE: usize = 64;
 pub struct Swept {
     /// Deliveries that were rung for.
     pub rung: usize,
+    /// Deliveries that were rung for since a provider is to be asked about them, and those that were not for want of room.
+    pub asked: usize,
     /// Verifications and messages whose time ran out.
     pub expired: usize,
     /// Deliveries given up, of verifications that ended and workers that did not come back.
@@ -57,9 +59,16 @@ impl App {
         let mut woken = stream::iter(due).map(|due| self.wake(due, now)).buffered(AT_ONCE);
         while let Some((tenant, item, wake)) = woken.next().await {
             match wake {
-                Wake::Ring if swept.rung < room => {
+                Wake::Ring if swept.rung + swept.asked < room => {
                     self.ring(Job { tenant, item, token: None }).await;
                     swept.rung += 1;
+                }
+                Wake::Ask => {
+                    // Its moment is moved on already. One that nobody is rung for comes again at the next.
+                    if swept.rung + swept.asked < room {
+                        self.ring(Job { tenant, item, token: None }).await;
+                    }
+                    swept.asked += 1;
                 }
                 Wake::Expire => swept.expired += 1,
                 Wake::Cut => swept.cut += 1,
@@ -69,7 +78,8 @@ impl App {
             }
         }
         // Rings are answered by workers, not here: sweeping again at once would only repeat them.
-        swept.more &= swept.rung == 0 && swept.expired + swept.cut + swept.redacted + swept.deleted > 0;
+        let done = swept.asked + swept.expired + swept.cut + swept.redacted + swept.deleted;
+        swept.more &= swept.rung == 0 && done > 0;
         swept.erased = self.sweep_tenants().await?;
         swept.noticed = self.send_notices().await?;
         swept.lettered = self.send_letters().await?;
@@ -104,6 +114,9 @@ impl App {
                 verification.expire(now);
             }
             Wake::Cut => verification.abandon(now),
+            Wake::Ask => {
+                verification.hand_over_asking(now);
+            }
             Wake::Redact => verification.redact(),
             Wake::Delete => {
                 store.delete_verification(id).await?;
@@ -129,6 +142,9 @@ impl App {
         match wake {
             Wake::Expire => {
                 message.expire(now);
+            }
+            Wake::Ask => {
+                message.hand_over_asking(now);
             }
             Wake::Redact => message.redact(),
             Wake::Delete => {

@@ -1,7 +1,9 @@
 //! When a provider that does not tell is asked how a delivery fares.
 //!
-//! The moment is a part of the record, so that it survives whoever would have asked. It is moved on before the
-//! provider is asked: whoever stores that is the one who asks, and one that dies meanwhile has asked in vain.
+//! The moment is a part of the record, so that it survives whoever would have asked. When it has come, the sweep moves
+//! it on and hands the delivery over to whoever it rings for, so that what waits to be asked about stands before nothing
+//! else that is due. Whoever stores that they took it is the one who asks; a ring that is lost, or one who dies
+//! meanwhile, has asked in vain.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,9 @@ pub struct Asking {
     pub at: Timestamp,
     /// How often it was asked about.
     pub asked: u8,
+    /// Whether it was handed over, and nobody took it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub handed_over: bool,
 }
 
 impl Asking {
@@ -59,7 +64,7 @@ pub(super) fn begin(all: &mut Vec<Asking>, deliveries: &[Delivery], id: Delivery
     let is_there = deliveries.iter().any(|delivery| delivery.id == id && is_open(delivery));
     let begins = is_there && !all.iter().any(|asking| asking.delivery == id);
     if begins {
-        let asking = Asking { delivery: id, at: now, asked: 0 };
+        let asking = Asking { delivery: id, at: now, asked: 0, handed_over: false };
         all.push(Asking { at: asking.next(now), ..asking });
     }
     begins
@@ -75,13 +80,26 @@ pub(super) fn next_at(all: &[Asking]) -> Option<Timestamp> {
     all.iter().map(|asking| asking.at).min()
 }
 
-/// The one that is to be asked about now, counted as asked, and its moment moved on. After the last time it is not kept.
-pub(super) fn take(all: &mut Vec<Asking>, now: Timestamp) -> Option<Asking> {
-    let place = all.iter().position(|asking| asking.at <= now)?;
+/// Hands over the one whose time has come, counted as asked, and its moment moved on; says whether there was one. One that
+/// nobody took the last time is not kept.
+pub(super) fn hand_over(all: &mut Vec<Asking>, now: Timestamp) -> bool {
+    let Some(place) = all.iter().position(|asking| asking.at <= now) else { return false };
     let asking = &mut all[place];
-    asking.asked = asking.asked.saturating_add(1);
+    if asking.asked >= ASKS_MAX {
+        all.remove(place);
+        return true;
+    }
+    asking.asked += 1;
     asking.at = asking.next(now);
-    let taken = *asking;
+    asking.handed_over = true;
+    true
+}
+
+/// The one that was handed over, if nobody took it yet. After the last time it is not kept.
+pub(super) fn take(all: &mut Vec<Asking>) -> Option<Asking> {
+    let place = all.iter().position(|asking| asking.handed_over)?;
+    all[place].handed_over = false;
+    let taken = all[place];
     if taken.asked >= ASKS_MAX {
         all.remove(place);
     }
@@ -136,7 +154,8 @@ mod tests {
         let (_, mut all) = sent();
         let mut moments = Vec::new();
         for second in 0..10_000 {
-            while let Some(asking) = take(&mut all, at(second)) {
+            while hand_over(&mut all, at(second)) {
+                let asking = take(&mut all).unwrap();
                 assert_eq!(usize::from(asking.asked), moments.len() + 1);
                 moments.push(second);
             }
@@ -146,13 +165,26 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_second_finds_the_moment_moved_on() {
+    fn whoever_comes_second_finds_the_moment_moved_on_and_nothing_to_take() {
         let (_, mut all) = sent();
         assert_eq!(next_at(&all), Some(at(6)));
-        assert!(take(&mut all, at(5)).is_none());
-        assert!(take(&mut all, at(9)).is_some());
-        assert!(take(&mut all, at(9)).is_none());
+        assert!(!hand_over(&mut all, at(5)) && take(&mut all).is_none());
+        assert!(hand_over(&mut all, at(9)));
+        assert!(!hand_over(&mut all, at(9)));
         assert_eq!(next_at(&all), Some(at(24)));
+        assert!(take(&mut all).is_some());
+        assert!(take(&mut all).is_none());
+    }
+
+    #[test]
+    fn what_nobody_takes_is_handed_over_again_and_not_for_ever() {
+        let (_, mut all) = sent();
+        let mut handed = 0;
+        while let Some(moment) = next_at(&all) {
+            assert!(hand_over(&mut all, moment));
+            handed += usize::from(!all.is_empty());
+        }
+        assert_eq!(handed, usize::from(ASKS_MAX));
     }
 
     #[test]
@@ -172,7 +204,7 @@ mod tests {
     #[test]
     fn a_provider_says_when_to_ask_again_within_bounds() {
         let (_, mut all) = sent();
-        take(&mut all, at(6));
+        assert!(hand_over(&mut all, at(6)) && take(&mut all).is_some());
         let after = |seconds| Again::After(SignedDuration::from_secs(seconds));
         for (asked, given) in [(-5, 11), (0, 11), (40, 50), (100_000, 3610)] {
             assert!(answered(&mut all, id(1), after(asked), at(10)));

@@ -171,9 +171,16 @@ impl Message {
         asking::begin(&mut self.asking, &self.dispatch.deliveries, delivery, now);
     }
 
-    /// The delivery that a provider is to be asked about now. Whoever stores that it was taken is the one who asks.
-    pub fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
-        asking::take(&mut self.asking, now)
+    /// Hands over the delivery that a provider is to be asked about now; says whether there was one. What is known by now
+    /// is forgotten.
+    pub fn hand_over_asking(&mut self, now: Timestamp) -> bool {
+        asking::settle(&mut self.asking, &self.dispatch.deliveries);
+        asking::hand_over(&mut self.asking, now)
+    }
+
+    /// The delivery that was handed over. Whoever stores that it was taken is the one who asks.
+    pub fn take_asking(&mut self) -> Option<Asking> {
+        asking::take(&mut self.asking)
     }
 
     /// Does as a provider says about when to ask again; says whether that changed anything.
@@ -234,11 +241,10 @@ impl Message {
             return Wake::Wait;
         }
         match self.dispatch.turn {
-            Turn::Settled if now < self.kept_until() => Wake::Ring,
+            Turn::Settled if now < self.kept_until() => Wake::Ask,
             Turn::Settled if self.address.is_some() => Wake::Redact,
             Turn::Settled => Wake::Delete,
-            // What is due may be a question; nothing of it is over before its own time.
-            _ if !self.dispatch.is_due(now) => Wake::Ring,
+            _ if !self.dispatch.is_due(now) => Wake::Ask,
             _ if now >= self.deadline() => Wake::Expire,
             _ => Wake::Ring,
         }
@@ -326,12 +332,14 @@ mod tests {
         settle(&mut message, SENT, 1);
         let delivery = message.dispatch.deliveries[0].id;
         message.ask_about(delivery, seconds(1));
-        assert_eq!((message.wake(seconds(6)), message.wake(seconds(7))), (Wake::Wait, Wake::Ring));
+        assert_eq!((message.wake(seconds(6)), message.wake(seconds(7))), (Wake::Wait, Wake::Ask));
         message.retention.addresses_days = 0;
         assert_eq!(message.wake(seconds(7)), Wake::Redact);
         message.redact();
-        assert_eq!(message.wake(seconds(7)), Wake::Ring);
+        assert_eq!(message.wake(seconds(7)), Wake::Ask);
+        assert!(message.take_asking().is_none() && message.hand_over_asking(seconds(7)));
+        assert_eq!(message.take_asking().map(|asking| asking.delivery), Some(delivery));
         message.record(delivery, Receipt::Read, seconds(8));
-        assert_eq!((message.wake(seconds(22)), message.take_asking(seconds(22))), (Wake::Wait, None));
+        assert_eq!((message.wake(seconds(22)), message.hand_over_asking(seconds(22))), (Wake::Wait, false));
     }
 }

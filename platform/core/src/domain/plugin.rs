@@ -93,6 +93,17 @@ pub struct Settings {
     pub secrets: BTreeMap<String, Sealed>,
 }
 
+/// A release that delivered, and what it was given then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Previous {
+    /// The SHA-256 of the release.
+    pub sha256: String,
+    /// The hosts that it might call.
+    pub hosts: Vec<String>,
+    /// What it worked with.
+    pub settings: Settings,
+}
+
 /// A plugin, and what operators decided about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plugin {
@@ -111,9 +122,9 @@ pub struct Plugin {
     /// The SHA-256 of the release that delivers; none before one is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// The SHA-256 of the one that delivered before.
+    /// What delivered before, with what it was given: what one goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
+    pub previous: Option<Previous>,
     /// The hosts that it may call, of those that it names.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -152,7 +163,8 @@ impl Plugin {
 
     /// Whether it delivers for this tenant.
     pub fn is_for(&self, tenant: TenantId) -> bool {
-        self.enabled && self.tenants.as_ref().is_none_or(|tenants| tenants.contains(&tenant))
+        // They are stored in order.
+        self.enabled && self.tenants.as_ref().is_none_or(|tenants| tenants.binary_search(&tenant).is_ok())
     }
 
     /// The hosts that a release calls and nobody approved.
@@ -167,18 +179,24 @@ impl Plugin {
     pub fn keep(&mut self, release: Release) {
         self.releases.retain(|known| known.sha256 != release.sha256);
         while self.releases.len() >= RELEASES_MAX {
-            let in_use = |sha256: &str| [&self.active, &self.previous].iter().any(|one| one.as_deref() == Some(sha256));
+            let previous = self.previous.as_ref().map(|previous| previous.sha256.as_str());
+            let in_use = |sha256: &str| [self.active.as_deref(), previous].contains(&Some(sha256));
             let Some(oldest) = self.releases.iter().position(|known| !in_use(&known.sha256)) else { break };
             self.releases.remove(oldest);
         }
         self.releases.push(release);
     }
 
-    /// Lets this release deliver from now on.
-    pub fn activate(&mut self, sha256: &str) {
-        if self.active.as_deref() != Some(sha256) {
-            self.previous = self.active.replace(sha256.to_owned());
+    /// Lets this release deliver from now on, with these hosts and settings.
+    pub fn activate(&mut self, sha256: &str, hosts: Vec<String>, settings: Settings) {
+        if self.active.as_deref() == Some(sha256) {
+            (self.hosts, self.settings) = (hosts, settings);
+            return;
         }
+        let before = self.active.replace(sha256.to_owned());
+        let (hosts, settings) =
+            (std::mem::replace(&mut self.hosts, hosts), std::mem::replace(&mut self.settings, settings));
+        self.previous = before.map(|sha256| Previous { sha256, hosts, settings });
     }
 }
 
@@ -257,6 +275,10 @@ mod tests {
         }
     }
 
+    fn activate(plugin: &mut Plugin, sha256: &str) {
+        plugin.activate(sha256, vec![sha256.to_owned()], Settings::default());
+    }
+
     fn kept(plugin: &Plugin) -> Vec<&str> {
         plugin.releases.iter().map(|release| release.sha256.as_str()).collect()
     }
@@ -264,11 +286,11 @@ mod tests {
     #[test]
     fn the_oldest_release_goes_that_is_not_in_use() {
         let mut plugin = plugin();
-        plugin.activate("1");
+        activate(&mut plugin, "1");
         for sha256 in ["2", "3", "4", "5", "6"] {
             plugin.keep(release(sha256));
         }
-        plugin.activate("3");
+        activate(&mut plugin, "3");
         plugin.keep(release("7"));
         assert_eq!(kept(&plugin), ["1", "3", "4", "5", "6", "7"]);
         plugin.keep(release("8"));
@@ -286,11 +308,13 @@ mod tests {
     #[test]
     fn one_goes_back_to_the_release_before() {
         let mut plugin = plugin();
-        plugin.activate("1");
+        activate(&mut plugin, "1");
         assert_eq!(plugin.previous, None);
-        plugin.activate("2");
-        plugin.activate("2");
-        assert_eq!((plugin.active.as_deref(), plugin.previous.as_deref()), (Some("2"), Some("1")));
+        activate(&mut plugin, "2");
+        activate(&mut plugin, "2");
+        let previous = plugin.previous.unwrap();
+        assert_eq!((plugin.active.as_deref(), previous.sha256.as_str()), (Some("2"), "1"));
+        assert_eq!((plugin.hosts, previous.hosts), (vec!["2".to_owned()], vec!["1".to_owned()]));
     }
 
     #[test]

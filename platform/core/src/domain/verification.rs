@@ -230,8 +230,10 @@ pub struct Verification {
 /// What the passing of time asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// A delivery is due, or a provider is to be asked about one: ring a worker.
+    /// A delivery is due: ring a worker.
     Ring,
+    /// A provider is to be asked about a delivery.
+    Ask,
     /// Its time ran out.
     Expire,
     /// It has ended, and the worker that held its delivery did not come back.
@@ -444,9 +446,16 @@ impl Verification {
         }
     }
 
-    /// The delivery that a provider is to be asked about now. Whoever stores that it was taken is the one who asks.
+    /// Hands over the delivery that a provider is to be asked about now; says whether there was one. What is known by now
+    /// is forgotten.
+    pub fn hand_over_asking(&mut self, now: Timestamp) -> bool {
+        asking::settle(&mut self.asking, &self.dispatch.deliveries);
+        asking::hand_over(&mut self.asking, now)
+    }
+
+    /// The delivery that was handed over. Whoever stores that it was taken is the one who asks.
     pub fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
-        if self.is_open(now) { asking::take(&mut self.asking, now) } else { None }
+        if self.is_open(now) { asking::take(&mut self.asking) } else { None }
     }
 
     /// Does as a provider says about when to ask again; says whether that changed anything.
@@ -510,7 +519,8 @@ impl Verification {
         }
         match self.status {
             Status::Pending if now >= self.expires_at => Wake::Expire,
-            Status::Pending => Wake::Ring,
+            Status::Pending if self.dispatch.is_due(now) => Wake::Ring,
+            Status::Pending => Wake::Ask,
             _ if self.dispatch.is_due(now) => Wake::Cut,
             _ if self.address.is_some() => Wake::Redact,
             _ => Wake::Delete,

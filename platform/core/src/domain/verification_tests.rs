@@ -253,7 +253,8 @@ fn a_provider_is_asked_while_somebody_waits_and_no_longer() {
     verification.settle(sent(), at(1), || delivery(2));
     verification.ask_about(delivery(1), at(1));
     assert_eq!((verification.wake_at(), verification.wake(at(6))), (at(7), Wake::Wait));
-    assert_eq!(verification.wake(at(7)), Wake::Ring);
+    assert_eq!(verification.wake(at(7)), Wake::Ask);
+    assert!(verification.take_asking(at(7)).is_none() && verification.hand_over_asking(at(7)));
     assert_eq!(verification.take_asking(at(7)).map(|asking| asking.asked), Some(1));
     assert_eq!(verification.wake_at(), at(22));
     let mut delivered = verification.clone();

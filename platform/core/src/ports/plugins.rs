@@ -23,6 +23,8 @@ pub enum PluginFault {
 
 /// What a plugin is given to be a channel.
 pub struct PluginSetup {
+    /// What it said of itself when it was approved. It is used for nothing else, whatever it says now.
+    pub release: Release,
     /// The channel's name.
     pub channel: String,
     /// The hosts that it may call.

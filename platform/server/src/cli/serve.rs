@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -14,6 +16,8 @@ use crate::database_lock;
 use crate::server::Server;
 use crate::wiring::{Purpose, channels, wire};
 
+/// How long a start waits for plugins to be loaded.
+const PLUGINS_WAIT: Duration = Duration::from_secs(10);
 /// What a shell reports of a process that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
@@ -75,9 +79,16 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
         // While it waits for a store that does not answer.
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
-    // Before anybody can ask for them. A store that fails now is asked again every second.
-    if let Err(error) = wired.app.load_plugins().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded in a moment");
+    // Before anybody can ask for them, if they are compiled already. What takes longer, or a store that fails now, is
+    // waited for by whoever needs it.
+    let app = Arc::clone(&wired.app);
+    let loading = tokio::spawn(async move { app.load_plugins().await });
+    tokio::select! {
+        loaded = loading => if let Ok(Err(error)) = loaded {
+            tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded in a moment");
+        },
+        () = tokio::time::sleep(PLUGINS_WAIT) => tracing::info!("plugins are still compiled"),
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
     }
     let server = Server::bind(&loaded.config, wired, role).await?;
     let url = server.url();

@@ -157,6 +157,8 @@ impl Setup {
             // Any test may have a fellow.
             alone: false,
         }));
+        // As a server does before it serves.
+        app.load_plugins().await.expect("it knows what is installed");
         let ready = Arc::clone(&self.http.ready);
         let router = router(Arc::clone(&app), self.http);
         TestApp { app, router, clock, outbox, spare, passwords, ready, bell: tokio::sync::Mutex::new(Some(bell)), kept }

@@ -68,7 +68,7 @@ async fn of_all_who_come_at_once_one_asks() {
     app.clock.advance(seconds(6));
     // Another node sweeps: the moment is in the record.
     let fellow = app.fellow();
-    assert_eq!(fellow.sweep().await.rung, 1);
+    assert_eq!(fellow.sweep().await.asked, 1);
     let job = app.next_job().await.expect("the sweep rang");
     let nodes = [&app, &fellow];
     join_all((0..16).map(|n| nodes[n % 2].app.deliver(job, ()))).await.into_iter().for_each(|done| {
@@ -78,11 +78,25 @@ async fn of_all_who_come_at_once_one_asks() {
     assert_eq!(delivery(&app, &acme, &verification).await.0, "sent");
 }
 
+/// What waits to be asked about stands before nothing else that is due, and a ring that is lost costs one question.
+#[tokio::test]
+async fn what_was_handed_over_is_not_due_any_more() {
+    let (app, _, _, _) = sent([]).await;
+    app.clock.advance(seconds(6));
+    let sweep = async || app.app.sweep(1).await.expect("it sweeps");
+    let swept = sweep().await;
+    assert_eq!((swept.asked, swept.more), (1, true));
+    assert_eq!(app.lose_jobs().await, 1);
+    assert_eq!(sweep().await.asked, 0);
+    assert_eq!(later(&app, 14).await, 0);
+    assert_eq!(later(&app, 1).await, 1);
+}
+
 #[tokio::test]
 async fn who_dies_while_it_asks_has_asked_in_vain_and_another_asks_when_the_time_comes() {
     let (app, acme, verification, _) = sent([Told::Hangs, says(Receipt::Read, Again::Never)]).await;
     app.clock.advance(seconds(6));
-    assert_eq!(app.sweep().await.rung, 1);
+    assert_eq!(app.sweep().await.asked, 1);
     let job = app.next_job().await.expect("the sweep rang");
     let core = Arc::clone(&app.app);
     let dying = tokio::spawn(async move { core.deliver(job, ()).await });
@@ -157,10 +171,10 @@ async fn a_channel_that_cannot_be_asked_any_more_is_not() {
     let (app, _, _, _) = sent([]).await;
     app.outbox.cannot_be_asked();
     app.clock.advance(seconds(6));
-    assert_eq!(app.sweep().await.rung, 1);
+    assert_eq!(app.sweep().await.asked, 1);
     app.run_jobs().await;
     app.clock.advance(seconds(200));
-    assert_eq!(app.sweep().await.rung, 0);
+    assert_eq!(app.sweep().await.asked, 0);
 }
 
 #[tokio::test]

@@ -381,7 +381,12 @@ fn a_plugin_is_installed_by_commands_and_stays_over_a_restart() {
     let said = told(&["list"]);
     assert!(said.contains("no plugin is installed"), "{said}");
     let said = told(&["install", &file, "--channel", "sms", "--unsigned"]);
-    assert!(said.contains("waits for approval") && said.contains("wotp plugin approve sms --host HOST"), "{said}");
+    assert!(
+        said.contains("waits for approval")
+            && said.contains("wotp plugin approve sms --release ")
+            && said.contains(" --host HOST"),
+        "{said}"
+    );
     let host = format!("127.0.0.1:{}", gateway.port);
     let said = told(&["approve", "sms", "--host", &host]);
     assert!(said.contains("wotp plugin configure sms"), "{said}");

@@ -57,6 +57,9 @@ mod tests {
         let (mut set, mut unset) = (Document::new(), Document::new());
         change::<<Message as crate::document::Document>::State>("state", doc! { "version": 2 }, &mut set, &mut unset);
         assert_eq!(set, doc! { "state.version": 2 });
-        assert_eq!(unset, doc! { "state.content": 1, "state.dispatch": 1, "state.counted": 1, "state.guard": 1 });
+        let left_out = doc! {
+            "state.content": 1, "state.dispatch": 1, "state.asking": 1, "state.counted": 1, "state.guard": 1,
+        };
+        assert_eq!(unset, left_out);
     }
 }

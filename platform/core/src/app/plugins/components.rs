@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 
 use crate::app::{App, Refusal};
 use crate::domain::component_part::ComponentPart;
-use crate::ports::{Change, EntityList, StoreError};
+use crate::domain::plugin::Plugin;
+use crate::ports::{Change, EntityList, Owner, StoreError};
 
 /// Parts that are written at once: some megabytes.
 const PARTS_AT_ONCE: usize = 32;
@@ -36,16 +37,22 @@ impl App {
     pub(super) async fn drop_orphans(&self) -> Result<(), Refusal> {
         let (index, value) = ComponentPart::firsts();
         let firsts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
-        let plugins = self.plugins().await?;
+        // All of them: the components of one that cannot be read here are still somebody's.
+        let plugins = self.list::<Plugin>(&EntityList::of(Owner::Platform)).await?;
         let named: BTreeSet<&str> =
-            plugins.iter().flat_map(|plugin| &plugin.releases).map(|one| &*one.sha256).collect();
+            plugins.iter().flat_map(|plugin| &plugin.entity.releases).map(|one| &*one.sha256).collect();
         let now = self.now();
+        let is_recent = |part: &ComponentPart| now.duration_since(part.stored_at) < ORPHANS_KEPT;
         for first in firsts {
-            if named.contains(first.component.as_str()) || now.duration_since(first.stored_at) < ORPHANS_KEPT {
+            if named.contains(first.component.as_str()) || is_recent(&first) {
                 continue;
             }
             let (index, value) = ComponentPart::of(&first.component);
             let mut parts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
+            // Somebody may have begun to install it since the plugins were read.
+            if parts.iter().any(|part| is_recent(part)) {
+                continue;
+            }
             // The first goes last: it is what the rest is found by.
             parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.place));
             for parts in parts.chunks(PARTS_AT_ONCE) {

@@ -21,18 +21,39 @@ impl App {
             );
             return Err(Refusal::field("component", words));
         }
-        let examined = self.ports.plugins.examine(&new.component, new.manifest.as_deref(), self.now()).await;
-        let release = examined.map_err(|fault| refused("component", fault))?;
-        if release.publisher.is_none() && !new.unsigned {
+        if new.manifest.is_none() && !new.unsigned {
             let words = "is missing: nobody signed this component. Give the `plugin.toml` that its publisher made with \
                          `wotp plugin sign`, or say that an unsigned one is to be taken";
             return Err(Refusal::field("manifest", words));
         }
-        // Before it is looked who is there: what is read is written back at once.
-        self.store_component(&release.sha256, &new.component).await?;
-        let plugin = match self.find_by::<Plugin>("package", &release.package).await? {
-            Some(found) => self.new_release(by, found, release, new.channel).await?,
-            None => self.new_plugin(by, release, new.channel).await?,
+        let examined = self.ports.plugins.examine(&new.component, new.manifest.as_deref(), self.now()).await;
+        let release = examined.map_err(|fault| refused("component", fault))?;
+        // Before anything is read that this rests on.
+        let change = self.plugins_change().await?;
+        let installed = self.find_by::<Plugin>("package", &release.package).await?;
+        let kept = match installed {
+            Some(found) => followed_up(found, release, new.channel.as_deref())?,
+            None => self.begun(release, &new).await?,
+        };
+        let plugin = match kept {
+            Kept::New(plugin) => {
+                self.store_component(&plugin.releases[0].sha256, &new.component).await?;
+                let deed = Deed::of_platform("plugin.install", plugin.id).after(told(&plugin));
+                self.commit(by, vec![deed], vec![Change::insert(&*plugin), change]).await?;
+                *plugin
+            }
+            Kept::Release { mut found, release } => {
+                // Also where it is there already: whoever installs it again may be mending what is stored.
+                self.store_component(&release.sha256, &new.component).await?;
+                if found.newest().is_some_and(|newest| newest.sha256 == release.sha256) {
+                    return Ok(found.entity);
+                }
+                let before = found.entity.clone();
+                found.entity.keep(*release);
+                let deed = deed("plugin.upgrade", &before, &found);
+                self.commit(by, vec![deed], vec![Change::replace(&found), change]).await?;
+                found.entity
+            }
         };
         if let Err(error) = self.drop_orphans().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
@@ -40,63 +61,26 @@ impl App {
         Ok(plugin)
     }
 
-    async fn new_release(
-        &self,
-        by: &By,
-        mut found: Stored<Plugin>,
-        release: Release,
-        channel: Option<String>,
-    ) -> Result<Plugin, Refusal> {
-        if let Some(other) = channel.filter(|channel| *channel != found.channel) {
-            let words = format!(
-                "is `{other}`, and {} is installed already with the channel `{}`, which stays: it is stored with each \
-                 delivery",
-                found.package, found.channel
-            );
-            return Err(Refusal::field("channel", words));
-        }
-        if let Some(publisher) = &found.publisher
-            && release.publisher.as_ref() != Some(publisher)
-        {
-            let whose = release.publisher.map_or("nobody".to_owned(), |other| format!("`{other}`"));
-            let words = format!(
-                "is signed by {whose}, and what is installed of {} by `{publisher}`; only they can follow it up. Remove \
-                 the plugin first if you trust the other",
-                found.package
-            );
-            return Err(Refusal::field("manifest", words));
-        }
-        if found.newest().is_some_and(|newest| newest.sha256 == release.sha256) {
-            return Ok(found.entity);
-        }
-        let before = found.entity.clone();
-        found.entity.keep(release);
-        let change = Change::replace(&found);
-        self.commit(by, vec![deed("plugin.upgrade", &before, &found)], vec![change, self.plugins_change().await?])
-            .await?;
-        Ok(found.entity)
-    }
-
-    async fn new_plugin(&self, by: &By, release: Release, channel: Option<String>) -> Result<Plugin, Refusal> {
-        let channel = channel.unwrap_or_else(|| channel_of(&release.package));
+    /// A plugin that is not there yet, if its name is to be had.
+    async fn begun(&self, release: Release, new: &NewPlugin) -> Result<Kept, Refusal> {
+        let channel = new.channel.clone().unwrap_or_else(|| channel_of(&release.package));
         if !is_channel(&channel) {
             return Err(Refusal::field("channel", "is 1 to 32 small letters, digits and `_`, a letter first"));
         }
-        // Before anything is read that this rests on.
-        let change = self.plugins_change().await?;
-        let taken = format!("is `{channel}`, and there is a channel of this name already; choose another");
-        if self.channel_infos.iter().any(|info| info.name == channel) {
-            return Err(Refusal::field("channel", taken));
-        }
         let installed = self.plugins().await?;
-        if installed.iter().any(|plugin| plugin.channel == channel) {
-            return Err(Refusal::field("channel", taken));
+        let is_taken = RESERVED.contains(&channel.as_str())
+            || new.configured.contains(&channel)
+            || self.channel_infos.iter().any(|info| info.name == channel)
+            || installed.iter().any(|plugin| plugin.channel == channel);
+        if is_taken {
+            let words = format!("is `{channel}`, and there is a channel of this name already; choose another");
+            return Err(Refusal::field("channel", words));
         }
         if installed.len() >= PLUGINS_MAX {
             return Err(Refusal::LimitReached("plugins", PLUGINS_MAX));
         }
         let now = self.now();
-        let plugin = Plugin {
+        Ok(Kept::New(Box::new(Plugin {
             id: PluginId::new(now, &*self.ports.entropy),
             channel,
             package: release.package.clone(),
@@ -111,11 +95,39 @@ impl App {
             timeout_seconds: TIMEOUT_SECONDS,
             settings: Settings::default(),
             created_at: now,
-        };
-        let deed = Deed::of_platform("plugin.install", plugin.id).after(told(&plugin));
-        self.commit(by, vec![deed], vec![Change::insert(&plugin), change]).await?;
-        Ok(plugin)
+        })))
     }
+}
+
+/// What is to be stored of an installation.
+enum Kept {
+    /// A plugin.
+    New(Box<Plugin>),
+    /// Another release of one.
+    Release { found: Stored<Plugin>, release: Box<Release> },
+}
+
+/// Another release of a plugin that is there, if it may follow it up.
+fn followed_up(found: Stored<Plugin>, release: Release, channel: Option<&str>) -> Result<Kept, Refusal> {
+    if let Some(other) = channel.filter(|channel| *channel != found.channel) {
+        let words = format!(
+            "is `{other}`, and {} is installed already with the channel `{}`, which stays: it is stored with each delivery",
+            found.package, found.channel
+        );
+        return Err(Refusal::field("channel", words));
+    }
+    if let Some(publisher) = &found.publisher
+        && release.publisher.as_ref() != Some(publisher)
+    {
+        let whose = release.publisher.map_or("nobody".to_owned(), |other| format!("`{other}`"));
+        let words = format!(
+            "is signed by {whose}, and what is installed of {} by `{publisher}`; only they can follow it up. Remove the \
+             plugin first if you trust the other",
+            found.package
+        );
+        return Err(Refusal::field("manifest", words));
+    }
+    Ok(Kept::Release { found, release: Box::new(release) })
 }
 
 /// What the channel of a plugin is called when nobody says: the last part of its name in the world.
@@ -124,6 +136,8 @@ fn channel_of(package: &str) -> String {
     last.chars().take(CHANNEL_LENGTH_MAX).map(|c| if c == '-' { '_' } else { c }).collect()
 }
 
+/// Names that something else has, or had: those of built-in channels, and of what stands in for one with test numbers.
+const RESERVED: [&str; 6] = ["console", "email", "whatsapp", "whatsapp_cloud", "sandbox", "sandbox_2"];
 /// Longest name of a channel.
 const CHANNEL_LENGTH_MAX: usize = 32;
 

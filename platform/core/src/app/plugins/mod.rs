@@ -31,15 +31,30 @@ pub struct NewPlugin {
     /// What its channel is called; none: by the last part of the plugin's name in the world. Of one that is there
     /// already, what it is called.
     pub channel: Option<String>,
+    /// Names of channels that the configuration has, besides those that this process runs.
+    pub configured: Vec<String>,
+}
+
+/// For whom a plugin is switched on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// For whom it was on before; for all, where it never was for some.
+    AsBefore,
+    /// For all tenants.
+    All,
+    /// For these.
+    Tenants(Vec<TenantId>),
 }
 
 /// What an operator approves.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct Approval {
     /// Which release: its version, or the beginning of its SHA-256, at least 8 characters of it. None: the newest.
     pub release: Option<String>,
     /// The hosts that it may call from now on; none: those that it may call already.
     pub hosts: Option<Vec<String>>,
+    /// What it is given besides, in the same moment: a release may ask for more than the one before.
+    pub settings: PluginSettings,
 }
 
 /// What a plugin is given to work with. What is not there stays as it is.
@@ -167,9 +182,13 @@ impl App {
 fn release_called<'a>(plugin: &'a Plugin, name: Option<&str>) -> Result<&'a Release, Refusal> {
     let Some(name) = name else { return plugin.newest().ok_or(Refusal::NotFound("release")) };
     let by_digest = |release: &&Release| name.len() >= 8 && release.sha256.starts_with(name);
-    // Of one version the one that came last.
     let by_version = |release: &&Release| release.version == name;
     let releases = || plugin.releases.iter().rev();
+    if releases().filter(by_version).count() > 1 {
+        let digests: Vec<_> = releases().filter(by_version).map(|release| &release.sha256[..12]).collect();
+        let words = format!("is what several call themselves; name one by its SHA-256: {}", digests.join(", "));
+        return Err(Refusal::field("release", words));
+    }
     releases().find(by_digest).or_else(|| releases().find(by_version)).ok_or_else(|| {
         let known: Vec<_> = releases().map(|release| release.version.as_str()).collect();
         Refusal::field("release", format!("is none of those that are installed: {}", known.join(", ")))

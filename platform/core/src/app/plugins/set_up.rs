@@ -27,8 +27,10 @@ impl App {
             .active
             .as_deref()
             .ok_or_else(|| Refusal::field("release", "is missing: approve a release of the plugin first"))?;
+        let release = plugin.delivering().ok_or(Refusal::NotFound("release"))?;
         let ready = self.ready_plugin(sha256).await?;
         let setup = PluginSetup {
+            release: release.clone(),
             channel: plugin.channel.clone(),
             hosts: plugin.hosts.clone(),
             secrets: self.plugin_secrets(plugin)?,

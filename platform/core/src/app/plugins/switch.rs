@@ -1,9 +1,9 @@
-use super::{Approval, PluginSettings, deed, refused, release_called, told};
+use super::{Approval, Audience, PluginSettings, deed, refused, release_called, told};
 use crate::app::{App, FieldError, Refusal};
 use crate::domain::audit::{By, Deed};
-use crate::domain::id::{PluginId, TenantId};
+use crate::domain::id::PluginId;
 use crate::domain::plugin::{
-    CALLS_MAX, CALLS_OF_ONE_MAX, HOSTS_MAX, Plugin, Release, TENANTS_MAX, TIMEOUT_MAX_SECONDS,
+    CALLS_MAX, CALLS_OF_ONE_MAX, HOSTS_MAX, Plugin, Previous, Release, TENANTS_MAX, TIMEOUT_MAX_SECONDS,
 };
 use crate::domain::vault::Purpose;
 use crate::ports::{Change, Stored};
@@ -23,30 +23,32 @@ impl App {
     pub async fn approve_plugin(&self, by: &By, id: PluginId, approval: Approval) -> Result<Plugin, Refusal> {
         self.change_plugin(by, id, "plugin.approve", async |plugin: &mut Plugin| {
             let release = release_called(plugin, approval.release.as_deref())?.clone();
-            if let Some(hosts) = &approval.hosts {
-                plugin.hosts = self.approved(&release, hosts)?;
-            }
-            holds_hosts(plugin, &release)?;
+            let hosts = match &approval.hosts {
+                Some(hosts) => self.approved(&release, hosts)?,
+                None => plugin.hosts.clone(),
+            };
             plugin.publisher = plugin.publisher.take().or_else(|| release.publisher.clone());
-            plugin.activate(&release.sha256);
+            plugin.activate(&release.sha256, hosts, plugin.settings.clone());
+            holds_hosts(plugin, &release)?;
+            self.give(plugin, &approval.settings)?;
+            self.holds_calls(plugin).await?;
             self.holds_while_on(plugin, "release").await
         })
         .await
     }
 
-    /// Lets the release deliver that did before, with the hosts that are approved now.
+    /// Lets the release deliver that did before, with the hosts and settings that it had then.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] where there is none, or it calls hosts that are not approved any more;
-    /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
+    /// [`Refusal::Invalid`] where there is none; [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`],
+    /// [`Refusal::Store`].
     pub async fn roll_back_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
         self.change_plugin(by, id, "plugin.roll_back", async |plugin: &mut Plugin| {
-            let before = plugin.previous.as_deref().and_then(|sha256| plugin.release(sha256)).cloned();
-            let Some(release) = before else {
+            let before = plugin.previous.clone().filter(|before| plugin.release(&before.sha256).is_some());
+            let Some(Previous { sha256, hosts, settings }) = before else {
                 return Err(Refusal::field("release", "cannot be gone back from: no other delivered before"));
             };
-            holds_hosts(plugin, &release)?;
-            plugin.activate(&release.sha256);
+            plugin.activate(&sha256, hosts, settings);
             self.holds_while_on(plugin, "release").await
         })
         .await
@@ -59,27 +61,7 @@ impl App {
     /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn configure_plugin(&self, by: &By, id: PluginId, given: PluginSettings) -> Result<Plugin, Refusal> {
         self.change_plugin(by, id, "plugin.configure", async |plugin: &mut Plugin| {
-            within_bounds(&given)?;
-            if let Some(config) = &given.config {
-                plugin.settings.config.clone_from(config);
-            }
-            for (name, secret) in &given.secrets {
-                let known = plugin.delivering().is_some_and(|one| one.secrets.iter().any(|asked| asked.name == *name));
-                match secret {
-                    None => drop(plugin.settings.secrets.remove(name)),
-                    Some(_) if !known => {
-                        let words = "is no secret that the release that delivers asks for";
-                        return Err(Refusal::field(format!("secrets.{name}"), words));
-                    }
-                    Some(text) => {
-                        let (vault, entropy) = (&self.ports.vault, &*self.ports.entropy);
-                        let sealed = vault.seal(Purpose::PluginSecret, &plugin.id.to_bytes(), text, entropy);
-                        plugin.settings.secrets.insert(name.clone(), sealed);
-                    }
-                }
-            }
-            plugin.concurrency = given.concurrency.unwrap_or(plugin.concurrency);
-            plugin.timeout_seconds = given.timeout_seconds.unwrap_or(plugin.timeout_seconds);
+            self.give(plugin, &given)?;
             self.holds_calls(plugin).await?;
             // At once, and not when it is switched on: whoever typed it is there now.
             self.plugin_channel(plugin, "config").await.map(drop)
@@ -87,33 +69,62 @@ impl App {
         .await
     }
 
-    /// Switches a plugin on, for these tenants or for all.
+    /// Gives a plugin settings and secrets, without seeing whether it takes them.
+    fn give(&self, plugin: &mut Plugin, given: &PluginSettings) -> Result<(), Refusal> {
+        within_bounds(given)?;
+        if let Some(config) = &given.config {
+            plugin.settings.config.clone_from(config);
+        }
+        for (name, secret) in &given.secrets {
+            // Also those of a release that is to be approved next.
+            let known = plugin.releases.iter().flat_map(|release| &release.secrets).any(|asked| asked.name == *name);
+            match secret {
+                None => drop(plugin.settings.secrets.remove(name)),
+                Some(_) if !known => {
+                    let words = "is no secret that a release of the plugin asks for";
+                    return Err(Refusal::field(format!("secrets.{name}"), words));
+                }
+                Some(text) => {
+                    let (vault, entropy) = (&self.ports.vault, &*self.ports.entropy);
+                    let sealed = vault.seal(Purpose::PluginSecret, &plugin.id.to_bytes(), text, entropy);
+                    plugin.settings.secrets.insert(name.clone(), sealed);
+                }
+            }
+        }
+        plugin.concurrency = given.concurrency.unwrap_or(plugin.concurrency);
+        plugin.timeout_seconds = given.timeout_seconds.unwrap_or(plugin.timeout_seconds);
+        Ok(())
+    }
+
+    /// Switches a plugin on.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] where it cannot deliver yet; [`Refusal::NotFound`], [`Refusal::NoPlugins`],
     /// [`Refusal::Conflict`], [`Refusal::Store`].
-    pub async fn enable_plugin(
-        &self,
-        by: &By,
-        id: PluginId,
-        tenants: Option<Vec<TenantId>>,
-    ) -> Result<Plugin, Refusal> {
-        let tenants = tenants.map(|mut tenants| {
-            tenants.sort_unstable();
-            tenants.dedup();
-            tenants
-        });
-        if tenants.as_ref().is_some_and(|tenants| tenants.is_empty() || tenants.len() > TENANTS_MAX) {
-            return Err(Refusal::field("tenants", format!("names 1 to {TENANTS_MAX} tenants, or is left out for all")));
+    pub async fn enable_plugin(&self, by: &By, id: PluginId, audience: Audience) -> Result<Plugin, Refusal> {
+        let tenants = match audience {
+            Audience::AsBefore => None,
+            Audience::All => Some(None),
+            Audience::Tenants(mut tenants) => {
+                tenants.sort_unstable();
+                tenants.dedup();
+                Some(Some(tenants))
+            }
+        };
+        let named = tenants.iter().flatten().next();
+        if named.is_some_and(|tenants| tenants.is_empty() || tenants.len() > TENANTS_MAX) {
+            return Err(Refusal::field("tenants", format!("names 1 to {TENANTS_MAX} tenants")));
         }
-        for tenant in tenants.iter().flatten() {
+        for tenant in named.into_iter().flatten() {
             if self.ports.store.tenant(*tenant).find_tenant().await?.is_none() {
                 return Err(Refusal::field("tenants", format!("names `{tenant}`, which is no tenant")));
             }
         }
         self.change_plugin(by, id, "plugin.enable", async |plugin: &mut Plugin| {
             plugin.enabled = true;
-            plugin.tenants.clone_from(&tenants);
+            if let Some(tenants) = &tenants {
+                plugin.tenants.clone_from(tenants);
+            }
             self.holds_calls(plugin).await?;
             self.holds_while_on(plugin, "config").await
         })
@@ -143,8 +154,21 @@ impl App {
         }
         let deed = Deed::of_platform("plugin.remove", id).before(told(&found));
         self.commit(by, vec![deed], vec![Change::delete(&found), self.plugins_change().await?]).await?;
-        self.drop_orphans().await?;
-        self.load_plugins().await
+        if let Err(error) = self.drop_orphans().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
+        }
+        self.go_by_plugins().await;
+        Ok(())
+    }
+
+    /// Goes by what was changed, on this node: a command goes by none.
+    async fn go_by_plugins(&self) {
+        if !self.plugins.loaded().is_looked_at() {
+            return;
+        }
+        if let Err(error) = self.load_plugins().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded again in a moment");
+        }
     }
 
     /// Changes a plugin as it is now; this node goes by it at once, the others within a second.
@@ -163,9 +187,7 @@ impl App {
         if found.entity != before {
             let deed = deed(action, &before, &found);
             self.commit(by, vec![deed], vec![Change::replace(&found), told]).await?;
-            if let Err(error) = self.load_plugins().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded again in a moment");
-            }
+            self.go_by_plugins().await;
         }
         Ok(found.entity)
     }

@@ -81,7 +81,7 @@ pub async fn what_a_provider_is_to_be_asked_is_due_at_its_moment_until_it_is_nee
     assert_eq!(store.due(seconds(8), 10).await.expect(ANSWERS), [first, second]);
     let mut faster = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
     let mut slower = faster.clone();
-    assert_eq!(faster.take_asking(seconds(8)), slower.take_asking(seconds(8)));
+    assert!(faster.hand_over_asking(seconds(8)) && slower.hand_over_asking(seconds(8)));
     door.replace(&mut faster, false).await.expect(ANSWERS);
     assert!(matches!(door.replace(&mut slower, false).await, Err(ReplaceError::Conflict)));
     assert_eq!(store.due(seconds(8), 10).await.expect(ANSWERS), [second]);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use wotp_core::app::{Approval, NewPlugin, PluginSettings};
+use wotp_core::app::{Approval, Audience, NewPlugin, PluginSettings};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::plugin::{Plugin, Release};
+use wotp_core::domain::plugin::{Plugin, Release, SecretAsked};
 use zeroize::Zeroizing;
 
 use super::{bytes_of, settings_of, text_of};
@@ -44,31 +44,26 @@ pub(in crate::cli) enum Command {
         /// A host that it may call; once for each [default: those that it may call already]
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
+        #[command(flatten)]
+        given: Given,
     },
     /// Give a plugin its settings and secrets
     Configure {
         /// The plugin: its channel, its name or its id
         plugin: String,
-        /// A file that holds its settings, as TOML or JSON
-        #[arg(long, value_name = "FILE")]
-        settings: Option<PathBuf>,
-        /// A secret, and the file that holds it and nothing else; once for each
-        #[arg(long = "secret", value_name = "NAME=FILE", value_parser = named_file)]
-        secrets: Vec<(String, PathBuf)>,
-        /// Calls of it that may be under way at once
-        #[arg(long, value_name = "CALLS")]
-        concurrency: Option<u32>,
-        /// Longest that one delivery may take
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<u32>,
+        #[command(flatten)]
+        given: Given,
     },
     /// Switch a plugin on, for all tenants or for some
     Enable {
         /// The plugin: its channel, its name or its id
         plugin: String,
-        /// A tenant that it is on for; once for each [default: all]
+        /// A tenant that it is on for; once for each [default: those that it was on for before; all, where it never was]
         #[arg(long = "tenant", value_name = "TENANT")]
         tenants: Vec<TenantId>,
+        /// For all tenants
+        #[arg(long, conflicts_with = "tenants")]
+        all_tenants: bool,
     },
     /// Switch a plugin off; what waits for it goes to the next channel
     Disable {
@@ -87,13 +82,43 @@ pub(in crate::cli) enum Command {
     },
 }
 
+/// What a plugin is given.
+#[derive(Args)]
+pub(in crate::cli) struct Given {
+    /// A file that holds its settings, as TOML or JSON
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// A secret, and the file that holds it and nothing else; once for each
+    #[arg(long = "secret", value_name = "NAME=FILE", value_parser = named_file)]
+    secrets: Vec<(String, PathBuf)>,
+    /// A secret that is to go; once for each
+    #[arg(long = "no-secret", value_name = "NAME")]
+    no_secrets: Vec<String>,
+    /// Calls of it that may be under way at once
+    #[arg(long, value_name = "CALLS")]
+    concurrency: Option<u32>,
+    /// Longest that one delivery may take
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+}
+
+impl Given {
+    fn read(self) -> Result<PluginSettings, Failure> {
+        let config = self.settings.map(|file| settings_in(&file)).transpose()?;
+        let secret = |(name, file): (String, PathBuf)| Ok((name, Some(secret(&file)?)));
+        let mut secrets = self.secrets.into_iter().map(secret).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+        secrets.extend(self.no_secrets.into_iter().map(|name| (name, None)));
+        Ok(PluginSettings { config, secrets, concurrency: self.concurrency, timeout_seconds: self.timeout })
+    }
+}
+
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     let (name, file) = text.split_once('=').ok_or("write the secret's name, `=` and a file, as in token=sms.token")?;
     Ok((name.to_owned(), PathBuf::from(file)))
 }
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
-    let (_, wired) = global.open().await?;
+    let (loaded, wired) = global.open().await?;
     let (app, by) = (&wired.app, By::command_line());
     let id = async |name: &str| app.plugin_called(name).await.map(|plugin| plugin.id);
     let plugin = match command {
@@ -112,22 +137,22 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         Command::Install { file, manifest, unsigned, channel } => {
             let component = bytes_of(&file)?;
             let manifest = if unsigned { None } else { manifest_of(&file, manifest)? };
-            app.install_plugin(&by, NewPlugin { component, manifest, unsigned, channel }).await?
+            let configured = loaded.config.channels.plugins.keys().cloned().collect();
+            app.install_plugin(&by, NewPlugin { component, manifest, unsigned, channel, configured }).await?
         }
-        Command::Approve { plugin, release, hosts } => {
+        Command::Approve { plugin, release, hosts, given } => {
             let hosts = (!hosts.is_empty()).then_some(hosts);
-            app.approve_plugin(&by, id(&plugin).await?, Approval { release, hosts }).await?
+            let approval = Approval { release, hosts, settings: given.read()? };
+            app.approve_plugin(&by, id(&plugin).await?, approval).await?
         }
-        Command::Configure { plugin, settings, secrets, concurrency, timeout } => {
-            let config = settings.map(|file| settings_in(&file)).transpose()?;
-            let secret = |(name, file): (String, PathBuf)| Ok((name, Some(secret(&file)?)));
-            let secrets = secrets.into_iter().map(secret).collect::<Result<BTreeMap<_, _>, Failure>>()?;
-            let given = PluginSettings { config, secrets, concurrency, timeout_seconds: timeout };
-            app.configure_plugin(&by, id(&plugin).await?, given).await?
-        }
-        Command::Enable { plugin, tenants } => {
-            let tenants = (!tenants.is_empty()).then_some(tenants);
-            app.enable_plugin(&by, id(&plugin).await?, tenants).await?
+        Command::Configure { plugin, given } => app.configure_plugin(&by, id(&plugin).await?, given.read()?).await?,
+        Command::Enable { plugin, tenants, all_tenants } => {
+            let audience = match (all_tenants, tenants.is_empty()) {
+                (true, _) => Audience::All,
+                (false, true) => Audience::AsBefore,
+                (false, false) => Audience::Tenants(tenants),
+            };
+            app.enable_plugin(&by, id(&plugin).await?, audience).await?
         }
         Command::Disable { plugin } => app.disable_plugin(&by, id(&plugin).await?).await?,
         Command::RollBack { plugin } => app.roll_back_plugin(&by, id(&plugin).await?).await?,
@@ -176,10 +201,13 @@ fn shown(plugin: &Plugin) -> Value {
         "publisher": plugin.publisher,
         "releases": plugin.releases.iter().map(release).collect::<Vec<_>>(),
         "active": plugin.active,
-        "previous": plugin.previous,
+        "previous": plugin.previous.as_ref().map(|previous| &previous.sha256),
         "hosts": plugin.hosts,
         "enabled": plugin.enabled,
         "tenants": plugin.tenants,
+        "concurrency": plugin.concurrency,
+        "timeout_seconds": plugin.timeout_seconds,
+        "secrets": plugin.settings.secrets.keys().collect::<Vec<_>>(),
     })
 }
 
@@ -204,6 +232,14 @@ fn listed(plugins: &[Plugin]) -> String {
     };
     let rows: Vec<_> = plugins.iter().map(row).collect();
     output::table(&["channel", "plugin", "version", "state", "hosts"], &rows)
+}
+
+/// Whether nobody gave it anything yet, or a secret is missing.
+fn is_bare(plugin: &Plugin, release: &Release) -> bool {
+    let given = &plugin.settings;
+    let is_missing = |secret: &SecretAsked| !secret.optional && !given.secrets.contains_key(&secret.name);
+    (given.config.is_empty() && given.secrets.is_empty() && !release.secrets.is_empty())
+        || release.secrets.iter().any(is_missing)
 }
 
 /// A plugin, and what comes next.
@@ -232,9 +268,10 @@ fn told(plugin: &Plugin) -> String {
                 true => " --host HOST".to_owned(),
                 false => newest.hosts.iter().map(|host| format!(" --host {host}")).collect(),
             };
-            Some(format!("wotp plugin approve {channel}{hosts}"))
+            // By what it is, and not by what it calls itself.
+            Some(format!("wotp plugin approve {channel} --release {}{hosts}", &newest.sha256[..12]))
         }
-        (Some(_), false) if plugin.settings.config.is_empty() => {
+        (Some(_), false) if is_bare(plugin, newest) => {
             Some(format!("wotp plugin configure {channel} --settings FILE --secret NAME=FILE"))
         }
         (Some(_), false) => Some(format!("wotp plugin enable {channel}")),

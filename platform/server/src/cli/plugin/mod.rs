@@ -35,6 +35,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     Run(run::Arguments),
     Sign(sign::Arguments),
+    /// Print the reference of the contract between WOTP and plugins, as Markdown
+    Contract,
     #[command(flatten)]
     Life(life::Command),
     /// Compile a component within bounds: standard input to standard output, for the server itself
@@ -50,6 +52,11 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
         Command::Test(arguments) => test::run(global, &arguments).await,
         Command::Run(arguments) => run::run(global, &arguments).await,
         Command::Sign(arguments) => sign::run(global, &arguments).await,
+        Command::Contract => {
+            let reference = wotp_workbench::reference();
+            global.output().print(&json!({ "contract": reference }), || reference.trim_end().to_owned())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Life(command) => life::run(global, command).await,
         Command::Compile => Ok(ExitCode::from(compile_here(std::io::stdin().lock(), std::io::stdout().lock()))),
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use wotp_core::app::{Approval, NewPlugin, PluginSettings, Refusal};
+use wotp_core::app::{Approval, Audience, NewPlugin, PluginSettings, Refusal};
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::plugin::{COMPONENT_BYTES_MAX, Plugin, Release};
 use zeroize::Zeroizing;
@@ -141,7 +141,7 @@ impl From<Plugin> for PluginView {
             package: plugin.package,
             publisher: plugin.publisher,
             active: plugin.active,
-            previous: plugin.previous,
+            previous: plugin.previous.map(|previous| previous.sha256),
             hosts: plugin.hosts,
             enabled: plugin.enabled,
             tenants: plugin.tenants.map(|tenants| tenants.iter().map(ToString::to_string).collect()),
@@ -206,8 +206,13 @@ pub(in crate::http) async fn install_plugin(
     let component = STANDARD.decode(&value.component).map_err(|_| {
         refused(&api, Refusal::field("component", "is no base64: the bytes of the `.wasm` file are sent so encoded"))
     })?;
-    let new = NewPlugin { component, manifest: value.manifest, unsigned: value.unsigned, channel: value.channel };
-    let plugin = api.app.install_plugin(&operator.by(), new).await.map_err(|refusal| refused(&api, refusal))?;
+    let InstallBody { manifest, unsigned, channel, .. } = value;
+    let new = NewPlugin { component, manifest, unsigned, channel, configured: Vec::new() };
+    // It goes on when whoever asked has hung up or waited for too long: then the same again is quick.
+    let (app, by) = (Arc::clone(&api.app), operator.by());
+    let installed = tokio::spawn(async move { app.install_plugin(&by, new).await }).await;
+    let installed = installed.unwrap_or_else(|panic| Err(Refusal::NoPlugins(panic.into())));
+    let plugin = installed.map_err(|refusal| refused(&api, refusal))?;
     Ok((StatusCode::CREATED, Json(plugin.into())))
 }
 
@@ -235,7 +240,7 @@ pub(in crate::http) async fn find_plugin_schema(
 }
 
 /// What to approve.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginApproval)]
 pub(super) struct ApproveBody {
@@ -247,6 +252,9 @@ pub(super) struct ApproveBody {
     #[serde(default)]
     #[schema(example = json!(["api.twilio.com"]))]
     hosts: Option<Vec<String>>,
+    /// What it is given in the same moment, where it needs more than the release before.
+    #[serde(default)]
+    settings: ConfigureBody,
 }
 
 /// Approve a release: it delivers from now on, and may call the hosts that you name.
@@ -260,7 +268,7 @@ pub(in crate::http) async fn approve_plugin(
     InPath(id): InPath<String>,
     MaybeBody(value): MaybeBody<ApproveBody>,
 ) -> Result<Json<PluginView>, Problem> {
-    let approval = Approval { release: value.release, hosts: value.hosts };
+    let approval = Approval { release: value.release, hosts: value.hosts, settings: value.settings.into() };
     answer(&api, api.app.approve_plugin(&operator.by(), path_id(&id)?, approval).await)
 }
 
@@ -276,7 +284,7 @@ pub(in crate::http) async fn roll_back_plugin(
 }
 
 /// What a plugin is given. What is left out stays as it is.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginSettings)]
 pub(super) struct ConfigureBody {
@@ -297,6 +305,14 @@ pub(super) struct ConfigureBody {
     timeout_seconds: Option<u32>,
 }
 
+impl From<ConfigureBody> for PluginSettings {
+    fn from(body: ConfigureBody) -> Self {
+        let ConfigureBody { config, secrets, concurrency, timeout_seconds } = body;
+        let secrets = secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect();
+        Self { config, secrets, concurrency, timeout_seconds }
+    }
+}
+
 /// Give a plugin its settings and secrets, which it is asked about.
 #[utoipa::path(patch, path = "/operator/v1/plugins/{id}", tag = "Operators", security(("session" = [])), params(("id" = String, Path, description = "The plugin")), request_body = ConfigureBody,
     responses((status = 200, description = "As it is now", body = PluginView), openapi::BodyProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::OperatorProblems))]
@@ -306,13 +322,7 @@ pub(in crate::http) async fn configure_plugin(
     InPath(id): InPath<String>,
     Body { value, .. }: Body<ConfigureBody>,
 ) -> Result<Json<PluginView>, Problem> {
-    let given = PluginSettings {
-        config: value.config,
-        secrets: value.secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect(),
-        concurrency: value.concurrency,
-        timeout_seconds: value.timeout_seconds,
-    };
-    answer(&api, api.app.configure_plugin(&operator.by(), path_id(&id)?, given).await)
+    answer(&api, api.app.configure_plugin(&operator.by(), path_id(&id)?, value.into()).await)
 }
 
 /// For whom to switch a plugin on.
@@ -320,7 +330,10 @@ pub(in crate::http) async fn configure_plugin(
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginAudience)]
 pub(super) struct EnableBody {
-    /// For these tenants; for all when left out.
+    /// For all tenants.
+    #[serde(default)]
+    all: bool,
+    /// For these tenants. For whom it was on before when this and `all` are left out; for all where it never was.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, example = json!(["ten_01J9ZK3V8X6W5T4S3R2Q1P0N9M"]))]
     tenants: Option<Vec<TenantId>>,
@@ -335,7 +348,15 @@ pub(in crate::http) async fn enable_plugin(
     InPath(id): InPath<String>,
     MaybeBody(value): MaybeBody<EnableBody>,
 ) -> Result<Json<PluginView>, Problem> {
-    answer(&api, api.app.enable_plugin(&operator.by(), path_id(&id)?, value.tenants).await)
+    let audience = match value {
+        EnableBody { all: true, tenants: None } => Audience::All,
+        EnableBody { all: false, tenants: None } => Audience::AsBefore,
+        EnableBody { all: false, tenants: Some(tenants) } => Audience::Tenants(tenants),
+        EnableBody { all: true, tenants: Some(_) } => {
+            return Err(refused(&api, Refusal::field("tenants", "is not given together with `all`")));
+        }
+    };
+    answer(&api, api.app.enable_plugin(&operator.by(), path_id(&id)?, audience).await)
 }
 
 /// Switch a plugin off. Calls that are under way end; what waits for it goes to the next channel.

@@ -127,13 +127,17 @@ async fn a_release_that_calls_more_asks_again_and_one_goes_back() {
     let swapped = approve(json!({ "hosts": [other] })).await.expect(200);
     assert_eq!((&swapped["active"], &swapped["previous"]), (&upgraded["releases"][1]["sha256"], &approved["active"]));
 
-    // The release before calls whom nobody approves any more.
-    let back = || stage.post(&format!("{plugin}/roll-back"), Value::Null);
-    let problem = back().await.expect(422);
-    assert!(problem["errors"][0]["message"].as_str().unwrap().contains(first_host), "{problem}");
+    // The release before comes back with what it had then, and so does the one after.
+    let back = stage.post(&format!("{plugin}/roll-back"), Value::Null).await.expect(200);
+    assert_eq!((&back["active"], &back["hosts"]), (&approved["active"], &json!([first_host])));
+    let again = stage.post(&format!("{plugin}/roll-back"), Value::Null).await.expect(200);
+    assert_eq!((&again["active"], &again["hosts"]), (&swapped["active"], &json!([other])));
     let named = json!({ "release": &approved["active"].as_str().unwrap()[..8], "hosts": [first_host] });
     let again = approve(named).await.expect(200);
-    assert_eq!((&again["active"], &again["previous"]), (&swapped["previous"], &swapped["active"]));
+    assert_eq!((&again["active"], &again["previous"]), (&approved["active"], &swapped["active"]));
+    // What two call themselves names neither.
+    let problem = approve(json!({ "release": "0.1.0", "hosts": [first_host] })).await.expect(422);
+    assert!(problem["errors"][0]["message"].as_str().unwrap().contains("SHA-256"), "{problem}");
     // The same component again is nothing new.
     let same = stage.installing(&second, json!({})).await.expect(201);
     assert_eq!(same["releases"], again["releases"]);
@@ -176,6 +180,14 @@ async fn it_is_on_for_those_that_are_named_and_off_for_all() {
     for wrong in [json!([]), json!([nobody])] {
         enable(wrong).await.expect(422);
     }
+    enable(json!([acme.id])).await.expect(200);
+    // Switched off and on it is on for the same, and for all only if that is said.
+    stage.post(&format!("{plugin}/disable"), Value::Null).await.expect(200);
+    let on = stage.post(&format!("{plugin}/enable"), Value::Null).await.expect(200);
+    assert_eq!(on["tenants"], json!([acme.id]));
+    stage.post(&format!("{plugin}/enable"), json!({ "all": true, "tenants": [acme.id] })).await.expect(422);
+    let all = stage.post(&format!("{plugin}/enable"), json!({ "all": true })).await.expect(200);
+    assert_eq!(all["tenants"], Value::Null);
     enable(json!([acme.id])).await.expect(200);
     assert_eq!(stage.verified_by_sms(&acme).await["deliveries"][0]["status"], "sent");
     let start = |tenant: &TestTenant| stage.app.starting(&tenant.live, json!({ "to": ADA, "channels": ["sms"] }));

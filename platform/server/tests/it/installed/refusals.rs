@@ -12,6 +12,8 @@ async fn nothing(stage: &Stage) {
     let store = &stage.app.app.ports().store;
     let parts = store.list_entities("component_part", &EntityList::of(Owner::Platform)).await.unwrap();
     assert_eq!(parts, []);
+    let compiled = std::fs::read_dir(stage.folder.path().join("compiled"));
+    assert_eq!(compiled.map_or(0, Iterator::count), 0);
     let log = stage.app.get("/operator/v1/audit").by(&stage.operator).await.expect(200);
     assert!(!log.to_string().contains("plugin."), "{log}");
 }
@@ -73,7 +75,9 @@ async fn a_signature_that_does_not_hold_is_refused_before_anything_runs() {
 async fn a_name_that_is_taken_or_is_none_is_refused() {
     let stage = Stage::set().await;
     let bytes = component("generic_http");
-    for (channel, words) in [("outbox", "already"), ("SMS", "small letters"), ("", "small letters")] {
+    for (channel, words) in
+        [("outbox", "already"), ("email", "already"), ("SMS", "small letters"), ("", "small letters")]
+    {
         let problem = stage.installing(&bytes, json!({ "channel": channel })).await.expect(422);
         let message = problem["errors"][0]["message"].as_str().unwrap();
         assert!(problem["errors"][0]["field"] == "channel" && message.contains(words), "{problem}");

@@ -4,7 +4,7 @@ use std::fs;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use wotp_core::ports::{Change, EntityList, Owner};
+use wotp_core::ports::{Change, EntityList, Heard, Owner};
 
 use super::{ADA, Gateway, Stage, component, released, workshop};
 use crate::app::TestApp;
@@ -62,13 +62,25 @@ async fn a_component_that_was_changed_in_the_store_or_on_the_shelf_is_not_run() 
     store.commit(vec![Change::Replace(part)]).await.unwrap();
     let empty = tempfile::tempdir().unwrap();
     let node = fellow(&stage, &empty).await;
-    assert!(!node.app.channels().iter().any(|channel| channel.name == "sms"), "it cannot be loaded");
+    assert!(gateway_hears(&node).await.contains("cannot listen now"), "it is not loaded, and may be in a moment");
     assert!(!empty.path().join("compiled").exists(), "and nothing of it was compiled");
     // Installed again it is whole again: half a minute later it is there.
     stage.installing(&component("generic_http"), json!({})).await.expect(201);
     node.clock.advance(crate::app::seconds(31));
     node.app.load_plugins().await.expect("it loads");
-    assert_eq!(node.app.channels().last().unwrap().name, "sms");
+    assert!(gateway_hears(&node).await.contains("told anything"), "it is there, and hears nothing");
+}
+
+/// What somebody is told who calls the channel `sms`: one that is loaded, and is told nothing by its provider, is none.
+async fn gateway_hears(node: &TestApp) -> String {
+    let heard = Heard {
+        posted: true,
+        url: "https://wotp.example/hooks/sms/x".to_owned(),
+        path: "x".to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
+    node.app.hear("sms", heard).await.unwrap_err().to_string()
 }
 
 #[tokio::test]
