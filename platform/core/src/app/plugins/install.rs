@@ -104,7 +104,7 @@ enum Kept {
     /// A plugin.
     New(Box<Plugin>),
     /// Another release of one.
-    Release { found: Stored<Plugin>, release: Box<Release> },
+    Release { found: Box<Stored<Plugin>>, release: Box<Release> },
 }
 
 /// Another release of a plugin that is there, if it may follow it up.
@@ -127,7 +127,7 @@ fn followed_up(found: Stored<Plugin>, release: Release, channel: Option<&str>) -
         );
         return Err(Refusal::field("manifest", words));
     }
-    Ok(Kept::Release { found, release: Box::new(release) })
+    Ok(Kept::Release { found: Box::new(found), release: Box::new(release) })
 }
 
 /// What the channel of a plugin is called when nobody says: the last part of its name in the world.
