@@ -31,7 +31,7 @@ impl Ask for Plugin {
     /// would only grow.
     async fn ask(&self, question: &Question) -> Standing {
         let Some(pre) = &self.component.asking else { return NOTHING };
-        let Ok(_place) = self.asking.try_acquire() else { return NOTHING };
+        let Ok(_place) = self.room.asking.try_acquire() else { return NOTHING };
         if self.breaker.is_open(self.grant.world.clock.now()) {
             return NOTHING;
         }

@@ -14,7 +14,7 @@ impl callback::Host for Call {
     async fn url(&mut self) -> Option<String> {
         let reference = self.reference().await?;
         let origin = self.grant.world.public_url.as_deref()?;
-        Some(format!("{}/hooks/{}/{reference}", origin.trim_end_matches('/'), self.grant.channel))
+        Some(format!("{}/hooks/{}/{reference}", origin.trim_end_matches('/'), self.grant.hook))
     }
 
     async fn reference(&mut self) -> Option<String> {

@@ -30,7 +30,7 @@ impl Hear for Plugin {
             return Err(HearError::Unreadable);
         }
         // Anybody may call, and nobody who waits gets anything of it: who has to may call again.
-        let _place = self.hearing.try_acquire().map_err(|_| HearError::Busy)?;
+        let _place = self.room.hearing.try_acquire().map_err(|_| HearError::Busy)?;
         let call = Call::new(&self.grant, Errand::Hear, TIME_MAX);
         let told = self.told(heard);
         let received = sandbox::hear(pre, call, &told);

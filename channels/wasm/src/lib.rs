@@ -32,6 +32,7 @@ mod plugin;
 mod probing;
 mod publisher;
 mod report;
+mod room;
 mod runtime;
 mod sandbox;
 mod schema;

@@ -5,28 +5,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
 use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
 
-use crate::asking::asked_at_once;
 use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
 use crate::descriptor::is_name;
-use crate::ears::HEARING_MAX;
 use crate::hosts::{DeclaredHosts, Host};
 use crate::probing::Nobody;
 use crate::report::{self, Function};
+use crate::room::{Room, Share};
 use crate::sandbox::{self, Call, Errand, Grant, Stopped, World};
 use crate::secrets::{Granted, Secret};
 use crate::since_v0_1_0::exports::wotp::channel::delivery::Message;
 use crate::since_v0_1_0::wotp::channel::types;
 use crate::verdict::Said;
 
-/// How long a message waits for its turn when as many calls are under way as may be. As many may wait.
-const TURN_WAIT: Duration = Duration::from_secs(1);
 /// Longest that settings may be looked at.
 const VALIDATING_MAX: Duration = Duration::from_secs(2);
 /// Longest name of a channel.
@@ -106,14 +102,22 @@ pub struct Plugin {
     missing_hosts: Vec<Host>,
     pub(crate) config: String,
     pub(crate) timeout: Duration,
-    concurrency: usize,
-    turns: Semaphore,
-    waiting: Semaphore,
+    pub(crate) room: Arc<Room>,
+    /// What this channel may have of it, under way or waiting.
+    share: Share,
     pub(crate) breaker: Breaker,
-    /// A place for each message that is asked about at once.
-    pub(crate) asking: Semaphore,
-    /// A place for each call of a provider's that is heard at once.
-    pub(crate) hearing: Semaphore,
+}
+
+/// Whose a channel is, of many of one plugin.
+pub(crate) struct Place {
+    /// What stands for it in `/hooks/{…}/`, where its provider calls.
+    pub hook: String,
+    /// The room that it shares with the others.
+    pub room: Arc<Room>,
+    /// What it may have of it.
+    pub share: Share,
+    /// Whether the plugin is shown its settings.
+    pub asked: bool,
 }
 
 impl Plugin {
@@ -125,6 +129,22 @@ impl Plugin {
         component: impl Into<Arc<Component>>,
         settings: Settings,
         world: World,
+    ) -> Result<Self, SettingsError> {
+        let place = Place {
+            hook: settings.name.clone(),
+            room: Arc::new(Room::new(settings.concurrency)),
+            share: Share::whole(settings.concurrency),
+            asked: true,
+        };
+        Self::within(component, settings, world, place).await
+    }
+
+    /// The same, as one of many that share a room: `settings` says nothing of how large it is.
+    pub(crate) async fn within(
+        component: impl Into<Arc<Component>>,
+        settings: Settings,
+        world: World,
+        Place { hook, room, share, asked }: Place,
     ) -> Result<Self, SettingsError> {
         let component = component.into();
         let descriptor = component.descriptor();
@@ -144,7 +164,7 @@ impl Plugin {
             return Err(SettingsError::NoHost(list(missing_hosts.iter().map(ToString::to_string))));
         }
         let secrets = granted(&component, settings.secrets)?;
-        let grant = Arc::new(Grant { channel: settings.name.clone(), hosts, secrets, world });
+        let grant = Arc::new(Grant { channel: settings.name.clone(), hook, hosts, secrets, world });
         let config = settings.config.to_string();
         let plugin = Self {
             name: settings.name,
@@ -153,18 +173,18 @@ impl Plugin {
             missing_hosts,
             config,
             timeout: settings.timeout,
-            concurrency: settings.concurrency,
-            turns: Semaphore::new(settings.concurrency),
-            waiting: Semaphore::new(settings.concurrency),
+            room,
+            share,
             breaker: Breaker::default(),
-            asking: Semaphore::new(asked_at_once(settings.concurrency)),
-            hearing: Semaphore::new(HEARING_MAX as usize),
             component,
         };
         let problems = |problems: Vec<String>| Err(SettingsError::Config(problems.join("; ")));
         let by_schema: Vec<String> = plugin.component.schema.iter_errors(&settings.config).map(in_place).collect();
         if !by_schema.is_empty() {
             return problems(by_schema);
+        }
+        if !asked {
+            return Ok(plugin);
         }
         match plugin.validate().await {
             Ok(found) if found.is_empty() => Ok(plugin),
@@ -184,15 +204,6 @@ impl Plugin {
             Err(found) if found.is_empty() => vec!["it does not say why".to_owned()],
             Err(found) => words(found),
         })
-    }
-
-    /// The right to one call: at once, or after a second at most; none when as many wait already as may be under way.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(turn) = self.turns.try_acquire() {
-            return Some(turn);
-        }
-        let _place = self.waiting.try_acquire().ok()?;
-        timeout(TURN_WAIT, self.turns.acquire()).await.ok()?.ok()
     }
 
     /// Notes what a call saw of the provider.
@@ -218,7 +229,7 @@ impl Plugin {
             .breaker
             .admit(self.grant.world.clock.now())
             .map_err(|after| SendError::Away { after, detail: "its provider has not answered lately".to_owned() })?;
-        let Some(_turn) = self.turn().await else {
+        let Some(_turn) = self.room.turn(&self.share).await else {
             // No try of the message, or a burst would use up all that it has in some seconds. Not all at one moment again.
             let spread = i64::from(outgoing.message_id.to_bytes()[15] % 4);
             return Err(SendError::Away {
@@ -310,7 +321,7 @@ impl Channel for Plugin {
     }
 
     fn own_room(&self) -> usize {
-        2 * self.concurrency
+        2 * self.room.calls()
     }
 
     /// Each message gets an instance of its own.

@@ -51,6 +51,8 @@ pub struct World {
 pub(crate) struct Grant {
     /// The name of its channel, for the log.
     pub channel: String,
+    /// What stands for it in the URLs at which its provider calls.
+    pub hook: String,
     /// The hosts that it may call.
     pub hosts: Vec<Host>,
     /// The secrets that are put in for it.

@@ -19,7 +19,8 @@ use crate::descriptor::SecretUse;
 use crate::ears::HEARING_MAX;
 use crate::hosts::{DeclaredHosts, Host, NoHost};
 use crate::manifest::Manifest;
-use crate::plugin::{Plugin, Settings};
+use crate::plugin::{Place, Plugin, Settings};
+use crate::room::{Room, Share};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sandbox::World;
 use crate::secrets::Secret;
@@ -42,6 +43,23 @@ pub struct Workshop {
 struct Ready {
     component: Arc<Component>,
     world: World,
+    /// What all channels that are made of it share.
+    room: Mutex<Option<Arc<Room>>>,
+}
+
+impl Ready {
+    fn new(component: Arc<Component>, world: World) -> Self {
+        Self { component, world, room: Mutex::default() }
+    }
+
+    /// The room that there is; another one for another number of calls.
+    fn room(&self, calls: usize) -> Arc<Room> {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if room.as_ref().is_none_or(|room| room.calls() != calls) {
+            *room = None;
+        }
+        Arc::clone(room.get_or_insert_with(|| Arc::new(Room::new(calls))))
+    }
 }
 
 impl Workshop {
@@ -118,7 +136,7 @@ impl Workshop {
         let mut all = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, one| one.strong_count() > 0);
         all.insert(sha256.to_owned(), Arc::downgrade(&component));
-        Arc::new(Ready { component, world: self.world.clone() })
+        Arc::new(Ready::new(component, self.world.clone()))
     }
 }
 
@@ -186,7 +204,7 @@ impl PluginHost for Workshop {
     async fn known(&self, sha256: &str) -> Result<Option<Arc<dyn ReadyPlugin>>, PluginFault> {
         let known = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).and_then(Weak::upgrade);
         if let Some(component) = known {
-            return Ok(Some(Arc::new(Ready { component, world: self.world.clone() })));
+            return Ok(Some(Arc::new(Ready::new(component, self.world.clone()))));
         }
         Ok(self.shelved(sha256).await?.map(|component| self.keep(sha256, component)))
     }
@@ -218,6 +236,13 @@ impl ReadyPlugin for Ready {
             return Err(PluginFault::Refused(words.to_owned()));
         }
         let hosts = setup.hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>();
+        let calls = setup.concurrency as usize;
+        let room = self.room(calls);
+        let (hook, share) = match setup.connection {
+            Some(connection) => (connection.to_string(), Share::quarter(calls)),
+            None => (setup.channel.clone(), Share::whole(calls)),
+        };
+        let place = Place { hook, room, share, asked: setup.asked };
         let settings = Settings {
             name: setup.channel,
             reaches: setup.release.reaches,
@@ -225,9 +250,9 @@ impl ReadyPlugin for Ready {
             secrets: setup.secrets.into_iter().map(|(name, text)| (name, Secret::from(text.to_string()))).collect(),
             config: Value::Object(setup.config),
             timeout: Duration::try_from(setup.timeout).unwrap_or(Duration::from_secs(1)),
-            concurrency: setup.concurrency as usize,
+            concurrency: calls,
         };
-        let plugin = Plugin::new(Arc::clone(&self.component), settings, self.world.clone()).await;
+        let plugin = Plugin::within(Arc::clone(&self.component), settings, self.world.clone(), place).await;
         Ok(Arc::new(plugin.map_err(|error| wrong(&error))?))
     }
 }

@@ -1,5 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
+use super::channels::Found;
 use super::deliver::Held;
 use super::{App, Refusal};
 use crate::domain::asking::Again;
@@ -34,14 +35,16 @@ impl App {
             sent_at: delivery.sent_at.unwrap_or(delivery.queued_at),
             asked: asking.asked,
         };
-        let seat = self.seat_for(&name, seat);
-        let channel = self.channel(&name);
-        let standing = match channel.as_ref().map(|channel| channel.asks()) {
-            Some(Some(ask)) => self.answer_to(&question, ask).await,
-            // The operator put something else in its place.
-            Some(None) => Some(Standing { receipt: None, again: Again::Never }),
+        let channel = self.channel_for(&name, tenant).await?;
+        let seat = channel.seat(seat);
+        let standing = match &channel {
+            Found::Channel(channel) => match channel.asks() {
+                Some(ask) => self.answer_to(&question, ask).await,
+                // The operator put something else in its place.
+                None => Some(Standing { receipt: None, again: Again::Never }),
+            },
             // It is off, or not loaded here: it may be there the next time.
-            None => None,
+            Found::Awaited | Found::Nothing => None,
         };
         drop(seat);
         let Some(Standing { receipt, again }) = standing else { return Ok(()) };

@@ -3,15 +3,45 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::App;
+use super::{App, Refusal};
 use crate::domain::id::TenantId;
-use crate::domain::plugin::CALLS_MAX;
+use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
 use crate::ports::Channel;
 
 /// What routing knows of a channel.
 pub(super) fn info(channel: &dyn Channel) -> ChannelInfo {
     ChannelInfo { name: channel.name().to_owned(), reaches: channel.reaches().to_vec(), own_room: channel.own_room() }
+}
+
+/// What there is by a name.
+pub(super) enum Found {
+    /// This.
+    Channel(Arc<dyn Channel>),
+    /// A plugin that will be ready in a moment: nothing has been looked at yet, or it is not loaded.
+    Awaited,
+    /// Nothing that this tenant may use, or nothing that works.
+    Nothing,
+}
+
+impl Found {
+    fn channel(&self) -> Option<&dyn Channel> {
+        match self {
+            Self::Channel(channel) => Some(&**channel),
+            Self::Awaited | Self::Nothing => None,
+        }
+    }
+
+    /// Whether its provider can be asked about a delivery.
+    pub(super) fn asks(&self) -> bool {
+        self.channel().is_some_and(|channel| channel.asks().is_some())
+    }
+
+    /// The seat that calling it takes; none where it has a room of its own.
+    pub(super) fn seat<S>(&self, seat: S) -> Option<S> {
+        let own = self.channel().is_some_and(|channel| channel.own_room() > 0);
+        (!own).then_some(seat)
+    }
 }
 
 impl App {
@@ -23,28 +53,54 @@ impl App {
     }
 
     /// The channels that there are for a tenant, in the order they are tried when nobody says another.
-    pub(super) fn available(&self, tenant: TenantId) -> Cow<'_, [ChannelInfo]> {
+    pub(super) async fn available(&self, tenant: TenantId) -> Result<Cow<'_, [ChannelInfo]>, Refusal> {
         let loaded = self.plugins.loaded();
-        let installed = || loaded.wanted().filter(|(plugin, _)| plugin.is_for(tenant));
-        if installed().next().is_none() {
-            return Cow::Borrowed(&self.channel_infos);
+        if !loaded.wanted().any(|(plugin, _)| plugin.is_for(tenant)) {
+            return Ok(Cow::Borrowed(&self.channel_infos));
         }
-        self.channel_infos.iter().cloned().chain(installed().map(|(_, info)| info.clone())).collect()
+        let connections = self.connections_of(tenant).await?;
+        let installed = loaded.wanted().filter(|(plugin, _)| {
+            let is_connected = || connections.iter().any(|connection| connection.plugin == plugin.id);
+            plugin.is_for(tenant) && (plugin.connecting != Connecting::Required || is_connected())
+        });
+        Ok(self.channel_infos.iter().cloned().chain(installed.map(|(_, info)| info.clone())).collect())
     }
 
-    /// A channel, whoever it is for.
-    pub(super) fn channel(&self, name: &str) -> Option<Arc<dyn Channel>> {
-        let configured = self.ports.channels.iter().find(|channel| channel.name() == name);
-        configured.cloned().or_else(|| self.plugins.loaded().find(name).and_then(|installed| installed.channel.clone()))
+    /// A channel that is the operator's, whoever it is for.
+    pub(super) fn operators_channel(&self, name: &str) -> Found {
+        if let Some(configured) = self.configured(name) {
+            return Found::Channel(configured);
+        }
+        if self.is_awaited(name) {
+            return Found::Awaited;
+        }
+        let loaded = self.plugins.loaded();
+        let running = loaded.find(name).and_then(|installed| installed.running.as_ref());
+        running.and_then(|running| running.channel.clone()).map_or(Found::Nothing, Found::Channel)
     }
 
-    /// A channel, as far as this tenant may use it.
-    pub(super) fn channel_for(&self, name: &str, tenant: TenantId) -> Option<Arc<dyn Channel>> {
-        let loaded = self.plugins.loaded();
-        if loaded.find(name).is_some_and(|installed| !installed.plugin.is_for(tenant)) {
-            return None;
+    /// A channel, as far as this tenant may use it: through its own connection, where it has one.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn channel_for(&self, name: &str, tenant: TenantId) -> Result<Found, Refusal> {
+        if let Some(configured) = self.configured(name) {
+            return Ok(Found::Channel(configured));
         }
-        self.channel(name)
+        let loaded = self.plugins.loaded();
+        let Some(installed) = loaded.find(name) else {
+            return Ok(if self.is_awaited(name) { Found::Awaited } else { Found::Nothing });
+        };
+        if !installed.plugin.is_for(tenant) {
+            return Ok(Found::Nothing);
+        }
+        let Some(running) = &installed.running else { return Ok(Found::Awaited) };
+        let channel = self.channel_of(running, installed.plugin.connecting, tenant).await?;
+        Ok(channel.map_or(Found::Nothing, Found::Channel))
+    }
+
+    fn configured(&self, name: &str) -> Option<Arc<dyn Channel>> {
+        self.ports.channels.iter().find(|channel| channel.name() == name).cloned()
     }
 
     /// How many sends channels take at once by themselves: of plugins as many as all together may be given, as soon as one

@@ -6,6 +6,7 @@ use std::task::Poll;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
+use super::channels::Found;
 use super::guard::Happened;
 use super::{App, LEASE_REST_MIN, PROLONG_EVERY, Refusal};
 use crate::domain::Timestamp;
@@ -174,8 +175,9 @@ impl App {
             }
         };
         let ready = self.ready_verification(&verification, now)?;
-        let seat = self.seat_for(&ready.channel, seat);
-        let verdict = self.call(&ready, self.keep_hold(&mut verification, &*store, token)).await;
+        let channel = self.channel_to_call(&ready).await?;
+        let seat = channel.seat(seat);
+        let verdict = self.call(&ready, &channel, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
@@ -192,7 +194,7 @@ impl App {
                 tracing::debug!(verification = %id, told, charged, "a channel answered after its hold was lost");
                 None
             };
-            if self.can_ask(&ready) {
+            if channel.asks() {
                 verification.ask_about(ready.delivery, now);
             }
             let refund = verification.counted.refunded && !refunded;
@@ -247,8 +249,9 @@ impl App {
             }
         };
         let ready = self.ready_message(&message)?;
-        let seat = self.seat_for(&ready.channel, seat);
-        let verdict = self.call(&ready, self.keep_hold(&mut message, &*store, token)).await;
+        let channel = self.channel_to_call(&ready).await?;
+        let seat = channel.seat(seat);
+        let verdict = self.call(&ready, &channel, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
         let delivered = delivered(&ready, &verdict, now);
         loop {
@@ -261,7 +264,7 @@ impl App {
             } else {
                 return Ok(delivered);
             };
-            if self.can_ask(&ready) {
+            if channel.asks() {
                 message.ask_about(ready.delivery, now);
             }
             let refund = message.counted.refunded && !refunded;
@@ -386,29 +389,25 @@ impl App {
         }
     }
 
-    /// The seat that calling this channel takes; none where it has a room of its own.
-    pub(super) fn seat_for<S>(&self, name: &str, seat: S) -> Option<S> {
-        let own = self.channel(name).is_some_and(|channel| channel.own_room() > 0);
-        (!own).then_some(seat)
-    }
-
-    /// Whether the provider of a delivery can be asked about it.
-    fn can_ask(&self, ready: &Ready) -> bool {
-        ready.simulated.is_none() && self.channel(&ready.channel).is_some_and(|channel| channel.asks().is_some())
+    /// The channel that is to take a delivery; a simulated one takes none.
+    async fn channel_to_call(&self, ready: &Ready) -> Result<Found, Refusal> {
+        match ready.simulated {
+            Some(_) => Ok(Found::Nothing),
+            None => self.channel_for(&ready.channel, ready.outgoing.tenant).await,
+        }
     }
 
     /// Calls the channel, and meanwhile does `keeping`: beside the call, since the store may be slow
     /// and the channel's answer must not wait for it.
-    async fn call(&self, ready: &Ready, keeping: impl Future<Output = ()> + Send) -> Verdict {
+    async fn call(&self, ready: &Ready, channel: &Found, keeping: impl Future<Output = ()> + Send) -> Verdict {
         if let Some(behaviour) = ready.simulated {
             return behaviour.verdict(ready.place.0, ready.place.1);
         }
-        let Some(channel) = self.channel_for(&ready.channel, ready.outgoing.tenant) else {
+        let channel = match channel {
+            Found::Channel(channel) => channel,
             // A moment later it may be: a node that has just started still reads its plugins.
-            return match self.is_awaited(&ready.channel) {
-                true => Verdict::Away { after: NOT_READY },
-                false => Verdict::Refused(DeliveryFailure::Misconfigured),
-            };
+            Found::Awaited => return Verdict::Away { after: NOT_READY },
+            Found::Nothing => return Verdict::Refused(DeliveryFailure::Misconfigured),
         };
         let answer: Mutex<Option<Result<Acknowledged, SendError>>> = Mutex::new(None);
         let work = async {

@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
+use super::channels::Found;
 use super::{App, Refusal};
-use crate::ports::{HearError, Heard, News, Reference};
+use crate::domain::id::TenantId;
+use crate::ports::{Channel, HearError, Heard, News, Reference};
 
 /// News of one call that are looked at.
 const NEWS_MAX: usize = 100;
@@ -18,27 +22,51 @@ pub enum HearRefusal {
     Refusal(#[from] Refusal),
 }
 
+/// Who hears what somebody sent.
+struct Listener {
+    channel: Arc<dyn Channel>,
+    /// The only tenant of whose messages it may tell: the channel is through its account, and it may say whatever it likes.
+    only: Option<TenantId>,
+}
+
 impl App {
     /// Gives a channel what somebody sent to it, and records what the channel makes of it; says how much of it was new.
+    /// `hook` is the name of the channel, or the id of a tenant's connection.
     ///
     /// The same may come any number of times, and in any order.
     ///
     /// # Errors
     /// [`HearRefusal`]. What was recorded before a failure stays: whoever sent it may send it again.
-    pub async fn hear(&self, channel: &str, heard: Heard) -> Result<usize, HearRefusal> {
-        let heard_by = self.channel(channel).ok_or_else(|| match self.is_awaited(channel) {
-            true => HearRefusal::Channel(HearError::Busy),
-            false => HearRefusal::Unknown,
-        })?;
-        let news = heard_by.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
+    pub async fn hear(&self, hook: &str, heard: Heard) -> Result<usize, HearRefusal> {
+        let Listener { channel, only } = self.listener(hook).await?;
+        let news = channel.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
         let mut new = 0;
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {
             // One that names nothing is of a message of somebody else's, or of long ago.
             let Ok(Reference { tenant, item, delivery }) = reference.parse() else { continue };
-            if self.record_receipt_of(Some(channel), tenant, item, delivery, receipt).await? {
+            if only.is_some_and(|only| tenant != only) {
+                continue;
+            }
+            if self.record_receipt_of(Some(channel.name()), tenant, item, delivery, receipt).await? {
                 new += 1;
             }
         }
         Ok(new)
+    }
+
+    async fn listener(&self, hook: &str) -> Result<Listener, HearRefusal> {
+        let Ok(id) = hook.parse() else {
+            return match self.operators_channel(hook) {
+                Found::Channel(channel) => Ok(Listener { channel, only: None }),
+                Found::Awaited => Err(HearRefusal::Channel(HearError::Busy)),
+                Found::Nothing => Err(HearRefusal::Unknown),
+            };
+        };
+        let (connection, channel) = self.hooked(id).await?.ok_or(HearRefusal::Unknown)?;
+        match channel {
+            Some(channel) => Ok(Listener { channel, only: Some(connection.tenant) }),
+            None if self.is_awaited(&connection.channel) => Err(HearRefusal::Channel(HearError::Busy)),
+            None => Err(HearRefusal::Unknown),
+        }
     }
 }

@@ -13,6 +13,7 @@ mod cancel_verification;
 mod channels;
 mod check_verification;
 mod commit;
+mod connections;
 mod create_tenant;
 mod deliver;
 mod erase_tenants;
@@ -57,6 +58,7 @@ pub use authenticate::{ApiCaller, Holder, Membership};
 pub use bell::Bell;
 pub use check_verification::Checked;
 pub use commit::commit_alone;
+pub use connections::{Asks, ConnectionChange, ConnectionSeen, NewConnection, TenantChannel};
 pub use create_tenant::NewTenant;
 pub use deliver::Delivered;
 pub use find_keys::{KeyInfo, KeyList, KeyPage};
@@ -73,7 +75,7 @@ pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
-pub use plugins::{Approval, Audience, NewPlugin, PluginSettings};
+pub use plugins::{Approval, Audience, Given, NewPlugin, PluginSettings};
 pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;
@@ -181,6 +183,7 @@ pub struct App {
     guesses_unwritten: AtomicBool,
     key_uses: key_uses::KeyUses,
     plugins: plugins::State,
+    connections: connections::State,
 }
 
 impl App {
@@ -209,6 +212,7 @@ impl App {
             guesses_unwritten: AtomicBool::default(),
             key_uses: key_uses::KeyUses::default(),
             plugins: plugins::State::default(),
+            connections: connections::State::default(),
         }
     }
 
@@ -239,6 +243,7 @@ impl App {
                 self.signed.forget(|signed| signed.is_in(tenant));
                 self.webhooks.forget(Some(tenant));
                 self.guards.forget(|guard| guard.tenant == tenant);
+                self.connections.forget(Some(tenant));
             }
             Changed::Person(user) => self.signed.forget(|signed| signed.user.id == user),
             Changed::Anything => {
@@ -250,6 +255,7 @@ impl App {
                 self.signing_keys.forget(|_| true);
                 self.webhooks.forget(None);
                 self.guards.forget(|_| true);
+                self.connections.forget(None);
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::domain::locale;
 use crate::domain::message::{CONTENT_LENGTH_MAX, Message};
 use crate::domain::mode::Mode;
 use crate::domain::quota::Resource;
+use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::vault::Purpose;
 use crate::ports::{Admission, Drawn, Item, Job, NewMessage};
@@ -41,7 +42,8 @@ impl App {
     /// [`Refusal`]; nothing was counted then.
     pub async fn send_message(&self, caller: &ApiCaller, request: SendMessage) -> Result<Message, Refusal> {
         let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
-        let (mut new, ip, token) = self.new_message(caller, &service, request)?;
+        let available = self.available(service.tenant).await?;
+        let (mut new, ip, token) = self.new_message(caller, &service, request, &available)?;
         let id = new.message.id;
         let mut judgement = self.judge(&guard, &new.message, ip, Step::Start).await?;
         let against = judgement.blocked().cloned();
@@ -76,6 +78,7 @@ impl App {
         caller: &ApiCaller,
         service: &Service,
         request: SendMessage,
+        available: &[ChannelInfo],
     ) -> Result<(NewMessage, Option<IpAddr>, LeaseToken), Refusal> {
         let settings = &service.settings;
         let now = self.now();
@@ -88,7 +91,7 @@ impl App {
         let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency = idempotency("send_message", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
-        let channels = self.route(mode, &request.channels, service, &address)?;
+        let channels = self.route(mode, &request.channels, service, &address, available)?;
         let resource = match mode {
             Mode::Live => Resource::Messages,
             Mode::Test => Resource::TestMessages,

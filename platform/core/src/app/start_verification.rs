@@ -16,6 +16,7 @@ use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
 use crate::domain::locale::{self, Locale};
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Counted, Quota, Resource};
+use crate::domain::routing::ChannelInfo;
 use crate::domain::sandbox;
 use crate::domain::service::{EXPIRY_MAX_SECONDS, EXPIRY_MIN_SECONDS, EXPIRY_STANDARD_SECONDS, Service};
 use crate::domain::template::{self, CustomTemplate};
@@ -92,7 +93,8 @@ impl App {
         request: StartVerification,
     ) -> Result<Verification, Refusal> {
         let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
-        let (mut new, ip, token) = self.new_verification(caller, &service, request)?;
+        let available = self.available(service.tenant).await?;
+        let (mut new, ip, token) = self.new_verification(caller, &service, request, &available)?;
         let id = new.verification.id;
         let mut judgement = self.judge(&guard, &new.verification, ip, Step::Start).await?;
         let against = judgement.blocked().cloned();
@@ -128,6 +130,7 @@ impl App {
         caller: &ApiCaller,
         service: &Service,
         request: StartVerification,
+        available: &[ChannelInfo],
     ) -> Result<(NewVerification, Option<IpAddr>, LeaseToken), Refusal> {
         let now = self.now();
         let mode = caller.mode();
@@ -140,7 +143,7 @@ impl App {
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
-        let channels = self.route(mode, &request.channels, service, &address)?;
+        let channels = self.route(mode, &request.channels, service, &address, available)?;
 
         let entropy = Drawn::from(&*self.ports.entropy);
         let id = request.id.unwrap_or_else(|| VerificationId::new(now, &entropy));
@@ -251,9 +254,9 @@ impl App {
         called: &[String],
         service: &Service,
         address: &Address,
+        available: &[ChannelInfo],
     ) -> Result<Vec<String>, Refusal> {
-        let available = self.available(service.tenant);
-        let found = crate::domain::routing::route(called, &service.settings.channels, &available, address.kind());
+        let found = crate::domain::routing::route(called, &service.settings.channels, available, address.kind());
         let simulated = mode == Mode::Test || sandbox::find(address).is_some();
         match found {
             // A number that fails over needs somewhere to fail over to.

@@ -179,6 +179,10 @@ scopes! {
     GuardRead = "guard:read",
     /// Change the guard's rules, and release what it blocked.
     GuardWrite = "guard:write",
+    /// Read which channels there are, and the tenant's connections to them.
+    ConnectionsRead = "connections:read",
+    /// Make, change and delete connections.
+    ConnectionsWrite = "connections:write",
 }
 
 impl std::str::FromStr for Scope {
@@ -190,9 +194,11 @@ impl std::str::FromStr for Scope {
 }
 
 impl Scope {
-    /// What a key may do when nothing else is said: all but seeing whole addresses.
+    /// What a key may do when nothing else is said: all but seeing whole addresses, and leading codes through another
+    /// account, where whoever stole the key would read them.
     pub fn standard() -> BTreeSet<Self> {
-        Self::ALL.iter().copied().filter(|scope| *scope != Self::AddressesRead).collect()
+        let held_back = [Self::AddressesRead, Self::ConnectionsWrite];
+        Self::ALL.iter().copied().filter(|scope| !held_back.contains(scope)).collect()
     }
 }
 

@@ -166,6 +166,8 @@ ids! {
     LetterId = "letter", "let_";
     /// A plugin that was installed.
     PluginId = "plugin", "plg_";
+    /// A connection of a tenant to a channel.
+    ConnectionId = "connection", "con_";
 }
 
 #[cfg(test)]

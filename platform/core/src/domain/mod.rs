@@ -10,6 +10,7 @@ pub mod audit;
 pub mod code;
 pub mod code_sends;
 pub mod component_part;
+pub mod connection;
 pub mod cost;
 pub mod cursor;
 pub mod dispatch;

@@ -69,6 +69,7 @@ macro_rules! permissions {
             Self::KeysWrite
                 | Self::MembersWrite
                 | Self::WebhooksWrite
+                | Self::ConnectionsWrite
                 | Self::AddressesRead
                 | Self::TenantDelete
                 | Self::OwnershipTransfer
@@ -117,6 +118,10 @@ permissions! {
     GuardRead = "guard:read", Viewer, Some(Scope::GuardRead);
     /// Change the guard's rules, and release what it blocked.
     GuardWrite = "guard:write", Developer, Some(Scope::GuardWrite);
+    /// Read which channels there are, and the tenant's connections to them: never a secret.
+    ConnectionsRead = "connections:read", Viewer, Some(Scope::ConnectionsRead);
+    /// Make, change and delete connections: through whose account codes get out.
+    ConnectionsWrite = "connections:write", Developer, Some(Scope::ConnectionsWrite);
     /// See the tenant itself.
     TenantRead = "tenant:read", Viewer, None;
     /// Rename the tenant.

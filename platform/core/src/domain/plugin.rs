@@ -84,6 +84,33 @@ impl Release {
     }
 }
 
+/// Whose account a plugin delivers through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connecting {
+    /// Through the operator's, for everybody.
+    #[default]
+    None,
+    /// Through a tenant's own where it has a connection, else through the operator's.
+    Optional,
+    /// Through a tenant's own: the channel is there for those that have a connection, and the operator gives it nothing.
+    Required,
+}
+
+impl Connecting {
+    /// Every way.
+    pub const ALL: &[Self] = &[Self::None, Self::Optional, Self::Required];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
 /// What a plugin is given to work with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -141,6 +168,9 @@ pub struct Plugin {
     /// What it works with.
     #[serde(default)]
     pub settings: Settings,
+    /// Whether tenants bring connections of their own.
+    #[serde(default)]
+    pub connecting: Connecting,
     /// When its first release was installed.
     pub created_at: Timestamp,
 }
@@ -271,6 +301,7 @@ mod tests {
             concurrency: CALLS,
             timeout_seconds: TIMEOUT_SECONDS,
             settings: Settings::default(),
+            connecting: Connecting::None,
             created_at: Timestamp::UNIX_EPOCH,
         }
     }

@@ -134,6 +134,8 @@ pub enum Purpose {
     WebhookSecret,
     /// A secret that a plugin works with.
     PluginSecret,
+    /// A secret of a tenant's connection.
+    ConnectionSecret,
 }
 
 impl Purpose {
@@ -146,6 +148,7 @@ impl Purpose {
             Self::SigningKey => b"signing key\0",
             Self::WebhookSecret => b"webhook secret\0",
             Self::PluginSecret => b"plugin secret\0",
+            Self::ConnectionSecret => b"connection secret\0",
         }
     }
 }

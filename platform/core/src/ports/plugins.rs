@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Channel;
 use crate::domain::Timestamp;
+use crate::domain::id::ConnectionId;
 use crate::domain::plugin::Release;
 
 /// Why a plugin cannot be used like that.
@@ -27,13 +28,19 @@ pub struct PluginSetup {
     pub release: Release,
     /// The channel's name.
     pub channel: String,
+    /// Whose it is, where it is a tenant's own. Then it takes a part of the calls that may be under way, and its provider
+    /// calls `/hooks/{connection}/…`.
+    pub connection: Option<ConnectionId>,
+    /// Whether it is shown its settings now. Not where it took them before: whoever delivers neither waits for that, nor
+    /// fails when it has no time to answer.
+    pub asked: bool,
     /// The hosts that it may call.
     pub hosts: Vec<String>,
     /// Its secrets, by name.
     pub secrets: BTreeMap<String, Zeroizing<String>>,
     /// Its own settings.
     pub config: Map<String, Value>,
-    /// Calls of it that may be under way at once.
+    /// Calls that may be under way at once, of all channels together that are made of one [`ReadyPlugin`].
     pub concurrency: u32,
     /// Longest that one delivery may take.
     pub timeout: SignedDuration,
@@ -45,7 +52,7 @@ pub trait ReadyPlugin: Send + Sync {
     /// What its settings may be: a JSON Schema.
     fn config_schema(&self) -> &Value;
 
-    /// It as a channel. Its settings are held against its schema and shown to it.
+    /// It as a channel. Its settings are held against its schema.
     ///
     /// # Errors
     /// [`PluginFault`].

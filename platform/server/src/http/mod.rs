@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod client_ip;
 mod compat;
+mod connections;
 mod docs;
 mod events;
 mod finish;
@@ -136,6 +137,9 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries::list_webhook_attempts))
         .routes(routes!(webhooks::deliveries::test_endpoint))
         .routes(routes!(webhooks::deliveries::replay_events, webhooks::deliveries::cancel_replay))
+        .routes(routes!(connections::list_channels))
+        .routes(routes!(connections::list_connections, connections::create_connection))
+        .routes(routes!(connections::find_connection, connections::change_connection, connections::delete_connection))
         .routes(routes!(events::list_events))
         .routes(routes!(live::stream::stream_events))
         .routes(routes!(events::find_event))

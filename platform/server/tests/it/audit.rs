@@ -3,9 +3,9 @@
 mod actions;
 mod of_people;
 
-pub use actions::{Line, Says};
 #[cfg(feature = "plugins")]
-pub use actions::{PLUGINS, tell};
+pub use actions::{CONNECTIONS, PLUGINS, entries, tell};
+pub use actions::{Line, Says};
 
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -2,7 +2,9 @@ use super::{NewPlugin, deed, refused, told};
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::PluginId;
-use crate::domain::plugin::{CALLS, COMPONENT_BYTES_MAX, PLUGINS_MAX, Plugin, Release, Settings, TIMEOUT_SECONDS};
+use crate::domain::plugin::{
+    CALLS, COMPONENT_BYTES_MAX, Connecting, PLUGINS_MAX, Plugin, Release, Settings, TIMEOUT_SECONDS,
+};
 use crate::ports::{Change, Stored};
 
 impl App {
@@ -94,6 +96,7 @@ impl App {
             concurrency: CALLS,
             timeout_seconds: TIMEOUT_SECONDS,
             settings: Settings::default(),
+            connecting: Connecting::None,
             created_at: now,
         })))
     }

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures_util::lock::Mutex;
 use jiff::SignedDuration;
 
+use super::set_up::Running;
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::plugin::{PLUGINS_MAX, Plugin, PluginChanges};
 use crate::domain::routing::ChannelInfo;
-use crate::ports::{Channel, EntityList, Owner};
+use crate::ports::{EntityList, Owner};
 
 /// How long it waits until it tries again to load what did not load, at first and at most.
 const TRY_AGAIN: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(30), SignedDuration::from_mins(30));
@@ -19,7 +20,7 @@ pub(in crate::app) struct Installed {
     /// As operators want it.
     pub plugin: Plugin,
     /// It, once it is loaded. Maybe still as it was before the last change, when that cannot be loaded.
-    pub channel: Option<Arc<dyn Channel>>,
+    pub running: Option<Arc<Running>>,
     /// What routing knows of it.
     pub info: ChannelInfo,
     /// When it is tried again to load it as it is wanted, and how long that was put off; none when it is.
@@ -40,8 +41,13 @@ impl Loaded {
         self.installed.iter().map(|installed| (&installed.plugin, &installed.info))
     }
 
+    /// All that are on.
+    pub(in crate::app) fn installed(&self) -> impl Iterator<Item = &Installed> {
+        self.installed.iter().map(|installed| &**installed)
+    }
+
     pub(in crate::app) fn find(&self, channel: &str) -> Option<&Installed> {
-        self.installed.iter().map(|installed| &**installed).find(|installed| installed.plugin.channel == channel)
+        self.installed().find(|installed| installed.plugin.channel == channel)
     }
 
     /// Whether it is known what is installed: in a server, and not in a command.
@@ -72,7 +78,7 @@ impl App {
     /// Whether a channel is a plugin's that will be ready in a moment: nothing has been looked at yet, or it is not loaded.
     pub(in crate::app) fn is_awaited(&self, channel: &str) -> bool {
         let loaded = self.plugins.loaded();
-        loaded.changes.is_none() || loaded.find(channel).is_some_and(|installed| installed.channel.is_none())
+        loaded.changes.is_none() || loaded.find(channel).is_some_and(|installed| installed.running.is_none())
     }
 
     /// Loads what changed since the last time. What cannot be loaded goes on as it was, is told of in the log, and is
@@ -121,16 +127,16 @@ impl App {
         };
         let Some(known) = loaded.installed.iter().find(|known| known.plugin.id == plugin.id) else {
             let again = Some((Timestamp::MIN, SignedDuration::ZERO));
-            return Arc::new(Installed { plugin: plugin.clone(), channel: None, info, again });
+            return Arc::new(Installed { plugin: plugin.clone(), running: None, info, again });
         };
         // For whom it is on changes nothing in it: what its breaker knows stays.
         let is_same = Plugin { tenants: known.plugin.tenants.clone(), ..plugin.clone() } == known.plugin;
         // It goes on as it was for a moment, but with nothing that was taken from it.
         let is_less = known.plugin.settings.secrets != plugin.settings.secrets
             || known.plugin.hosts.iter().any(|host| !plugin.hosts.contains(host));
-        let channel = known.channel.clone().filter(|_| is_same || !is_less);
+        let running = known.running.clone().filter(|_| is_same || !is_less);
         let again = if is_same { known.again } else { Some((Timestamp::MIN, SignedDuration::ZERO)) };
-        Arc::new(Installed { plugin: plugin.clone(), channel, info, again })
+        Arc::new(Installed { plugin: plugin.clone(), running, info, again })
     }
 
     /// The same, loaded as it is wanted; or as it is, with when to try again.
@@ -138,11 +144,11 @@ impl App {
         let plugin = wanted.plugin.clone();
         let made = match self.ports.channels.iter().any(|channel| channel.name() == plugin.channel) {
             true => Err(Refusal::field("channel", "is the name of a channel in this node's configuration as well")),
-            false => self.plugin_channel(&plugin, "config").await,
+            false => self.running(&plugin, "config").await,
         };
         let info = wanted.info.clone();
         match made {
-            Ok(channel) => Arc::new(Installed { plugin, channel: Some(channel), info, again: None }),
+            Ok(running) => Arc::new(Installed { plugin, running: Some(Arc::new(running)), info, again: None }),
             Err(refusal) => {
                 let (shortest, longest) = TRY_AGAIN;
                 let (_, put_off) = wanted.again.unwrap_or_default();
@@ -157,14 +163,14 @@ impl App {
                     "a plugin cannot be loaded on this node; it is tried again"
                 );
                 let again = Some((self.now().saturating_add(pause).unwrap_or(Timestamp::MAX), pause));
-                Arc::new(Installed { plugin, channel: wanted.channel.clone(), info, again })
+                Arc::new(Installed { plugin, running: wanted.running.clone(), info, again })
             }
         }
     }
 }
 
 /// What is wrong, field by field.
-fn said(refusal: &Refusal) -> String {
+pub(in crate::app) fn said(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Invalid(fields) => {
             let said = fields.iter().map(|error| format!("{} {}", error.field, error.message));

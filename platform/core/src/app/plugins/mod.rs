@@ -1,23 +1,23 @@
 //! Plugins: installed, approved and switched on by operators, and loaded by every node.
 
 mod components;
+mod give;
 mod install;
 mod load;
 mod set_up;
 mod switch;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use serde_json::{Map, Value};
-use zeroize::Zeroizing;
+use serde_json::Value;
 
-pub(super) use load::State;
+pub use give::Given;
+pub(super) use load::{Installed, State, said};
+pub(super) use set_up::Running;
 
 use super::{App, Refusal};
 use crate::domain::audit::Deed;
 use crate::domain::id::{PluginId, TenantId};
-use crate::domain::plugin::{PLUGINS_MAX, Plugin, PluginChanges, Release};
+use crate::domain::plugin::{Connecting, PLUGINS_MAX, Plugin, PluginChanges, Release};
 use crate::ports::{Change, EntityList, Owner, PluginFault, Stored};
 
 /// What is installed.
@@ -57,13 +57,13 @@ pub struct Approval {
     pub settings: PluginSettings,
 }
 
-/// What a plugin is given to work with. What is not there stays as it is.
+/// How a plugin is set up. What is not there stays as it is.
 #[derive(Default)]
 pub struct PluginSettings {
-    /// Its own settings, all of them.
-    pub config: Option<Map<String, Value>>,
-    /// Secrets by name; none where one goes. Those that are not named stay.
-    pub secrets: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// What it works with.
+    pub given: Given,
+    /// Whether tenants bring connections of their own.
+    pub connecting: Option<Connecting>,
     /// Calls of it that may be under way at once.
     pub concurrency: Option<u32>,
     /// Longest that one delivery may take, in seconds.
@@ -82,6 +82,7 @@ struct Told<'a> {
     hosts: &'a [String],
     enabled: bool,
     tenants: Option<&'a [TenantId]>,
+    connections: &'a str,
     concurrency: u32,
     timeout_seconds: u32,
     config: Vec<&'a str>,
@@ -98,6 +99,7 @@ fn told(plugin: &Plugin) -> Told<'_> {
         hosts: &plugin.hosts,
         enabled: plugin.enabled,
         tenants: plugin.tenants.as_deref(),
+        connections: plugin.connecting.name(),
         concurrency: plugin.concurrency,
         timeout_seconds: plugin.timeout_seconds,
         config: plugin.settings.config.keys().map(String::as_str).collect(),
@@ -111,7 +113,7 @@ fn deed(action: &'static str, before: &Plugin, after: &Plugin) -> Deed {
 }
 
 /// What the host finds wrong, as of a field of the request.
-fn refused(field: &str, fault: PluginFault) -> Refusal {
+pub(super) fn refused(field: &str, fault: PluginFault) -> Refusal {
     match fault {
         PluginFault::Refused(words) => Refusal::field(field, words),
         PluginFault::Unavailable(error) => Refusal::NoPlugins(error),

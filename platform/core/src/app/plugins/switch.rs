@@ -1,17 +1,14 @@
+use std::collections::BTreeSet;
+
 use super::{Approval, Audience, PluginSettings, deed, refused, release_called, told};
 use crate::app::{App, FieldError, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::PluginId;
 use crate::domain::plugin::{
-    CALLS_MAX, CALLS_OF_ONE_MAX, HOSTS_MAX, Plugin, Previous, Release, TENANTS_MAX, TIMEOUT_MAX_SECONDS,
+    CALLS_MAX, CALLS_OF_ONE_MAX, Connecting, HOSTS_MAX, Plugin, Previous, Release, TENANTS_MAX, TIMEOUT_MAX_SECONDS,
 };
 use crate::domain::vault::Purpose;
 use crate::ports::{Change, Stored};
-
-/// Longest secret, in bytes.
-const SECRET_BYTES_MAX: usize = 4096;
-/// Largest settings, in bytes.
-const CONFIG_BYTES_MAX: usize = 64 << 10;
 
 impl App {
     /// Approves a release: it delivers from now on, and may call these hosts. Calls that are under way end with the
@@ -30,7 +27,7 @@ impl App {
             plugin.publisher = plugin.publisher.take().or_else(|| release.publisher.clone());
             plugin.activate(&release.sha256, hosts, plugin.settings.clone());
             holds_hosts(plugin, &release)?;
-            self.give(plugin, &approval.settings)?;
+            self.set_up(plugin, &approval.settings)?;
             self.holds_calls(plugin).await?;
             self.holds_while_on(plugin, "release").await
         })
@@ -61,38 +58,29 @@ impl App {
     /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn configure_plugin(&self, by: &By, id: PluginId, given: PluginSettings) -> Result<Plugin, Refusal> {
         self.change_plugin(by, id, "plugin.configure", async |plugin: &mut Plugin| {
-            self.give(plugin, &given)?;
+            self.set_up(plugin, &given)?;
             self.holds_calls(plugin).await?;
             // At once, and not when it is switched on: whoever typed it is there now.
-            self.plugin_channel(plugin, "config").await.map(drop)
+            self.running(plugin, "config").await.map(drop)
         })
         .await
     }
 
-    /// Gives a plugin settings and secrets, without seeing whether it takes them.
-    fn give(&self, plugin: &mut Plugin, given: &PluginSettings) -> Result<(), Refusal> {
-        within_bounds(given)?;
-        if let Some(config) = &given.config {
-            plugin.settings.config.clone_from(config);
+    /// Sets a plugin up, without seeing whether it takes what it is given.
+    fn set_up(&self, plugin: &mut Plugin, settings: &PluginSettings) -> Result<(), Refusal> {
+        within_bounds(settings)?;
+        plugin.connecting = settings.connecting.unwrap_or(plugin.connecting);
+        if plugin.connecting == Connecting::Required && !settings.given.is_nothing() {
+            let words = "is not used: each tenant brings a connection of its own; leave out settings and secrets";
+            return Err(Refusal::field("connections", words));
         }
-        for (name, secret) in &given.secrets {
-            // Also those of a release that is to be approved next.
-            let known = plugin.releases.iter().flat_map(|release| &release.secrets).any(|asked| asked.name == *name);
-            match secret {
-                None => drop(plugin.settings.secrets.remove(name)),
-                Some(_) if !known => {
-                    let words = "is no secret that a release of the plugin asks for";
-                    return Err(Refusal::field(format!("secrets.{name}"), words));
-                }
-                Some(text) => {
-                    let (vault, entropy) = (&self.ports.vault, &*self.ports.entropy);
-                    let sealed = vault.seal(Purpose::PluginSecret, &plugin.id.to_bytes(), text, entropy);
-                    plugin.settings.secrets.insert(name.clone(), sealed);
-                }
-            }
-        }
-        plugin.concurrency = given.concurrency.unwrap_or(plugin.concurrency);
-        plugin.timeout_seconds = given.timeout_seconds.unwrap_or(plugin.timeout_seconds);
+        // Also those of a release that is to be approved next.
+        let known: BTreeSet<_> =
+            plugin.releases.iter().flat_map(|release| &release.secrets).map(|asked| asked.name.clone()).collect();
+        let owner = (Purpose::PluginSecret, &plugin.id.to_bytes());
+        self.give(&mut plugin.settings, &settings.given, |name| known.contains(name), owner)?;
+        plugin.concurrency = settings.concurrency.unwrap_or(plugin.concurrency);
+        plugin.timeout_seconds = settings.timeout_seconds.unwrap_or(plugin.timeout_seconds);
         Ok(())
     }
 
@@ -215,7 +203,7 @@ impl App {
     /// What is switched on has to work before it is stored.
     async fn holds_while_on(&self, plugin: &Plugin, field: &str) -> Result<(), Refusal> {
         match plugin.enabled {
-            true => self.plugin_channel(plugin, field).await.map(drop),
+            true => self.running(plugin, field).await.map(drop),
             false => Ok(()),
         }
     }
@@ -239,23 +227,14 @@ impl App {
     }
 }
 
-fn within_bounds(given: &PluginSettings) -> Result<(), Refusal> {
-    let mut wrong = Vec::new();
-    let mut say = |field: String, message: String| wrong.push(FieldError { field, message });
-    if given.concurrency.is_some_and(|calls| !(1..=CALLS_OF_ONE_MAX).contains(&calls)) {
-        say("concurrency".to_owned(), format!("is 1 to {CALLS_OF_ONE_MAX}"));
+fn within_bounds(settings: &PluginSettings) -> Result<(), Refusal> {
+    let mut wrong = settings.given.too_large();
+    let mut say = |field: &str, message: String| wrong.push(FieldError { field: field.to_owned(), message });
+    if settings.concurrency.is_some_and(|calls| !(1..=CALLS_OF_ONE_MAX).contains(&calls)) {
+        say("concurrency", format!("is 1 to {CALLS_OF_ONE_MAX}"));
     }
-    if given.timeout_seconds.is_some_and(|seconds| !(1..=TIMEOUT_MAX_SECONDS).contains(&seconds)) {
-        say("timeout_seconds".to_owned(), format!("is 1 to {TIMEOUT_MAX_SECONDS}"));
-    }
-    let size = given.config.as_ref().and_then(|config| serde_json::to_vec(config).ok()).map_or(0, |text| text.len());
-    if size > CONFIG_BYTES_MAX {
-        say("config".to_owned(), format!("has {size} bytes; at most {CONFIG_BYTES_MAX} are taken"));
-    }
-    for (name, secret) in &given.secrets {
-        if secret.as_ref().is_some_and(|text| text.is_empty() || text.len() > SECRET_BYTES_MAX) {
-            say(format!("secrets.{name}"), format!("has 1 to {SECRET_BYTES_MAX} bytes"));
-        }
+    if settings.timeout_seconds.is_some_and(|seconds| !(1..=TIMEOUT_MAX_SECONDS).contains(&seconds)) {
+        say("timeout_seconds", format!("is 1 to {TIMEOUT_MAX_SECONDS}"));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Refusal::Invalid(wrong)) }
 }

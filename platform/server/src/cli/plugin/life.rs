@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use wotp_core::app::{Approval, Audience, NewPlugin, PluginSettings};
+use wotp_core::app::{Approval, Audience, Given as Settings, NewPlugin, PluginSettings};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::plugin::{Plugin, Release, SecretAsked};
+use wotp_core::domain::plugin::{Connecting, Plugin, Release, SecretAsked};
 use zeroize::Zeroizing;
 
 use super::{bytes_of, settings_of, text_of};
@@ -94,6 +94,9 @@ pub(in crate::cli) struct Given {
     /// A secret that is to go; once for each
     #[arg(long = "no-secret", value_name = "NAME")]
     no_secrets: Vec<String>,
+    /// Whether tenants bring connections of their own: `none`, `optional` or `required`
+    #[arg(long, value_name = "WHETHER", value_parser = connecting)]
+    connections: Option<Connecting>,
     /// Calls of it that may be under way at once
     #[arg(long, value_name = "CALLS")]
     concurrency: Option<u32>,
@@ -108,8 +111,18 @@ impl Given {
         let secret = |(name, file): (String, PathBuf)| Ok((name, Some(secret(&file)?)));
         let mut secrets = self.secrets.into_iter().map(secret).collect::<Result<BTreeMap<_, _>, Failure>>()?;
         secrets.extend(self.no_secrets.into_iter().map(|name| (name, None)));
-        Ok(PluginSettings { config, secrets, concurrency: self.concurrency, timeout_seconds: self.timeout })
+        Ok(PluginSettings {
+            given: Settings { config, secrets },
+            connecting: self.connections,
+            concurrency: self.concurrency,
+            timeout_seconds: self.timeout,
+        })
     }
+}
+
+fn connecting(text: &str) -> Result<Connecting, String> {
+    let found = Connecting::ALL.iter().copied().find(|one| one.name() == text);
+    found.ok_or_else(|| "write `none`, `optional` or `required`".to_owned())
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -205,6 +218,7 @@ fn shown(plugin: &Plugin) -> Value {
         "hosts": plugin.hosts,
         "enabled": plugin.enabled,
         "tenants": plugin.tenants,
+        "connections": plugin.connecting.name(),
         "concurrency": plugin.concurrency,
         "timeout_seconds": plugin.timeout_seconds,
         "secrets": plugin.settings.secrets.keys().collect::<Vec<_>>(),
@@ -236,6 +250,9 @@ fn listed(plugins: &[Plugin]) -> String {
 
 /// Whether nobody gave it anything yet, or a secret is missing.
 fn is_bare(plugin: &Plugin, release: &Release) -> bool {
+    if plugin.connecting == Connecting::Required {
+        return false;
+    }
     let given = &plugin.settings;
     let is_missing = |secret: &SecretAsked| !secret.optional && !given.secrets.contains_key(&secret.name);
     (given.config.is_empty() && given.secrets.is_empty() && !release.secrets.is_empty())
@@ -252,7 +269,15 @@ fn told(plugin: &Plugin) -> String {
         format!("signed by  {}", newest.publisher.as_deref().unwrap_or("nobody")),
         format!("calls      {}", newest.hosts.join(", ")),
     ];
-    for secret in &newest.secrets {
+    match plugin.connecting {
+        Connecting::None => {}
+        Connecting::Optional => lines.push("tenants    may connect accounts of their own".to_owned()),
+        Connecting::Required => {
+            lines.push("tenants    connect accounts of their own; nothing is given here".to_owned())
+        }
+    }
+    let asked = newest.secrets.iter().filter(|_| plugin.connecting != Connecting::Required);
+    for secret in asked {
         let given = match (plugin.settings.secrets.contains_key(&secret.name), secret.optional) {
             (true, _) => "given",
             (false, true) => "not given, optional",

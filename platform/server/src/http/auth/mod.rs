@@ -43,7 +43,7 @@ macro_rules! privileges {
 privileges! {
     VerificationsWrite, VerificationsRead, MessagesWrite, MessagesRead, ServicesRead, ServicesWrite, UsageRead,
     EventsRead, WebhooksRead, WebhooksWrite,
-    GuardRead, GuardWrite,
+    GuardRead, GuardWrite, ConnectionsRead, ConnectionsWrite,
     AnalyticsRead,
     KeysRead, KeysWrite, AuditRead,
     TenantRead, TenantWrite, TenantDelete, MembersRead, MembersWrite, OwnershipTransfer,

@@ -217,6 +217,11 @@ fn scope(scope: Scope) -> &'static str {
         Scope::WebhooksWrite => "Create, change, test and replay webhook endpoints",
         Scope::GuardRead => "Read the guard's rules and what it did",
         Scope::GuardWrite => "Change the guard's rules, and release what it blocked",
+        Scope::ConnectionsRead => "Read which channels there are, and your connections to them",
+        Scope::ConnectionsWrite => {
+            "Make, change and delete connections; no key has it unless it was asked for, since whoever has it can lead codes \
+             through another account"
+        }
     }
 }
 

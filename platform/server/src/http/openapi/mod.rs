@@ -25,6 +25,7 @@ use super::problem::{ProblemBody, ProblemCode, ProblemField};
         (name = "Verifications", description = "Send a one-time code and check it."),
         (name = "Messages", description = "Direct messages through the same channels."),
         (name = "Services", description = "What your products look like to people: brand, code, channels, texts."),
+        (name = "Connections", description = "Your own accounts at the channels: messages go out through them."),
         (name = "Webhooks", description = "Events of yours, sent to endpoints of yours, signed."),
         (name = "Events", description = "What happened."),
         (name = "Guard", description = "Where your codes may go and how many: rules against pumping, and a watch that acts by itself."),

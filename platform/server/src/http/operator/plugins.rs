@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use wotp_core::app::{Approval, Audience, NewPlugin, PluginSettings, Refusal};
+use wotp_core::app::{Approval, Audience, Given, NewPlugin, PluginSettings, Refusal};
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::plugin::{COMPONENT_BYTES_MAX, Plugin, Release};
 use zeroize::Zeroizing;
 
 use crate::http::auth::Operator;
 use crate::http::body::{Body, MaybeBody};
+use crate::http::connections::ConnectingName;
 use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
@@ -102,6 +103,8 @@ pub(super) struct PluginView {
     /// The tenants that it is on for; null: all.
     #[schema(required)]
     tenants: Option<Vec<String>>,
+    /// Whether tenants bring connections of their own.
+    connections: ConnectingName,
     /// Calls of it that may be under way at once.
     concurrency: u32,
     /// Longest that one delivery may take, in seconds.
@@ -145,6 +148,7 @@ impl From<Plugin> for PluginView {
             hosts: plugin.hosts,
             enabled: plugin.enabled,
             tenants: plugin.tenants.map(|tenants| tenants.iter().map(ToString::to_string).collect()),
+            connections: plugin.connecting.into(),
             concurrency: plugin.concurrency,
             timeout_seconds: plugin.timeout_seconds,
             config: plugin.settings.config,
@@ -295,6 +299,9 @@ pub(super) struct ConfigureBody {
     #[serde(default)]
     #[schema(example = json!({ "auth_token": "…" }))]
     secrets: BTreeMap<String, Option<String>>,
+    /// Whether tenants bring connections of their own. Where they have to, it is given no settings and no secrets here.
+    #[serde(default)]
+    connections: Option<ConnectingName>,
     /// Calls of it that may be under way at once.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 256, example = 32)]
@@ -307,9 +314,10 @@ pub(super) struct ConfigureBody {
 
 impl From<ConfigureBody> for PluginSettings {
     fn from(body: ConfigureBody) -> Self {
-        let ConfigureBody { config, secrets, concurrency, timeout_seconds } = body;
+        let ConfigureBody { config, secrets, connections, concurrency, timeout_seconds } = body;
         let secrets = secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect();
-        Self { config, secrets, concurrency, timeout_seconds }
+        let given = Given { config, secrets };
+        Self { given, connecting: connections.map(Into::into), concurrency, timeout_seconds }
     }
 }
 

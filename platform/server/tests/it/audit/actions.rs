@@ -81,8 +81,20 @@ pub async fn tell(app: &TestApp, tenant: Option<TenantId>, lines: &[Line]) {
 
 #[test]
 fn every_action_has_a_scene() {
-    let scenes =
-        [KEYS, SERVICES, ENDPOINTS, GUARD, INVITATIONS, MEMBERS, DELETION, ERASURE, OPERATORS, RESTORE, PLUGINS];
+    let scenes = [
+        KEYS,
+        SERVICES,
+        ENDPOINTS,
+        GUARD,
+        INVITATIONS,
+        MEMBERS,
+        DELETION,
+        ERASURE,
+        OPERATORS,
+        RESTORE,
+        PLUGINS,
+        CONNECTIONS,
+    ];
     let mut done: Vec<&str> =
         scenes.iter().chain(of_people::SCENES).copied().flatten().map(|(name, _)| *name).collect();
     done.sort_unstable();
@@ -100,6 +112,10 @@ pub const PLUGINS: &[Line] = &[
     ("plugin.roll_back", Says::Changed),
     ("plugin.upgrade", Says::Changed),
 ];
+
+/// What tenants do with connections: the scene is where plugins are run.
+pub const CONNECTIONS: &[Line] =
+    &[("connection.change", Says::Changed), ("connection.create", Says::New), ("connection.delete", Says::Gone)];
 
 async fn stage() -> (TestApp, TestTenant, TestPerson) {
     let (app, acme) = TestApp::start_with_tenant().await;

@@ -1,5 +1,6 @@
 //! Plugins that operators install: from a file to a code that gets out, with the sandbox and the compiler of production.
 
+mod connected;
 mod life;
 mod refusals;
 mod together;
@@ -22,7 +23,7 @@ use wotp_core::ports::PluginHost;
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_outbound::{Caller, Plain, Policy, Resolve};
 
-use crate::app::TestApp;
+use crate::app::{Setup, TestApp};
 use crate::client::Request;
 use crate::loopback::Loopback;
 use crate::people::TestPerson;
@@ -30,6 +31,8 @@ use crate::people::TestPerson;
 /// Whom verifications go to.
 const ADA: &str = "+12025550123";
 const TOKEN: &str = "t0ken-of-the-gateway";
+/// Where providers call.
+const ORIGIN: &str = "https://wotp.example";
 
 /// The component of a sample or an attack.
 fn component(name: &str) -> Vec<u8> {
@@ -76,7 +79,7 @@ fn world() -> World {
         clock: Arc::new(ManualClock::at("2026-11-22T12:00:00Z")),
         entropy: Arc::new(SeededEntropy::new(9)),
         caller: Arc::new(Caller::new(policy, Arc::new(Nobody))),
-        public_url: None,
+        public_url: Some(ORIGIN.to_owned()),
     }
 }
 
@@ -96,8 +99,14 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(|setup| setup).await
+    }
+
+    async fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let app = TestApp::with().plugins(workshop(&folder)).start().await;
+        let setup = TestApp::with().plugins(workshop(&folder));
+        let setup = setup.http(|http| http.public_url = Some(ORIGIN.to_owned()));
+        let app = change(setup).start().await;
         let operator = app.operator().await;
         Self { app, operator, folder }
     }

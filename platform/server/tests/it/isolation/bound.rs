@@ -31,6 +31,8 @@ fn foreign(operation: &Operation, thing: Thing) -> Foreign {
     match thing {
         // That there is such a service is known in the tenant.
         Thing::Service | Thing::Template => Foreign::Refused(403, "service_not_allowed"),
+        // The tenant's, and of no service.
+        Thing::Connection => Foreign::Refused(403, "service_not_allowed"),
         _ => operation.foreign,
     }
 }
@@ -75,7 +77,9 @@ async fn a_key_of_one_service_neither_sees_nor_touches_what_another_has() {
             let reply = caller.sends(stage.request(operation, &mut names)).await;
             let checked = match (operation.method, operation.path) {
                 // It would be another.
-                ("post", "/v1/services") => stage.document.check(operation, &reply, 403, "service_not_allowed"),
+                ("post", "/v1/services") | (_, "/v1/connections") => {
+                    stage.document.check(operation, &reply, 403, "service_not_allowed")
+                }
                 _ => stage.document.serves(operation, &reply),
             };
             wrong.extend(checked.err().map(|error| format!("{operation}: {error}")));

@@ -229,6 +229,17 @@ pub const OPERATIONS: &[Operation] = &[
         .of(&[Thing::Endpoint])
         .with(|own| json!({ "event": own.name(Thing::Event) })),
     op("delete", "/v1/webhooks/endpoints/{id}/replay", Asks::Caller(WebhooksWrite)).of(&[Thing::Endpoint]),
+    op("get", "/v1/channels", Asks::Caller(ConnectionsRead)),
+    op("get", "/v1/connections", Asks::Caller(ConnectionsRead)),
+    op("post", "/v1/connections", Asks::Caller(ConnectionsWrite))
+        .with(|_| json!({ "channel": "sms" }))
+        .answers(422, "invalid_request"),
+    op("get", "/v1/connections/{id}", Asks::Caller(ConnectionsRead)).of(&[Thing::Connection]),
+    op("patch", "/v1/connections/{id}", Asks::Caller(ConnectionsWrite))
+        .of(&[Thing::Connection])
+        .with(|_| json!({ "name": "Taken over" }))
+        .answers(422, "invalid_request"),
+    op("delete", "/v1/connections/{id}", Asks::Caller(ConnectionsWrite)).of(&[Thing::Connection]),
     op("get", "/v1/events", Asks::Caller(EventsRead)),
     op("get", "/v1/events/stream", Asks::Caller(EventsRead))
         .filtered(&[("service", Thing::Service)])

@@ -7,12 +7,14 @@ use serde_json::json;
 use wotp_core::app::{Announced, NewKeySettings};
 use wotp_core::domain::announcement::Level;
 use wotp_core::domain::audit::By;
+use wotp_core::domain::connection::Connection;
 use wotp_core::domain::guard::{Destination, State, Watch};
-use wotp_core::domain::id::{TenantId, UserId};
+use wotp_core::domain::id::{ConnectionId, PluginId, TenantId, UserId};
 use wotp_core::domain::identity::LinkedIdentity;
 use wotp_core::domain::invitation::Invitation;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Role;
+use wotp_core::domain::plugin::Settings;
 use wotp_core::domain::user::AccountEmail;
 use wotp_core::ports::Change;
 
@@ -30,6 +32,8 @@ pub enum Thing {
     Address,
     Message,
     Endpoint,
+    /// One whose plugin is not there: none is installed where none is run.
+    Connection,
     Event,
     GuardEntry,
     Destination,
@@ -52,7 +56,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Tenant,
         Self::Service,
         Self::Template,
@@ -60,6 +64,7 @@ impl Thing {
         Self::Address,
         Self::Message,
         Self::Endpoint,
+        Self::Connection,
         Self::Event,
         Self::GuardEntry,
         Self::Destination,
@@ -156,6 +161,7 @@ impl Things {
                 app.of_endpoint(&endpoint, "replay").key(&tenant.live).json(since).await.expect(202);
                 id(&endpoint["endpoint"]).to_owned()
             }
+            Thing::Connection => connection(app, tenant).await,
             Thing::GuardEntry => {
                 let entry = json!({ "effect": "block", "prefix": "+98" });
                 let entry = app.post(format!("{service}/guard/entries")).key(&tenant.live).json(entry).await;
@@ -223,6 +229,24 @@ pub async fn linked_identity(app: &TestApp, user: UserId) -> String {
     let link = LinkedIdentity::new(user, "https://accounts.example.com", &subject, ports.clock.now(), &*ports.entropy);
     ports.store.commit(vec![Change::insert(&link)]).await.expect("it is stored");
     link.id.to_string()
+}
+
+/// A connection of a tenant, by its id.
+async fn connection(app: &TestApp, tenant: &TestTenant) -> String {
+    let ports = app.app.ports();
+    let now = ports.clock.now();
+    let connection = Connection {
+        id: ConnectionId::new(now, &*ports.entropy),
+        tenant: tenant.id,
+        channel: "sms".to_owned(),
+        plugin: PluginId::from_bytes([1; 16]),
+        name: "ours".to_owned(),
+        settings: Settings::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    ports.store.commit(vec![Change::insert(&connection)]).await.expect("it is stored");
+    connection.id.to_string()
 }
 
 /// A destination that the watch of the tenant's guard has slowed, by its id.

@@ -1,0 +1,284 @@
+//! Connections: a tenant's own way through a channel.
+
+mod live;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub(super) use live::State;
+
+use super::plugins::Given;
+use super::{ApiCaller, App, FieldError, Refusal};
+use crate::domain::audit::Deed;
+use crate::domain::connection::Connection;
+use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::plugin::{Connecting, Plugin, Settings};
+use crate::domain::routing::ChannelInfo;
+use crate::domain::tenant;
+use crate::domain::vault::Purpose;
+use crate::ports::{Change, EntityList, Owner, Stored};
+
+/// A channel, as a tenant sees it.
+#[derive(Debug, Clone)]
+pub struct TenantChannel {
+    /// What routing knows of it.
+    pub info: ChannelInfo,
+    /// Whether it takes connections.
+    pub connecting: Connecting,
+    /// The tenant's own, if there is one.
+    pub connection: Option<ConnectionId>,
+    /// What a connection is made of; none where it takes none, or is not ready on this node yet.
+    pub asks: Option<Asks>,
+}
+
+/// What a connection is made of.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    /// What its settings may be: a JSON Schema.
+    pub config_schema: Value,
+    /// The secrets that it works with: name, what it is, and whether it works without.
+    pub secrets: Vec<crate::domain::plugin::SecretAsked>,
+}
+
+/// A connection to make.
+pub struct NewConnection {
+    /// To which channel.
+    pub channel: String,
+    /// What the tenant calls it; the channel's name when none.
+    pub name: Option<String>,
+    /// What it works with.
+    pub given: Given,
+}
+
+/// A change to a connection: what is not there stays.
+#[derive(Default)]
+pub struct ConnectionChange {
+    /// What the tenant calls it.
+    pub name: Option<String>,
+    /// What it works with.
+    pub given: Given,
+}
+
+/// A connection, and whether messages get out through it.
+pub struct ConnectionSeen {
+    /// It.
+    pub connection: Connection,
+    /// Why none does; none where they do, as far as can be told without sending one.
+    pub problem: Option<String>,
+}
+
+/// What the audit log says of a connection: of its settings no more than their names, since a plugin's author may ask for
+/// secrets there.
+#[derive(Serialize)]
+struct Told<'a> {
+    channel: &'a str,
+    name: &'a str,
+    config: Vec<&'a str>,
+    secrets: Vec<&'a str>,
+}
+
+fn told(connection: &Connection) -> Told<'_> {
+    Told {
+        channel: &connection.channel,
+        name: &connection.name,
+        config: connection.settings.config.keys().map(String::as_str).collect(),
+        secrets: connection.settings.secrets.keys().map(String::as_str).collect(),
+    }
+}
+
+impl App {
+    /// The channels that there are for the caller's tenant, and those that it could connect.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn tenant_channels(&self, caller: &ApiCaller) -> Result<Vec<TenantChannel>, Refusal> {
+        let tenant = caller.tenant.id;
+        let connections = self.connections_of(tenant).await?;
+        let configured = self.channel_infos.iter().map(|info| TenantChannel {
+            info: info.clone(),
+            connecting: Connecting::None,
+            connection: None,
+            asks: None,
+        });
+        let loaded = self.plugins.loaded();
+        let installed = loaded.installed().filter(|installed| installed.plugin.is_for(tenant));
+        let installed = installed.map(|installed| {
+            let plugin = &installed.plugin;
+            let asks =
+                installed.running.as_ref().filter(|_| plugin.connecting != Connecting::None).map(|running| Asks {
+                    config_schema: running.config_schema().clone(),
+                    secrets: plugin.delivering().map(|release| release.secrets.clone()).unwrap_or_default(),
+                });
+            let own = connections.iter().find(|connection| connection.plugin == plugin.id);
+            TenantChannel {
+                info: installed.info.clone(),
+                connecting: plugin.connecting,
+                connection: own.map(|connection| connection.id),
+                asks,
+            }
+        });
+        Ok(configured.chain(installed).collect())
+    }
+
+    /// The connections of the caller's tenant, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherService`] for a key bound to one, [`Refusal::Store`].
+    pub async fn list_connections(&self, caller: &ApiCaller) -> Result<Vec<ConnectionSeen>, Refusal> {
+        whole_tenant(caller)?;
+        let list = EntityList::of(Owner::Tenant(caller.tenant.id));
+        let mut seen = Vec::new();
+        for stored in self.list_readable::<Connection>(&list).await?.things {
+            seen.push(self.seen(stored.entity).await);
+        }
+        Ok(seen)
+    }
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Store`].
+    pub async fn find_connection(&self, caller: &ApiCaller, id: ConnectionId) -> Result<ConnectionSeen, Refusal> {
+        whole_tenant(caller)?;
+        Ok(self.seen(self.connection(caller.tenant.id, id).await?.entity).await)
+    }
+
+    /// Makes a connection, of which the plugin is asked whether it takes it. From now on the tenant's messages through
+    /// this channel go out through it: here at once, on other nodes within a second.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where the channel takes none, the tenant has one, or the plugin does not take what it is
+    /// given; [`Refusal::OtherService`] for a key bound to one; [`Refusal::LimitReached`], [`Refusal::TenantDeleted`],
+    /// [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn create_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<ConnectionSeen, Refusal> {
+        whole_tenant(caller)?;
+        let plugin = self.connectable(caller.tenant.id, &new.channel)?;
+        let now = self.now();
+        let mut connection = Connection {
+            id: ConnectionId::new(now, &*self.ports.entropy),
+            tenant: caller.tenant.id,
+            channel: plugin.channel.clone(),
+            plugin: plugin.id,
+            name: plugin.channel.clone(),
+            settings: Settings::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let change = ConnectionChange { name: new.name, given: new.given };
+        self.set_up_connection(&mut connection, &plugin, change).await?;
+        let connection = &connection;
+        // Many at once would fail each other over and over: they go one after another, and only nodes race.
+        let _turn = self.additions.turn(std::iter::once(Owner::Tenant(connection.tenant))).await;
+        self.in_turn(move || async move {
+            let door = self.store_of(caller);
+            let tenant = self.tenant_to_add_to(&*door).await?;
+            let there = self.list_readable::<Connection>(&EntityList::of(Owner::Tenant(tenant.id))).await?;
+            if let Some(other) = there.things.iter().find(|other| other.plugin == connection.plugin) {
+                let words = format!("is connected already, by `{}`; change that one", other.id);
+                return Err(Refusal::field("channel", words));
+            }
+            let limit = self.plan_of(&tenant)?.limits.connections.unwrap_or(u64::MAX);
+            if u64::try_from(there.count).unwrap_or(u64::MAX) >= limit {
+                return Err(Refusal::LimitReached("connections", usize::try_from(limit).unwrap_or(usize::MAX)));
+            }
+            let deed = Deed::of(tenant.id, "connection.create", connection.id).after(told(connection));
+            let changes = vec![Change::insert(connection), Change::ReplaceTenant(Box::new(tenant))];
+            self.commit(&caller.by(), vec![deed], changes).await
+        })
+        .await?;
+        self.changed(caller.tenant.id).await;
+        Ok(ConnectionSeen { connection: connection.clone(), problem: None })
+    }
+
+    /// Changes a connection, of which the plugin is asked whether it takes it. Calls that are under way end with what they
+    /// began with.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::OtherService`], [`Refusal::NoPlugins`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn change_connection(
+        &self,
+        caller: &ApiCaller,
+        id: ConnectionId,
+        change: ConnectionChange,
+    ) -> Result<ConnectionSeen, Refusal> {
+        whole_tenant(caller)?;
+        let mut found = self.connection(caller.tenant.id, id).await?;
+        let before = found.entity.clone();
+        let plugin = self.connectable(before.tenant, &before.channel)?;
+        if plugin.id != before.plugin {
+            return Err(Refusal::field("channel", "is another plugin's now; delete this connection and make another"));
+        }
+        self.set_up_connection(&mut found.entity, &plugin, change).await?;
+        if found.entity != before {
+            found.updated_at = self.now();
+            let deed = Deed::of(before.tenant, "connection.change", id).between(told(&before), told(&found));
+            self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
+            self.changed(before.tenant).await;
+        }
+        Ok(ConnectionSeen { connection: found.entity, problem: None })
+    }
+
+    /// Deletes a connection, with its secrets. What waits for it goes out through the operator's account, where there is
+    /// one for everybody, or to the next channel.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn delete_connection(&self, caller: &ApiCaller, id: ConnectionId) -> Result<(), Refusal> {
+        whole_tenant(caller)?;
+        let found = self.connection(caller.tenant.id, id).await?;
+        let deed = Deed::of(caller.tenant.id, "connection.delete", id).before(told(&found));
+        self.commit(&caller.by(), vec![deed], vec![Change::delete(&found)]).await?;
+        self.changed(caller.tenant.id).await;
+        Ok(())
+    }
+
+    async fn connection(&self, tenant: TenantId, id: ConnectionId) -> Result<Stored<Connection>, Refusal> {
+        let found = self.find::<Connection>(Owner::Tenant(tenant), id.to_bytes()).await?;
+        found.ok_or(Refusal::NotFound("connection"))
+    }
+
+    /// The plugin that a tenant can connect by the name of its channel.
+    fn connectable(&self, tenant: TenantId, channel: &str) -> Result<Plugin, Refusal> {
+        let loaded = self.plugins.loaded();
+        let takes = |plugin: &Plugin| plugin.is_for(tenant) && plugin.connecting != Connecting::None;
+        let found = loaded.find(channel).map(|installed| &installed.plugin).filter(|plugin| takes(plugin));
+        found.cloned().ok_or_else(|| {
+            let known: Vec<_> =
+                loaded.wanted().filter(|(plugin, _)| takes(plugin)).map(|(_, info)| &*info.name).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Refusal::field("channel", format!("is none that you can connect; there are: {known}"))
+        })
+    }
+
+    /// Puts into a connection what is given, and has the plugin look at it.
+    async fn set_up_connection(
+        &self,
+        connection: &mut Connection,
+        plugin: &Plugin,
+        change: ConnectionChange,
+    ) -> Result<(), Refusal> {
+        let mut wrong = change.given.too_large();
+        match change.name.as_deref().map(tenant::name) {
+            None => {}
+            Some(Ok(name)) => connection.name = name,
+            Some(Err(error)) => wrong.push(FieldError { field: "name".to_owned(), message: error.to_string() }),
+        }
+        if !wrong.is_empty() {
+            return Err(Refusal::Invalid(wrong));
+        }
+        let asked = plugin.delivering().map(|release| release.secrets.clone()).unwrap_or_default();
+        let is_asked = |name: &str| asked.iter().any(|secret| secret.name == name);
+        let owner = (Purpose::ConnectionSecret, &connection.id.to_bytes());
+        self.give(&mut connection.settings, &change.given, is_asked, owner)?;
+        let loaded = self.plugins.loaded();
+        let running = loaded.find(&plugin.channel).and_then(|installed| installed.running.as_ref());
+        let running = running.ok_or_else(|| Refusal::NoPlugins("it is being loaded".into()))?;
+        self.connected(running, connection, true).await.map(drop)
+    }
+}
+
+/// Connections are the tenant's, of all its services: a key that is bound to one neither sees nor changes any.
+fn whole_tenant(caller: &ApiCaller) -> Result<(), Refusal> {
+    if caller.service().is_some() { Err(Refusal::OtherService) } else { Ok(()) }
+}
