@@ -110,6 +110,8 @@ pub struct Plugin {
     turns: Semaphore,
     waiting: Semaphore,
     pub(crate) breaker: Breaker,
+    /// Whether it is asked how messages fare.
+    pub(crate) questions: Breaker,
     /// A place for each message that is asked about at once.
     pub(crate) asking: Semaphore,
     /// A place for each call of a provider's that is heard at once.
@@ -157,6 +159,7 @@ impl Plugin {
             turns: Semaphore::new(settings.concurrency),
             waiting: Semaphore::new(settings.concurrency),
             breaker: Breaker::default(),
+            questions: Breaker::default(),
             asking: Semaphore::new(asked_at_once(settings.concurrency)),
             hearing: Semaphore::new(HEARING_MAX as usize),
             component,
