@@ -1,6 +1,7 @@
 //! Plugins that operators install: from a file to a code that gets out, with the sandbox and the compiler of production.
 
 mod life;
+mod loading;
 mod refusals;
 mod together;
 
