@@ -1,5 +1,6 @@
 //! A node that compiles a plugin for minutes, and what happens meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -36,6 +37,10 @@ impl PluginHost for Slow {
         self.begun.notify_one();
         self.allowed.acquire().await.expect("it is never closed").forget();
         self.host.compile(component).await
+    }
+
+    async fn keep_compiled(&self, components: BTreeSet<String>, before: Timestamp) -> Result<usize, PluginFault> {
+        self.host.keep_compiled(components, before).await
     }
 
     fn host(&self, text: &str) -> Result<String, PluginFault> {
