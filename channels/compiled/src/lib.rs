@@ -8,12 +8,14 @@
 //!
 //! A crate of its own, since this is the one place where unsafe code is allowed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -28,6 +30,8 @@ const MAC_SIZE: usize = 32;
 const LABEL: &[u8] = b"wotp compiled component v1\0";
 /// How files end that are whole.
 const ENDING: &str = ".cwasm";
+/// How those begin that are not whole yet, or never will be.
+const BEGUN: &str = ".new-";
 
 /// A folder of compiled components.
 pub struct Shelf {
@@ -72,6 +76,32 @@ impl Shelf {
         }
     }
 
+    /// Removes what was put there before a moment and is of none of these components, named by their SHA-256 in hexadecimal;
+    /// says how many files went. What lies in the folder besides stays.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn keep_only(&self, components: &BTreeSet<String>, before: SystemTime) -> io::Result<usize> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut gone = 0;
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let of = name.strip_suffix(ENDING).and_then(|name| name.rsplit_once('-')).map(|(component, _)| component);
+            let is_needless = of.is_some_and(|component| !components.contains(component)) || name.starts_with(BEGUN);
+            // One of which the time is not to be had is not there any more.
+            let is_old = || entry.metadata().and_then(|about| about.modified()).is_ok_and(|put| put < before);
+            if is_needless && is_old() && fs::remove_file(entry.path()).is_ok() {
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
     /// Keeps what [`Engine::precompile_component`] made of a component, and what that engine's compiler made alone. Files
     /// for other engines go.
     ///
@@ -82,7 +112,7 @@ impl Shelf {
         let file = self.file(engine, sha256);
         // Beside it and then in its place: nobody reads half a file, and of two who write the same both win.
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let new = self.folder.join(format!(".new-{}-{number}", std::process::id()));
+        let new = self.folder.join(format!("{BEGUN}{}-{number}", std::process::id()));
         let written = (|| {
             let mut open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             open.write_all(&self.mac(engine, sha256, compiled))?;
@@ -215,6 +245,30 @@ mod tests {
         assert!(shelf.take(&other, "abc").unwrap().is_some());
         assert_ne!(only_file(folder.path()), before);
         assert!(shelf.take(&engine, "abc").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_no_component_needs_goes_once_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        assert_eq!(shelf(folder.path(), 1).keep_only(&keep(&[]), at(100)).unwrap(), 0, "there is no folder");
+        let (engine, shelf) = filled(folder.path());
+        let compiled = engine.precompile_component(EMPTY).unwrap();
+        shelf.put(&engine, "def", &compiled).unwrap();
+        let begun = folder.path().join("shelf/.new-1-1");
+        let other = folder.path().join("shelf/notes.txt");
+        for file in [&begun, &other] {
+            fs::write(file, "").unwrap();
+        }
+        let put_at = |file: &Path, seconds| fs::File::open(file).unwrap().set_modified(at(seconds)).unwrap();
+        for file in [&shelf.file(&engine, "abc"), &shelf.file(&engine, "def"), &begun, &other] {
+            put_at(file, 100);
+        }
+        assert_eq!(shelf.keep_only(&keep(&["abc"]), at(100)).unwrap(), 0, "all of it is as new as that");
+        assert_eq!(shelf.keep_only(&keep(&["abc"]), at(101)).unwrap(), 2);
+        assert!(shelf.take(&engine, "abc").unwrap().is_some() && shelf.take(&engine, "def").unwrap().is_none());
+        assert!(!begun.exists() && other.exists());
     }
 
     #[test]

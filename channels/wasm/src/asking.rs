@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use wotp_core::domain::asking::Again;
 use wotp_core::ports::{ASKING_MAX, Ask, Question, Standing};
 
+use crate::breaker::{Change, Pass, Seen};
 use crate::ears::receipt;
 use crate::plugin::Plugin;
 use crate::report::{self, Function};
@@ -28,26 +29,29 @@ const NOTHING: Standing = Standing { receipt: None, again: Again::AsPlanned };
 #[async_trait]
 impl Ask for Plugin {
     /// What finds no place, or whose provider does not answer lately, is not asked: its time comes again, and queues
-    /// would only grow.
+    /// would only grow. Nor is it where the plugin breaks down over whatever it is asked.
     async fn ask(&self, question: &Question) -> Standing {
         let Some(pre) = &self.component.asking else { return NOTHING };
         let Ok(_place) = self.room.asking.try_acquire() else { return NOTHING };
-        if self.breaker.is_open(self.grant.world.clock.now()) {
+        let now = self.grant.world.clock.now();
+        if self.breaker.is_open(now) {
             return NOTHING;
         }
+        let Ok(pass) = self.questions.admit(now) else { return NOTHING };
         // Over before whoever waits gives up, so that it is counted.
         let time = ASKING_MAX.unsigned_abs().saturating_sub(MARGIN);
         let call = Call::new(&self.grant, Errand::Ask, time);
         let query = self.query(question);
         let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;
         let (channel, delivery) = (self.name.as_str(), question.reference.delivery);
+        self.held_out(pass, said.is_ok());
         let trouble = match said {
             Ok(Ok(answer)) => return Standing { receipt: answer.fate.map(receipt), again: again(answer.again) },
             Ok(Err(trouble)) => trouble,
             Err(stopped) => {
                 let why = self.grant.without_people(&stopped.to_string());
                 tracing::warn!(channel, %delivery, why, "a plugin was asked how a message fares, and did not answer");
-                return NOTHING;
+                return Standing { receipt: None, again: Again::BrokeDown };
             }
         };
         let is_expected = matches!(trouble, status::Trouble::Temporary(_));
@@ -63,6 +67,20 @@ impl Ask for Plugin {
 }
 
 impl Plugin {
+    /// Notes whether the plugin came to an end with a question, whatever it said.
+    fn held_out(&self, pass: Pass<'_>, held_out: bool) {
+        let seen = if held_out { Seen::Answered } else { Seen::Silent };
+        let Some(change) = pass.ended(seen, self.grant.world.clock.now()) else { return };
+        let channel = self.name.as_str();
+        match change {
+            Change::Opened => tracing::warn!(
+                channel,
+                "a plugin breaks down each time it is asked how a message fares; it is asked once in 30 s from now on"
+            ),
+            Change::Closed => tracing::info!(channel, "a plugin says again how messages fare"),
+        }
+    }
+
     fn query(&self, question: &Question) -> status::Query {
         // Milliseconds of any time that people live to see are whole numbers of an `f64`.
         let sent_at_milliseconds = question.sent_at.as_millisecond() as f64;

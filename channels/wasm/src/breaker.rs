@@ -2,6 +2,9 @@
 //!
 //! What counts is whether the provider was there at all, as the host saw it. What a plugin says of an answer, or that it
 //! crashed, is no evidence: a tenant's text may have caused it, and would close the channel to all others.
+//!
+//! Questions about messages that were sent have a breaker of their own, for which it is the crash that counts: no text of a
+//! tenant's is in them, and no message depends on them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

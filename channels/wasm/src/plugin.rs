@@ -106,6 +106,8 @@ pub struct Plugin {
     /// What this channel may have of it, under way or waiting.
     share: Share,
     pub(crate) breaker: Breaker,
+    /// Whether it is asked how messages fare.
+    pub(crate) questions: Breaker,
 }
 
 /// Whose a channel is, of many of one plugin.
@@ -176,6 +178,7 @@ impl Plugin {
             room,
             share,
             breaker: Breaker::default(),
+            questions: Breaker::default(),
             component,
         };
         let problems = |problems: Vec<String>| Err(SettingsError::Config(problems.join("; ")));

@@ -17,6 +17,9 @@ use crate::since_v0_1_2::probing::wotp::channel::probed;
 /// Longest that it may take. It takes of the delivery's time, and no more than a quarter of it: a provider that does not
 /// say whether somebody can be reached may deliver all the same.
 const TIME_MAX: Duration = Duration::from_secs(2);
+/// What it may take all the same where a quarter is less, up to half of the delivery's time: a quarter of a second for the
+/// request, and as much for the plugin itself.
+const TIME_MIN: Duration = Duration::from_millis(500);
 /// Longest token, in characters.
 const TOKEN_MAX: usize = 256;
 
@@ -44,7 +47,7 @@ impl Plugin {
     /// Each try asks anew: who has no account today may have one tomorrow, and a token is good for one message.
     pub(crate) async fn probed(&self, outgoing: &Outgoing, message: &Message) -> Result<Option<String>, Nobody> {
         let Some(pre) = &self.component.probing else { return Ok(None) };
-        let time = TIME_MAX.min(self.timeout / 4);
+        let time = time_of(self.timeout);
         let call = Call::new(&self.grant, Errand::Probe(Box::new(outgoing.clone())), time);
         let sight = Arc::clone(&call.sight);
         let said = async { sandbox::probe(pre, call, message).await.map(Ok::<_, Infallible>) };
@@ -59,5 +62,23 @@ impl Plugin {
         // It is delivered all the same, and says then what is wrong.
         tracing::debug!(channel = self.name, why, "a plugin could not tell whether somebody can be reached");
         Ok(None)
+    }
+}
+
+/// How long it may take of a delivery that may take so long.
+fn time_of(delivery: Duration) -> Duration {
+    (delivery / 4).clamp(TIME_MIN, TIME_MAX).min(delivery / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_a_quarter_of_the_delivery_and_of_a_short_one_up_to_half() {
+        for (delivery, probe) in [(20_000, 2000), (4000, 1000), (2000, 500), (1500, 500), (1000, 500), (600, 300)] {
+            let expected = Duration::from_millis(probe);
+            assert_eq!(time_of(Duration::from_millis(delivery)), expected, "{delivery}");
+        }
     }
 }

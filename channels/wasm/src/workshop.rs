@@ -1,9 +1,9 @@
 //! Where installed plugins are made ready to run: compiled within bounds, kept compiled, and looked at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -213,6 +213,12 @@ impl PluginHost for Workshop {
         let sha256 = sha256_of(bytes);
         let (component, _) = self.compiled(&sha256, bytes).await?;
         Ok(self.keep(&sha256, component))
+    }
+
+    async fn keep_compiled(&self, components: BTreeSet<String>, before: Timestamp) -> Result<usize, PluginFault> {
+        let before = SystemTime::from(before);
+        let gone = self.at_shelf(move |shelf| shelf.keep_only(&components, before)).await;
+        gone.map_err(|error| PluginFault::Unavailable(error.into()))
     }
 
     fn host(&self, text: &str) -> Result<String, PluginFault> {

@@ -1,18 +1,21 @@
 //! What a provider is asked, with `telegram-gateway` and a double of Telegram.
 
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use jiff::SignedDuration;
-use wotp_channel_wasm::Settings;
+use serde_json::json;
+use wotp_channel_wasm::{Plugin, Settings};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::asking::Again;
 use wotp_core::domain::dispatch::{DeliveryFailure, Receipt};
 use wotp_core::ports::{Channel as _, Question, Standing};
+use wotp_core::testing::ManualClock;
 use wotp_core::testing::channel::outgoing;
 
 use crate::gateway::Gateway;
 use crate::hearing::{TOKEN, telegram_with};
-use crate::plugins::{Log, good};
+use crate::plugins::{Log, good, load, settings, world_at};
 
 /// Of a message that Telegram knows by this name.
 fn question(provider_id: Option<&str>) -> Question {
@@ -91,4 +94,32 @@ async fn a_provider_that_is_left_alone_is_asked_nothing_and_answers_to_questions
     let came = gateway.came().len();
     gateway.is_away(false);
     assert_eq!((asks.ask(&question(Some("read"))).await, gateway.came().len()), (NOTHING, came));
+}
+
+#[tokio::test]
+async fn a_plugin_that_breaks_down_over_each_question_is_asked_once_in_half_a_minute_and_sends_all_the_same() {
+    let clock = Arc::new(ManualClock::at("2026-11-22T12:00:00Z"));
+    let (component, settings) = (load("fragile_status").await.unwrap(), settings(&["a.example"], json!({})));
+    let channel = Plugin::new(component, settings, world_at(Arc::clone(&clock))).await.unwrap();
+    let asks = channel.asks().expect("it asks");
+    let (log, _listening) = Log::listen();
+    let broke_down = Standing { receipt: None, again: Again::BrokeDown };
+    // An answer in between begins anew.
+    for name in ["crash", "crash", "crash", "crash", "read", "loop", "crash", "crash", "crash"] {
+        let read = Standing { receipt: Some(Receipt::Read), again: Again::Never };
+        let expected = if name == "read" { read } else { broke_down };
+        assert_eq!(asks.ask(&question(Some(name))).await, expected, "{name}");
+    }
+    assert!(!log.text().contains("once in 30 s"), "{}", log.text());
+    assert_eq!(asks.ask(&question(Some("crash"))).await, broke_down);
+    assert_eq!(log.text().matches("once in 30 s").count(), 1);
+    assert_eq!(asks.ask(&question(Some("read"))).await, NOTHING);
+    channel.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
+    clock.advance(SignedDuration::from_secs(30));
+    assert_eq!(asks.ask(&question(Some("crash"))).await, broke_down);
+    assert_eq!(asks.ask(&question(Some("read"))).await, NOTHING);
+    clock.advance(SignedDuration::from_secs(30));
+    assert_eq!(asks.ask(&question(Some("read"))).await.receipt, Some(Receipt::Read));
+    assert_eq!(asks.ask(&question(Some("read"))).await.receipt, Some(Receipt::Read));
+    assert!(log.text().contains("says again how messages fare"));
 }

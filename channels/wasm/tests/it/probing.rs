@@ -63,6 +63,17 @@ async fn a_message_goes_out_where_nobody_can_tell_beforehand() {
 }
 
 #[tokio::test]
+async fn somebody_is_asked_after_also_where_a_delivery_may_take_a_second() {
+    let gateway = Gateway::start().await;
+    let config = json!({ "api": gateway.url(""), "probe": true });
+    let brief = telegram_with(&gateway, |settings| {
+        *settings = Settings { config, timeout: Duration::from_secs(1), ..settings.clone() };
+    });
+    let acknowledged = brief.await.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
+    assert_eq!(acknowledged.provider_id.as_deref(), Some("able-1"));
+}
+
+#[tokio::test]
 async fn nothing_is_asked_beforehand_unless_the_settings_say_so() {
     let gateway = Gateway::start().await;
     telegram_with(&gateway, |_| ()).await.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();

@@ -25,6 +25,7 @@ const MISBEHAVING: &[(&str, &str)] = &[
     ("believer", "500: sent: the provider did not say that it took the message"),
     ("endless_loop", "computed for longer than 1 s"),
     ("fickle", "something else the second time"),
+    ("fragile_status", "it made no request"),
     ("fragile_validate", "bears wrong settings: it crashes"),
     ("header_smuggler", "the header `host` is not for plugins to set"),
     ("hidden_host", "made no request"),

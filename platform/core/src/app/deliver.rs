@@ -188,10 +188,11 @@ impl App {
             } else {
                 let told = late(&verdict).is_some_and(|receipt| verification.record(ready.delivery, receipt, now));
                 let charged = verdict.cost().is_some_and(|cost| verification.charge(ready.delivery, cost));
-                if !told && !charged {
+                let named = name(&mut verification.dispatch, ready.delivery, &verdict);
+                if !told && !charged && !named {
                     return Ok(delivered);
                 }
-                tracing::debug!(verification = %id, told, charged, "a channel answered after its hold was lost");
+                tracing::debug!(verification = %id, told, charged, named, "a channel answered after its hold was lost");
                 None
             };
             if channel.asks() {
@@ -259,10 +260,13 @@ impl App {
             let refunded = message.counted.refunded;
             let outcome = if message.dispatch.is_held_by(token, Timestamp::MIN) {
                 Some(message.settle(verdict.clone(), now, || DeliveryId::new(now, &*self.ports.entropy)))
-            } else if late(&verdict).is_some_and(|receipt| message.record(ready.delivery, receipt, now)) {
-                None
             } else {
-                return Ok(delivered);
+                let told = late(&verdict).is_some_and(|receipt| message.record(ready.delivery, receipt, now));
+                let named = name(&mut message.dispatch, ready.delivery, &verdict);
+                if !told && !named {
+                    return Ok(delivered);
+                }
+                None
             };
             if channel.asks() {
                 message.ask_about(ready.delivery, now);
@@ -487,6 +491,11 @@ fn late(verdict: &Verdict) -> Option<Receipt> {
         Verdict::Sent { .. } => Some(Receipt::Sent),
         Verdict::Later { .. } | Verdict::Away { .. } | Verdict::Refused(_) => None,
     }
+}
+
+/// Takes down what the provider calls a delivery; says whether that is news.
+fn name(dispatch: &mut Dispatch, delivery: DeliveryId, verdict: &Verdict) -> bool {
+    verdict.provider_id().is_some_and(|name| dispatch.name(delivery, name))
 }
 
 fn delivered(ready: &Ready, verdict: &Verdict, called_at: Timestamp) -> Delivered {

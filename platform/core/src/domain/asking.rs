@@ -20,6 +20,9 @@ pub const ASKS_MAX: u8 = 10;
 const PAUSES_SECONDS: [i64; 4] = [6, 15, 60, 300];
 /// Bounds of a pause that a provider asks for, in seconds.
 const PAUSE_SECONDS: (i64, i64) = (1, 3600);
+/// Times that asking about one delivery may break down, as a plugin that crashes does. After the last it is not asked
+/// about: what breaks down each time would do so ten times for each message.
+const BREAKDOWNS_MAX: u8 = 3;
 
 /// When to ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub enum Again {
     After(SignedDuration),
     /// Never: there will be no more news.
     Never,
+    /// When its time comes anyway, although whoever asked broke down; after the third time, never.
+    BrokeDown,
 }
 
 /// A delivery that is to be asked about.
@@ -44,6 +49,14 @@ pub struct Asking {
     /// Whether it was handed over, and nobody took it yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub handed_over: bool,
+    /// How often whoever asked broke down. A program that does not know of it begins anew.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub broke_down: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like that")]
+fn is_none_yet(count: &u8) -> bool {
+    *count == 0
 }
 
 impl Asking {
@@ -64,7 +77,7 @@ pub(super) fn begin(all: &mut Vec<Asking>, deliveries: &[Delivery], id: Delivery
     let is_there = deliveries.iter().any(|delivery| delivery.id == id && is_open(delivery));
     let begins = is_there && !all.iter().any(|asking| asking.delivery == id);
     if begins {
-        let asking = Asking { delivery: id, at: now, asked: 0, handed_over: false };
+        let asking = Asking { delivery: id, at: now, asked: 0, handed_over: false, broke_down: 0 };
         all.push(Asking { at: asking.next(now), ..asking });
     }
     begins
@@ -119,6 +132,13 @@ pub(super) fn answered(all: &mut Vec<Asking>, id: DeliveryId, again: Again, now:
             let (shortest, longest) = PAUSE_SECONDS;
             let pause = pause.clamp(SignedDuration::from_secs(shortest), SignedDuration::from_secs(longest));
             all[place].at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+            true
+        }
+        Again::BrokeDown => {
+            all[place].broke_down += 1;
+            if all[place].broke_down >= BREAKDOWNS_MAX {
+                all.remove(place);
+            }
             true
         }
     }
@@ -214,5 +234,25 @@ mod tests {
         assert!(!answered(&mut all, id(2), Again::Never, at(10)));
         assert!(answered(&mut all, id(1), Again::Never, at(10)) && all.is_empty());
         assert!(!answered(&mut all, id(1), after(5), at(10)), "it is over");
+    }
+
+    #[test]
+    fn what_breaks_down_each_time_is_asked_three_times() {
+        let (_, mut all) = sent();
+        let mut moments = Vec::new();
+        while let Some(moment) = next_at(&all) {
+            assert!(hand_over(&mut all, moment) && take(&mut all).is_some());
+            moments.push(moment);
+            assert!(answered(&mut all, id(1), Again::BrokeDown, moment));
+        }
+        assert_eq!(moments, [at(6), at(21), at(81)]);
+    }
+
+    #[test]
+    fn what_earlier_programs_stored_never_broke_down_and_they_read_what_did_not() {
+        let (_, all) = sent();
+        let stored = serde_json::to_value(&all).unwrap();
+        assert_eq!(stored[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["asked", "at", "delivery"]);
+        assert_eq!(serde_json::from_value::<Vec<Asking>>(stored).unwrap(), all);
     }
 }

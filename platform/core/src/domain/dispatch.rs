@@ -173,6 +173,14 @@ impl Verdict {
             Self::Later { .. } | Self::Away { .. } | Self::Refused(_) => None,
         }
     }
+
+    /// The provider's own name for the message, if the channel says.
+    pub fn provider_id(&self) -> Option<&str> {
+        match self {
+            Self::Sent { provider_id, .. } => provider_id.as_deref(),
+            Self::Later { .. } | Self::Away { .. } | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// What follows from a verdict.
@@ -345,7 +353,8 @@ impl Dispatch {
         }
         let failure = match verdict {
             Verdict::Sent { provider_id, reached, cost: _ } => {
-                current.provider_id = provider_id;
+                // An earlier call for the same message may have been told it, late, by a provider that says it once.
+                current.provider_id = provider_id.or(current.provider_id.take());
                 current.reach(reached, now);
                 self.turn = Turn::Settled;
                 return Outcome::Sent;
@@ -402,6 +411,15 @@ impl Dispatch {
                 current.fail(reason, now);
             }
         }
+    }
+
+    /// Takes down the provider's own name for a delivery that has none; says whether that is news. The first one stays: where
+    /// two workers had the same message sent, both name it.
+    pub fn name(&mut self, id: DeliveryId, provider_id: &str) -> bool {
+        let nameless = |delivery: &&mut Delivery| delivery.id == id && delivery.provider_id.is_none();
+        let Some(delivery) = self.deliveries.iter_mut().find(nameless) else { return false };
+        delivery.provider_id = Some(provider_id.to_owned());
+        true
     }
 
     /// Applies a receipt; says whether it told anything new.
@@ -577,6 +595,24 @@ mod tests {
         assert_eq!(dispatch.deliveries[0].reason, None);
         dispatch.settle(refused(), at(10), at(300), || id(3));
         assert!(!dispatch.record(id(2), Receipt::Delivered, at(11)));
+    }
+
+    #[test]
+    fn the_providers_name_that_comes_late_is_kept_and_stays() {
+        let named = |dispatch: &Dispatch| dispatch.deliveries[0].provider_id.clone();
+        let mut dispatch = born(&["a", "b"]);
+        assert!(dispatch.name(id(1), "p-1") && !dispatch.name(id(1), "p-2") && !dispatch.name(id(9), "p-3"));
+        let sent = |name: Option<&str>| Verdict::Sent {
+            provider_id: name.map(str::to_owned),
+            reached: DeliveryStatus::Sent,
+            cost: None,
+        };
+        dispatch.settle(sent(None), at(1), at(300), || id(2));
+        assert_eq!(named(&dispatch).as_deref(), Some("p-1"));
+        let mut dispatch = born(&["a", "b"]);
+        dispatch.settle(sent(Some("p-4")), at(1), at(300), || id(2));
+        assert!(!dispatch.name(id(1), "p-5"));
+        assert_eq!(named(&dispatch).as_deref(), Some("p-4"));
     }
 
     #[test]

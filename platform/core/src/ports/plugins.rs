@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -82,6 +82,13 @@ pub trait PluginHost: Send + Sync {
     /// [`PluginFault`].
     async fn compile(&self, component: &[u8]) -> Result<Arc<dyn ReadyPlugin>, PluginFault>;
 
+    /// Removes what was compiled on this machine before a moment, of components that are not among these, named by their
+    /// SHA-256; says of how many.
+    ///
+    /// # Errors
+    /// [`PluginFault::Unavailable`].
+    async fn keep_compiled(&self, components: BTreeSet<String>, before: Timestamp) -> Result<usize, PluginFault>;
+
     /// How a host is written, as in `api.example.com` for `API.example.com:443`.
     ///
     /// # Errors
@@ -111,6 +118,10 @@ impl PluginHost for NoPlugins {
 
     async fn compile(&self, _: &[u8]) -> Result<Arc<dyn ReadyPlugin>, PluginFault> {
         Self::fault()
+    }
+
+    async fn keep_compiled(&self, _: BTreeSet<String>, _: Timestamp) -> Result<usize, PluginFault> {
+        Ok(0)
     }
 
     fn host(&self, _: &str) -> Result<String, PluginFault> {

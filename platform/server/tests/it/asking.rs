@@ -9,7 +9,7 @@ use wotp_core::domain::dispatch::{DeliveryFailure, Receipt};
 use wotp_core::ports::Standing;
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
-use crate::outbox::Told;
+use crate::outbox::{Answer, Told};
 
 fn says(receipt: impl Into<Option<Receipt>>, again: Again) -> Told {
     Told::Says(Standing { receipt: receipt.into(), again })
@@ -129,6 +129,16 @@ async fn a_provider_says_itself_when_to_ask_again_and_when_never() {
 }
 
 #[tokio::test]
+async fn what_breaks_down_each_time_it_is_asked_is_asked_three_times() {
+    let (app, acme, verification, _) = sent((0..5).map(|_| says(None, Again::BrokeDown))).await;
+    assert_eq!(later(&app, 6).await, 1);
+    assert_eq!(later(&app, 15).await, 2);
+    assert_eq!(later(&app, 60).await, 3);
+    assert_eq!(later(&app, 200).await, 3);
+    assert_eq!(delivery(&app, &acme, &verification).await.0, "sent");
+}
+
+#[tokio::test]
 async fn nobody_asks_what_became_of_a_code_that_was_typed() {
     let (app, acme, verification, code) = sent([]).await;
     assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], true);
@@ -141,6 +151,38 @@ async fn a_callback_that_came_makes_asking_needless() {
     let news = format!("{}:delivered", app.outbox.last().reference);
     assert_eq!(app.post("/hooks/outbox/news").bytes(news).await.status, 200);
     assert_eq!(later(&app, 6).await, 0);
+}
+
+/// A worker that lost its hold knows alone what the provider calls the message, without which it cannot be asked about.
+#[tokio::test]
+async fn what_a_provider_calls_a_message_is_kept_where_it_says_so_late() {
+    for late in ["a verification", "a message"] {
+        let (app, acme) = TestApp::start_with_tenant().await;
+        app.outbox.can_be_asked([]);
+        let held = app.outbox.holds_next();
+        if late == "a message" {
+            let message = json!({ "to": NUMBER, "content": "Hello" });
+            app.post("/v1/messages").key(&acme.live).json(message).await.expect(201);
+        } else {
+            app.starting(&acme.live, json!({ "to": NUMBER, "channels": ["outbox"] })).await.expect(201);
+        }
+        let job = app.next_job().await.expect("the start rang");
+        let core = Arc::clone(&app.app);
+        // Its machine stands still: nothing of it runs while the time passes.
+        let mut slow = Box::pin(async move { core.deliver(job, ()).await });
+        tokio::select! {
+            biased;
+            _ = &mut slow => panic!("the channel has not answered"),
+            () = app.outbox.called(1) => {}
+        }
+        app.clock.advance(seconds(10));
+        assert_eq!(app.sweep().await.rung, 1);
+        app.run_jobs().await;
+        held.answer(Answer::Names("p-1"));
+        slow.await.expect("a job is done");
+        assert_eq!(later(&app, 6).await, 1, "{late}");
+        assert_eq!(app.outbox.questions()[0].provider_id.as_deref(), Some("p-1"), "{late}");
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ use wotp_core::testing::ManualClock;
 /// What the channel does with one call.
 pub enum Answer {
     Reaches(DeliveryStatus),
+    /// Sends, and says what its provider calls that.
+    Names(&'static str),
     /// Sends, and says what that costs.
     Charges(DeliveryStatus, Cost),
     Refuses(DeliveryFailure),
@@ -175,6 +177,10 @@ impl Channel for Outbox {
         loop {
             answer = match answer {
                 Answer::Reaches(reached) => return Ok(Acknowledged { provider_id: None, reached, cost: None }),
+                Answer::Names(name) => {
+                    let reached = DeliveryStatus::Sent;
+                    return Ok(Acknowledged { provider_id: Some(name.to_owned()), reached, cost: None });
+                }
                 Answer::Charges(reached, cost) => {
                     return Ok(Acknowledged { provider_id: None, reached, cost: Some(cost) });
                 }

@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::app::{App, Refusal};
+use crate::domain::Timestamp;
 use crate::domain::component_part::ComponentPart;
 use crate::domain::plugin::Plugin;
-use crate::ports::{Change, EntityList, Owner, StoreError};
+use crate::ports::{Change, EntityList, Owner, PluginFault, StoreError};
 
 /// Parts that are written at once: some megabytes.
 const PARTS_AT_ONCE: usize = 32;
@@ -33,18 +34,38 @@ impl App {
         })
     }
 
+    /// Removes what this machine compiled of components that no plugin names: one that was removed, a release that there was
+    /// no room for, or what was refused after it was compiled. Says of how many.
+    ///
+    /// # Errors
+    /// [`Refusal::NoPlugins`], [`Refusal::Store`].
+    pub async fn drop_compiled_orphans(&self) -> Result<usize, Refusal> {
+        let named = self.named_components().await?;
+        // As long as the components themselves are kept.
+        let before = self.now().saturating_sub(ORPHANS_KEPT).unwrap_or(Timestamp::MIN);
+        self.ports.plugins.keep_compiled(named, before).await.map_err(|fault| match fault {
+            PluginFault::Unavailable(error) => Refusal::NoPlugins(error),
+            PluginFault::Refused(words) => Refusal::NoPlugins(words.into()),
+        })
+    }
+
+    /// The components of all releases, by their SHA-256.
+    async fn named_components(&self) -> Result<BTreeSet<String>, Refusal> {
+        // All of them: the components of one that cannot be read here are still somebody's.
+        let plugins = self.list::<Plugin>(&EntityList::of(Owner::Platform)).await?;
+        let releases = plugins.into_iter().flat_map(|plugin| plugin.entity.releases);
+        Ok(releases.map(|release| release.sha256).collect())
+    }
+
     /// Deletes components that no plugin names.
     pub(super) async fn drop_orphans(&self) -> Result<(), Refusal> {
         let (index, value) = ComponentPart::firsts();
         let firsts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
-        // All of them: the components of one that cannot be read here are still somebody's.
-        let plugins = self.list::<Plugin>(&EntityList::of(Owner::Platform)).await?;
-        let named: BTreeSet<&str> =
-            plugins.iter().flat_map(|plugin| &plugin.entity.releases).map(|one| &*one.sha256).collect();
+        let named = self.named_components().await?;
         let now = self.now();
         let is_recent = |part: &ComponentPart| now.duration_since(part.stored_at) < ORPHANS_KEPT;
         for first in firsts {
-            if named.contains(first.component.as_str()) || is_recent(&first) {
+            if named.contains(&first.component) || is_recent(&first) {
                 continue;
             }
             let (index, value) = ComponentPart::of(&first.component);

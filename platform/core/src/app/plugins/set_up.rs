@@ -34,6 +34,11 @@ impl App {
         if let Some(known) = host.known(sha256).await.map_err(|fault| refused("component", fault))? {
             return Ok(known);
         }
+        // Whoever waits for their turn holds no component meanwhile, and finds one compiled that was the same.
+        let _turn = self.plugins.compiling.lock().await;
+        if let Some(known) = host.known(sha256).await.map_err(|fault| refused("component", fault))? {
+            return Ok(known);
+        }
         let component = self.stored_component(sha256).await?;
         host.compile(&component).await.map_err(|fault| refused("component", fault))
     }

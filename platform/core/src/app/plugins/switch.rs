@@ -145,18 +145,20 @@ impl App {
         if let Err(error) = self.drop_orphans().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
         }
-        self.go_by_plugins().await;
+        self.go_by_plugins(id).await;
         Ok(())
     }
 
-    /// Goes by what was changed, on this node: a command goes by none.
-    async fn go_by_plugins(&self) {
+    /// Goes by what was changed of a plugin, on this node: a command goes by none.
+    async fn go_by_plugins(&self, id: PluginId) {
         if !self.plugins.loaded().is_looked_at() {
             return;
         }
         if let Err(error) = self.load_plugins().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded again in a moment");
         }
+        // Whoever looks once a second may have been faster.
+        self.plugin_settled(id).await;
     }
 
     /// Changes a plugin as it is now; this node goes by it at once, the others within a second.
@@ -175,7 +177,7 @@ impl App {
         if found.entity != before {
             let deed = deed(action, &before, &found);
             self.commit(by, vec![deed], vec![Change::replace(&found), told]).await?;
-            self.go_by_plugins().await;
+            self.go_by_plugins(id).await;
         }
         Ok(found.entity)
     }

@@ -2,6 +2,7 @@
 
 mod connected;
 mod life;
+mod loading;
 mod refusals;
 mod together;
 

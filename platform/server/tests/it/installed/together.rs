@@ -147,3 +147,30 @@ async fn only_so_many_releases_are_kept_and_what_delivers_is_among_them() {
     let releases = read["releases"].as_array().unwrap();
     assert_eq!((releases.len(), &releases[0]["sha256"], &read["active"]), (6, &first, &first));
 }
+
+/// What is compiled while somebody installs it may be of no plugin yet.
+#[tokio::test]
+async fn what_was_compiled_of_no_plugin_goes_once_it_is_old() {
+    let stage = Stage::set().await;
+    let shelf = stage.folder.path().join("compiled");
+    let files = || {
+        let all = fs::read_dir(&shelf).unwrap().map(|entry| entry.unwrap().path());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+    let compiled_before = |minutes: i64| {
+        let now = stage.app.app.ports().clock.now();
+        let then = std::time::SystemTime::from(now.checked_sub(crate::app::seconds(60 * minutes)).unwrap());
+        files().iter().for_each(|file| fs::File::open(file).unwrap().set_modified(then).unwrap());
+    };
+    let clear = async || stage.app.app.drop_compiled_orphans().await.expect("it looks");
+    let plugin = stage.install().await;
+    let installed = files();
+    stage.installing(&component("twilio_sms"), json!({ "channel": "email" })).await.expect(422);
+    assert_eq!((installed.len(), files().len()), (1, 2), "its name was refused after it was compiled");
+    compiled_before(59);
+    assert_eq!((clear().await, files().len()), (0, 2));
+    compiled_before(61);
+    assert_eq!((clear().await, files()), (1, installed));
+    stage.call(Method::DELETE, &plugin, Value::Null).await.expect(204);
+    assert_eq!((clear().await, files().len()), (1, 0));
+}
