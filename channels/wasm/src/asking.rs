@@ -32,7 +32,7 @@ impl Ask for Plugin {
     /// would only grow. Nor is it where the plugin breaks down over whatever it is asked.
     async fn ask(&self, question: &Question) -> Standing {
         let Some(pre) = &self.component.asking else { return NOTHING };
-        let Ok(_place) = self.room.asking.try_acquire() else { return NOTHING };
+        let Some(_place) = self.room.question(&self.share) else { return NOTHING };
         let now = self.grant.world.clock.now();
         if self.breaker.is_open(now) {
             return NOTHING;

@@ -14,7 +14,9 @@ impl callback::Host for Call {
     async fn url(&mut self) -> Option<String> {
         let reference = self.reference().await?;
         let origin = self.grant.world.public_url.as_deref()?;
-        Some(format!("{}/hooks/{}/{reference}", origin.trim_end_matches('/'), self.grant.hook))
+        let hook =
+            self.grant.connection.map_or_else(|| self.grant.channel.clone(), |connection| connection.to_string());
+        Some(format!("{}/hooks/{hook}/{reference}", origin.trim_end_matches('/')))
     }
 
     async fn reference(&mut self) -> Option<String> {

@@ -238,6 +238,6 @@ async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<(Descri
 
 /// A call of a component that is no channel yet.
 fn nobodys_call(world: World, time: Duration) -> Call {
-    let nothing = Grant { channel: String::new(), hook: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
+    let nothing = Grant { channel: String::new(), connection: None, hosts: Vec::new(), secrets: Vec::new(), world };
     Call::new(&Arc::new(nothing), Errand::Look, time)
 }

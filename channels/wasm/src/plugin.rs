@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
+use wotp_core::domain::id::ConnectionId;
 use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
 
 use crate::breaker::{Breaker, Change, Pass, Seen};
@@ -90,6 +91,9 @@ pub enum SettingsError {
     /// It was asked about them, and crashed.
     #[error("the plugin was asked about its `config` and did not answer: {0}")]
     Silent(String),
+    /// Too many want theirs looked at.
+    #[error("the plugin looks at the settings of others; try again in a moment")]
+    Busy,
 }
 
 /// A plugin as a channel.
@@ -104,7 +108,7 @@ pub struct Plugin {
     pub(crate) timeout: Duration,
     pub(crate) room: Arc<Room>,
     /// What this channel may have of it, under way or waiting.
-    share: Share,
+    pub(crate) share: Arc<Share>,
     pub(crate) breaker: Breaker,
     /// Whether it is asked how messages fare.
     pub(crate) questions: Breaker,
@@ -112,14 +116,12 @@ pub struct Plugin {
 
 /// Whose a channel is, of many of one plugin.
 pub(crate) struct Place {
-    /// What stands for it in `/hooks/{…}/`, where its provider calls.
-    pub hook: String,
+    /// The connection, where it is a tenant's own account: it stands for it in `/hooks/{…}/`, where its provider calls.
+    pub connection: Option<ConnectionId>,
     /// The room that it shares with the others.
     pub room: Arc<Room>,
     /// What it may have of it.
-    pub share: Share,
-    /// Whether the plugin is shown its settings.
-    pub asked: bool,
+    pub share: Arc<Share>,
 }
 
 impl Plugin {
@@ -133,20 +135,22 @@ impl Plugin {
         world: World,
     ) -> Result<Self, SettingsError> {
         let place = Place {
-            hook: settings.name.clone(),
+            connection: None,
             room: Arc::new(Room::new(settings.concurrency)),
-            share: Share::whole(settings.concurrency),
-            asked: true,
+            share: Arc::new(Share::whole(settings.concurrency)),
         };
-        Self::within(component, settings, world, place).await
+        let plugin = Self::within(component, settings, world, place)?;
+        plugin.accepts().await?;
+        Ok(plugin)
     }
 
-    /// The same, as one of many that share a room: `settings` says nothing of how large it is.
-    pub(crate) async fn within(
+    /// The same, as one of many that share a room, of which `settings` says nothing; and its settings are held against its
+    /// schema and shown to nobody.
+    pub(crate) fn within(
         component: impl Into<Arc<Component>>,
         settings: Settings,
         world: World,
-        Place { hook, room, share, asked }: Place,
+        Place { connection, room, share }: Place,
     ) -> Result<Self, SettingsError> {
         let component = component.into();
         let descriptor = component.descriptor();
@@ -166,7 +170,7 @@ impl Plugin {
             return Err(SettingsError::NoHost(list(missing_hosts.iter().map(ToString::to_string))));
         }
         let secrets = granted(&component, settings.secrets)?;
-        let grant = Arc::new(Grant { channel: settings.name.clone(), hook, hosts, secrets, world });
+        let grant = Arc::new(Grant { channel: settings.name.clone(), connection, hosts, secrets, world });
         let config = settings.config.to_string();
         let plugin = Self {
             name: settings.name,
@@ -181,17 +185,19 @@ impl Plugin {
             questions: Breaker::default(),
             component,
         };
-        let problems = |problems: Vec<String>| Err(SettingsError::Config(problems.join("; ")));
         let by_schema: Vec<String> = plugin.component.schema.iter_errors(&settings.config).map(in_place).collect();
-        if !by_schema.is_empty() {
-            return problems(by_schema);
-        }
-        if !asked {
-            return Ok(plugin);
-        }
-        match plugin.validate().await {
-            Ok(found) if found.is_empty() => Ok(plugin),
-            Ok(found) => problems(found),
+        if by_schema.is_empty() { Ok(plugin) } else { Err(SettingsError::Config(by_schema.join("; "))) }
+    }
+
+    /// Has the plugin look at its settings.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub(crate) async fn accepts(&self) -> Result<(), SettingsError> {
+        let _place = self.room.look().await.ok_or(SettingsError::Busy)?;
+        match self.validate().await {
+            Ok(found) if found.is_empty() => Ok(()),
+            Ok(found) => Err(SettingsError::Config(found.join("; "))),
             Err(stopped) => Err(SettingsError::Silent(stopped.to_string())),
         }
     }
@@ -212,14 +218,19 @@ impl Plugin {
     /// Notes what a call saw of the provider.
     fn saw(&self, pass: Pass<'_>, seen: Seen) {
         let Some(change) = pass.ended(seen, self.grant.world.clock.now()) else { return };
-        report::left_alone(&self.name, change == Change::Opened);
-        let channel = self.name.as_str();
+        let (channel, connection) =
+            (self.name.as_str(), self.grant.connection.map(|connection| connection.to_string()));
+        // The operator's own is what an operator can do something about.
+        if connection.is_none() {
+            report::left_alone(channel, change == Change::Opened);
+        }
         match change {
             Change::Opened => tracing::warn!(
                 channel,
+                connection,
                 "the provider of a plugin does not answer; messages go to the next channel, and one in 30 s to this"
             ),
-            Change::Closed => tracing::info!(channel, "the provider of a plugin answers again"),
+            Change::Closed => tracing::info!(channel, connection, "the provider of a plugin answers again"),
         }
     }
 
@@ -347,10 +358,6 @@ impl Channel for Plugin {
                 "the plugin also calls {missing}, which is not approved; name it in `hosts` if it may"
             ));
         }
-        match self.validate().await {
-            Ok(found) if found.is_empty() => Ok(()),
-            Ok(found) => Err(SettingsError::Config(found.join("; ")).to_string()),
-            Err(stopped) => Err(SettingsError::Silent(stopped.to_string()).to_string()),
-        }
+        self.accepts().await.map_err(|error| error.to_string())
     }
 }

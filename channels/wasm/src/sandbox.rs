@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+use wotp_core::domain::id::ConnectionId;
 use wotp_core::ports::{Clock, Entropy, Outgoing};
 use wotp_outbound::Fetch;
 
@@ -51,8 +52,8 @@ pub struct World {
 pub(crate) struct Grant {
     /// The name of its channel, for the log.
     pub channel: String,
-    /// What stands for it in the URLs at which its provider calls.
-    pub hook: String,
+    /// The connection of a tenant that it is; none where it is the operator's.
+    pub connection: Option<ConnectionId>,
     /// The hosts that it may call.
     pub hosts: Vec<Host>,
     /// The secrets that are put in for it.

@@ -11,7 +11,7 @@ use wotp_compiled::Shelf;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::component_part::sha256_of;
 use wotp_core::domain::plugin::{ANY_HOST, CALLS_MAX, PLUGINS_MAX, Release, SecretAsked};
-use wotp_core::ports::{Channel, PluginFault, PluginHost, PluginSetup, ReadyPlugin};
+use wotp_core::ports::{Channel, PluginFault, PluginHost, PluginSetup, ReadyPlugin, TenantAccount};
 
 use crate::compiler::{CompileFault, Compiler};
 use crate::component::{Component, Refusal};
@@ -19,7 +19,7 @@ use crate::descriptor::SecretUse;
 use crate::ears::HEARING_MAX;
 use crate::hosts::{DeclaredHosts, Host, NoHost};
 use crate::manifest::Manifest;
-use crate::plugin::{Place, Plugin, Settings};
+use crate::plugin::{Place, Plugin, Settings, SettingsError};
 use crate::room::{Room, Share};
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sandbox::World;
@@ -148,6 +148,14 @@ fn wrong(fault: &dyn std::error::Error) -> PluginFault {
     PluginFault::Refused(format!("does not hold: {fault}"))
 }
 
+fn fault(error: SettingsError) -> PluginFault {
+    match error {
+        SettingsError::MissingSecret { name, about } => PluginFault::MissingSecret { name, about },
+        SettingsError::Busy => PluginFault::Unavailable(error.into()),
+        error => wrong(&error),
+    }
+}
+
 /// What a component says of itself, signed by nobody.
 fn said(component: &Component, sha256: String, size: usize, now: Timestamp) -> Release {
     let descriptor = component.descriptor();
@@ -244,11 +252,12 @@ impl ReadyPlugin for Ready {
         let hosts = setup.hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>();
         let calls = setup.concurrency as usize;
         let room = self.room(calls);
-        let (hook, share) = match setup.connection {
-            Some(connection) => (connection.to_string(), Share::quarter(calls)),
-            None => (setup.channel.clone(), Share::whole(calls)),
+        let place = match setup.account {
+            Some(TenantAccount { connection, tenant }) => {
+                Place { connection: Some(connection), share: room.share_of(tenant), room }
+            }
+            None => Place { connection: None, share: Arc::new(Share::whole(calls)), room },
         };
-        let place = Place { hook, room, share, asked: setup.asked };
         let settings = Settings {
             name: setup.channel,
             reaches: setup.release.reaches,
@@ -258,7 +267,10 @@ impl ReadyPlugin for Ready {
             timeout: Duration::try_from(setup.timeout).unwrap_or(Duration::from_secs(1)),
             concurrency: calls,
         };
-        let plugin = Plugin::within(Arc::clone(&self.component), settings, self.world.clone(), place).await;
-        Ok(Arc::new(plugin.map_err(|error| wrong(&error))?))
+        let plugin = Plugin::within(Arc::clone(&self.component), settings, self.world.clone(), place).map_err(fault)?;
+        if setup.asked {
+            plugin.accepts().await.map_err(fault)?;
+        }
+        Ok(Arc::new(plugin))
     }
 }

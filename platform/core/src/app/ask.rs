@@ -2,6 +2,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::channels::Found;
 use super::deliver::Held;
+use super::record_receipt::Teller;
 use super::{App, Refusal};
 use crate::domain::asking::Again;
 use crate::ports::{ASKING_MAX, Ask, DueItem, Question, Reference, ReplaceError, Standing, TenantStore};
@@ -28,19 +29,23 @@ impl App {
         let Some(delivery) = held.dispatch().deliveries.iter().find(|delivery| delivery.id == id) else {
             return Ok(());
         };
-        let name = delivery.channel.clone();
+        let (name, account) = (delivery.channel.clone(), delivery.account);
         let question = Question {
             reference: Reference { tenant, item, delivery: id },
             provider_id: delivery.provider_id.clone(),
             sent_at: delivery.sent_at.unwrap_or(delivery.queued_at),
             asked: asking.asked,
         };
-        let channel = self.channel_for(&name, tenant).await?;
+        // The provider that took it, and no other one's account there.
+        let channel = match account {
+            None => self.operators_channel(&name),
+            Some(_) => self.channel_for(&name, tenant).await?,
+        };
         let seat = channel.seat(seat);
         let standing = match &channel {
-            Found::Channel(channel) => match channel.asks() {
+            Found::Way(way) => match way.channel.asks().filter(|_| way.account == account) {
                 Some(ask) => self.answer_to(&question, ask).await,
-                // The operator put something else in its place.
+                // The operator, or the tenant, put something else in its place.
                 None => Some(Standing { receipt: None, again: Again::Never }),
             },
             // It is off, or not loaded here: it may be there the next time.
@@ -49,7 +54,8 @@ impl App {
         drop(seat);
         let Some(Standing { receipt, again }) = standing else { return Ok(()) };
         if let Some(receipt) = receipt {
-            self.record_receipt_of(Some(&name), tenant, item, id, receipt).await?;
+            let teller = Teller { channel: &name, account };
+            self.record_receipt_of(Some(teller), tenant, item, id, receipt).await?;
         }
         if again == Again::AsPlanned {
             return Ok(());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{App, Refusal};
-use crate::domain::id::TenantId;
+use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
 use crate::ports::Channel;
@@ -14,10 +14,24 @@ pub(super) fn info(channel: &dyn Channel) -> ChannelInfo {
     ChannelInfo { name: channel.name().to_owned(), reaches: channel.reaches().to_vec(), own_room: channel.own_room() }
 }
 
+/// A channel, and whose account it goes through.
+pub(super) struct Way {
+    pub(super) channel: Arc<dyn Channel>,
+    /// The tenant's own; the operator's, where it is none.
+    pub(super) account: Option<ConnectionId>,
+}
+
+impl Way {
+    /// Through the operator's account.
+    pub(super) fn operators(channel: Arc<dyn Channel>) -> Self {
+        Self { channel, account: None }
+    }
+}
+
 /// What there is by a name.
 pub(super) enum Found {
     /// This.
-    Channel(Arc<dyn Channel>),
+    Way(Way),
     /// A plugin that will be ready in a moment: nothing has been looked at yet, or it is not loaded.
     Awaited,
     /// Nothing that this tenant may use, or nothing that works.
@@ -27,7 +41,7 @@ pub(super) enum Found {
 impl Found {
     fn channel(&self) -> Option<&dyn Channel> {
         match self {
-            Self::Channel(channel) => Some(&**channel),
+            Self::Way(way) => Some(&*way.channel),
             Self::Awaited | Self::Nothing => None,
         }
     }
@@ -69,14 +83,13 @@ impl App {
     /// A channel that is the operator's, whoever it is for.
     pub(super) fn operators_channel(&self, name: &str) -> Found {
         if let Some(configured) = self.configured(name) {
-            return Found::Channel(configured);
+            return Found::Way(Way::operators(configured));
         }
         if self.is_awaited(name) {
             return Found::Awaited;
         }
         let loaded = self.plugins.loaded();
-        let running = loaded.find(name).and_then(|installed| installed.running.as_ref());
-        running.and_then(|running| running.channel.clone()).map_or(Found::Nothing, Found::Channel)
+        loaded.find(name).map_or(Found::Nothing, |installed| installed.operators())
     }
 
     /// A channel, as far as this tenant may use it: through its own connection, where it has one.
@@ -85,7 +98,7 @@ impl App {
     /// [`Refusal::Store`].
     pub(super) async fn channel_for(&self, name: &str, tenant: TenantId) -> Result<Found, Refusal> {
         if let Some(configured) = self.configured(name) {
-            return Ok(Found::Channel(configured));
+            return Ok(Found::Way(Way::operators(configured)));
         }
         let loaded = self.plugins.loaded();
         let Some(installed) = loaded.find(name) else {
@@ -94,9 +107,10 @@ impl App {
         if !installed.plugin.is_for(tenant) {
             return Ok(Found::Nothing);
         }
-        let Some(running) = &installed.running else { return Ok(Found::Awaited) };
-        let channel = self.channel_of(running, installed.plugin.connecting, tenant).await?;
-        Ok(channel.map_or(Found::Nothing, Found::Channel))
+        match self.own_way(installed, tenant).await? {
+            Some(own) => Ok(own),
+            None => Ok(installed.operators()),
+        }
     }
 
     fn configured(&self, name: &str) -> Option<Arc<dyn Channel>> {

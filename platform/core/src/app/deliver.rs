@@ -6,7 +6,7 @@ use std::task::Poll;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use super::channels::Found;
+use super::channels::{Found, Way};
 use super::guard::Happened;
 use super::{App, LEASE_REST_MIN, PROLONG_EVERY, Refusal};
 use crate::domain::Timestamp;
@@ -175,7 +175,7 @@ impl App {
             }
         };
         let ready = self.ready_verification(&verification, now)?;
-        let channel = self.channel_to_call(&ready).await?;
+        let channel = self.channel_to_call(&ready, &mut verification, &*store, token).await?;
         let seat = channel.seat(seat);
         let verdict = self.call(&ready, &channel, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
@@ -250,7 +250,7 @@ impl App {
             }
         };
         let ready = self.ready_message(&message)?;
-        let channel = self.channel_to_call(&ready).await?;
+        let channel = self.channel_to_call(&ready, &mut message, &*store, token).await?;
         let seat = channel.seat(seat);
         let verdict = self.call(&ready, &channel, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
@@ -393,11 +393,38 @@ impl App {
         }
     }
 
-    /// The channel that is to take a delivery; a simulated one takes none.
-    async fn channel_to_call(&self, ready: &Ready) -> Result<Found, Refusal> {
-        match ready.simulated {
-            Some(_) => Ok(Found::Nothing),
-            None => self.channel_for(&ready.channel, ready.outgoing.tenant).await,
+    /// The channel that is to take a delivery, through an account that is noted before it is called: what is told of it by
+    /// another one is no news. A simulated one takes none.
+    async fn channel_to_call(
+        &self,
+        ready: &Ready,
+        held: &mut impl Held,
+        store: &dyn TenantStore,
+        token: LeaseToken,
+    ) -> Result<Found, Refusal> {
+        if ready.simulated.is_some() {
+            return Ok(Found::Nothing);
+        }
+        let found = self.channel_for(&ready.channel, ready.outgoing.tenant).await?;
+        let Found::Way(Way { account, .. }) = found else { return Ok(found) };
+        loop {
+            // Most go through the operator's account, which needs no write.
+            if held.dispatch().current().is_some_and(|delivery| delivery.account == account) {
+                return Ok(found);
+            }
+            // Who lost the hold meanwhile calls nobody.
+            let ours = held.dispatch().is_held_by(token, Timestamp::MIN);
+            if !ours || !held.dispatch().go_through(account) {
+                return Ok(Found::Nothing);
+            }
+            match held.replace(store).await {
+                Ok(()) => return Ok(found),
+                Err(ReplaceError::Conflict) => match held.read_again(store).await? {
+                    Some(changed) => *held = changed,
+                    None => return Ok(Found::Nothing),
+                },
+                Err(ReplaceError::Store(error)) => return Err(error.into()),
+            }
         }
     }
 
@@ -408,7 +435,7 @@ impl App {
             return behaviour.verdict(ready.place.0, ready.place.1);
         }
         let channel = match channel {
-            Found::Channel(channel) => channel,
+            Found::Way(way) => &way.channel,
             // A moment later it may be: a node that has just started still reads its plugins.
             Found::Awaited => return Verdict::Away { after: NOT_READY },
             Found::Nothing => return Verdict::Refused(DeliveryFailure::Misconfigured),

@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
-use super::channels::Found;
+use super::channels::{Found, Way};
+use super::record_receipt::Teller;
 use super::{App, Refusal};
 use crate::domain::id::TenantId;
-use crate::ports::{Channel, HearError, Heard, News, Reference};
+use crate::ports::{HearError, Heard, News, Reference};
 
 /// News of one call that are looked at.
 const NEWS_MAX: usize = 100;
@@ -24,7 +23,7 @@ pub enum HearRefusal {
 
 /// Who hears what somebody sent.
 struct Listener {
-    channel: Arc<dyn Channel>,
+    way: Way,
     /// The only tenant of whose messages it may tell: the channel is through its account, and it may say whatever it likes.
     only: Option<TenantId>,
 }
@@ -38,16 +37,16 @@ impl App {
     /// # Errors
     /// [`HearRefusal`]. What was recorded before a failure stays: whoever sent it may send it again.
     pub async fn hear(&self, hook: &str, heard: Heard) -> Result<usize, HearRefusal> {
-        let Listener { channel, only } = self.listener(hook).await?;
+        let Listener { way: Way { channel, account }, only } = self.listener(hook).await?;
         let news = channel.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
-        let mut new = 0;
+        let (mut new, teller) = (0, Teller { channel: channel.name(), account });
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {
             // One that names nothing is of a message of somebody else's, or of long ago.
             let Ok(Reference { tenant, item, delivery }) = reference.parse() else { continue };
             if only.is_some_and(|only| tenant != only) {
                 continue;
             }
-            if self.record_receipt_of(Some(channel.name()), tenant, item, delivery, receipt).await? {
+            if self.record_receipt_of(Some(teller), tenant, item, delivery, receipt).await? {
                 new += 1;
             }
         }
@@ -57,14 +56,17 @@ impl App {
     async fn listener(&self, hook: &str) -> Result<Listener, HearRefusal> {
         let Ok(id) = hook.parse() else {
             return match self.operators_channel(hook) {
-                Found::Channel(channel) => Ok(Listener { channel, only: None }),
+                Found::Way(way) => Ok(Listener { way, only: None }),
                 Found::Awaited => Err(HearRefusal::Channel(HearError::Busy)),
                 Found::Nothing => Err(HearRefusal::Unknown),
             };
         };
         let (connection, channel) = self.hooked(id).await?.ok_or(HearRefusal::Unknown)?;
         match channel {
-            Some(channel) => Ok(Listener { channel, only: Some(connection.tenant) }),
+            Some(channel) => {
+                let way = Way { channel, account: Some(connection.id) };
+                Ok(Listener { way, only: Some(connection.tenant) })
+            }
             None if self.is_awaited(&connection.channel) => Err(HearRefusal::Channel(HearError::Busy)),
             None => Err(HearRefusal::Unknown),
         }

@@ -1,7 +1,15 @@
 use super::{App, Refusal};
-use crate::domain::dispatch::{Dispatch, Receipt};
-use crate::domain::id::{DeliveryId, TenantId};
+use crate::domain::dispatch::{Delivery, Dispatch, Receipt};
+use crate::domain::id::{ConnectionId, DeliveryId, TenantId};
 use crate::ports::{Item, ReplaceError};
+
+/// Who tells what became of a delivery: a channel through an account.
+#[derive(Clone, Copy)]
+pub(super) struct Teller<'a> {
+    pub(super) channel: &'a str,
+    /// The tenant's own; the operator's, where it is none.
+    pub(super) account: Option<ConnectionId>,
+}
 
 impl App {
     /// Records what a channel reports after the call: at any time, in any order, more than once.
@@ -20,19 +28,20 @@ impl App {
         self.record_receipt_of(None, tenant, item, delivery, receipt).await
     }
 
-    /// [`record_receipt`](Self::record_receipt), where it is a delivery of this channel: no channel tells of what
-    /// another one sent.
+    /// [`record_receipt`](Self::record_receipt), where it went through this channel and account: nobody tells of what another
+    /// one sent.
     pub(super) async fn record_receipt_of(
         &self,
-        channel: Option<&str>,
+        teller: Option<Teller<'_>>,
         tenant: TenantId,
         item: Item,
         delivery: DeliveryId,
         receipt: Receipt,
     ) -> Result<bool, Refusal> {
         let is_theirs = |dispatch: &Dispatch| {
-            channel.is_none_or(|channel| {
-                dispatch.deliveries.iter().any(|one| one.id == delivery && one.channel == channel)
+            teller.is_none_or(|Teller { channel, account }| {
+                let is_theirs = |one: &Delivery| one.id == delivery && one.channel == channel && one.account == account;
+                dispatch.deliveries.iter().any(is_theirs)
             })
         };
         let store = self.ports.store.tenant(tenant);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use super::cost::Cost;
-use super::id::DeliveryId;
+use super::id::{ConnectionId, DeliveryId};
 
 /// Most times one delivery is tried through one channel that answers "later".
 pub const TRIES_MAX: u8 = 4;
@@ -84,6 +84,9 @@ pub struct Delivery {
     /// The provider's own name for the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
+    /// The tenant's own account that it goes through; the operator's, where it is none. Nobody else's provider tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<ConnectionId>,
 }
 
 impl Delivery {
@@ -100,6 +103,7 @@ impl Delivery {
             failed_at: None,
             reason: None,
             provider_id: None,
+            account: None,
         }
     }
 
@@ -285,6 +289,17 @@ impl Dispatch {
             Turn::Leased { until, .. } => until <= now,
             Turn::Settled => false,
         }
+    }
+
+    /// Notes through which account the delivery at hand goes, before it does. Says whether it may: what was tried through
+    /// one is not tried through another, whose provider would not know it again.
+    pub fn go_through(&mut self, account: Option<ConnectionId>) -> bool {
+        let Some(current) = self.current_mut() else { return false };
+        if current.tries > 0 && current.account != account {
+            return false;
+        }
+        current.account = account;
+        true
     }
 
     /// Takes it, when it is due.

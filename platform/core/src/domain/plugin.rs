@@ -129,6 +129,9 @@ pub struct Previous {
     pub hosts: Vec<String>,
     /// What it worked with.
     pub settings: Settings,
+    /// Whether tenants brought connections then; as it is now, where that was not written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connecting: Option<Connecting>,
 }
 
 /// A plugin, and what operators decided about it.
@@ -226,7 +229,8 @@ impl Plugin {
         let before = self.active.replace(sha256.to_owned());
         let (hosts, settings) =
             (std::mem::replace(&mut self.hosts, hosts), std::mem::replace(&mut self.settings, settings));
-        self.previous = before.map(|sha256| Previous { sha256, hosts, settings });
+        let connecting = Some(self.connecting);
+        self.previous = before.map(|sha256| Previous { sha256, hosts, settings, connecting });
     }
 }
 

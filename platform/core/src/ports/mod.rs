@@ -31,7 +31,7 @@ pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, Identity
 pub use limiter::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};
 pub use passwords::{Compared, HashPlace, Passwords, PasswordsError};
-pub use plugins::{NoPlugins, PluginFault, PluginHost, PluginSetup, ReadyPlugin};
+pub use plugins::{NoPlugins, PluginFault, PluginHost, PluginSetup, ReadyPlugin, TenantAccount};
 pub use queue::{Item, Job, Queue, QueueError};
 pub use redact::redacted;
 pub use store::{

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Channel;
 use crate::domain::Timestamp;
-use crate::domain::id::ConnectionId;
+use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::plugin::Release;
 
 /// Why a plugin cannot be used like that.
@@ -17,9 +17,26 @@ pub enum PluginFault {
     /// Something about it is not right: what, and what would be, in words for the operator.
     #[error("{0}")]
     Refused(String),
+    /// A secret that it cannot do without was not given.
+    #[error("it needs the secret `{name}`: {about}")]
+    MissingSecret {
+        /// Its name.
+        name: String,
+        /// What it is.
+        about: String,
+    },
     /// It could not be seen: nothing is known to be wrong with it.
     #[error("plugins cannot be run now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A tenant's own account at a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantAccount {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Whose it is.
+    pub tenant: TenantId,
 }
 
 /// What a plugin is given to be a channel.
@@ -28,9 +45,9 @@ pub struct PluginSetup {
     pub release: Release,
     /// The channel's name.
     pub channel: String,
-    /// Whose it is, where it is a tenant's own. Then it takes a part of the calls that may be under way, and its provider
-    /// calls `/hooks/{connection}/…`.
-    pub connection: Option<ConnectionId>,
+    /// Whose account it goes through, where that is a tenant's own. Then it takes a part of the calls that may be under way,
+    /// with whatever else is made for that tenant, and its provider calls `/hooks/{connection}/…`.
+    pub account: Option<TenantAccount>,
     /// Whether it is shown its settings now. Not where it took them before: whoever delivers neither waits for that, nor
     /// fails when it has no time to answer.
     pub asked: bool,

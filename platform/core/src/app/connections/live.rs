@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 
 use super::ConnectionSeen;
 use crate::app::cache::Cache;
-use crate::app::plugins::{Installed, Running, said};
+use crate::app::channels::{Found, Way};
+use crate::app::plugins::{Installed, Loaded, Running, said};
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::connection::{Connection, HOOK};
@@ -15,8 +16,8 @@ use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::plugin::Connecting;
 use crate::ports::{Channel, Entity as _, EntityList, IndexKey, Owner, Stored};
 
-/// Channels that are kept; then it begins anew.
-const KEPT_MAX: usize = 10_000;
+/// Tenants whose channels are kept; then it begins anew.
+const TENANTS_MAX: usize = 10_000;
 /// How long one that its plugin did not take is not tried again.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
@@ -33,15 +34,32 @@ struct Made {
 #[derive(Default)]
 pub(in crate::app) struct State {
     lists: Cache<TenantId, Arc<Vec<Connection>>>,
-    made: Mutex<HashMap<ConnectionId, Made>>,
+    made: Mutex<HashMap<TenantId, Vec<Made>>>,
 }
 
 impl State {
-    /// Forgets the connections of a tenant; of all, where none is named.
+    /// Has the connections of a tenant read again, of all where none is named. What was made of them stays until they are
+    /// something else: what their breakers know has nothing to do with whatever else changed of the tenant.
     pub(in crate::app) fn forget(&self, tenant: Option<TenantId>) {
         self.lists.forget(|list| list.first().is_none_or(|one| tenant.is_none_or(|tenant| one.tenant == tenant)));
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|_, one| tenant.is_some_and(|tenant| one.connection.tenant != tenant));
+    }
+
+    /// Drops what was made of plugins that do not run any more, with the secrets in it.
+    pub(in crate::app) fn prune(&self, loaded: &Loaded) {
+        let runs = |made: &Made| {
+            let mut running = loaded.installed().filter_map(|installed| installed.running.as_ref());
+            running.any(|running| Arc::ptr_eq(running, &made.running))
+        };
+        self.keep(|all| {
+            all.retain(|_, made| {
+                made.retain(runs);
+                !made.is_empty()
+            });
+        });
+    }
+
+    fn keep<T>(&self, work: impl FnOnce(&mut HashMap<TenantId, Vec<Made>>) -> T) -> T {
+        work(&mut self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -59,25 +77,32 @@ impl App {
         let forgotten = lists.forgotten();
         let read = self.list_readable::<Connection>(&EntityList::of(Owner::Tenant(tenant))).await?;
         let list = Arc::new(read.things.into_iter().map(|stored| stored.entity).collect::<Vec<_>>());
+        // Of those that were deleted nothing is kept, least of all their secrets.
+        self.connections.keep(|all| {
+            if let Some(made) = all.get_mut(&tenant) {
+                made.retain(|made| list.iter().any(|connection| connection.id == made.connection.id));
+            }
+        });
         lists.keep_unless_forgotten(forgotten, tenant, Arc::clone(&list), self.now());
         Ok(list)
     }
 
-    /// The channel that a plugin is for a tenant: through its own connection, else the operator's. What is wrong where
-    /// there is none.
-    pub(in crate::app) async fn channel_of(
+    /// A plugin through a tenant's own account; none where it has none, or the plugin takes none.
+    pub(in crate::app) async fn own_way(
         &self,
-        running: &Arc<Running>,
-        connecting: Connecting,
+        installed: &Installed,
         tenant: TenantId,
-    ) -> Result<Option<Arc<dyn Channel>>, Refusal> {
-        if connecting != Connecting::None {
-            let connections = self.connections_of(tenant).await?;
-            if let Some(own) = connections.iter().find(|connection| connection.plugin == running.plugin.id) {
-                return Ok(self.channel_through(running, own).await.ok());
-            }
+    ) -> Result<Option<Found>, Refusal> {
+        if installed.plugin.connecting == Connecting::None {
+            return Ok(None);
         }
-        Ok(running.channel.clone().filter(|_| connecting != Connecting::Required))
+        let connections = self.connections_of(tenant).await?;
+        let own = connections.iter().find(|connection| connection.plugin == installed.plugin.id);
+        let (Some(own), Some(running)) = (own, &installed.running) else { return Ok(None) };
+        Ok(Some(match self.channel_through(running, own).await {
+            Ok(channel) => Found::Way(Way { channel, account: Some(own.id) }),
+            Err(_) => Found::Nothing,
+        }))
     }
 
     /// The channel through a connection, made once and kept until one of the two changes; else what is wrong.
@@ -86,45 +111,40 @@ impl App {
         running: &Arc<Running>,
         connection: &Connection,
     ) -> Result<Arc<dyn Channel>, String> {
-        let now = self.now();
-        let known = || self.connections.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = known().get(&connection.id) {
-            let is_current = Arc::ptr_eq(&made.running, running) && made.connection == *connection;
+        let (now, tenant) = (self.now(), connection.tenant);
+        let known = self.connections.keep(|all| {
+            let made = all.get(&tenant)?.iter().find(|made| made.connection == *connection)?;
             let holds = made.channel.is_ok() || now.duration_since(made.made_at).abs() < AGAIN_AFTER;
-            if is_current && holds {
-                return made.channel.clone();
-            }
+            (Arc::ptr_eq(&made.running, running) && holds).then(|| made.channel.clone())
+        });
+        if let Some(known) = known {
+            return known;
         }
         let channel = self.connected(running, connection, false).await.map_err(|refusal| said(&refusal));
         if let Err(why) = &channel {
-            let (tenant, channel) = (connection.tenant, connection.channel.as_str());
+            let channel = connection.channel.as_str();
             tracing::warn!(%tenant, connection = %connection.id, channel, why, "a plugin does not take a connection");
         }
-        let made = Made {
-            connection: connection.clone(),
-            running: Arc::clone(running),
-            made_at: now,
-            channel: channel.clone(),
-        };
-        let mut all = known();
-        if all.len() >= KEPT_MAX {
-            all.clear();
-        }
-        all.insert(connection.id, made);
+        let (connection, running) = (connection.clone(), Arc::clone(running));
+        let made = Made { connection, running, made_at: now, channel: channel.clone() };
+        self.connections.keep(|all| {
+            if all.len() >= TENANTS_MAX {
+                all.clear();
+            }
+            let of_tenant = all.entry(tenant).or_default();
+            of_tenant.retain(|other| other.connection.id != made.connection.id);
+            of_tenant.push(made);
+        });
         channel
     }
 
     /// A connection, and why nothing gets out through it, if so.
     pub(super) async fn seen(&self, connection: Connection) -> ConnectionSeen {
-        let problem = self.problem(&connection).await;
-        ConnectionSeen { connection, problem }
-    }
-
-    async fn problem(&self, connection: &Connection) -> Option<String> {
-        match self.way_through(connection) {
-            Ok(running) => self.connected(&running, connection, true).await.err().map(|refusal| said(&refusal)),
+        let problem = match self.way_through(&connection) {
+            Ok(running) => self.channel_through(&running, &connection).await.err(),
             Err(problem) => Some(problem.to_owned()),
-        }
+        };
+        ConnectionSeen { connection, problem }
     }
 
     /// The plugin that a connection is to; else why there is none, in words for its tenant.

@@ -12,7 +12,7 @@ use super::{ApiCaller, App, FieldError, Refusal};
 use crate::domain::audit::Deed;
 use crate::domain::connection::Connection;
 use crate::domain::id::{ConnectionId, TenantId};
-use crate::domain::plugin::{Connecting, Plugin, Settings};
+use crate::domain::plugin::{Connecting, Plugin, SecretAsked, Settings};
 use crate::domain::routing::ChannelInfo;
 use crate::domain::tenant;
 use crate::domain::vault::Purpose;
@@ -37,7 +37,7 @@ pub struct Asks {
     /// What its settings may be: a JSON Schema.
     pub config_schema: Value,
     /// The secrets that it works with: name, what it is, and whether it works without.
-    pub secrets: Vec<crate::domain::plugin::SecretAsked>,
+    pub secrets: Vec<SecretAsked>,
 }
 
 /// A connection to make.
@@ -110,6 +110,8 @@ impl App {
                     secrets: plugin.delivering().map(|release| release.secrets.clone()).unwrap_or_default(),
                 });
             let own = connections.iter().find(|connection| connection.plugin == plugin.id);
+            // A key that is bound to a service sees no connection.
+            let own = own.filter(|_| caller.service().is_none());
             TenantChannel {
                 info: installed.info.clone(),
                 connecting: plugin.connecting,
@@ -177,8 +179,13 @@ impl App {
                 let words = format!("is connected already, by `{}`; change that one", other.id);
                 return Err(Refusal::field("channel", words));
             }
+            // Those of plugins that were removed are of no use to anybody, and keep nobody from another.
+            let plugins = self.plugins().await?;
+            let is_there = |other: &&Stored<Connection>| plugins.iter().any(|plugin| plugin.id == other.plugin);
+            let unreadable = there.count - there.things.len();
+            let count = unreadable + there.things.iter().filter(is_there).count();
             let limit = self.plan_of(&tenant)?.limits.connections.unwrap_or(u64::MAX);
-            if u64::try_from(there.count).unwrap_or(u64::MAX) >= limit {
+            if u64::try_from(count).unwrap_or(u64::MAX) >= limit {
                 return Err(Refusal::LimitReached("connections", usize::try_from(limit).unwrap_or(usize::MAX)));
             }
             let deed = Deed::of(tenant.id, "connection.create", connection.id).after(told(connection));
@@ -205,11 +212,17 @@ impl App {
         whole_tenant(caller)?;
         let mut found = self.connection(caller.tenant.id, id).await?;
         let before = found.entity.clone();
-        let plugin = self.connectable(before.tenant, &before.channel)?;
-        if plugin.id != before.plugin {
-            return Err(Refusal::field("channel", "is another plugin's now; delete this connection and make another"));
+        let plugin = self.connectable(before.tenant, &before.channel).ok();
+        match plugin.filter(|plugin| plugin.id == before.plugin) {
+            Some(plugin) => self.set_up_connection(&mut found.entity, &plugin, change).await?,
+            // Nobody looks at what is given, so nothing is; what is taken away, and the name, need nobody.
+            None if change.given.gives() => {
+                let words = "cannot be changed while the operator has the channel switched off, removed, or takes no \
+                             connections to it";
+                return Err(Refusal::field("config", words));
+            }
+            None => self.write_connection(&mut found.entity, &[], change)?,
         }
-        self.set_up_connection(&mut found.entity, &plugin, change).await?;
         if found.entity != before {
             found.updated_at = self.now();
             let deed = Deed::of(before.tenant, "connection.change", id).between(told(&before), told(&found));
@@ -258,6 +271,21 @@ impl App {
         plugin: &Plugin,
         change: ConnectionChange,
     ) -> Result<(), Refusal> {
+        let asked = plugin.delivering().map(|release| release.secrets.as_slice()).unwrap_or_default();
+        self.write_connection(connection, asked, change)?;
+        let loaded = self.plugins.loaded();
+        let running = loaded.find(&plugin.channel).and_then(|installed| installed.running.as_ref());
+        let running = running.ok_or_else(|| Refusal::NoPlugins("it is being loaded".into()))?;
+        self.connected(running, connection, true).await.map(drop)
+    }
+
+    /// Puts into a connection what is given, of the secrets those that are asked for.
+    fn write_connection(
+        &self,
+        connection: &mut Connection,
+        asked: &[SecretAsked],
+        change: ConnectionChange,
+    ) -> Result<(), Refusal> {
         let mut wrong = change.given.too_large();
         match change.name.as_deref().map(tenant::name) {
             None => {}
@@ -267,14 +295,9 @@ impl App {
         if !wrong.is_empty() {
             return Err(Refusal::Invalid(wrong));
         }
-        let asked = plugin.delivering().map(|release| release.secrets.clone()).unwrap_or_default();
         let is_asked = |name: &str| asked.iter().any(|secret| secret.name == name);
         let owner = (Purpose::ConnectionSecret, &connection.id.to_bytes());
-        self.give(&mut connection.settings, &change.given, is_asked, owner)?;
-        let loaded = self.plugins.loaded();
-        let running = loaded.find(&plugin.channel).and_then(|installed| installed.running.as_ref());
-        let running = running.ok_or_else(|| Refusal::NoPlugins("it is being loaded".into()))?;
-        self.connected(running, connection, true).await.map(drop)
+        self.give(&mut connection.settings, &change.given, is_asked, owner)
     }
 }
 

@@ -45,7 +45,7 @@ impl App {
         let before = self.now().saturating_sub(ORPHANS_KEPT).unwrap_or(Timestamp::MIN);
         self.ports.plugins.keep_compiled(named, before).await.map_err(|fault| match fault {
             PluginFault::Unavailable(error) => Refusal::NoPlugins(error),
-            PluginFault::Refused(words) => Refusal::NoPlugins(words.into()),
+            fault => Refusal::NoPlugins(fault.into()),
         })
     }
 

@@ -24,8 +24,9 @@ pub struct Given {
 }
 
 impl Given {
-    pub(super) fn is_nothing(&self) -> bool {
-        self.config.is_none() && self.secrets.is_empty()
+    /// Whether anything comes of it that was not there: what is taken away does not count.
+    pub(in crate::app) fn gives(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| !config.is_empty()) || self.secrets.values().any(Option::is_some)
     }
 
     /// What is wrong with its size, field by field.

@@ -6,10 +6,11 @@ use futures_util::lock::{Mutex, OwnedMutexGuard};
 use jiff::SignedDuration;
 
 use super::set_up::Running;
+use crate::app::channels::{Found, Way};
 use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::id::PluginId;
-use crate::domain::plugin::{PLUGINS_MAX, Plugin, PluginChanges};
+use crate::domain::plugin::{Connecting, PLUGINS_MAX, Plugin, PluginChanges};
 use crate::domain::routing::ChannelInfo;
 use crate::ports::{EntityList, Owner};
 
@@ -32,6 +33,17 @@ pub(in crate::app) struct Installed {
 }
 
 impl Installed {
+    /// It through the operator's account, as far as messages go out through that.
+    pub(in crate::app) fn operators(&self) -> Found {
+        let Some(running) = &self.running else { return Found::Awaited };
+        match &running.channel {
+            _ if self.plugin.connecting == Connecting::Required => Found::Nothing,
+            Some(channel) => Found::Way(Way::operators(Arc::clone(channel))),
+            // A moment ago each tenant brought its own.
+            None => Found::Awaited,
+        }
+    }
+
     fn is_due(&self, now: Timestamp) -> bool {
         self.again.is_some_and(|(at, _)| at <= now)
     }
@@ -159,6 +171,7 @@ impl App {
             }
             Loaded { changes: Some(changes), installed }
         });
+        self.connections.prune(&self.plugins.loaded());
         Ok(())
     }
 
@@ -168,6 +181,7 @@ impl App {
         while let Some((installed, _claim)) = self.claimed_plugin() {
             let made = self.made(&installed).await;
             self.plugins.put(&installed, &made);
+            self.connections.prune(&self.plugins.loaded());
         }
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use give::Given;
-pub(super) use load::{Installed, State, said};
+pub(super) use load::{Installed, Loaded, State, said};
 pub(super) use set_up::Running;
 
 use super::{App, Refusal};
@@ -116,6 +116,11 @@ fn deed(action: &'static str, before: &Plugin, after: &Plugin) -> Deed {
 pub(super) fn refused(field: &str, fault: PluginFault) -> Refusal {
     match fault {
         PluginFault::Refused(words) => Refusal::field(field, words),
+        // Whoever gave settings and no secret is told of the secret; whoever approved or switched on, of that.
+        PluginFault::MissingSecret { name, about } if field == "config" => {
+            Refusal::field(format!("secrets.{name}"), format!("is missing: {about}"))
+        }
+        fault @ PluginFault::MissingSecret { .. } => Refusal::field(field, format!("does not hold: {fault}")),
         PluginFault::Unavailable(error) => Refusal::NoPlugins(error),
     }
 }

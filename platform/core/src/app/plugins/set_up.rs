@@ -9,7 +9,7 @@ use crate::app::{App, Refusal};
 use crate::domain::connection::Connection;
 use crate::domain::plugin::{Connecting, Plugin, Release, Settings};
 use crate::domain::vault::Purpose;
-use crate::ports::{Channel, PluginSetup, ReadyPlugin};
+use crate::ports::{Channel, PluginSetup, ReadyPlugin, TenantAccount};
 
 /// A plugin that is ready to deliver.
 pub(in crate::app) struct Running {
@@ -74,7 +74,8 @@ impl App {
         let release = plugin.delivering().ok_or(Refusal::NotFound("release"))?;
         let owner = (Purpose::ConnectionSecret, &connection.id.to_bytes());
         let setup = self.plugin_setup(plugin, release, &connection.settings, owner)?;
-        let setup = PluginSetup { connection: Some(connection.id), asked, ..setup };
+        let account = TenantAccount { connection: connection.id, tenant: connection.tenant };
+        let setup = PluginSetup { account: Some(account), asked, ..setup };
         running.ready.channel(setup).await.map_err(|fault| refused("config", fault))
     }
 
@@ -88,7 +89,7 @@ impl App {
         Ok(PluginSetup {
             release: release.clone(),
             channel: plugin.channel.clone(),
-            connection: None,
+            account: None,
             asked: true,
             hosts: plugin.hosts.clone(),
             secrets: self.secrets_of(release, settings, owner)?,

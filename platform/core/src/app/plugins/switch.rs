@@ -42,10 +42,11 @@ impl App {
     pub async fn roll_back_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
         self.change_plugin(by, id, "plugin.roll_back", async |plugin: &mut Plugin| {
             let before = plugin.previous.clone().filter(|before| plugin.release(&before.sha256).is_some());
-            let Some(Previous { sha256, hosts, settings }) = before else {
+            let Some(Previous { sha256, hosts, settings, connecting }) = before else {
                 return Err(Refusal::field("release", "cannot be gone back from: no other delivered before"));
             };
             plugin.activate(&sha256, hosts, settings);
+            plugin.connecting = connecting.unwrap_or(plugin.connecting);
             self.holds_while_on(plugin, "release").await
         })
         .await
@@ -70,7 +71,7 @@ impl App {
     fn set_up(&self, plugin: &mut Plugin, settings: &PluginSettings) -> Result<(), Refusal> {
         within_bounds(settings)?;
         plugin.connecting = settings.connecting.unwrap_or(plugin.connecting);
-        if plugin.connecting == Connecting::Required && !settings.given.is_nothing() {
+        if plugin.connecting == Connecting::Required && settings.given.gives() {
             let words = "is not used: each tenant brings a connection of its own; leave out settings and secrets";
             return Err(Refusal::field("connections", words));
         }
@@ -131,7 +132,8 @@ impl App {
         .await
     }
 
-    /// Removes a plugin that is switched off, with its settings, secrets and components.
+    /// Removes a plugin that is switched off, with its settings, secrets and components. Connections of tenants to it are
+    /// theirs, and stay until they delete them.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] while it is on; [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].

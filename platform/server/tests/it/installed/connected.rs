@@ -154,6 +154,7 @@ async fn what_does_not_hold_is_not_kept_and_said_why() {
         (with("config", json!({ "url": "http://x.example/", "no-such": 1 })), "config"),
         (with("secrets", json!({ "pin": "1" })), "secrets.pin"),
         (with("secrets", json!({ "token": "" })), "secrets.token"),
+        (with("secrets", json!({ "token": "x".repeat(4097) })), "secrets.token"),
         (with("more", json!(1)), "more"),
     ] {
         let problem = stage.connecting(&acme, &body).await.expect(422);
@@ -260,7 +261,7 @@ async fn what_an_operator_changes_is_said_of_the_connections_that_rest_on_it() {
 }
 
 #[tokio::test]
-async fn another_node_goes_by_a_connection_at_once() {
+async fn another_node_goes_by_a_connection_within_a_second() {
     let stage = Stage::set().await;
     let acme = stage.tenant_who_connects("Acme").await;
     let gateway = Gateway::start().await;
@@ -271,13 +272,68 @@ async fn another_node_goes_by_a_connection_at_once() {
     let start = || other.starting(&acme.live, json!({ "to": ADA, "channels": ["sms"] }));
     start().await.expect(422);
     let made = stage.connecting(&acme, &account(&gateway, "own")).await.expect(201);
-    // It hears nothing of the first: it goes by what it read for a second.
+    // It hears nothing of the first: it goes by what it read for a second, and no longer.
+    start().await.expect(422);
     other.clock.advance(seconds(1));
     start().await.expect(201);
     stage.app.lose_jobs().await;
     stage.of_connection(Method::DELETE, &acme, &made).await.expect(204);
-    other.clock.advance(seconds(60));
+    other.clock.advance(seconds(1));
     start().await.expect(422);
+}
+
+#[tokio::test]
+async fn one_goes_back_to_how_tenants_came_to_a_channel_as_well() {
+    let stage = Stage::set().await;
+    let acme = stage.tenant_who_connects("Acme").await;
+    let (gateway, own) = (Gateway::start().await, Gateway::start().await);
+    let plugin = stage.deliver_through(&gateway).await;
+    stage.installing(&super::released("generic_http", 2), json!({})).await.expect(201);
+    let approval = json!({ "hosts": [gateway.host(), own.host()], "settings": { "connections": "required" } });
+    stage.post(&format!("{plugin}/approve"), approval).await.expect(200);
+    stage.connecting(&acme, &account(&own, "own")).await.expect(201);
+    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+    // What the operator gave before is not used, and can be taken away.
+    let bare = stage.call(Method::PATCH, &plugin, json!({ "secrets": { "token": null } })).await.expect(200);
+    assert_eq!(bare["connections"], "required");
+    let back = stage.post(&format!("{plugin}/roll-back"), Value::Null).await.expect(200);
+    assert_eq!(back["connections"], "none");
+    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+    assert_eq!((own.came().len(), gateway.came().len()), (1, 1));
+    let forth = stage.post(&format!("{plugin}/roll-back"), Value::Null).await.expect(200);
+    assert_eq!(forth["connections"], "required");
+    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+    assert_eq!(own.came().len(), 2);
+}
+
+#[tokio::test]
+async fn from_required_to_optional_nothing_fails_on_the_way() {
+    let stage = Stage::set().await;
+    let acme = stage.app.tenant("Acme").await;
+    let gateway = Gateway::start().await;
+    let plugin = stage.on("generic_http", &[gateway.host()], "required").await;
+    let mut given = gateway.settings();
+    given["connections"] = json!("optional");
+    stage.call(Method::PATCH, &plugin, given).await.expect(200);
+    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+    let problem = stage.call(Method::PATCH, &plugin, json!({ "connections": "all" })).await.expect(422);
+    assert!(problem["errors"][0]["message"].as_str().unwrap().contains("`optional`"), "{problem}");
+}
+
+#[tokio::test]
+async fn what_a_tenant_needs_no_plugin_for_it_does_while_that_is_off() {
+    let stage = Stage::set().await;
+    let acme = stage.tenant_who_connects("Acme").await;
+    let gateway = Gateway::start().await;
+    let plugin = stage.on("generic_http", &[gateway.host()], "required").await;
+    let made = stage.connecting(&acme, &account(&gateway, "own")).await.expect(201);
+    stage.post(&format!("{plugin}/disable"), Value::Null).await.expect(200);
+    let change = |body: Value| stage.of_connection(Method::PATCH, &acme, &made).json(body);
+    let problem = change(json!({ "secrets": { "token": "another" } })).await.expect(422);
+    assert_eq!(problem["errors"][0]["field"], "config", "{problem}");
+    let changed = change(json!({ "name": "Old", "secrets": { "token": null } })).await.expect(200);
+    assert_eq!((&changed["name"], &changed["secrets"]), (&json!("Old"), &json!([])));
+    assert!(changed["problem"].as_str().unwrap().contains("switched this channel off"), "{changed}");
 }
 
 const SID: &str = "AC00000000000000000000000000000000";
@@ -363,13 +419,38 @@ async fn a_provider_tells_of_a_tenants_messages_by_its_connection_and_of_nobody_
 }
 
 #[tokio::test]
+async fn nobody_tells_of_what_went_out_through_another_account() {
+    let stage = Stage::set().await;
+    let eve = stage.tenant_who_connects("Eve").await;
+    let twilio = Twilio::start().await;
+    let plugin = stage.on("twilio_sms", &[twilio.loopback.host()], "required").await;
+    let (operators, eves) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    let mut given = twilio.account(SID, operators);
+    given.as_object_mut().unwrap().remove("channel");
+    given["connections"] = json!("optional");
+    stage.call(Method::PATCH, &plugin, given).await.expect(200);
+    let body = json!({ "to": ADA, "channels": ["sms"] });
+    let verification = stage.app.starting(&eve.live, body).await.expect(201);
+    stage.app.run_jobs().await;
+    let callback = twilio.sent.lock().unwrap()[0].2["StatusCallback"].clone();
+    let reference = callback.strip_prefix(&format!("{ORIGIN}/hooks/sms/")).expect("the operator's URL").to_owned();
+    // Whoever has the plan pay for what the operator sent would say that it failed.
+    let made = stage.connecting(&eve, &twilio.account(&SID.replace('0', "1"), eves)).await.expect(201);
+    let status = async || stage.app.read(&eve.live, &verification).await["deliveries"][0]["status"].clone();
+    assert_eq!(told(&stage, &format!("{ORIGIN}/hooks/{}/{reference}", id(&made)), eves).await.status, 200);
+    assert_eq!(status().await, "sent");
+    assert_eq!(told(&stage, &callback, operators).await.status, 200);
+    assert_eq!(status().await, "delivered");
+}
+
+#[tokio::test]
 async fn one_whose_provider_does_not_answer_leaves_the_others_room() {
     let stage = Stage::set().await;
     let (acme, globex) = (stage.tenant_who_connects("Acme").await, stage.tenant_who_connects("Globex").await);
     let (slow, good) = (Gateway::start().await, Gateway::start().await);
     let plugin = stage.on("generic_http", &[slow.host(), good.host()], "required").await;
     stage.call(Method::PATCH, &plugin, json!({ "concurrency": 4 })).await.expect(200);
-    stage.connecting(&acme, &account(&slow, "slow")).await.expect(201);
+    let made = stage.connecting(&acme, &account(&slow, "slow")).await.expect(201);
     stage.connecting(&globex, &account(&good, "good")).await.expect(201);
     slow.close();
     let start = async |tenant: &TestTenant, to: &str| {
@@ -387,6 +468,14 @@ async fn one_whose_provider_does_not_answer_leaves_the_others_room() {
     let job = start(&globex, ADA).await;
     stage.app.app.deliver(job, ()).await.expect("it is delivered");
     assert_eq!((good.came().len(), slow.came().len()), (1, 1));
+    // However often it changes its connection, or makes another: what is under way counts.
+    let changed = stage.of_connection(Method::PATCH, &acme, &made).json(json!({ "name": "again" }));
+    changed.await.expect(200);
+    stage.of_connection(Method::DELETE, &acme, &made).await.expect(204);
+    stage.connecting(&acme, &account(&slow, "once more")).await.expect(201);
+    let job = start(&acme, "+12025550159").await;
+    stage.app.app.deliver(job, ()).await.expect("it is put off");
+    assert_eq!(slow.came().len(), 1);
     slow.open();
     for job in jobs {
         job.await.expect("it ends").expect("it is delivered, or put off");
