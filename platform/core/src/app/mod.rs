@@ -73,7 +73,9 @@ pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
-pub use plugins::{Approval, Audience, NewPlugin, PluginSettings};
+pub use plugins::{
+    Approval, Audience, ExaminedPlugin, NewPlugin, PluginSettings, PluginTrouble, examine_plugin, stored_plugins,
+};
 pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;

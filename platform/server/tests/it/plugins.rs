@@ -1,6 +1,7 @@
 //! Channels that plugins bring, in the real binary: from the configuration to a gateway on loopback.
 
 mod authors;
+mod doctor;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

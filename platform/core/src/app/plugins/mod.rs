@@ -1,6 +1,7 @@
 //! Plugins: installed, approved and switched on by operators, and loaded by every node.
 
 mod components;
+mod examine;
 mod install;
 mod load;
 mod set_up;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+pub use examine::{ExaminedPlugin, PluginTrouble, examine_plugin, stored_plugins};
 pub(super) use load::State;
 
 use super::{App, Refusal};

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -6,8 +5,8 @@ use zeroize::Zeroizing;
 
 use super::refused;
 use crate::app::{App, Refusal};
-use crate::domain::plugin::{Plugin, Settings};
-use crate::domain::vault::Purpose;
+use crate::domain::plugin::{Plugin, Release};
+use crate::domain::vault::{Purpose, Sealed, Vault, VaultError};
 use crate::ports::{Channel, PluginSetup, ReadyPlugin};
 
 impl App {
@@ -34,28 +33,29 @@ impl App {
             .ok_or_else(|| Refusal::field("release", "is missing: approve a release of the plugin first"))?;
         let release = plugin.delivering().ok_or(Refusal::NotFound("release"))?;
         let ready = self.ready_plugin(sha256).await?;
-        let setup = PluginSetup {
-            release: release.clone(),
-            channel: plugin.channel.clone(),
-            hosts: plugin.hosts.clone(),
-            secrets: self.plugin_secrets(plugin)?,
-            config: plugin.settings.config.clone(),
-            concurrency: plugin.concurrency,
-            timeout: SignedDuration::from_secs(plugin.timeout_seconds.into()),
-        };
+        let setup = setup(&self.ports.vault, plugin, release)?;
         ready.channel(setup).await.map_err(|fault| refused(field, fault))
     }
+}
 
-    /// The secrets that the release that delivers asks for: one that it does not know keeps it from nothing, since the
-    /// release before may have.
-    fn plugin_secrets(&self, plugin: &Plugin) -> Result<BTreeMap<String, Zeroizing<String>>, Refusal> {
-        let asked = plugin.delivering().map(|release| release.secrets.as_slice()).unwrap_or_default();
-        let Settings { secrets, .. } = &plugin.settings;
-        let known = secrets.iter().filter(|(name, _)| asked.iter().any(|secret| secret.name == **name));
-        let open = |(name, sealed): (&String, _)| {
-            let text = self.ports.vault.open(Purpose::PluginSecret, &plugin.id.to_bytes(), sealed)?;
-            Ok((name.clone(), Zeroizing::new(text)))
-        };
-        known.map(open).collect()
-    }
+/// What a release that delivers is given: of the secrets those that it asks for, since one that it does not know keeps it
+/// from nothing; the release before may have.
+pub(super) fn setup(vault: &Vault, plugin: &Plugin, release: &Release) -> Result<PluginSetup, VaultError> {
+    let asked = |name: &str| release.secrets.iter().any(|secret| secret.name == name);
+    let known = plugin.settings.secrets.iter().filter(|(name, _)| asked(name));
+    let secrets = known.map(|(name, sealed)| Ok((name.clone(), opened(vault, plugin, sealed)?)));
+    Ok(PluginSetup {
+        release: release.clone(),
+        channel: plugin.channel.clone(),
+        hosts: plugin.hosts.clone(),
+        secrets: secrets.collect::<Result<_, VaultError>>()?,
+        config: plugin.settings.config.clone(),
+        concurrency: plugin.concurrency,
+        timeout: SignedDuration::from_secs(plugin.timeout_seconds.into()),
+    })
+}
+
+/// A secret of a plugin's.
+pub(super) fn opened(vault: &Vault, plugin: &Plugin, sealed: &Sealed) -> Result<Zeroizing<String>, VaultError> {
+    vault.open(Purpose::PluginSecret, &plugin.id.to_bytes(), sealed).map(Zeroizing::new)
 }
