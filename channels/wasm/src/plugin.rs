@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
-use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
+use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, Revoke, SendError};
 
 use crate::asking::asked_at_once;
 use crate::breaker::{Breaker, Change, Pass, Seen};
@@ -112,7 +112,7 @@ pub struct Plugin {
     pub(crate) breaker: Breaker,
     /// Whether it is asked how messages fare.
     pub(crate) questions: Breaker,
-    /// A place for each message that is asked about at once.
+    /// A place for each message that is asked about or taken back at once.
     pub(crate) asking: Semaphore,
     /// A place for each call of a provider's that is heard at once.
     pub(crate) hearing: Semaphore,
@@ -246,7 +246,7 @@ impl Plugin {
         Ok(Said::of(delivered, |text: &str| self.grant.redacted(text, Some(outgoing))))
     }
 
-    fn message(&self, outgoing: &Outgoing) -> Message {
+    pub(crate) fn message(&self, outgoing: &Outgoing) -> Message {
         let left = outgoing.expires_at.duration_since(self.grant.world.clock.now()).as_secs();
         Message {
             id: outgoing.message_id.to_string(),
@@ -327,6 +327,10 @@ impl Channel for Plugin {
 
     fn asks(&self) -> Option<&dyn Ask> {
         self.component.asks().then_some(self as &dyn Ask)
+    }
+
+    fn revokes(&self) -> Option<&dyn Revoke> {
+        self.component.revokes().then_some(self as &dyn Revoke)
     }
 
     async fn probe(&self) -> Result<(), String> {

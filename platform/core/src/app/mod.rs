@@ -35,6 +35,7 @@ mod record_receipt;
 mod refusal;
 mod render;
 mod resend_verification;
+mod revoke;
 mod send_message;
 mod services;
 mod start_verification;
