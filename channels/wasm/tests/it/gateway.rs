@@ -152,7 +152,7 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
         }
         "/mirror" => {
             // The last of them, if there are several.
-            let credentials = came.headers.get_all("authorization").iter().last();
+            let credentials = came.headers.get_all("authorization").iter().next_back();
             let credentials = credentials.map(|value| value.to_str().unwrap_or_default());
             let credentials = credentials.unwrap_or_default().trim_start_matches("Basic ");
             text(200, json!({ "status": "queued", "id": credentials }).to_string())
