@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::asking::Again;
 use wotp_core::ports::{ASKING_MAX, Ask, Question, Standing};
 
@@ -23,6 +24,11 @@ pub fn asked_at_once(concurrency: usize) -> usize {
 /// What is left of the time of a question when the plugin is stopped.
 const MARGIN: Duration = Duration::from_millis(250);
 
+/// How long a plugin may ask: over before whoever waits gives up, so that it is counted.
+pub(crate) fn time() -> Duration {
+    ASKING_MAX.unsigned_abs().saturating_sub(MARGIN)
+}
+
 /// Nothing is known, and it is asked again when its time comes.
 const NOTHING: Standing = Standing { receipt: None, again: Again::AsPlanned };
 
@@ -38,9 +44,7 @@ impl Ask for Plugin {
             return NOTHING;
         }
         let Ok(pass) = self.questions.admit(now) else { return NOTHING };
-        // Over before whoever waits gives up, so that it is counted.
-        let time = ASKING_MAX.unsigned_abs().saturating_sub(MARGIN);
-        let call = Call::new(&self.grant, Errand::Ask, time);
+        let call = Call::new(&self.grant, Errand::Ask, time());
         let query = self.query(question);
         let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;
         let (channel, delivery) = (self.name.as_str(), question.reference.delivery);
@@ -82,8 +86,7 @@ impl Plugin {
     }
 
     fn query(&self, question: &Question) -> status::Query {
-        // Milliseconds of any time that people live to see are whole numbers of an `f64`.
-        let sent_at_milliseconds = question.sent_at.as_millisecond() as f64;
+        let sent_at_milliseconds = milliseconds(question.sent_at);
         status::Query {
             id: question.reference.delivery.to_string(),
             reference: question.reference.to_string(),
@@ -93,6 +96,11 @@ impl Plugin {
             config: self.config.clone(),
         }
     }
+}
+
+/// Those of any time that people live to see are whole numbers of an `f64`.
+pub(crate) fn milliseconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64
 }
 
 fn again(said: status::Again) -> Again {

@@ -17,6 +17,7 @@ use crate::since_v0_1_0::ChannelPluginPre;
 use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_2::asking::AskingPluginPre;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
+use crate::since_v0_1_3::RevokingPluginPre;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -39,6 +40,8 @@ pub struct Component {
     pub(crate) asking: Option<AskingPluginPre<Call>>,
     /// The same, for one that asks its provider whether somebody can be reached.
     pub(crate) probing: Option<ProbingPluginPre<Call>>,
+    /// The same, for one that has its provider take back what was sent.
+    pub(crate) revoking: Option<RevokingPluginPre<Call>>,
     pub(crate) schema: Validator,
     descriptor: Descriptor,
     contract: String,
@@ -178,9 +181,11 @@ impl Component {
         let hearing = offers(imports::HEARING).map(HearingPluginPre::new).transpose().map_err(shape)?;
         let asking = offers(imports::ASKING).map(AskingPluginPre::new).transpose().map_err(shape)?;
         let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
+        let revoking = offers(imports::REVOKING).map(RevokingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
         let (descriptor, schema) = described(&pre, world).await?;
-        Ok(Self { pre, hearing, asking, probing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+        let ticks = runtime.ticks.clone();
+        Ok(Self { pre, hearing, asking, probing, revoking, schema, descriptor, contract, _ticks: ticks })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -217,6 +222,11 @@ impl Component {
     /// Whether it asks its provider beforehand whether somebody can be reached.
     pub fn probes(&self) -> bool {
         self.probing.is_some()
+    }
+
+    /// Whether it has its provider take back what was sent.
+    pub fn revokes(&self) -> bool {
+        self.revoking.is_some()
     }
 
     /// The version of the contract that it was made for, as in `0.1.1`.

@@ -81,9 +81,9 @@ impl Call {
         let fill = |text: &str, place, form| self.marks.filled_text(text, &grant.secrets, place, form);
         let headers = headers::to_send(&request.headers, |value| fill(value, Place::Header, Form::Plain))?;
         // Encoded, a secret is none that would be found in an answer.
-        let encoded =
-            headers.get(AUTHORIZATION).filter(|value| value.is_sensitive()).and_then(|value| value.to_str().ok());
-        let encoded = encoded.and_then(headers::credentials).map(|text| Secret::from(text.to_owned()));
+        let encoded = headers.get_all(AUTHORIZATION).iter().filter(|value| value.is_sensitive());
+        let encoded = encoded.filter_map(|value| value.to_str().ok()).filter_map(headers::credentials);
+        let encoded: Vec<_> = encoded.map(|text| Secret::from(text.to_owned())).collect();
         let form = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or(Form::Plain, Form::of_body);
         let body = self.marks.filled(request.body, &grant.secrets, Place::Body, form);
         let url = filled_query(url, |query| fill(query, Place::Query, Form::Percent));

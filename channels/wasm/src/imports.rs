@@ -12,6 +12,8 @@ pub(crate) const HEARING: &str = "webhook";
 pub(crate) const ASKING: &str = "status";
 /// What a plugin may offer besides: to ask its provider whether somebody can be reached.
 pub(crate) const PROBING: &str = "probe";
+/// What a plugin may offer besides: to have its provider take back what was sent.
+pub(crate) const REVOKING: &str = "revoke";
 /// What a plugin has to offer in return.
 const WANTED: &str = "delivery";
 /// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change

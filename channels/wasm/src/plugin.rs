@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
 use wotp_core::domain::id::ConnectionId;
-use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, SendError};
+use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, Revoke, SendError};
 
 use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
@@ -268,7 +268,7 @@ impl Plugin {
         Ok(Said::of(delivered, |text: &str| self.grant.redacted(text, Some(outgoing))))
     }
 
-    fn message(&self, outgoing: &Outgoing) -> Message {
+    pub(crate) fn message(&self, outgoing: &Outgoing) -> Message {
         let left = outgoing.expires_at.duration_since(self.grant.world.clock.now()).as_secs();
         Message {
             id: outgoing.message_id.to_string(),
@@ -349,6 +349,10 @@ impl Channel for Plugin {
 
     fn asks(&self) -> Option<&dyn Ask> {
         self.component.asks().then_some(self as &dyn Ask)
+    }
+
+    fn revokes(&self) -> Option<&dyn Revoke> {
+        self.component.revokes().then_some(self as &dyn Revoke)
     }
 
     async fn probe(&self) -> Result<(), String> {

@@ -27,7 +27,7 @@ impl probed::Host for Call {
     async fn token(&mut self) -> Option<String> {
         match &self.errand {
             Errand::Deliver { token, .. } => token.clone(),
-            Errand::Look | Errand::Hear | Errand::Ask | Errand::Probe(_) => None,
+            Errand::Look | Errand::Hear | Errand::Ask | Errand::Revoke | Errand::Probe(_) => None,
         }
     }
 }
@@ -40,28 +40,55 @@ pub(crate) struct Nobody {
     pub detail: String,
 }
 
+/// What a plugin says of whether somebody can be reached. Texts are without what no log may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reachable {
+    /// They can, with what the provider gives along.
+    Yes(Option<String>),
+    /// Nobody has the address, or not here.
+    No(String),
+    /// It cannot tell.
+    Unknown(String),
+    /// Nothing: it crashed, or was stopped.
+    Stopped(String),
+}
+
 impl Plugin {
+    /// What it says of whether a message would reach anybody; none where it does not ask.
+    pub async fn reachable(&self, outgoing: &Outgoing) -> Option<Reachable> {
+        Some(self.asked_beforehand(outgoing, &self.message(outgoing)).await?.0)
+    }
+
     /// What the provider gives along for a message that can reach somebody, or that it cannot tell of; none where it
     /// gives nothing, and where the plugin does not ask.
     ///
     /// Each try asks anew: who has no account today may have one tomorrow, and a token is good for one message.
     pub(crate) async fn probed(&self, outgoing: &Outgoing, message: &Message) -> Result<Option<String>, Nobody> {
-        let Some(pre) = &self.component.probing else { return Ok(None) };
-        let time = time_of(self.timeout);
-        let call = Call::new(&self.grant, Errand::Probe(Box::new(outgoing.clone())), time);
-        let sight = Arc::clone(&call.sight);
-        let said = async { sandbox::probe(pre, call, message).await.map(Ok::<_, Infallible>) };
-        let said = report::counted(&self.name, Function::Probe, said).await;
-        let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
+        let Some((said, seen)) = self.asked_beforehand(outgoing, message).await else { return Ok(None) };
         let why = match said {
-            Ok(Ok(Answer::Yes(token))) => return Ok(token.filter(|token| token.chars().count() <= TOKEN_MAX)),
-            Ok(Ok(Answer::No(why))) => return Err(Nobody { seen: sight.seen(), detail: redacted(&why) }),
-            Ok(Ok(Answer::Unknown(why))) => redacted(&why),
-            Err(stopped) => redacted(&stopped.to_string()),
+            Reachable::Yes(token) => return Ok(token),
+            Reachable::No(detail) => return Err(Nobody { seen, detail }),
+            Reachable::Unknown(why) | Reachable::Stopped(why) => why,
         };
         // It is delivered all the same, and says then what is wrong.
         tracing::debug!(channel = self.name, why, "a plugin could not tell whether somebody can be reached");
         Ok(None)
+    }
+
+    async fn asked_beforehand(&self, outgoing: &Outgoing, message: &Message) -> Option<(Reachable, Seen)> {
+        let pre = self.component.probing.as_ref()?;
+        let call = Call::new(&self.grant, Errand::Probe(Box::new(outgoing.clone())), time_of(self.timeout));
+        let sight = Arc::clone(&call.sight);
+        let said = async { sandbox::probe(pre, call, message).await.map(Ok::<_, Infallible>) };
+        let said = report::counted(&self.name, Function::Probe, said).await;
+        let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
+        let said = match said {
+            Ok(Ok(Answer::Yes(token))) => Reachable::Yes(token.filter(|token| token.chars().count() <= TOKEN_MAX)),
+            Ok(Ok(Answer::No(why))) => Reachable::No(redacted(&why)),
+            Ok(Ok(Answer::Unknown(why))) => Reachable::Unknown(redacted(&why)),
+            Err(stopped) => Reachable::Stopped(redacted(&stopped.to_string())),
+        };
+        Some((said, sight.seen()))
     }
 }
 

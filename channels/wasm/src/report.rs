@@ -21,6 +21,7 @@ pub(crate) enum Function {
     Webhook,
     Status,
     Probe,
+    Revoke,
 }
 
 impl Function {
@@ -31,6 +32,7 @@ impl Function {
             Self::Webhook => "webhook",
             Self::Status => "status",
             Self::Probe => "probe",
+            Self::Revoke => "revoke",
         }
     }
 }

@@ -76,7 +76,7 @@ impl Room {
         timeout(TURN_WAIT, both).await.ok()?
     }
 
-    /// The right to ask about one message, if there is a place.
+    /// The right to ask about one message, or to take it back, if there is a place.
     pub(crate) fn question<'a>(&'a self, share: &'a Share) -> Option<Turn<'a>> {
         Some((share.asking.try_acquire().ok()?, self.all.asking.try_acquire().ok()?))
     }

@@ -22,6 +22,8 @@ use crate::since_v0_1_2::asking::AskingPluginPre;
 use crate::since_v0_1_2::asking::exports::wotp::channel::status;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
+use crate::since_v0_1_3::RevokingPluginPre;
+use crate::since_v0_1_3::exports::wotp::channel::revoke;
 
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
@@ -73,6 +75,8 @@ pub(crate) enum Errand {
     Probe(Box<Outgoing>),
     /// To ask what became of a message.
     Ask,
+    /// To have a message taken back.
+    Revoke,
     /// To say what a provider tells, or whoever says to be one: strangers have nobody called.
     Hear,
 }
@@ -130,7 +134,7 @@ impl Call {
         let outgoing = match &self.errand {
             Errand::Look => None,
             Errand::Deliver { outgoing, .. } | Errand::Probe(outgoing) => Some(&**outgoing),
-            Errand::Hear | Errand::Ask => return self.grant.without_people(text),
+            Errand::Hear | Errand::Ask | Errand::Revoke => return self.grant.without_people(text),
         };
         self.grant.redacted(text, outgoing)
     }
@@ -200,6 +204,21 @@ pub(crate) async fn ask(
         let mut store = store(pre.engine(), call);
         let plugin = pre.instantiate_async(&mut store).await?;
         plugin.wotp_channel_status().call_poll(&mut store, query).await
+    })
+    .await
+}
+
+/// Has it ask that a message be taken back.
+pub(crate) async fn revoke(
+    pre: &RevokingPluginPre<Call>,
+    call: Call,
+    sent: &revoke::Sent,
+) -> Result<Result<(), revoke::Trouble>, Stopped> {
+    let end = call.deadline;
+    within(end, async {
+        let mut store = store(pre.engine(), call);
+        let plugin = pre.instantiate_async(&mut store).await?;
+        plugin.wotp_channel_revoke().call_take_back(&mut store, sent).await
     })
     .await
 }

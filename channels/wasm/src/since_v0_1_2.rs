@@ -1,10 +1,10 @@
-//! What came to the contract with 0.1.2: how a message fares, where the provider has to be asked, and whether somebody can
+//! What came to the contract with 0.1.2, of which `wit/0.1.2` is a copy: how a message fares, where the provider has to be asked, and whether somebody can
 //! be reached. Everything else is as it was, whose types these are.
 
 /// What is asked of a provider.
 pub(crate) mod asking {
     wasmtime::component::bindgen!({
-        path: "../../plugins/wit",
+        path: "wit/0.1.2",
         world: "asking-plugin",
         imports: { default: async },
         exports: { default: async },
@@ -20,7 +20,7 @@ pub(crate) mod asking {
 /// What is asked beforehand.
 pub(crate) mod probing {
     wasmtime::component::bindgen!({
-        path: "../../plugins/wit",
+        path: "wit/0.1.2",
         world: "probing-plugin",
         imports: { default: async },
         exports: { default: async },

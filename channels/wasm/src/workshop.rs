@@ -241,6 +241,10 @@ impl ReadyPlugin for Ready {
         &self.component.descriptor().config_schema
     }
 
+    fn revokes(&self) -> bool {
+        self.component.revokes()
+    }
+
     async fn channel(&self, setup: PluginSetup) -> Result<Arc<dyn Channel>, PluginFault> {
         // It is asked anew each time, and could say something else on another day.
         let PluginSetup { release, .. } = &setup;

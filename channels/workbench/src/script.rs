@@ -19,6 +19,86 @@ pub struct Script {
     /// What else it answers, and what that means.
     #[serde(default, rename = "case")]
     pub cases: Vec<Case>,
+    /// What it tells later.
+    #[serde(default, rename = "callback")]
+    pub callbacks: Vec<Callback>,
+}
+
+/// One call of the provider's. In all of its texts but the secret's name `{reference}`, `{now}` (seconds since 1970),
+/// `{url}` and `{body}` stand for what they say, and in headers `{signature}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Callback {
+    /// What it is, for people.
+    pub name: String,
+    /// How: a POST unless it says `GET`.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// What stands behind `/hooks/NAME/`.
+    #[serde(default = "reference")]
+    pub path: String,
+    /// Its headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    #[serde(default)]
+    pub body: String,
+    /// How the provider signs it.
+    pub sign: Signing,
+    /// What the plugin is to say of the message.
+    pub expect: Expected,
+}
+
+fn reference() -> String {
+    "{reference}".to_owned()
+}
+
+/// How a provider signs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// The name of the secret.
+    pub secret: String,
+    /// What of it is the key.
+    #[serde(default)]
+    pub key: SigningKey,
+    /// By which algorithm.
+    pub algorithm: Algorithm,
+    /// How the signature is written.
+    pub encoding: Encoding,
+    /// What is signed.
+    pub data: String,
+}
+
+/// What of a secret is a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SigningKey {
+    /// All of it.
+    #[default]
+    Secret,
+    /// The 32 bytes of its SHA-256.
+    Sha256OfSecret,
+}
+
+/// An algorithm that signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// HMAC with SHA-1.
+    HmacSha1,
+    /// HMAC with SHA-256.
+    HmacSha256,
+}
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// In hexadecimal.
+    Hex,
+    /// In Base64.
+    Base64,
 }
 
 /// One answer, and the requests that it is for.
@@ -46,6 +126,9 @@ pub struct Answer {
 pub struct Case {
     /// What it is, for people.
     pub name: String,
+    /// What the plugin is called for.
+    #[serde(default)]
+    pub of: Called,
     #[serde(default)]
     method: Option<String>,
     #[serde(default)]
@@ -61,6 +144,39 @@ pub struct Case {
     #[serde(default)]
     pub pause_seconds: Option<i64>,
 }
+
+/// What a plugin is called for when its provider answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Called {
+    /// To deliver a message.
+    #[default]
+    Deliver,
+    /// To ask how a message fares.
+    Status,
+    /// To ask whether somebody can be reached.
+    Probe,
+    /// To have a message taken back.
+    Revoke,
+}
+
+impl Called {
+    fn may_say(self) -> &'static [Expected] {
+        use Expected::{
+            Delivered, Failed, InvalidRecipient, Misconfigured, NoNews, Over, Reachable, Read, Rejected, Sent,
+            Temporary, Unknown,
+        };
+        match self {
+            Self::Deliver => &[Sent, Delivered, InvalidRecipient, Rejected, Misconfigured, Temporary, Unknown],
+            Self::Status => &[Sent, Delivered, Read, Failed, NoNews, Temporary],
+            Self::Probe => &[Reachable, InvalidRecipient, Unknown],
+            Self::Revoke => &[Over, Temporary],
+        }
+    }
+}
+
+/// What a plugin may say of a message later.
+const FATES: &[Expected] = &[Expected::Sent, Expected::Delivered, Expected::Read, Expected::Failed, Expected::NoNews];
 
 /// What a plugin may say, by the contract's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -78,8 +194,18 @@ pub enum Expected {
     Misconfigured,
     /// Not now.
     Temporary,
-    /// It may have got out or not.
+    /// It may have got out or not; or nobody can tell.
     Unknown,
+    /// It was opened.
+    Read,
+    /// It failed after all.
+    Failed,
+    /// Nothing new of it.
+    NoNews,
+    /// The person can be reached.
+    Reachable,
+    /// There is nothing more to ask for.
+    Over,
 }
 
 impl fmt::Display for Expected {
@@ -92,6 +218,11 @@ impl fmt::Display for Expected {
             Self::Misconfigured => "misconfigured",
             Self::Temporary => "temporary",
             Self::Unknown => "unknown",
+            Self::Read => "read",
+            Self::Failed => "failed",
+            Self::NoNews => "no-news",
+            Self::Reachable => "reachable",
+            Self::Over => "over",
         })
     }
 }
@@ -105,6 +236,16 @@ pub enum ScriptFault {
     /// Not an HTTP status.
     #[error("`status = {0}` is none that a provider ends an answer with; write one from 200 to 999")]
     Status(u16),
+    /// Nothing that is said there.
+    #[error("`{name}` expects `{expect}`, which is not said there; write one of {allowed}")]
+    Expect {
+        /// The case or callback.
+        name: String,
+        /// What it expects.
+        expect: Expected,
+        /// What it may expect.
+        allowed: String,
+    },
     /// No header.
     #[error("`{0}` is no header, or what stands behind it is no value for one")]
     Header(String),
@@ -119,7 +260,19 @@ impl Script {
         let script: Self = toml::from_str(text).map_err(|error| ScriptFault::Toml(error.to_string()))?;
         let mut answers = script.answers.iter().cloned().chain(script.cases.iter().map(Case::answer));
         answers.try_for_each(|answer| answer.seen_to())?;
+        let of_cases = script.cases.iter().map(|case| (&case.name, case.expect, case.of.may_say()));
+        let of_callbacks = script.callbacks.iter().map(|callback| (&callback.name, callback.expect, FATES));
+        let wrong = of_cases.chain(of_callbacks).find(|(_, expect, allowed)| !allowed.contains(expect));
+        if let Some((name, expect, allowed)) = wrong {
+            let allowed = allowed.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
+            return Err(ScriptFault::Expect { name: name.clone(), expect, allowed });
+        }
         Ok(script)
+    }
+
+    /// The cases of one kind of call.
+    pub(crate) fn cases_of(&self, called: Called) -> impl Iterator<Item = &Case> {
+        self.cases.iter().filter(move |case| case.of == called)
     }
 }
 
@@ -208,6 +361,9 @@ mod tests {
             ("[[answer]]\nstatus = 99", "200 to 999"),
             ("[[answer]]\nstatus = 200\nheaders = { \"a b\" = \"c\" }", "`a b` is no header"),
             ("[[case]]\nname = \"a\"\nstatus = 200\nexpect = \"taken\"", "invalid-recipient"),
+            ("[[case]]\nname = \"a\"\nstatus = 200\nof = \"probe\"\nexpect = \"sent\"", "one of `reachable`"),
+            ("[[case]]\nname = \"a\"\nstatus = 200\nof = \"webhook\"\nexpect = \"sent\"", "unknown variant `webhook`"),
+            ("[[callback]]\nname = \"a\"\nexpect = \"read\"", "missing field `sign`"),
         ] {
             let said = Script::read(script).unwrap_err().to_string();
             assert!(said.contains(words), "{words}: {said}");

@@ -80,6 +80,8 @@ pub(crate) struct VerificationState<'a> {
     charges: Cow<'a, [Charge]>,
     #[serde(default, skip_serializing_if = "no_asking")]
     asking: Cow<'a, [Asking]>,
+    #[serde(default, skip_serializing_if = "no_asking")]
+    revoking: Cow<'a, [Asking]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -185,6 +187,7 @@ impl Document for Verification {
             guard: Cow::Borrowed(&self.guard),
             charges: Cow::Borrowed(&self.charges),
             asking: Cow::Borrowed(&self.asking),
+            revoking: Cow::Borrowed(&self.revoking),
         }
     }
 
@@ -213,6 +216,7 @@ impl Document for Verification {
             country: fixed.country.map(Cow::into_owned),
             charges: state.charges.into_owned(),
             asking: state.asking.into_owned(),
+            revoking: state.revoking.into_owned(),
             news: Vec::new(),
             charged: Vec::new(),
         }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::wotp::channel::http::fetch;
 pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Request, Response};
-use crate::{DeliveryError, Pause, Trouble};
+use crate::{DeliveryError, Kept, Pause, Trouble};
 
 /// How long to wait before the next try when nobody was reached, in seconds.
 const AWAY_SECONDS: u32 = 5;
@@ -107,6 +107,16 @@ impl Error {
 
 impl From<Error> for Trouble {
     /// What it means for a question that its request had no answer: asking again does no harm.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(why) => Self::Misconfigured(why),
+            other => Self::Temporary(Pause { detail: other.words(), seconds: ASK_AGAIN_SECONDS }),
+        }
+    }
+}
+
+impl From<Error> for Kept {
+    /// What it means for a message that is to be taken back that its request had no answer: asking again does no harm.
     fn from(error: Error) -> Self {
         match error {
             Error::Denied(why) => Self::Misconfigured(why),

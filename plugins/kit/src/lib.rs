@@ -80,8 +80,8 @@ pub mod hearing {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::hearing",
         with: {
-            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
+            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
         },
     });
 }
@@ -96,10 +96,10 @@ pub mod asking {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::asking",
         with: {
-            "wotp:channel/types@0.1.2": crate::bindings::wotp::channel::types,
-            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
-            "wotp:channel/receipts@0.1.2": crate::hearing::wotp::channel::receipts,
+            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
+            "wotp:channel/receipts@0.1.3": crate::hearing::wotp::channel::receipts,
         },
     });
 }
@@ -114,9 +114,26 @@ pub mod probing {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::probing",
         with: {
-            "wotp:channel/types@0.1.2": crate::bindings::wotp::channel::types,
-            "wotp:channel/http@0.1.2": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.2": crate::bindings::wotp::channel::host,
+            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
+        },
+    });
+}
+
+/// What came to the contract with 0.1.3, of what is taken back.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod revoking {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "revoking-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::revoking",
+        with: {
+            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
         },
     });
 }
@@ -131,6 +148,7 @@ pub use hearing::wotp::channel::receipts::{Failure, Fate};
 pub use hearing::wotp::channel::signatures::{Algorithm, Key, verify};
 pub use probing::exports::wotp::channel::probe::Answer as Reachable;
 pub use probing::wotp::channel::probed::token as probed_token;
+pub use revoking::exports::wotp::channel::revoke::{Sent, Trouble as Kept};
 
 /// A way to reach people.
 pub trait Plugin {
@@ -184,8 +202,18 @@ pub trait Probing: Plugin {
     fn reachable(message: &Message, config: Self::Config) -> Reachable;
 }
 
+/// A way to reach people whose provider takes back what it sent.
+pub trait Revoking: Plugin {
+    /// Asks the provider to take a message back, since its verification was canceled.
+    ///
+    /// # Errors
+    /// [`Kept`], which says whether to ask again.
+    fn take_back(sent: &Sent, config: Self::Config) -> Result<(), Kept>;
+}
+
 /// Makes a type that implements [`Plugin`] the plugin that this crate is; behind it stands what else it implements:
-/// `hearing`, `asking` or `probing`, for [`Hearing`], [`Asking`] and [`Probing`]. The crate's type is `cdylib`.
+/// `hearing`, `asking`, `probing` or `revoking`, for [`Hearing`], [`Asking`], [`Probing`] and [`Revoking`]. The crate's
+/// type is `cdylib`.
 #[macro_export]
 macro_rules! plugin {
     (@also $plugin:ty, asking) => {
@@ -205,6 +233,15 @@ macro_rules! plugin {
         }
 
         $crate::probing::export!(WotpPlugin with_types_in $crate::probing);
+    };
+    (@also $plugin:ty, revoking) => {
+        impl $crate::revoking::exports::wotp::channel::revoke::Guest for WotpPlugin {
+            fn take_back(sent: $crate::Sent) -> ::std::result::Result<(), $crate::Kept> {
+                $crate::take_back::<$plugin>(&sent)
+            }
+        }
+
+        $crate::revoking::export!(WotpPlugin with_types_in $crate::revoking);
     };
     (@also $plugin:ty, hearing) => {
         impl $crate::hearing::exports::wotp::channel::webhook::Guest for WotpPlugin {
@@ -285,5 +322,14 @@ pub fn reachable<P: Probing>(message: &Message) -> Reachable {
     match serde_json::from_str(&message.config) {
         Ok(config) => P::reachable(message, config),
         Err(error) => Reachable::Unknown(error.to_string()),
+    }
+}
+
+/// What [`plugin!`] makes of [`Revoking::take_back`].
+#[doc(hidden)]
+pub fn take_back<P: Revoking>(sent: &Sent) -> Result<(), Kept> {
+    match serde_json::from_str(&sent.config) {
+        Ok(config) => P::take_back(sent, config),
+        Err(error) => Err(Kept::Misconfigured(error.to_string())),
     }
 }

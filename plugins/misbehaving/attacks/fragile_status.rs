@@ -1,8 +1,10 @@
-//! Sends whatever it is given, and breaks down when it is asked about it: as the provider's name for the message says.
+//! Sends whatever it is given, and breaks down when it is asked about it or is to take it back: as the provider's name for
+//! the message says.
 
 use misbehaving::Target;
 use wotp_plugin_kit::{
-    Again, Asking, DeliveryError, Descriptor, Fate, Message, Plugin, Query, Receipt, Standing, Trouble, sent,
+    Again, Asking, DeliveryError, Descriptor, Fate, Kept, Message, Plugin, Query, Receipt, Revoking, Sent, Standing,
+    Trouble, sent,
 };
 
 struct Attack;
@@ -21,14 +23,26 @@ impl Plugin for Attack {
 
 impl Asking for Attack {
     fn poll(query: &Query, _: Target) -> Result<Standing, Trouble> {
-        match query.provider_id.as_deref() {
-            Some("crash") => panic!("it crashes"),
-            Some("loop") => loop {
-                std::hint::spin_loop();
-            },
-            _ => Ok(Standing { fate: Some(Fate::Read), again: Again::Never }),
-        }
+        breaks_down(query.provider_id.as_deref());
+        Ok(Standing { fate: Some(Fate::Read), again: Again::Never })
     }
 }
 
-wotp_plugin_kit::plugin!(Attack, asking);
+impl Revoking for Attack {
+    fn take_back(sent: &Sent, _: Target) -> Result<(), Kept> {
+        breaks_down(sent.provider_id.as_deref());
+        Ok(())
+    }
+}
+
+fn breaks_down(name: Option<&str>) {
+    match name {
+        Some("crash") => panic!("it crashes"),
+        Some("loop") => loop {
+            std::hint::spin_loop();
+        },
+        _ => {}
+    }
+}
+
+wotp_plugin_kit::plugin!(Attack, asking, revoking);

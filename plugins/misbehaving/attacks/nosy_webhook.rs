@@ -2,7 +2,9 @@
 
 use misbehaving::Target;
 use wotp_plugin_kit::http::Error;
-use wotp_plugin_kit::{DeliveryError, Descriptor, Fate, Hearing, HookCall, Message, Plugin, Receipt, Refusal, Told};
+use wotp_plugin_kit::{
+    DeliveryError, Descriptor, Fate, Hearing, HookCall, Message, Plugin, Receipt, Refusal, SecretUse, Told,
+};
 
 struct Attack;
 
@@ -10,7 +12,9 @@ impl Plugin for Attack {
     type Config = Target;
 
     fn describe() -> Descriptor {
-        misbehaving::descriptor("nosy-webhook")
+        // It is given what its provider signs with, and looks at no signature.
+        let secret = SecretUse { optional: true, ..misbehaving::secret() };
+        Descriptor { secrets: vec![secret], ..misbehaving::descriptor("nosy-webhook") }
     }
 
     fn deliver(_: &Message, _: Target) -> Result<Receipt, DeliveryError> {

@@ -4,7 +4,7 @@ use serde_json::json;
 use wotp_plugin_kit::http::{Call, Response};
 use wotp_plugin_kit::{Message, Reachable};
 
-use crate::api::{self, Refused};
+use crate::api::{self, Refused, Request};
 use crate::{Config, shown};
 
 /// The request that asks; or why it is not asked.
@@ -21,7 +21,7 @@ pub(crate) fn call(message: &Message, config: &Config, token: &str) -> Result<Ca
 
 /// What an answer means. Its request is what the message is sent with, so that Telegram does not charge for it again.
 pub(crate) fn reachable(answer: &Response) -> Reachable {
-    match api::read(answer) {
+    match api::read::<Request>(answer) {
         Ok(request) => Reachable::Yes(Some(request.request_id)),
         Err(Refused::Nobody(why)) => Reachable::No(why),
         Err(

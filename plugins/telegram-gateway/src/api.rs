@@ -1,6 +1,7 @@
 //! What the Gateway's methods have in common. Source: core.telegram.org/gateway/api.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wotp_plugin_kit::Failure;
 use wotp_plugin_kit::Fate;
@@ -13,10 +14,11 @@ const BUSY_SECONDS: u32 = 5;
 
 /// An answer: what is read of it.
 #[derive(Debug, Deserialize)]
-struct Said {
+#[serde(bound = "T: DeserializeOwned")]
+struct Said<T> {
     ok: bool,
     #[serde(default)]
-    result: Option<Request>,
+    result: Option<T>,
     #[serde(default)]
     error: Option<String>,
 }
@@ -72,18 +74,18 @@ pub(crate) fn call(config: &Config, method: &str, token: &str, body: &Value) -> 
         .json(body)
 }
 
-/// The request that an answer tells of.
-pub(crate) fn read(answer: &Response) -> Result<Request, Refused> {
+/// The result that an answer tells of, as of most methods how a request stands.
+pub(crate) fn read<T: DeserializeOwned>(answer: &Response) -> Result<T, Refused> {
     let status = answer.status;
     match answer.json() {
-        Some(Said { ok: true, result: Some(request), .. }) => Ok(request),
+        Some(Said { ok: true, result: Some(result), .. }) => Ok(result),
         Some(Said { ok: false, error: Some(error), .. }) => Err(refused(&error)),
         _ if status == 429 || status == 503 => {
             let seconds = answer.retry_after_seconds().unwrap_or(BUSY_SECONDS);
             Err(Refused::Busy(format!("Telegram answered with HTTP {status}"), seconds))
         }
         _ if matches!(status, 401 | 403) => Err(Refused::Settings(format!("Telegram answered with HTTP {status}"))),
-        _ => Err(Refused::Unclear(format!("Telegram answered with HTTP {status}, and with no request"))),
+        _ => Err(Refused::Unclear(format!("Telegram answered with HTTP {status}, and with no result"))),
     }
 }
 

@@ -3,15 +3,16 @@
 mod ability;
 mod api;
 mod report;
+mod revoking;
 mod standing;
 
 use serde::Deserialize;
 use serde_json::json;
 use wotp_plugin_kit::http::{Call, Response};
 use wotp_plugin_kit::{
-    AddressKind, Algorithm, Asking, DeliveryError, Descriptor, Hearing, HookCall, Key, Message, Pause, Plugin, Probing,
-    Query, Reachable, Receipt, Refusal, SecretPlaces, SecretUse, Standing, Told, Trouble, callback_url,
-    now_milliseconds, probed_token, reference, secret, sent, verify,
+    AddressKind, Algorithm, Asking, DeliveryError, Descriptor, Hearing, HookCall, Kept, Key, Message, Pause, Plugin,
+    Probing, Query, Reachable, Receipt, Refusal, Revoking, SecretPlaces, SecretUse, Sent, Standing, Told, Trouble,
+    callback_url, now_milliseconds, probed_token, reference, secret, sent, verify,
 };
 
 use api::{Refused, Request};
@@ -104,8 +105,14 @@ impl Probing for TelegramGateway {
     }
 }
 
+impl Revoking for TelegramGateway {
+    fn take_back(sent: &Sent, config: Config) -> Result<(), Kept> {
+        revoking::outcome(&revoking::call(sent, &config, &token())?.send()?)
+    }
+}
+
 #[cfg(target_family = "wasm")]
-wotp_plugin_kit::plugin!(TelegramGateway, hearing, asking, probing);
+wotp_plugin_kit::plugin!(TelegramGateway, hearing, asking, probing, revoking);
 
 fn token() -> String {
     secret("token").unwrap_or_default()

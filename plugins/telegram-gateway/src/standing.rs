@@ -5,7 +5,7 @@ use wotp_plugin_kit::http::{Call, Response};
 use wotp_plugin_kit::{Again, Fate, Pause, Query, Standing, Trouble};
 
 use crate::Config;
-use crate::api::{self, Refused};
+use crate::api::{self, Refused, Request};
 
 /// The request that asks. Without a code, which would tell Telegram what somebody typed.
 pub(crate) fn call(query: &Query, config: &Config, token: &str) -> Result<Call, Trouble> {
@@ -17,7 +17,7 @@ pub(crate) fn call(query: &Query, config: &Config, token: &str) -> Result<Call, 
 
 /// What an answer means.
 pub(crate) fn standing(answer: &Response) -> Result<Standing, Trouble> {
-    let request = api::read(answer).map_err(|refused| match refused {
+    let request: Request = api::read(answer).map_err(|refused| match refused {
         Refused::Request(why) => Trouble::UnknownMessage(why),
         Refused::Settings(why) => Trouble::Misconfigured(why),
         Refused::Busy(detail, seconds) => Trouble::Temporary(Pause { detail, seconds }),

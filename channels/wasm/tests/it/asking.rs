@@ -18,7 +18,7 @@ use crate::hearing::{TOKEN, telegram_with};
 use crate::plugins::{Log, good, load, settings, world_at};
 
 /// Of a message that Telegram knows by this name.
-fn question(provider_id: Option<&str>) -> Question {
+pub fn question(provider_id: Option<&str>) -> Question {
     Question {
         reference: outgoing(AddressKind::Phone, 1).reference(),
         provider_id: provider_id.map(str::to_owned),

@@ -151,7 +151,9 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
             text(200, format!("{} {} {body}", came.query, token.unwrap_or_default()))
         }
         "/mirror" => {
-            let credentials = came.headers.get("authorization").map(|value| value.to_str().unwrap_or_default());
+            // The last of them, if there are several.
+            let credentials = came.headers.get_all("authorization").iter().next_back();
+            let credentials = credentials.map(|value| value.to_str().unwrap_or_default());
             let credentials = credentials.unwrap_or_default().trim_start_matches("Basic ");
             text(200, json!({ "status": "queued", "id": credentials }).to_string())
         }
@@ -186,6 +188,16 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
                 "busy" => json!({ "ok": false, "error": "FLOOD_WAIT_40" }),
                 "slow" => std::future::pending().await,
                 _ => json!({ "ok": true, "result": { "request_id": request, "delivery_status": stands } }),
+            };
+            text(200, said.to_string())
+        }
+        "/revokeVerificationMessage" => {
+            let said = match came.json()["request_id"].as_str().unwrap_or_default() {
+                "unheard-of" => json!({ "ok": false, "error": "REQUEST_ID_INVALID" }),
+                "busy" => json!({ "ok": false, "error": "FLOOD_WAIT_40" }),
+                "ours-to-mend" => json!({ "ok": false, "error": "ACCESS_TOKEN_INVALID" }),
+                "slow" => std::future::pending().await,
+                _ => json!({ "ok": true, "result": true }),
             };
             text(200, said.to_string())
         }

@@ -74,12 +74,17 @@ async fn an_error_of_twilios_says_what_happens_next() {
 async fn credentials_that_a_server_echoes_are_taken_out_as_they_were_encoded() {
     let gateway = Gateway::start().await;
     let mut config = gateway_config(&gateway.url("/mirror"));
-    config["headers"] = json!({ "authorization": "Basic user:{{secret:token}}" });
+    // Both are sent, and the second is what the server echoes.
+    config["headers"] =
+        json!({ "Authorization": "Basic user:{{secret:token}}", "authorization": "Basic user2:{{secret:token}}" });
     let secrets = BTreeMap::from([("token".to_owned(), TOKEN.to_owned().into())]);
     let http = channel("generic_http", Settings { secrets, ..settings(&[&gateway.host()], config) }).await.unwrap();
     let acknowledged = http.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
-    let sent = gateway.came()[0].headers["authorization"].to_str().unwrap().to_owned();
-    assert!(sent.starts_with("Basic dXNlcjow"), "{sent}");
+    let came = gateway.came();
+    let sent: Vec<_> = came[0].headers.get_all("authorization").iter().map(|value| value.to_str().unwrap()).collect();
+    // `printf user:0 | base64`, and the same of user2.
+    let basic = sent.len() == 2 && sent[0].starts_with("Basic dXNlcjow") && sent[1].starts_with("Basic dXNlcjI6M");
+    assert!(basic, "{sent:?}");
     // What the plugin would have told of, if it had been left there.
     assert_eq!(acknowledged.provider_id, None);
 }

@@ -15,4 +15,5 @@ mod plugins;
 mod probing;
 mod providers;
 mod refusals;
+mod revoking;
 mod secrets;

@@ -15,7 +15,7 @@ use wotp_channel_wasm::{
 };
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::address::AddressKind;
-use wotp_core::ports::{Clock, Entropy, Outgoing};
+use wotp_core::ports::{Clock, Entropy, Outgoing, SendError};
 
 use super::{NoTrial, Report, Setting};
 use crate::log::Log;
@@ -64,6 +64,12 @@ pub(super) struct Bench {
 pub(super) struct Delivered {
     pub said: Said,
     pub exchanges: Vec<Exchange>,
+}
+
+impl Delivered {
+    fn of((said, exchanges): (Result<Said, SendError>, Vec<Exchange>)) -> Self {
+        Self { said: said.unwrap_or_else(|away| Said::Stopped(away.to_string())), exchanges }
+    }
 }
 
 impl Bench {
@@ -133,27 +139,42 @@ impl Bench {
 
     /// Has a message delivered, some time after the one before.
     pub async fn delivered(&self, plugin: &Plugin, outgoing: &Outgoing) -> Delivered {
-        self.wire.lead_to(self.provider.address);
-        self.led_as_it_is(plugin, outgoing).await
+        // Once alone, and after the pause: it is called.
+        let outgoing = Outgoing { expires_at: later(outgoing.expires_at), ..outgoing.clone() };
+        Delivered::of(self.watched(plugin.deliver(&outgoing)).await)
     }
 
     /// The same, where nobody is.
     pub async fn delivered_nowhere(&self, plugin: &Plugin, outgoing: &Outgoing) -> Delivered {
+        let outgoing = Outgoing { expires_at: later(outgoing.expires_at), ..outgoing.clone() };
+        Delivered::of(self.watched_nowhere(plugin.deliver(&outgoing)).await)
+    }
+
+    /// Does something with the plugin, some time after what was done before; with what went over the wire meanwhile.
+    pub async fn watched<T>(&self, work: impl Future<Output = T>) -> (T, Vec<Exchange>) {
+        self.wire.lead_to(self.provider.address);
+        self.watched_as_led(work).await
+    }
+
+    /// The same, where nobody is.
+    pub async fn watched_nowhere<T>(&self, work: impl Future<Output = T>) -> (T, Vec<Exchange>) {
         if let Ok(nowhere) = self.provider.nowhere() {
             self.wire.lead_to(nowhere);
         }
-        self.led_as_it_is(plugin, outgoing).await
+        self.watched_as_led(work).await
     }
 
-    async fn led_as_it_is(&self, plugin: &Plugin, outgoing: &Outgoing) -> Delivered {
+    async fn watched_as_led<T>(&self, work: impl Future<Output = T>) -> (T, Vec<Exchange>) {
         self.clock.seconds.fetch_add(BETWEEN, Ordering::Relaxed);
         self.wire.taken();
-        // Once alone, and after the pause: it is called.
-        let outgoing = Outgoing { expires_at: later(outgoing.expires_at), ..outgoing.clone() };
-        let said = self.log.follow(plugin.deliver(&outgoing)).await;
+        let came = self.log.follow(work).await;
         self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(self.log.taken());
-        let said = said.unwrap_or_else(|away| Said::Stopped(away.to_string()));
-        Delivered { said, exchanges: self.wire.taken() }
+        (came, self.wire.taken())
+    }
+
+    /// What time it is here.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// How many requests went out since this was asked last.

@@ -9,22 +9,21 @@ use wotp_core::ports::Outgoing;
 
 use super::Report;
 use super::bench::{Bench, Delivered};
+use super::days;
 use super::judging::{Did, Judged, judged, shown};
 use crate::message::DEMANDING;
 use crate::provider::Conduct;
-use crate::script::{Answer, Case, Expected};
+use crate::script::{Answer, Called, Case, Expected};
 use crate::wire::Exchange;
 
 /// What every mark of a secret begins with.
 const MARK: &str = "WOTPSECRET_";
-/// How long the provider asks to wait.
-const WAIT_SECONDS: i64 = 7;
 const NO_REQUEST: &str =
     "it made no request, or none that it may make: the host of its URL has to be one that `describe` names";
 
 impl Bench {
     /// What the provider answers when all is well: as scripted, or 200 and an empty object.
-    fn well(&self) -> Vec<Answer> {
+    pub(super) fn well(&self) -> Vec<Answer> {
         match self.script.answers.as_slice() {
             [] => vec![Answer::always(200, &[("content-type", "application/json")], "{}")],
             answers => answers.to_vec(),
@@ -80,11 +79,11 @@ fn not_tried(report: &mut Report) -> bool {
     false
 }
 
-fn is_taken(exchange: &Exchange) -> bool {
+pub(super) fn is_taken(exchange: &Exchange) -> bool {
     exchange.came.as_ref().is_ok_and(|answer| answer.status != 404)
 }
 
-fn path_of(url: &str) -> String {
+pub(super) fn path_of(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned())
 }
 
@@ -137,28 +136,7 @@ fn secrets(bench: &Bench, delivered: &Delivered, report: &mut Report) {
 
 /// What it makes of answers that mean trouble, and of none.
 pub(super) async fn on_bad_days(bench: &Bench, plugin: &Plugin, report: &mut Report) {
-    let wait = WAIT_SECONDS.to_string();
-    let json = [("content-type", "application/json")];
-    let html = [("content-type", "text/html")];
-    let busy = [("retry-after", wait.as_str())];
-    let answer =
-        |status, headers: &[(&str, &str)], body: &str| Conduct::Answers(vec![Answer::always(status, headers, body)]);
-    let page = "<!DOCTYPE html><title>It works!</title>";
-    for (tried, conduct, did) in [
-        ("400", answer(400, &json, "{}"), Did::Refused(400)),
-        ("401", answer(401, &json, "{}"), Did::Refused(401)),
-        ("403", answer(403, &json, "{}"), Did::Refused(403)),
-        ("404", answer(404, &html, page), Did::Refused(404)),
-        ("429, and to wait 7 seconds", answer(429, &busy, ""), Did::Busy(WAIT_SECONDS)),
-        ("500", answer(500, &html, page), Did::Failed(500)),
-        ("503", answer(503, &html, page), Did::Failed(503)),
-        ("200, and a page of somebody else's", answer(200, &html, page), Did::Mumbled),
-        ("200, and JSON that breaks off", answer(200, &json, "{\"id\": \"m-"), Did::Mumbled),
-        ("200, and nothing", answer(200, &[], ""), Did::Mumbled),
-        ("200, and 2 MB", Conduct::Huge, Did::Vanished),
-        ("nothing, and hangs up", Conduct::Breaks, Did::Vanished),
-        ("nothing, for longer than a delivery may take", Conduct::Silent, Did::Vanished),
-    ] {
+    for (tried, conduct, did) in days::bad() {
         bench.provider.does(conduct);
         let delivered = bench.delivered(plugin, &bench.message()).await;
         bench.note(&format!("the provider answers {tried}"), did, &delivered, report);
@@ -169,7 +147,7 @@ pub(super) async fn on_bad_days(bench: &Bench, plugin: &Plugin, report: &mut Rep
 
 /// What it makes of answers that its author wrote down.
 pub(super) async fn as_scripted(bench: &Bench, plugin: &Plugin, report: &mut Report) {
-    for case in &bench.script.cases {
+    for case in bench.script.cases_of(Called::Deliver) {
         let answers = std::iter::once(case.answer()).chain(bench.well()).collect();
         bench.provider.does(Conduct::Answers(answers));
         let said = bench.delivered(plugin, &bench.message()).await.said;

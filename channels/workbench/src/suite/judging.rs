@@ -1,7 +1,9 @@
 //! What a plugin may say of what its provider did, and why it may say nothing else.
 
-use wotp_channel_wasm::Said;
-use wotp_core::domain::dispatch::DeliveryStatus;
+use wotp_channel_wasm::{Reachable, Said};
+use wotp_core::domain::asking::Again;
+use wotp_core::domain::dispatch::{DeliveryStatus, Receipt};
+use wotp_core::ports::Standing;
 
 /// What a provider did with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,70 @@ pub(crate) fn judged(did: Did, said: &Said, idempotent: bool) -> Judged {
     }
 }
 
+const ENDS: &str = "a plugin has to end by itself, whatever its provider answers";
+const SHORTER: &str = "the provider said in `Retry-After` how long to wait, and this is shorter";
+
+/// What is to be held of what was said of whether somebody can be reached.
+pub(crate) fn reachable(did: Did, said: &Reachable) -> Judged {
+    match (said, did) {
+        (Reachable::Stopped(_), _) => wrong(ENDS),
+        (Reachable::Unknown(_), _) | (Reachable::Yes(_), Did::Took) => FINE,
+        (Reachable::No(_), Did::Took) => {
+            wrong("if yours answers otherwise to somebody who can be reached, write what it answers for `--script`")
+        }
+        (Reachable::No(_), Did::Refused(400 | 404)) => Judged {
+            why: None,
+            advice: Some(
+                "without a word of the provider's that nobody is there, `unknown` has the message sent at least",
+            ),
+        },
+        (Reachable::No(_), _) => {
+            wrong("nothing of that tells that nobody is there: say `unknown`, and the message is sent all the same")
+        }
+        (Reachable::Yes(_), _) => {
+            wrong("the provider did not say so: say `unknown`, and the message is sent all the same")
+        }
+    }
+}
+
+/// What is to be held of what was said of how a message fares.
+pub(crate) fn standing(did: Did, Standing { receipt, again }: Standing) -> Judged {
+    let is_news = matches!(receipt, Some(Receipt::Delivered | Receipt::Read | Receipt::Failed(_)));
+    match (did, again) {
+        (_, Again::BrokeDown) => wrong(ENDS),
+        (Did::Took, _) => FINE,
+        _ if is_news => wrong("the provider did not say what became of the message"),
+        (Did::Refused(_), _) => FINE,
+        (Did::Busy(seconds), Again::After(pause)) if pause.as_secs() < seconds => wrong(SHORTER),
+        (Did::Busy(_), Again::AsPlanned) => Judged {
+            why: None,
+            advice: Some("the provider asks to wait: `temporary` with the seconds of `Retry-After` does"),
+        },
+        (_, Again::Never) => {
+            wrong("nothing of that tells that there will be no news, and nobody asks again: say `temporary` or `later`")
+        }
+        _ => FINE,
+    }
+}
+
+/// What is to be held of what came of taking a message back.
+pub(crate) fn revoked(did: Did, again: Again) -> Judged {
+    match (did, again) {
+        (_, Again::BrokeDown) => wrong(ENDS),
+        (Did::Took | Did::Refused(_), _) => FINE,
+        (Did::Busy(seconds), Again::After(pause)) if pause.as_secs() < seconds => wrong(SHORTER),
+        (Did::Mumbled, Again::Never) => Judged {
+            why: None,
+            advice: Some("any answer with that status passes for a message that is taken back, or cannot be"),
+        },
+        (_, Again::Never) => wrong(
+            "the provider said neither that it takes the message back nor that it cannot: say `temporary`, and it is \
+             asked again",
+        ),
+        _ => FINE,
+    }
+}
+
 /// What was said, by the contract's names, with the reason.
 pub fn shown(said: &Said) -> String {
     match said {
@@ -173,5 +239,40 @@ mod tests {
         let in_doubt = [Did::Failed(500), Did::Failed(503), Did::Mumbled, Did::Vanished, Did::Away];
         assert_eq!(allowed(&Said::Unknown(text()), false), [refused.as_slice(), &in_doubt].concat());
         assert!(refused.iter().all(|did| judged(*did, &Said::Unknown(text()), false).advice.is_some()));
+    }
+
+    fn of(judged: impl Fn(Did) -> Judged) -> Vec<Did> {
+        ALL.into_iter().filter(|did| judged(*did).why.is_none()).collect()
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_said_by_the_provider() {
+        let yes = of(|did| reachable(did, &Reachable::Yes(None)));
+        assert_eq!(yes, [Did::Took]);
+        let no = of(|did| reachable(did, &Reachable::No(String::new())));
+        assert_eq!(no, [Did::Refused(400), Did::Refused(404)]);
+        assert_eq!(of(|did| reachable(did, &Reachable::Unknown(String::new()))), ALL);
+        assert_eq!(of(|did| reachable(did, &Reachable::Stopped(String::new()))), []);
+    }
+
+    #[test]
+    fn news_are_the_providers_and_silence_is_asked_about_again() {
+        let says = |receipt, again| of(|did| standing(did, Standing { receipt, again }));
+        assert_eq!(says(Some(Receipt::Read), Again::Never), [Did::Took]);
+        let refused = [Did::Refused(400), Did::Refused(401), Did::Refused(403), Did::Refused(404)];
+        assert_eq!(says(None, Again::Never), [&[Did::Took], refused.as_slice()].concat());
+        assert_eq!(says(None, Again::AsPlanned), ALL);
+        assert_eq!(says(None, Again::BrokeDown), []);
+        let soon = Again::After(SignedDuration::from_secs(6));
+        assert!(!says(None, soon).contains(&Did::Busy(7)) && says(None, soon).contains(&Did::Away));
+    }
+
+    #[test]
+    fn what_nobody_said_was_taken_back_is_tried_again() {
+        let refused = [Did::Refused(400), Did::Refused(401), Did::Refused(403), Did::Refused(404)];
+        let over = of(|did| revoked(did, Again::Never));
+        assert_eq!(over, [&[Did::Took], refused.as_slice(), &[Did::Mumbled]].concat());
+        assert_eq!(of(|did| revoked(did, Again::AsPlanned)), ALL);
+        assert_eq!(of(|did| revoked(did, Again::BrokeDown)), []);
     }
 }

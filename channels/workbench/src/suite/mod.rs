@@ -3,7 +3,10 @@
 //! Each case is one line: what was tried, what the plugin said, and if that may not be said, why. What is tried is what
 //! the contract promises to operators, or asks of plugins.
 
+mod asked;
 mod bench;
+mod callbacks;
+mod days;
 mod deliveries;
 mod judging;
 mod looks;
@@ -108,7 +111,11 @@ pub async fn run(bytes: &[u8], setting: Setting) -> Result<Report, NoTrial> {
         deliveries::on_bad_days(&bench, &plugin, &mut report).await;
         deliveries::as_scripted(&bench, &plugin, &mut report).await;
     }
+    asked::beforehand(&bench, &plugin, &mut report).await;
+    asked::later(&bench, &plugin, &mut report).await;
+    asked::back(&bench, &plugin, &mut report).await;
     looks::at_callers(&plugin, &mut report).await;
+    callbacks::signed(&bench, &plugin, &mut report).await;
     looks::at_the_log(&bench, &mut report);
     Ok(report)
 }

@@ -25,7 +25,7 @@ const MISBEHAVING: &[(&str, &str)] = &[
     ("believer", "500: sent: the provider did not say that it took the message"),
     ("endless_loop", "computed for longer than 1 s"),
     ("fickle", "something else the second time"),
-    ("fragile_status", "it made no request"),
+    ("fragile_status", "asks how a message fares: no-news, nothing: it crashed, or was stopped"),
     ("fragile_validate", "bears wrong settings: it crashes"),
     ("header_smuggler", "the header `host` is not for plugins to set"),
     ("hidden_host", "made no request"),
@@ -92,5 +92,62 @@ async fn what_may_be_called_is_what_production_lets_through() {
     ] {
         let faults = faults(&tried("generic_http", json!({ "url": url }), &format!("hosts = [\"{host}\"]")).await);
         assert!(faults.contains(words) && faults.contains("it made no request"), "{url}: {faults}");
+    }
+}
+
+/// Each with its provider's own script, and what is tried of what it does besides delivering.
+#[tokio::test]
+async fn what_a_plugin_asks_and_hears_is_tried_too() {
+    let tried_of = async |plugin: &str| {
+        let settings = settings::read(&beside(plugin, "settings.toml")).unwrap();
+        tried(&plugin.replace('-', "_"), settings, &beside(plugin, "provider.toml")).await
+    };
+    let telegram = tried_of("telegram-gateway").await;
+    for (tried, said) in [
+        ("asks whether somebody can be reached", "yes, with a token"),
+        ("asks whether somebody can be reached, and is answered 500", "unknown: "),
+        ("nobody can say whether there is Telegram at that number", "unknown: "),
+        ("asks how a message fares", "delivered, again when its time comes"),
+        ("asks how a message fares, and nobody is there", "no-news, again after "),
+        ("a code that was read", "read, never again"),
+        ("has a message taken back", "never again"),
+        ("a code that cannot be taken back yet", "again after 30 s"),
+        ("a report that a code arrived", "delivered"),
+        ("a report that a code arrived: refuses it forged", "without its signature"),
+    ] {
+        let found = telegram.iter().find(|outcome| outcome.tried == tried);
+        assert!(found.is_some_and(|outcome| outcome.holds && outcome.said.starts_with(said)), "{tried}: {found:?}");
+    }
+    let twilio = tried_of("twilio-sms").await;
+    let heard: Vec<_> = twilio.iter().filter(|outcome| outcome.tried.starts_with("a receipt")).collect();
+    assert!(heard.len() == 2 && heard.iter().all(|outcome| outcome.holds), "{heard:?}");
+}
+
+/// A script that signs otherwise than the provider, or expects something else, is told so.
+#[tokio::test]
+async fn a_callback_that_the_plugin_does_not_take_is_told_of() {
+    let settings = settings::read(&beside("twilio-sms", "settings.toml")).unwrap();
+    let script = beside("twilio-sms", "provider.toml");
+    for (script, words) in [
+        (script.replace("hmac-sha1", "hmac-sha256"), "see that it signs as the provider does"),
+        (script.replace("expect = \"delivered\"", "expect = \"read\""), "the script expects `read`"),
+        (script.replace("secret = \"auth_token\"", "secret = \"token\""), "it asks for no secret `token`"),
+    ] {
+        let faults = faults(&tried("twilio_sms", settings.clone(), &script).await);
+        assert!(faults.contains(words), "{words}: {faults}");
+    }
+    let callback = &script[script.find("[[callback]]").unwrap()..];
+    let generic = json!({ "url": "https://sms.example.com/messages" });
+    let script = format!("hosts = [\"sms.example.com\"]\n{callback}");
+    let faults = faults(&tried("generic_http", generic, &script).await);
+    assert!(faults.contains("it does not export `webhook`"), "{faults}");
+    // It believes anybody.
+    let script = format!("hosts = [\"allowed.example\"]\n{}", callback.replace("auth_token", "token"));
+    let faults =
+        crate::tried::faults(&tried("nosy_webhook", json!({ "url": "https://allowed.example/" }), &script).await);
+    for words in
+        ["a receipt: news of another message", "a receipt: refuses it forged: it takes it without its signature"]
+    {
+        assert!(faults.contains(words), "{words}: {faults}");
     }
 }

@@ -36,11 +36,7 @@ impl App {
             sent_at: delivery.sent_at.unwrap_or(delivery.queued_at),
             asked: asking.asked,
         };
-        // The provider that took it, and no other one's account there.
-        let channel = match account {
-            None => self.operators_channel(&name),
-            Some(_) => self.channel_for(&name, tenant).await?,
-        };
+        let channel = self.channel_that_took(delivery, tenant).await?;
         let seat = channel.seat(seat);
         let standing = match &channel {
             Found::Way(way) => match way.channel.asks().filter(|_| way.account == account) {

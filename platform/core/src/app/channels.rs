@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{App, Refusal};
+use crate::domain::dispatch::Delivery;
 use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
@@ -111,6 +112,28 @@ impl App {
             Some(own) => Ok(own),
             None => Ok(installed.operators()),
         }
+    }
+
+    /// The channel that took a delivery. Where that went through a tenant's account, and the tenant has another one there
+    /// now, it is that one's.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub(super) async fn channel_that_took(&self, delivery: &Delivery, tenant: TenantId) -> Result<Found, Refusal> {
+        match delivery.account {
+            None => Ok(self.operators_channel(&delivery.channel)),
+            Some(_) => self.channel_for(&delivery.channel, tenant).await,
+        }
+    }
+
+    /// Whether the provider of a channel takes back what was sent; a channel that this node has yet to load may.
+    pub(super) fn can_revoke(&self, name: &str) -> bool {
+        if let Some(configured) = self.configured(name) {
+            return configured.revokes().is_some();
+        }
+        let loaded = self.plugins.loaded();
+        let running = loaded.find(name).and_then(|installed| installed.running.as_ref());
+        running.map_or_else(|| self.is_awaited(name), |running| running.revokes())
     }
 
     fn configured(&self, name: &str) -> Option<Arc<dyn Channel>> {

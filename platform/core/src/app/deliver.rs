@@ -115,7 +115,7 @@ impl Held for Message {
 
 impl App {
     /// Does one job: calls the channel whose turn it is and stores what came of it, or where none is due, asks the provider
-    /// of a delivery that is to be asked about.
+    /// of a delivery that is to be asked about, or to be taken back.
     ///
     /// Safe to do twice, late, or by two workers at once: a hold in the store decides who calls,
     /// and a retry carries the same code under the same message id.
@@ -157,6 +157,7 @@ impl App {
                     return Err(error.into());
                 }
             }
+            self.take_back(verification, &*store, seat).await?;
             return Ok(Delivered::Nothing);
         }
         let token = match token.filter(|token| verification.dispatch.is_held_by(*token, now)) {
@@ -198,6 +199,9 @@ impl App {
             if channel.asks() {
                 verification.ask_about(ready.delivery, now);
             }
+            // It was canceled while the channel was called.
+            let can_revoke = ready.simulated.is_none() && self.can_revoke(&ready.channel);
+            let revokes = can_revoke && verification.revoke(ready.delivery, now);
             let refund = verification.counted.refunded && !refunded;
             match store.replace(&mut verification, refund).await {
                 Ok(()) => {
@@ -205,6 +209,9 @@ impl App {
                         self.note_for_watch(&verification, Happened::Undeliverable).await;
                     }
                     self.after_call(tenant, Item::Verification(id), outcome, now).await;
+                    if revokes {
+                        self.ring(Job { tenant, item: Item::Verification(id), token: None }).await;
+                    }
                     return Ok(delivered);
                 }
                 Err(ReplaceError::Conflict) => match store.find_verification(id).await? {
@@ -505,7 +512,7 @@ fn ready(dispatch: &Dispatch, channel: String, mode: Mode, ack_timeout_seconds: 
 }
 
 /// Sandbox numbers behave as their number says; with a test key any other address is delivered.
-fn simulated(mode: Mode, to: &Address) -> Option<Behaviour> {
+pub(super) fn simulated(mode: Mode, to: &Address) -> Option<Behaviour> {
     let test = (mode == Mode::Test).then_some(Behaviour::Delivered);
     sandbox::find(to).or(test)
 }

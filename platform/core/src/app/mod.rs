@@ -36,6 +36,7 @@ mod record_receipt;
 mod refusal;
 mod render;
 mod resend_verification;
+mod revoke;
 mod send_message;
 mod services;
 mod start_verification;
@@ -75,7 +76,9 @@ pub use people::{
     BeginSignIn, Confirmed, Enrolment, FinishSignIn, LogIn, Opened, PeopleSettings, PublicKey, Reproof,
     SecondFactorState, SignInBegun, SignInStep, SignUp, Signed, SignedIn, Started, TokenRefusal, Whence,
 };
-pub use plugins::{Approval, Audience, Given, NewPlugin, PluginSettings};
+pub use plugins::{
+    Approval, Audience, ExaminedPlugin, Given, NewPlugin, PluginSettings, PluginTrouble, examine_plugin, stored_plugins,
+};
 pub use refusal::{FieldError, Guessed, Refusal};
 pub use render::PREVIEW_CODE;
 pub use send_message::SendMessage;

@@ -188,6 +188,7 @@ impl App {
             country: None,
             charges: Vec::new(),
             asking: Vec::new(),
+            revoking: Vec::new(),
             news: Vec::new(),
             charged: Vec::new(),
             policy,

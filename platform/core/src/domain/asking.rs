@@ -4,6 +4,8 @@
 //! it on and hands the delivery over to whoever it rings for, so that what waits to be asked about stands before nothing
 //! else that is due. Whoever stores that they took it is the one who asks; a ring that is lost, or one who dies
 //! meanwhile, has asked in vain.
+//!
+//! What a provider is to take back, since its verification was canceled, is kept and asked for in the same way.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -14,10 +16,20 @@ use super::id::DeliveryId;
 
 /// Most times that a provider is asked about one delivery.
 pub const ASKS_MAX: u8 = 10;
-/// Seconds from one time to the next: from when it was sent to the first, and so on. The last one goes on.
-///
-/// Most messages arrive within seconds. Each is longer than an answer may take.
-const PAUSES_SECONDS: [i64; 4] = [6, 15, 60, 300];
+
+/// How often a provider is asked about one delivery, and when.
+pub(super) struct Course {
+    most: u8,
+    /// Seconds from one time to the next: from when it begins to the first, and so on. The last one goes on. Each is longer
+    /// than an answer may take.
+    pauses_seconds: [i64; 4],
+}
+
+/// How it fares. Most messages arrive within seconds.
+pub(super) const QUESTIONS: Course = Course { most: ASKS_MAX, pauses_seconds: [6, 15, 60, 300] };
+/// That it be taken back: for the first time by whoever comes when that begins, and for as long as a code commonly lives.
+pub(super) const REVOCATIONS: Course = Course { most: 5, pauses_seconds: [0, 10, 60, 300] };
+
 /// Bounds of a pause that a provider asks for, in seconds.
 const PAUSE_SECONDS: (i64, i64) = (1, 3600);
 /// Times that asking about one delivery may break down, as a plugin that crashes does. After the last it is not asked
@@ -60,9 +72,9 @@ fn is_none_yet(count: &u8) -> bool {
 }
 
 impl Asking {
-    fn next(self, now: Timestamp) -> Timestamp {
-        let last = PAUSES_SECONDS.len() - 1;
-        let pause = PAUSES_SECONDS[usize::from(self.asked).min(last)];
+    fn next(self, course: &Course, now: Timestamp) -> Timestamp {
+        let last = course.pauses_seconds.len() - 1;
+        let pause = course.pauses_seconds[usize::from(self.asked).min(last)];
         now.saturating_add(SignedDuration::from_secs(pause)).unwrap_or(Timestamp::MAX)
     }
 }
@@ -78,9 +90,30 @@ pub(super) fn begin(all: &mut Vec<Asking>, deliveries: &[Delivery], id: Delivery
     let begins = is_there && !all.iter().any(|asking| asking.delivery == id);
     if begins {
         let asking = Asking { delivery: id, at: now, asked: 0, handed_over: false, broke_down: 0 };
-        all.push(Asking { at: asking.next(now), ..asking });
+        all.push(Asking { at: asking.next(&QUESTIONS, now), ..asking });
     }
     begins
+}
+
+/// Whether it is of use to take it back: it was sent, and as far as one knows not read.
+pub(super) fn is_revocable(delivery: &Delivery) -> bool {
+    matches!(delivery.status, DeliveryStatus::Sent | DeliveryStatus::Delivered)
+}
+
+/// Has a delivery taken back, if that is of use; says whether it is. Whoever comes next is the first to ask for it.
+pub(super) fn begin_revoking(all: &mut Vec<Asking>, deliveries: &[Delivery], id: DeliveryId, now: Timestamp) -> bool {
+    let is_there = deliveries.iter().any(|delivery| delivery.id == id && is_revocable(delivery));
+    let begins = is_there && !all.iter().any(|asking| asking.delivery == id);
+    if begins {
+        let asking = Asking { delivery: id, at: now, asked: 1, handed_over: true, broke_down: 0 };
+        all.push(Asking { at: asking.next(&REVOCATIONS, now), ..asking });
+    }
+    begins
+}
+
+/// Forgets those that it is of no use any more to take back.
+pub(super) fn settle_revoking(all: &mut Vec<Asking>, deliveries: &[Delivery]) {
+    all.retain(|asking| deliveries.iter().any(|delivery| delivery.id == asking.delivery && is_revocable(delivery)));
 }
 
 /// Forgets those of which all is known.
@@ -95,25 +128,25 @@ pub(super) fn next_at(all: &[Asking]) -> Option<Timestamp> {
 
 /// Hands over the one whose time has come, counted as asked, and its moment moved on; says whether there was one. One that
 /// nobody took the last time is not kept.
-pub(super) fn hand_over(all: &mut Vec<Asking>, now: Timestamp) -> bool {
+pub(super) fn hand_over(all: &mut Vec<Asking>, course: &Course, now: Timestamp) -> bool {
     let Some(place) = all.iter().position(|asking| asking.at <= now) else { return false };
     let asking = &mut all[place];
-    if asking.asked >= ASKS_MAX {
+    if asking.asked >= course.most {
         all.remove(place);
         return true;
     }
     asking.asked += 1;
-    asking.at = asking.next(now);
+    asking.at = asking.next(course, now);
     asking.handed_over = true;
     true
 }
 
 /// The one that was handed over, if nobody took it yet. After the last time it is not kept.
-pub(super) fn take(all: &mut Vec<Asking>) -> Option<Asking> {
+pub(super) fn take(all: &mut Vec<Asking>, course: &Course) -> Option<Asking> {
     let place = all.iter().position(|asking| asking.handed_over)?;
     all[place].handed_over = false;
     let taken = all[place];
-    if taken.asked >= ASKS_MAX {
+    if taken.asked >= course.most {
         all.remove(place);
     }
     Some(taken)
@@ -174,8 +207,8 @@ mod tests {
         let (_, mut all) = sent();
         let mut moments = Vec::new();
         for second in 0..10_000 {
-            while hand_over(&mut all, at(second)) {
-                let asking = take(&mut all).unwrap();
+            while hand_over(&mut all, &QUESTIONS, at(second)) {
+                let asking = take(&mut all, &QUESTIONS).unwrap();
                 assert_eq!(usize::from(asking.asked), moments.len() + 1);
                 moments.push(second);
             }
@@ -188,12 +221,12 @@ mod tests {
     fn whoever_comes_second_finds_the_moment_moved_on_and_nothing_to_take() {
         let (_, mut all) = sent();
         assert_eq!(next_at(&all), Some(at(6)));
-        assert!(!hand_over(&mut all, at(5)) && take(&mut all).is_none());
-        assert!(hand_over(&mut all, at(9)));
-        assert!(!hand_over(&mut all, at(9)));
+        assert!(!hand_over(&mut all, &QUESTIONS, at(5)) && take(&mut all, &QUESTIONS).is_none());
+        assert!(hand_over(&mut all, &QUESTIONS, at(9)));
+        assert!(!hand_over(&mut all, &QUESTIONS, at(9)));
         assert_eq!(next_at(&all), Some(at(24)));
-        assert!(take(&mut all).is_some());
-        assert!(take(&mut all).is_none());
+        assert!(take(&mut all, &QUESTIONS).is_some());
+        assert!(take(&mut all, &QUESTIONS).is_none());
     }
 
     #[test]
@@ -201,7 +234,7 @@ mod tests {
         let (_, mut all) = sent();
         let mut handed = 0;
         while let Some(moment) = next_at(&all) {
-            assert!(hand_over(&mut all, moment));
+            assert!(hand_over(&mut all, &QUESTIONS, moment));
             handed += usize::from(!all.is_empty());
         }
         assert_eq!(handed, usize::from(ASKS_MAX));
@@ -224,7 +257,7 @@ mod tests {
     #[test]
     fn a_provider_says_when_to_ask_again_within_bounds() {
         let (_, mut all) = sent();
-        assert!(hand_over(&mut all, at(6)) && take(&mut all).is_some());
+        assert!(hand_over(&mut all, &QUESTIONS, at(6)) && take(&mut all, &QUESTIONS).is_some());
         let after = |seconds| Again::After(SignedDuration::from_secs(seconds));
         for (asked, given) in [(-5, 11), (0, 11), (40, 50), (100_000, 3610)] {
             assert!(answered(&mut all, id(1), after(asked), at(10)));
@@ -241,7 +274,7 @@ mod tests {
         let (_, mut all) = sent();
         let mut moments = Vec::new();
         while let Some(moment) = next_at(&all) {
-            assert!(hand_over(&mut all, moment) && take(&mut all).is_some());
+            assert!(hand_over(&mut all, &QUESTIONS, moment) && take(&mut all, &QUESTIONS).is_some());
             moments.push(moment);
             assert!(answered(&mut all, id(1), Again::BrokeDown, moment));
         }
@@ -254,5 +287,33 @@ mod tests {
         let stored = serde_json::to_value(&all).unwrap();
         assert_eq!(stored[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["asked", "at", "delivery"]);
         assert_eq!(serde_json::from_value::<Vec<Asking>>(stored).unwrap(), all);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_asked_for_at_once_and_five_times_at_most() {
+        let (dispatch, _) = sent();
+        let mut all = Vec::new();
+        assert!(begin_revoking(&mut all, &dispatch.deliveries, id(1), at(100)));
+        assert!(!begin_revoking(&mut all, &dispatch.deliveries, id(1), at(101)), "once is enough");
+        let mut moments = vec![at(100)];
+        assert_eq!(take(&mut all, &REVOCATIONS).map(|asking| asking.asked), Some(1));
+        while let Some(moment) = next_at(&all) {
+            assert!(hand_over(&mut all, &REVOCATIONS, moment));
+            moments.extend(take(&mut all, &REVOCATIONS).map(|_| moment));
+        }
+        assert_eq!(moments, [at(100), at(110), at(170), at(470), at(770)]);
+    }
+
+    #[test]
+    fn what_was_read_or_never_got_out_is_not_taken_back() {
+        let (mut dispatch, _) = sent();
+        let mut all = Vec::new();
+        dispatch.record(id(1), Receipt::Delivered, at(2));
+        assert!(begin_revoking(&mut all, &dispatch.deliveries, id(1), at(3)));
+        dispatch.record(id(1), Receipt::Read, at(4));
+        settle_revoking(&mut all, &dispatch.deliveries);
+        assert!(all.is_empty() && !begin_revoking(&mut all, &dispatch.deliveries, id(1), at(5)));
+        let queued = Dispatch::born_leased(vec!["a".to_owned()], id(1), at(0), at(30), 7);
+        assert!(!begin_revoking(&mut all, &queued.deliveries, id(1), at(5)));
     }
 }

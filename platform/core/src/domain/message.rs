@@ -175,12 +175,12 @@ impl Message {
     /// is forgotten.
     pub fn hand_over_asking(&mut self, now: Timestamp) -> bool {
         asking::settle(&mut self.asking, &self.dispatch.deliveries);
-        asking::hand_over(&mut self.asking, now)
+        asking::hand_over(&mut self.asking, &asking::QUESTIONS, now)
     }
 
     /// The delivery that was handed over. Whoever stores that it was taken is the one who asks.
     pub fn take_asking(&mut self) -> Option<Asking> {
-        asking::take(&mut self.asking)
+        asking::take(&mut self.asking, &asking::QUESTIONS)
     }
 
     /// Does as a provider says about when to ask again; says whether that changed anything.

@@ -219,6 +219,9 @@ pub struct Verification {
     /// Deliveries that providers are to be asked about. Not within a delivery, as `charges`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asking: Vec<Asking>,
+    /// Deliveries that providers are to take back, since it was canceled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoking: Vec<Asking>,
     /// What happened since it was read. Stored with the change, beside the record.
     #[serde(skip)]
     pub news: Vec<Happening>,
@@ -371,6 +374,7 @@ impl Verification {
         let had_arrived = self.dispatch.deliveries.iter().any(arrived);
         let outcome = act(&mut self.dispatch);
         asking::settle(&mut self.asking, &self.dispatch.deliveries);
+        asking::settle_revoking(&mut self.revoking, &self.dispatch.deliveries);
         let deliveries = &self.dispatch.deliveries;
         let out = deliveries.iter().find(|delivery| delivery.got_out()).filter(|_| !was_out);
         let there = deliveries.iter().find(|delivery| arrived(delivery)).filter(|_| !had_arrived);
@@ -446,16 +450,44 @@ impl Verification {
         }
     }
 
-    /// Hands over the delivery that a provider is to be asked about now; says whether there was one. What is known by now
-    /// is forgotten.
+    /// Deliveries that a provider could take back.
+    pub fn revocable(&self) -> impl Iterator<Item = &Delivery> {
+        self.dispatch.deliveries.iter().filter(|delivery| asking::is_revocable(delivery))
+    }
+
+    /// Has the provider of a delivery take it back, if the verification was canceled and that is of use; says whether it is.
+    /// It is handed over to whoever is rung for next.
+    pub fn revoke(&mut self, delivery: DeliveryId, now: Timestamp) -> bool {
+        let canceled = self.status == Status::Canceled;
+        canceled && asking::begin_revoking(&mut self.revoking, &self.dispatch.deliveries, delivery, now)
+    }
+
+    /// Hands over the delivery that a provider is to be asked about now, or once it has ended is to take back; says whether
+    /// there was one. What is needless by now is forgotten.
     pub fn hand_over_asking(&mut self, now: Timestamp) -> bool {
-        asking::settle(&mut self.asking, &self.dispatch.deliveries);
-        asking::hand_over(&mut self.asking, now)
+        if self.status == Status::Pending {
+            asking::settle(&mut self.asking, &self.dispatch.deliveries);
+            return asking::hand_over(&mut self.asking, &asking::QUESTIONS, now);
+        }
+        asking::settle_revoking(&mut self.revoking, &self.dispatch.deliveries);
+        asking::hand_over(&mut self.revoking, &asking::REVOCATIONS, now)
     }
 
     /// The delivery that was handed over. Whoever stores that it was taken is the one who asks.
     pub fn take_asking(&mut self, now: Timestamp) -> Option<Asking> {
-        if self.is_open(now) { asking::take(&mut self.asking) } else { None }
+        if self.is_open(now) { asking::take(&mut self.asking, &asking::QUESTIONS) } else { None }
+    }
+
+    /// The delivery that is to be taken back and was handed over. Whoever stores that it was taken is the one who asks for
+    /// it.
+    pub fn take_revoking(&mut self) -> Option<Asking> {
+        asking::settle_revoking(&mut self.revoking, &self.dispatch.deliveries);
+        asking::take(&mut self.revoking, &asking::REVOCATIONS)
+    }
+
+    /// Does as a provider says about when to ask again that a delivery be taken back; says whether that changed anything.
+    pub fn revoked(&mut self, delivery: DeliveryId, again: Again, now: Timestamp) -> bool {
+        asking::answered(&mut self.revoking, delivery, again, now)
     }
 
     /// Does as a provider says about when to ask again; says whether that changed anything.
@@ -494,17 +526,24 @@ impl Verification {
         self.address.as_ref().and_then(|address| address.region.as_deref()).or(self.country.as_deref())
     }
 
-    /// The next moment at which [`wake`](Self::wake) has something to say.
-    pub fn wake_at(&self) -> Timestamp {
+    /// Until when it stays as it is: its code, its address, and then itself.
+    fn kept_until(&self) -> Timestamp {
         let ended = self.ended_at.unwrap_or(self.expires_at);
-        let kept = match self.status {
+        match self.status {
             Status::Pending => self.expires_at,
             _ if self.address.is_some() => days_after(ended, self.policy.retention.addresses_days),
             _ => days_after(ended, self.policy.retention.records_days),
+        }
+    }
+
+    /// The next moment at which [`wake`](Self::wake) has something to say.
+    pub fn wake_at(&self) -> Timestamp {
+        // A program that knows nothing of it may have ended it, and left there what was to be asked.
+        let asked = match self.status {
+            Status::Pending => asking::next_at(&self.asking),
+            _ => asking::next_at(&self.revoking),
         };
-        // A program that knows nothing of it may have ended it, and left it there.
-        let asked = asking::next_at(&self.asking).filter(|_| self.status == Status::Pending);
-        let kept = asked.map_or(kept, |at| at.min(kept));
+        let kept = asked.map_or(self.kept_until(), |at| at.min(self.kept_until()));
         match self.dispatch.turn {
             Turn::Due { at } => at.min(kept),
             Turn::Leased { until, .. } => until.min(kept),
@@ -522,6 +561,7 @@ impl Verification {
             Status::Pending if self.dispatch.is_due(now) => Wake::Ring,
             Status::Pending => Wake::Ask,
             _ if self.dispatch.is_due(now) => Wake::Cut,
+            _ if now < self.kept_until() => Wake::Ask,
             _ if self.address.is_some() => Wake::Redact,
             _ => Wake::Delete,
         }

@@ -87,6 +87,7 @@ fn verification(channels: &[&str]) -> Verification {
         country: None,
         charges: vec![],
         asking: vec![],
+        revoking: vec![],
         news: vec![],
         charged: vec![],
     }
@@ -268,6 +269,45 @@ fn a_provider_is_asked_while_somebody_waits_and_no_longer() {
     verification.asking = left;
     assert_eq!((verification.wake_at(), verification.wake(at(22))), (kept, Wake::Wait));
     assert_eq!(verification.take_asking(at(22)), None);
+}
+
+#[test]
+fn what_was_sent_is_taken_back_when_it_is_canceled_and_not_otherwise() {
+    let mut pending = verification(&["a"]);
+    pending.settle(sent(), at(1), || delivery(2));
+    assert!(!pending.revoke(delivery(1), at(2)), "somebody still waits for it");
+    let mut approved = pending.clone();
+    approved.check(|_| true, at(2));
+    assert!(!approved.revoke(delivery(1), at(2)));
+    let mut canceled = pending;
+    canceled.cancel(at(10));
+    let kept = canceled.wake_at();
+    assert_eq!(canceled.revocable().count(), 1);
+    assert!(!canceled.revoke(delivery(7), at(10)) && canceled.revoke(delivery(1), at(10)));
+    assert_eq!(canceled.take_revoking().map(|asking| asking.asked), Some(1));
+    assert_eq!((canceled.wake_at(), canceled.wake(at(19))), (at(20), Wake::Wait));
+    assert_eq!(canceled.wake(at(20)), Wake::Ask);
+    assert!(canceled.take_asking(at(20)).is_none() && canceled.take_revoking().is_none());
+    assert!(canceled.hand_over_asking(at(20)));
+    assert_eq!(canceled.take_revoking().map(|asking| asking.asked), Some(2));
+    let mut read = canceled.clone();
+    read.record(delivery(1), Receipt::Read, at(21));
+    assert_eq!((read.wake_at(), read.take_revoking()), (kept, None));
+    assert!(canceled.revoked(delivery(1), Again::Never, at(21)));
+    assert_eq!(canceled.wake_at(), kept);
+}
+
+/// It holds no address, so it needs not wait for anything.
+#[test]
+fn what_is_to_be_taken_back_outlives_the_address() {
+    let mut verification = verification(&["a"]);
+    Arc::make_mut(&mut verification.policy).retention.addresses_days = 0;
+    verification.settle(sent(), at(1), || delivery(2));
+    verification.cancel(at(10));
+    assert!(verification.revoke(delivery(1), at(10)));
+    assert_eq!(verification.wake(at(10)), Wake::Redact);
+    verification.redact();
+    assert_eq!((verification.wake(at(19)), verification.wake(at(20))), (Wake::Wait, Wake::Ask));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use super::{Ask, Hear, Item, Reference};
+use super::{Ask, Hear, Item, Reference, Revoke};
 use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
@@ -131,6 +131,11 @@ pub trait Channel: Send + Sync {
 
     /// How its provider is asked what became of a message; none where that cannot be asked.
     fn asks(&self) -> Option<&dyn Ask> {
+        None
+    }
+
+    /// How its provider takes back what was sent; none where it cannot.
+    fn revokes(&self) -> Option<&dyn Revoke> {
         None
     }
 

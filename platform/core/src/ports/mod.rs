@@ -20,7 +20,7 @@ mod timer;
 mod webhook;
 
 pub use access_tokens::AccessTokens;
-pub use asking::{ASKING_MAX, Ask, Question, Standing};
+pub use asking::{ASKING_MAX, Ask, Question, Revoke, Standing};
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};
 pub use clock::Clock;

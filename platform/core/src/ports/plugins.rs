@@ -69,6 +69,9 @@ pub trait ReadyPlugin: Send + Sync {
     /// What its settings may be: a JSON Schema.
     fn config_schema(&self) -> &Value;
 
+    /// Whether its provider takes back what was sent.
+    fn revokes(&self) -> bool;
+
     /// It as a channel. Its settings are held against its schema.
     ///
     /// # Errors

@@ -218,6 +218,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         country: None,
         charges: Vec::new(),
         asking: Vec::new(),
+        revoking: Vec::new(),
         news: Vec::new(),
         charged: Vec::new(),
     }

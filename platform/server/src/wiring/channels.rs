@@ -53,11 +53,11 @@ async fn plugins(config: &Config, _: &DataFolder) -> Result<Vec<Arc<dyn Channel>
 
 /// Runs the plugins that operators install.
 #[cfg(feature = "plugins")]
-pub(super) use super::plugins::workshop as plugin_host;
+pub use super::plugins::workshop as plugin_host;
 
 /// None runs: this program was built without what they run in.
 #[cfg(not(feature = "plugins"))]
-pub(super) fn plugin_host(_: &Config, _: &DataFolder, _: &Vault) -> Result<Arc<dyn PluginHost>, WiringError> {
+pub fn plugin_host(_: &Config, _: &DataFolder, _: &Vault) -> Result<Arc<dyn PluginHost>, WiringError> {
     Ok(Arc::new(NoPlugins))
 }
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use channels::{CONSOLE, channels};
+pub use channels::{CONSOLE, channels, plugin_host};
 pub(crate) use shared::look_at_time;
 pub use shared::{Fellows, connect_options, look_at_store, reach_queue};
 use wotp_core::app::{App, Ports};
@@ -254,7 +254,7 @@ pub async fn wire(
         bulletin,
         limiter,
         channels,
-        plugins: channels::plugin_host(config, folder, &vault)?,
+        plugins: plugin_host(config, folder, &vault)?,
         identity_providers: match purpose {
             Purpose::Serve => identity_providers::identity_providers(config, folder)?,
             // Nobody signs in by a command.

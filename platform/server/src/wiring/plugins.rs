@@ -40,11 +40,7 @@ fn world(config: &Config, allowed_networks: &[IpNet], resolver: &Arc<dyn Resolve
 }
 
 /// Runs the plugins that operators install. Nothing is made for it before there is one.
-pub(super) fn workshop(
-    config: &Config,
-    folder: &DataFolder,
-    vault: &Vault,
-) -> Result<Arc<dyn PluginHost>, WiringError> {
+pub fn workshop(config: &Config, folder: &DataFolder, vault: &Vault) -> Result<Arc<dyn PluginHost>, WiringError> {
     // The very program that runs, also when another was put in its place meanwhile.
     let itself = Path::new("/proc/self/exe");
     let program = match itself.exists() {

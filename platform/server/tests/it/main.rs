@@ -58,6 +58,7 @@ mod races;
 mod resends;
 mod restore;
 mod retention;
+mod revoking;
 mod secrets;
 mod services;
 mod stream;

@@ -13,8 +13,8 @@ use wotp_core::domain::asking::Again;
 use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::ports::{
-    Acknowledged, Ask, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, Question, SendError, Standing,
-    Timer,
+    Acknowledged, Ask, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, Question, Revoke, SendError,
+    Standing, Timer,
 };
 use wotp_core::testing::ManualClock;
 
@@ -67,6 +67,9 @@ pub struct Outbox {
     /// What its provider says when it is asked; none while it cannot be asked.
     told: Mutex<Option<VecDeque<Told>>>,
     questions: Mutex<Vec<Question>>,
+    /// What comes of it when its provider is to take something back; none while it cannot.
+    taken_back: Mutex<Option<VecDeque<Option<Again>>>>,
+    recalls: Mutex<Vec<Question>>,
     arrived: Notify,
 }
 
@@ -84,7 +87,25 @@ impl Outbox {
     pub fn new(name: &'static str, reaches: &'static [AddressKind], timer: Arc<ManualTimer>) -> Self {
         let (answers, letters) = (Mutex::default(), Mutex::default());
         let (told, questions) = (Mutex::default(), Mutex::default());
-        Self { name, reaches, timer, answers, letters, told, questions, arrived: Notify::new() }
+        let (taken_back, recalls) = (Mutex::default(), Mutex::default());
+        let arrived = Notify::new();
+        Self { name, reaches, timer, answers, letters, told, questions, taken_back, recalls, arrived }
+    }
+
+    /// From now on its provider takes back what was sent, and this comes of it, one after the other, and then all is well.
+    /// None of those: whoever asks dies first.
+    pub fn can_take_back(&self, comes: impl IntoIterator<Item = Option<Again>>) {
+        *self.taken_back.lock().unwrap() = Some(comes.into_iter().collect());
+    }
+
+    /// All that its provider was to take back, oldest first.
+    pub fn recalls(&self) -> Vec<Question> {
+        self.recalls.lock().unwrap().clone()
+    }
+
+    /// Returns once its provider was to take something back so often in all.
+    pub async fn recalled(&self, count: usize) {
+        self.until(|| self.recalls.lock().unwrap().len() >= count).await;
     }
 
     /// From now on its provider can be asked, and says this one after the other, and then nothing new.
@@ -205,6 +226,11 @@ impl Channel for Outbox {
         asks.then_some(self as &dyn Ask)
     }
 
+    fn revokes(&self) -> Option<&dyn Revoke> {
+        let revokes = self.taken_back.lock().unwrap().is_some();
+        revokes.then_some(self as &dyn Revoke)
+    }
+
     async fn probe(&self) -> Result<(), String> {
         Ok(())
     }
@@ -223,6 +249,20 @@ impl Ask for Outbox {
             Some(Told::Hangs) => {}
         }
         std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Revoke for Outbox {
+    async fn revoke(&self, sent: &Question) -> Again {
+        self.recalls.lock().unwrap().push(sent.clone());
+        self.arrived.notify_waiters();
+        let comes = self.taken_back.lock().unwrap().as_mut().and_then(VecDeque::pop_front);
+        match comes {
+            Some(Some(again)) => again,
+            Some(None) => std::future::pending().await,
+            None => Again::Never,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Channels that plugins bring, in the real binary: from the configuration to a gateway on loopback.
 
 mod authors;
+mod doctor;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -71,6 +72,7 @@ fn take(mut client: TcpStream, tell: &Sender<Came>) {
         Some("/checkVerificationStatus") => {
             r#"{"ok":true,"result":{"request_id":"able","delivery_status":{"status":"delivered","updated_at":1}}}"#
         }
+        Some("/revokeVerificationMessage") => r#"{"ok":true,"result":true}"#,
         _ => r#"{"messages":[{"id":"gw-42"}],"sid":"SM42","status":"queued"}"#,
     };
     write!(client, "HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
@@ -282,7 +284,7 @@ fn what_a_provider_tells_reaches_the_delivery_that_it_is_about() {
 }
 
 #[test]
-fn a_provider_that_does_not_tell_is_asked_beforehand_and_later() {
+fn a_provider_is_asked_beforehand_and_later_and_takes_back_what_is_canceled() {
     let gateway = Gateway::start();
     let (file, port) = (component("telegram_gateway"), gateway.port);
     let (place, key) = installation(&format!(
@@ -312,10 +314,11 @@ fn a_provider_that_does_not_tell_is_asked_beforehand_and_later() {
         let read = server.request("GET", &format!("/v1/verifications/{id}"), &key, Value::Null).1;
         read["deliveries"][0]["status"] == "delivered"
     });
-    let metrics = crate::process::text(&server.address, "/metrics");
-    for function in ["probe", "status"] {
+    assert_eq!(server.request("POST", &format!("/v1/verifications/{id}/cancel"), &key, Value::Null).0, 200);
+    assert_eq!(asked("/revokeVerificationMessage"), json!({ "request_id": "able" }));
+    for function in ["probe", "status", "revoke"] {
         let line = format!("wotp_plugin_calls_total{{channel=\"telegram\",function=\"{function}\",outcome=\"ok\"}} 1");
-        assert!(metrics.contains(&line), "{line}\n{metrics}");
+        until("the call is counted", || crate::process::text(&server.address, "/metrics").contains(&line));
     }
 }
 
@@ -337,7 +340,7 @@ fn what_a_plugin_is_can_be_seen_before_it_is_used() {
     assert_eq!(checked["hears"], false);
     assert_eq!(place.run(&["plugin", "check", &component("twilio_sms"), "--json"]).json()["hears"], true);
     let telegram = place.run(&["plugin", "check", &component("telegram_gateway"), "--json"]).json();
-    for (ability, generic) in [("hears", false), ("asks", false), ("probes", false)] {
+    for (ability, generic) in [("hears", false), ("asks", false), ("probes", false), ("revokes", false)] {
         assert_eq!((&telegram[ability], &checked[ability]), (&json!(true), &json!(generic)), "{ability}");
     }
     for (name, words) in [

@@ -6,7 +6,7 @@ use crate::app::{App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::component_part::ComponentPart;
 use crate::domain::plugin::Plugin;
-use crate::ports::{Change, EntityList, Owner, PluginFault, StoreError};
+use crate::ports::{Change, Entity as _, EntityList, Owner, PluginFault, Store, StoreError, Stored};
 
 /// Parts that are written at once: some megabytes.
 const PARTS_AT_ONCE: usize = 32;
@@ -25,13 +25,7 @@ impl App {
 
     /// A component that was stored.
     pub(super) async fn stored_component(&self, sha256: &str) -> Result<Vec<u8>, Refusal> {
-        let (index, value) = ComponentPart::of(sha256);
-        let parts = self.list::<ComponentPart>(&EntityList::by(index, value)).await?;
-        let parts = parts.into_iter().map(|stored| stored.entity).collect();
-        ComponentPart::join(sha256, parts).ok_or_else(|| {
-            let fault = format!("the component {sha256} is not as it was installed; install it again");
-            StoreError::Damaged(fault.into()).into()
-        })
+        Ok(component_of(&*self.ports.store, sha256).await?)
     }
 
     /// Removes what this machine compiled of components that no plugin names: one that was removed, a release that there was
@@ -85,4 +79,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// A component that was stored; [`StoreError::Damaged`] where that is not all of it, or something else.
+pub(super) async fn component_of(store: &dyn Store, sha256: &str) -> Result<Vec<u8>, StoreError> {
+    let (index, value) = ComponentPart::of(sha256);
+    let rows = store.list_entities(ComponentPart::KIND, &EntityList::by(index, value)).await?;
+    let parts = rows.into_iter().map(|row| Stored::read(row).map(|stored| stored.entity));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    ComponentPart::join(sha256, parts).ok_or_else(|| {
+        let fault = format!("the component {sha256} is not as it was installed; install it again");
+        StoreError::Damaged(fault.into())
+    })
 }

@@ -1,6 +1,7 @@
 //! Plugins: installed, approved and switched on by operators, and loaded by every node.
 
 mod components;
+mod examine;
 mod give;
 mod install;
 mod load;
@@ -10,6 +11,7 @@ mod switch;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use examine::{ExaminedPlugin, PluginTrouble, examine_plugin, stored_plugins};
 pub use give::Given;
 pub(super) use load::{Installed, Loaded, State, said};
 pub(super) use set_up::Running;

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -8,7 +7,7 @@ use super::refused;
 use crate::app::{App, Refusal};
 use crate::domain::connection::Connection;
 use crate::domain::plugin::{Connecting, Plugin, Release, Settings};
-use crate::domain::vault::Purpose;
+use crate::domain::vault::{Purpose, Sealed, Vault, VaultError};
 use crate::ports::{Channel, PluginSetup, ReadyPlugin, TenantAccount};
 
 /// A plugin that is ready to deliver.
@@ -24,6 +23,11 @@ impl Running {
     /// What settings may be: a JSON Schema.
     pub(in crate::app) fn config_schema(&self) -> &serde_json::Value {
         self.ready.config_schema()
+    }
+
+    /// Whether its provider takes back what was sent, whoever's account it went through.
+    pub(in crate::app) fn revokes(&self) -> bool {
+        self.ready.revokes()
     }
 }
 
@@ -54,8 +58,7 @@ impl App {
         let channel = match plugin.connecting {
             Connecting::Required => None,
             Connecting::None | Connecting::Optional => {
-                let owner = (Purpose::PluginSecret, &plugin.id.to_bytes());
-                let setup = self.plugin_setup(plugin, release, &plugin.settings, owner)?;
+                let setup = operators_setup(&self.ports.vault, plugin, release)?;
                 Some(ready.channel(setup).await.map_err(|fault| refused(field, fault))?)
             }
         };
@@ -73,46 +76,45 @@ impl App {
         let plugin = &running.plugin;
         let release = plugin.delivering().ok_or(Refusal::NotFound("release"))?;
         let owner = (Purpose::ConnectionSecret, &connection.id.to_bytes());
-        let setup = self.plugin_setup(plugin, release, &connection.settings, owner)?;
+        let setup = setup(&self.ports.vault, plugin, release, &connection.settings, owner)?;
         let account = TenantAccount { connection: connection.id, tenant: connection.tenant };
         let setup = PluginSetup { account: Some(account), asked, ..setup };
         running.ready.channel(setup).await.map_err(|fault| refused("config", fault))
     }
+}
 
-    fn plugin_setup(
-        &self,
-        plugin: &Plugin,
-        release: &Release,
-        settings: &Settings,
-        owner: (Purpose, &[u8; 16]),
-    ) -> Result<PluginSetup, Refusal> {
-        Ok(PluginSetup {
-            release: release.clone(),
-            channel: plugin.channel.clone(),
-            account: None,
-            asked: true,
-            hosts: plugin.hosts.clone(),
-            secrets: self.secrets_of(release, settings, owner)?,
-            config: settings.config.clone(),
-            concurrency: plugin.concurrency,
-            timeout: SignedDuration::from_secs(plugin.timeout_seconds.into()),
-        })
-    }
+/// What a plugin is given to deliver through the operator's account.
+pub(super) fn operators_setup(vault: &Vault, plugin: &Plugin, release: &Release) -> Result<PluginSetup, VaultError> {
+    setup(vault, plugin, release, &plugin.settings, (Purpose::PluginSecret, &plugin.id.to_bytes()))
+}
 
-    /// The secrets that a release asks for: one that it does not know keeps it from nothing, since the release before
-    /// may have.
-    fn secrets_of(
-        &self,
-        release: &Release,
-        settings: &Settings,
-        (purpose, owner): (Purpose, &[u8; 16]),
-    ) -> Result<BTreeMap<String, Zeroizing<String>>, Refusal> {
-        let is_known = |name: &str| release.secrets.iter().any(|asked| asked.name == name);
-        let known = settings.secrets.iter().filter(|(name, _)| is_known(name));
-        let open = |(name, sealed): (&String, _)| {
-            let text = self.ports.vault.open(purpose, owner, sealed)?;
-            Ok((name.clone(), Zeroizing::new(text)))
-        };
-        known.map(open).collect()
-    }
+/// What a release that delivers is given: of the secrets those that it asks for, since one that it does not know keeps it
+/// from nothing; the release before may have.
+fn setup(
+    vault: &Vault,
+    plugin: &Plugin,
+    release: &Release,
+    settings: &Settings,
+    (purpose, owner): (Purpose, &[u8; 16]),
+) -> Result<PluginSetup, VaultError> {
+    let asked = |name: &str| release.secrets.iter().any(|secret| secret.name == name);
+    let known = settings.secrets.iter().filter(|(name, _)| asked(name));
+    let open = |sealed: &Sealed| vault.open(purpose, owner, sealed).map(Zeroizing::new);
+    let secrets = known.map(|(name, sealed)| Ok((name.clone(), open(sealed)?)));
+    Ok(PluginSetup {
+        release: release.clone(),
+        channel: plugin.channel.clone(),
+        account: None,
+        asked: true,
+        hosts: plugin.hosts.clone(),
+        secrets: secrets.collect::<Result<_, VaultError>>()?,
+        config: settings.config.clone(),
+        concurrency: plugin.concurrency,
+        timeout: SignedDuration::from_secs(plugin.timeout_seconds.into()),
+    })
+}
+
+/// A secret that the operator gave.
+pub(super) fn opened(vault: &Vault, plugin: &Plugin, sealed: &Sealed) -> Result<Zeroizing<String>, VaultError> {
+    vault.open(Purpose::PluginSecret, &plugin.id.to_bytes(), sealed).map(Zeroizing::new)
 }

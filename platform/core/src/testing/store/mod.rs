@@ -107,6 +107,7 @@ macro_rules! store_contract {
             due_takes_no_more_than_asked
             what_is_replaced_is_due_at_its_new_time
             what_a_provider_is_to_be_asked_is_due_at_its_moment_until_it_is_needless
+            what_a_provider_is_to_take_back_is_due_at_its_moment
             forgetting_drops_expired_keys_and_old_counts_only
             // Erasing.
             a_tenant_is_erased_in_bounded_steps_and_nothing_of_another

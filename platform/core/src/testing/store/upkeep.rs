@@ -3,6 +3,7 @@
 use super::admitting::usage_of;
 use super::messages::sent;
 use super::{ANSWERS, Subject, TO, admitted, new_tenant, started, try_admit};
+use crate::domain::asking::Again;
 use crate::domain::dispatch::{DeliveryStatus, Receipt, Turn, Verdict};
 use crate::domain::id::DeliveryId;
 use crate::domain::quota::Resource;
@@ -92,6 +93,29 @@ pub async fn what_a_provider_is_to_be_asked_is_due_at_its_moment_until_it_is_nee
     assert_eq!(store.due(seconds(299), 10).await.expect(ANSWERS), []);
     let read = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
     assert_eq!(read.asking, []);
+}
+
+/// Although its verification has ended.
+pub async fn what_a_provider_is_to_take_back_is_due_at_its_moment(store: Subject) {
+    let tenant = new_tenant();
+    let door = store.tenant(tenant);
+    let mut verification = started(&store, a_verification(tenant, TO, noon())).await;
+    let (code, item) = (verification.dispatch.deliveries[0].id, (tenant, Item::Verification(verification.id)));
+    let sent = Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None };
+    verification.settle(sent, seconds(1), || DeliveryId::new(noon(), entropy()));
+    verification.cancel(seconds(2));
+    assert!(verification.revoke(code, seconds(2)) && verification.take_revoking().is_some());
+    door.replace(&mut verification, false).await.expect(ANSWERS);
+    assert_eq!(store.due(seconds(11), 10).await.expect(ANSWERS), []);
+    assert_eq!(store.due(seconds(12), 10).await.expect(ANSWERS), [item]);
+    let mut read = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
+    assert_eq!(read.revoking, verification.revoking);
+    assert!(read.hand_over_asking(seconds(12)) && read.take_revoking().is_some());
+    assert!(read.revoked(code, Again::Never, seconds(13)));
+    door.replace(&mut read, false).await.expect(ANSWERS);
+    assert_eq!(store.due(seconds(2000), 10).await.expect(ANSWERS), []);
+    let read = door.find_verification(verification.id).await.expect(ANSWERS).expect("it is stored");
+    assert_eq!(read.revoking, []);
 }
 
 /// Its work is due at once, though the verification has ended; what nobody held stays as it is.

@@ -7,7 +7,7 @@ use wotp_core::domain::plan::Catalogue;
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::Clock as _;
 
-use super::{Finding, checks};
+use super::{Finding, checks, plugins};
 use crate::config::Loaded;
 use crate::data_folder::{DataFolder, moved_file};
 use crate::database_lock::{self, LockError};
@@ -52,6 +52,7 @@ async fn stored(loaded: &Loaded, folder: &DataFolder, database: &Path, vault: Op
     let mut findings = vec![checks::contents(&store).await];
     if let Some(vault) = vault {
         findings.push(checks::seal(&*store, vault).await);
+        findings.extend(plugins::examine(&*store, vault, loaded, folder).await);
     }
     findings.push(checks::plans(&*store, &plans).await);
     findings.push(checks::due(&*store, SystemClock.now(), served).await);

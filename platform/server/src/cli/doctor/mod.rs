@@ -2,6 +2,7 @@
 
 mod checks;
 mod embedded;
+mod plugins;
 mod shared;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::plan::Catalogue;
 use wotp_core::ports::{Clock as _, Store};
 
-use super::{Finding, checks};
+use super::{Finding, checks, plugins};
 use crate::config::{Loaded, QueuePlace};
 use crate::data_folder::DataFolder;
 use crate::system::SystemClock;
@@ -33,6 +33,7 @@ pub(super) async fn examine(loaded: &Loaded, folder: &DataFolder, url: &str) -> 
     findings.push(finding);
     if let Some(vault) = &vault {
         findings.push(checks::seal(&*store, vault).await);
+        findings.extend(plugins::examine(&*store, vault, loaded, folder).await);
     }
     let (served, finding) = nodes(&*store, now).await;
     findings.push(finding);

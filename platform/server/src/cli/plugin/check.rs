@@ -61,6 +61,7 @@ pub(super) fn print(
         "hears": hears,
         "asks": component.asks(),
         "probes": component.probes(),
+        "revokes": component.revokes(),
         "contract": component.contract(),
         "publisher": publisher.map(|key| key.to_string()),
         "config_schema": descriptor.config_schema,
@@ -99,6 +100,7 @@ fn described(file: &Path, component: &Component, publisher: Option<PublisherKey>
         ),
         format!("  asks      {}", if component.asks() { "its provider how a message fares" } else { "nothing later" }),
         format!("  probes    {}", if component.probes() { "whether somebody can be reached" } else { "nobody" }),
+        format!("  revokes   {}", if component.revokes() { "codes of what is canceled" } else { "nothing" }),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
     lines.extend(publisher.map(|key| format!("  published by {key}")));
