@@ -72,16 +72,18 @@ impl Ask for Plugin {
 
 impl Plugin {
     /// Notes whether the plugin came to an end with a question, whatever it said.
-    fn held_out(&self, pass: Pass<'_>, held_out: bool) {
+    pub(crate) fn held_out(&self, pass: Pass<'_>, held_out: bool) {
         let seen = if held_out { Seen::Answered } else { Seen::Silent };
         let Some(change) = pass.ended(seen, self.grant.world.clock.now()) else { return };
         let channel = self.name.as_str();
         match change {
             Change::Opened => tracing::warn!(
                 channel,
-                "a plugin breaks down each time it is asked how a message fares; it is asked once in 30 s from now on"
+                "a plugin breaks down each time it is asked about a message that was sent; it is asked once in 30 s from now on"
             ),
-            Change::Closed => tracing::info!(channel, "a plugin says again how messages fare"),
+            Change::Closed => {
+                tracing::info!(channel, "a plugin answers again what it is asked about messages that were sent")
+            }
         }
     }
 

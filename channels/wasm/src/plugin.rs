@@ -110,7 +110,7 @@ pub struct Plugin {
     /// What this channel may have of it, under way or waiting.
     pub(crate) share: Arc<Share>,
     pub(crate) breaker: Breaker,
-    /// Whether it is asked how messages fare.
+    /// Whether it is asked about messages that were sent: how they fare, or to take them back.
     pub(crate) questions: Breaker,
 }
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use tokio::time::Instant;
 use wotp_core::domain::asking::Again;
 use wotp_core::ports::{Question, Revoke};
 
@@ -13,17 +14,23 @@ use crate::since_v0_1_3::exports::wotp::channel::revoke;
 
 #[async_trait]
 impl Revoke for Plugin {
-    /// What finds no place, or whose provider does not answer lately, comes again when its time has come.
+    /// What finds no place in time, or whose provider does not answer lately, comes again when its time has come; nor is one
+    /// asked that breaks down over whatever it is asked.
     async fn revoke(&self, sent: &Question) -> Again {
         let Some(pre) = &self.component.revoking else { return Again::Never };
-        let Some(_place) = self.room.question(&self.share) else { return Again::AsPlanned };
-        if self.breaker.is_open(self.grant.world.clock.now()) {
+        let begun = Instant::now();
+        // Many may be canceled at once, and each is asked for a few times only: they wait for each other.
+        let Some(_place) = self.room.question_within(&self.share, time() / 2).await else { return Again::AsPlanned };
+        let now = self.grant.world.clock.now();
+        if self.breaker.is_open(now) {
             return Again::AsPlanned;
         }
-        let call = Call::new(&self.grant, Errand::Revoke, time());
+        let Ok(pass) = self.questions.admit(now) else { return Again::AsPlanned };
+        let call = Call::new(&self.grant, Errand::Revoke, time().saturating_sub(begun.elapsed()));
         let message = self.sent(sent);
         let said = report::counted(&self.name, Function::Revoke, sandbox::revoke(pre, call, &message)).await;
         let (channel, delivery) = (self.name.as_str(), sent.reference.delivery);
+        self.held_out(pass, said.is_ok());
         let (again, why) = match said {
             Ok(Ok(())) => return Again::Never,
             Ok(Err(trouble)) => of(trouble),

@@ -76,9 +76,19 @@ impl Room {
         timeout(TURN_WAIT, both).await.ok()?
     }
 
-    /// The right to ask about one message, or to take it back, if there is a place.
+    /// The right to ask about one message, if there is a place.
     pub(crate) fn question<'a>(&'a self, share: &'a Share) -> Option<Turn<'a>> {
-        Some((share.asking.try_acquire().ok()?, self.all.asking.try_acquire().ok()?))
+        let part = share.asking.try_acquire().ok()?;
+        Some((self.all.asking.try_acquire().ok()?, part))
+    }
+
+    /// The same, as soon as there is a place; none after `time`.
+    pub(crate) async fn question_within<'a>(&'a self, share: &'a Share, time: Duration) -> Option<Turn<'a>> {
+        let both = async {
+            let part = share.asking.acquire().await.ok()?;
+            Some((self.all.asking.acquire().await.ok()?, part))
+        };
+        timeout(time, both).await.ok()?
     }
 
     /// The right to have settings looked at: one at a time; none after a second.

@@ -121,5 +121,5 @@ async fn a_plugin_that_breaks_down_over_each_question_is_asked_once_in_half_a_mi
     clock.advance(SignedDuration::from_secs(30));
     assert_eq!(asks.ask(&question(Some("read"))).await.receipt, Some(Receipt::Read));
     assert_eq!(asks.ask(&question(Some("read"))).await.receipt, Some(Receipt::Read));
-    assert!(log.text().contains("says again how messages fare"));
+    assert!(log.text().contains("answers again what it is asked"));
 }

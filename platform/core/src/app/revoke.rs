@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use super::channels::Found;
 use super::deliver::simulated;
 use super::{App, Refusal};
-use crate::domain::asking::Again;
+use crate::domain::asking::{Again, REVOCATIONS_MAX};
 use crate::domain::id::DeliveryId;
 use crate::domain::verification::Verification;
 use crate::ports::{ASKING_MAX, Item, Question, Reference, ReplaceError, Revoke, TenantStore};
@@ -63,6 +63,9 @@ impl App {
                 // It is off, or not loaded here: it may be there the next time.
                 Found::Awaited | Found::Nothing => Again::AsPlanned,
             };
+            if taken.asked == REVOCATIONS_MAX && !matches!(again, Again::Never) {
+                tracing::warn!(delivery = %id, "a message was not taken back, and is not asked for again");
+            }
             while again != Again::AsPlanned && verification.revoked(id, again, self.now()) {
                 match store.replace(&mut verification, false).await {
                     Ok(()) => break,

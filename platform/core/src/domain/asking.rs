@@ -17,6 +17,9 @@ use super::id::DeliveryId;
 /// Most times that a provider is asked about one delivery.
 pub const ASKS_MAX: u8 = 10;
 
+/// Most times that a provider is asked to take one back.
+pub const REVOCATIONS_MAX: u8 = 5;
+
 /// How often a provider is asked about one delivery, and when.
 pub(super) struct Course {
     most: u8,
@@ -28,7 +31,7 @@ pub(super) struct Course {
 /// How it fares. Most messages arrive within seconds.
 pub(super) const QUESTIONS: Course = Course { most: ASKS_MAX, pauses_seconds: [6, 15, 60, 300] };
 /// That it be taken back: for the first time by whoever comes when that begins, and for as long as a code commonly lives.
-pub(super) const REVOCATIONS: Course = Course { most: 5, pauses_seconds: [0, 10, 60, 300] };
+pub(super) const REVOCATIONS: Course = Course { most: REVOCATIONS_MAX, pauses_seconds: [0, 10, 60, 300] };
 
 /// Bounds of a pause that a provider asks for, in seconds.
 const PAUSE_SECONDS: (i64, i64) = (1, 3600);

@@ -31,8 +31,7 @@ pub(super) async fn load(app: Arc<App>, stop: watch::Receiver<bool>) {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "the store does not say whether plugins changed");
         }
-        // Each has one at hand: there are some that nobody loads yet.
-        if app.due_plugins() > loading.len() {
+        if app.due_plugins() > 0 {
             let app = Arc::clone(&app);
             loading.spawn(async move { app.load_due_plugins().await });
         }

@@ -178,17 +178,31 @@ impl App {
     /// Loads what is wanted and not loaded, and nobody else loads. What cannot be loaded goes on as it was, is told of in the
     /// log, and is tried again after half a minute, and then more and more rarely.
     pub async fn load_due_plugins(&self) {
-        while let Some((installed, _claim)) = self.claimed_plugin() {
+        while let Some((installed, _claim)) = self.claimed_plugin(None) {
             let made = self.made(&installed).await;
             self.plugins.put(&installed, &made);
             self.connections.prune(&self.plugins.loaded());
         }
     }
 
-    /// How many plugins are to be loaded, with those that somebody loads now.
+    /// Loads this one as it is wanted, if that is to be done; if somebody does it, until they have.
+    pub(super) async fn load_plugin(&self, id: PluginId) {
+        if let Some((installed, _claim)) = self.claimed_plugin(Some(id)) {
+            let made = self.made(&installed).await;
+            self.plugins.put(&installed, &made);
+            self.connections.prune(&self.plugins.loaded());
+        }
+        let loaded = self.plugins.loaded();
+        if let Some(installed) = loaded.installed.iter().find(|installed| installed.plugin.id == id) {
+            drop(installed.claim.lock().await);
+        }
+    }
+
+    /// How many plugins are to be loaded and nobody loads now, as they are wanted.
     pub fn due_plugins(&self) -> usize {
         let (loaded, now) = (self.plugins.loaded(), self.now());
-        loaded.installed.iter().filter(|installed| installed.is_due(now)).count()
+        let is_free = |installed: &&Arc<Installed>| installed.claim.try_lock().is_some();
+        loaded.installed.iter().filter(|installed| installed.is_due(now)).filter(is_free).count()
     }
 
     /// The plugins that are on, by the names of their channels, and whether this node runs each as it is wanted.
@@ -198,19 +212,12 @@ impl App {
         loaded.installed.iter().map(told).collect()
     }
 
-    /// Waits until a plugin is loaded by whoever does that now, if somebody does.
-    pub(super) async fn plugin_settled(&self, id: PluginId) {
-        let loaded = self.plugins.loaded();
-        if let Some(installed) = loaded.installed.iter().find(|installed| installed.plugin.id == id) {
-            drop(installed.claim.lock().await);
-        }
-    }
-
-    /// A plugin that is to be loaded, and the right to do it, which ends when it is dropped: whoever gives up half way leaves it
+    /// A plugin that is to be loaded, if it may be any or is this one, and the right to do it, which ends when it is dropped: whoever gives up half way leaves it
     /// to the next.
-    fn claimed_plugin(&self) -> Option<(Arc<Installed>, OwnedMutexGuard<()>)> {
+    fn claimed_plugin(&self, only: Option<PluginId>) -> Option<(Arc<Installed>, OwnedMutexGuard<()>)> {
         let (loaded, now) = (self.plugins.loaded(), self.now());
-        let due = loaded.installed.iter().filter(|installed| installed.is_due(now));
+        let is_wanted = |installed: &&Arc<Installed>| only.is_none_or(|only| installed.plugin.id == only);
+        let due = loaded.installed.iter().filter(|installed| installed.is_due(now)).filter(is_wanted);
         let claimed = due.filter_map(|installed| Some((installed, installed.claim.clone().try_lock_owned()?)));
         // Somebody may have loaded it between the look and the claim.
         let is_still = |installed: &Installed| {

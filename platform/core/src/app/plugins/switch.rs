@@ -156,11 +156,11 @@ impl App {
         if !self.plugins.loaded().is_looked_at() {
             return;
         }
-        if let Err(error) = self.load_plugins().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "plugins are loaded again in a moment");
+        if let Err(error) = self.look_at_plugins().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "plugins are looked at again in a moment");
         }
-        // Whoever looks once a second may have been faster.
-        self.plugin_settled(id).await;
+        // And no other: whoever changes one waits for no other that is compiled.
+        self.load_plugin(id).await;
     }
 
     /// Changes a plugin as it is now; this node goes by it at once, the others within a second.

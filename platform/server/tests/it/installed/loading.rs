@@ -112,6 +112,7 @@ fn plugins<const N: usize>(expected: [(&str, bool); N]) -> Vec<(String, bool)> {
 async fn a_change_waits_for_no_other_plugin_that_is_compiled() {
     let scene = Scene::set().await;
     assert_eq!(scene.here(), plugins([("slow", false), ("sms", true)]));
+    assert_eq!(scene.node.app.due_plugins(), 0, "somebody loads it");
     scene.set_on(&scene.sms, false).await;
     scene.node.app.load_plugins().await.expect("it does not wait");
     assert_eq!(scene.here(), plugins([("slow", false)]));
@@ -130,7 +131,14 @@ async fn a_change_waits_for_no_other_plugin_that_is_compiled() {
 async fn what_was_compiled_and_is_not_wanted_any_more_is_not_put_back() {
     let scene = Scene::set().await;
     scene.set_on(&scene.slow, false).await;
+    // Another one that is to be loaded is nobody's yet, whatever is still compiled in vain.
+    scene.set_on(&scene.sms, false).await;
     scene.node.app.look_at_plugins().await.expect("it looks");
+    scene.set_on(&scene.sms, true).await;
+    scene.node.app.look_at_plugins().await.expect("it looks");
+    assert_eq!(scene.node.app.due_plugins(), 1);
+    scene.node.app.load_plugins().await.expect("it does not wait");
+    assert_eq!(scene.node.app.due_plugins(), 0);
     scene.lets_it_compile();
     let Scene { stage: _stage, node, loading, .. } = scene;
     loading.await.expect("it ends");
