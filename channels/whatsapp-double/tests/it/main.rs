@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod admin;
+mod baileys;
 mod client;
 mod faults;
 mod pairing;
