@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use crate::double::{DeviceStatus, Double, Receipt};
+use crate::double::{DeviceStatus, Double, Receipt, digits};
 use crate::error::{Error, Result};
 use crate::faults::{Rule, Strike};
 use crate::inbox::Received;
@@ -99,8 +99,10 @@ struct Wanted {
 
 impl Wanted {
     fn is(&self, message: &Received) -> bool {
-        let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        same(&self.id, &message.id) && same(&self.from, &message.from) && same(&self.to, &message.to)
+        let of =
+            |wanted: &Option<String>, number: &str| wanted.as_deref().is_none_or(|wanted| digits(wanted) == number);
+        let it = self.id.as_deref().is_none_or(|wanted| wanted == message.id);
+        it && of(&self.from, &message.from) && of(&self.to, &message.to)
     }
 }
 
@@ -139,6 +141,7 @@ async fn receipt(State(double): State<Double>, Json(sent): Json<Sent>) -> Result
 #[serde(deny_unknown_fields)]
 struct Change {
     registered: Option<bool>,
+    lid_migrated: Option<bool>,
     receipts: Option<Receipts>,
     #[serde(default, deserialize_with = "given")]
     time_lock_ends: Option<Option<u64>>,
@@ -158,6 +161,9 @@ async fn change_person(
 ) -> Result<()> {
     if let Some(registered) = change.registered {
         double.set_registered(&number, registered).await?;
+    }
+    if let Some(migrated) = change.lid_migrated {
+        double.set_lid_migrated(&number, migrated).await?;
     }
     if let Some(receipts) = change.receipts {
         double.set_receipts(&number, receipts).await?;

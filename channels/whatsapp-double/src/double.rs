@@ -214,6 +214,16 @@ impl Double {
         Ok(())
     }
 
+    /// Whether an account goes by addresses that tell no number, to which it is written and from which others write to
+    /// it; at first every account does. Clients are told when they are linked.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] when a phone cannot be made.
+    pub async fn set_lid_migrated(&self, number: &str, migrated: bool) -> Result<()> {
+        self.shared.world.lock().await.person(&digits(number))?.lid_migrated = migrated;
+        Ok(())
+    }
+
     /// Gives a person one more device, which reads what the phone reads. Clients that have written with the person are
     /// told. The device's number.
     ///
@@ -339,6 +349,6 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// A number as addresses have it: digits only.
-fn digits(number: &str) -> String {
+pub(crate) fn digits(number: &str) -> String {
     number.chars().filter(char::is_ascii_digit).collect()
 }

@@ -54,6 +54,8 @@ pub(crate) struct Person {
     /// The devices besides the phone that the double plays.
     pub(crate) companions: BTreeMap<u16, Companion>,
     pub(crate) registered: bool,
+    /// Whether the account goes by addresses that tell no number, as accounts do since 2025.
+    pub(crate) lid_migrated: bool,
     pub(crate) receipts: Receipts,
     pub(crate) restrictions: Restrictions,
     /// Whom they have written with, either way.
@@ -74,6 +76,7 @@ impl Person {
             phone: Endpoint::new()?,
             companions: BTreeMap::new(),
             registered: true,
+            lid_migrated: true,
             receipts: Receipts::default(),
             restrictions: Restrictions::default(),
             chats: HashSet::new(),
@@ -222,8 +225,9 @@ impl World {
     }
 
     /// The clients that are linked to a number.
-    pub(crate) fn linked_to(&self, number: &str) -> impl Iterator<Item = &Address> {
-        self.linked.keys().filter(move |address| address.number == number)
+    pub(crate) fn linked_to(&self, number: &str) -> impl Iterator<Item = &Address> + use<'_> {
+        let all = Address::new(number, 0)..=Address::new(number, u16::MAX);
+        self.linked.range(all).map(|(address, _)| address)
     }
 
     /// Gives a person one more device that the double plays, and returns its number.

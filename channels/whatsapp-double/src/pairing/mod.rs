@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
+use waproto::buffa::Message as _;
+use waproto::whatsapp::ClientPairingProps;
 
 use crate::adv::Vouched;
 use crate::error::{Error, Result};
@@ -67,10 +69,12 @@ impl World {
             .attr("jid", address.by_number())
             .attr("lid", Jid::lid_device(person.lid.as_str(), address.device))
             .build();
+        let props = ClientPairingProps { is_chat_db_lid_migrated: Some(person.lid_migrated), ..Default::default() };
         let success = parent(
             "pair-success",
             [
                 leaf("device-identity", vouched.under(secret)?),
+                leaf("client-props", props.encode_to_vec()),
                 device,
                 NodeBuilder::new("platform").attr("name", "android").build(),
             ],

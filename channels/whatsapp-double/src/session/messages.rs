@@ -67,18 +67,20 @@ impl World {
             Fault::AckLate { milliseconds } => Some(Ack::Late(Duration::from_millis(*milliseconds))),
             _ => None,
         });
-        match how.unwrap_or(Ack::Now) {
-            Ack::Now => line.send(ack(&sent, None)),
-            Ack::Lost => {}
-            Ack::Late(by) => {
-                let (line, late) = (line.clone(), ack(&sent, None));
-                tokio::spawn(async move {
-                    tokio::time::sleep(by).await;
-                    line.send(late);
-                });
-            }
+        let how = how.unwrap_or(Ack::Now);
+        if matches!(how, Ack::Now) {
+            line.send(ack(&sent, None));
         }
-        self.deliver(shared, &sent).await
+        let delivered = self.deliver(shared, &sent).await;
+        // Counted from here, so that it comes after the receipt however long that took.
+        if let Ack::Late(by) = how {
+            let (line, late) = (line.clone(), ack(&sent, None));
+            tokio::spawn(async move {
+                tokio::time::sleep(by).await;
+                line.send(late);
+            });
+        }
+        delivered
     }
 
     /// The code that a message is refused with, if it is: by a fault, or because the account is restricted.
@@ -166,12 +168,18 @@ impl World {
     /// Passes a message on to another client.
     fn relay(&mut self, sent: &Sent<'_>, to: &Address, jid: &Jid, sealed: &Sealed) -> Result<()> {
         let from = self.address_like(sent.from, jid)?;
+        let (other, name) = if from.is_lid() {
+            (Jid::pn(sent.from.number.as_str()), "sender_pn")
+        } else {
+            (Jid::lid(self.person(&sent.from.number)?.lid.as_str()), "sender_lid")
+        };
         let mut children = vec![enc(sealed, None)];
         if sealed.kind == "pkmsg" {
             children.extend(sent.stanza.get_optional_child("device-identity").cloned());
         }
         let mut message = NodeBuilder::new("message")
             .attr("from", from)
+            .attr(name, other)
             .attr("id", sent.id.as_str())
             .attr("type", sent.stanza.text("type"))
             .attr("t", now_seconds().to_string());

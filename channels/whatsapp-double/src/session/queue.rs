@@ -125,3 +125,71 @@ impl Queue {
 fn broadcast(child: Node) -> Node {
     NodeBuilder::new("ib").attr("from", SERVER).children([child]).build()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::people::Outgoing;
+
+    fn stanza(tag: &'static str, id: &str, kind: Option<&str>) -> Node {
+        let stanza = NodeBuilder::new(tag).attr("id", id);
+        kind.into_iter().fold(stanza, |stanza, kind| stanza.attr("type", kind)).build()
+    }
+
+    /// What has gone out: the ids of stanzas, with a `*` where they waited, and what the server says about that.
+    fn went(outgoing: &mut UnboundedReceiver<Outgoing>) -> Vec<String> {
+        let mut went = Vec::new();
+        while let Ok(Outgoing::Stanza(stanza)) = outgoing.try_recv() {
+            went.push(match stanza.children() {
+                Some([child]) => format!("{} {}", child.tag, child.text("count")),
+                _ => stanza.text("id") + if stanza.maybe("offline").is_some() { "*" } else { "" },
+            });
+        }
+        went
+    }
+
+    #[test]
+    fn what_waits_comes_in_batches_and_again_until_it_is_acknowledged() {
+        let (line, mut outgoing) = Line::new();
+        let mut queue = Queue::default();
+        for nth in 0..7 {
+            queue.push(stanza("message", &nth.to_string(), None), Some(&line));
+        }
+        assert!(went(&mut outgoing).is_empty(), "the client does not take them yet");
+        queue.resume(&line);
+        assert_eq!(went(&mut outgoing), ["offline_preview 7", "0*", "1*", "2*", "3*", "4*"]);
+        queue.push(stanza("message", "late", None), Some(&line));
+        queue.more(&line, 1);
+        assert_eq!(went(&mut outgoing), ["5*"]);
+        queue.more(&line, 100);
+        assert_eq!(went(&mut outgoing), ["6*", "late*", "offline 8"]);
+        queue.push(stanza("message", "live", None), Some(&line));
+        assert_eq!(went(&mut outgoing), ["live"]);
+
+        for id in ["0", "1", "2", "3", "4", "6", "late"] {
+            queue.acknowledged(Class::Message, id, None);
+        }
+        queue.acknowledged(Class::Receipt, "5", None);
+        queue.offline();
+        queue.resume(&line);
+        assert_eq!(went(&mut outgoing), ["offline_preview 2", "5*", "live*", "offline 2"]);
+    }
+
+    #[test]
+    fn a_receipt_is_acknowledged_by_its_type() {
+        let (line, mut outgoing) = Line::new();
+        let mut queue = Queue::default();
+        queue.resume(&line);
+        assert_eq!(went(&mut outgoing), ["offline 0"]);
+        queue.push(stanza("receipt", "one", None), Some(&line));
+        queue.push(stanza("receipt", "one", Some("read")), Some(&line));
+        queue.acknowledged(Class::Receipt, "one", Some("read"));
+        assert_eq!(queue.len(), 1);
+        queue.acknowledged(Class::Receipt, "one", Some("read"));
+        assert_eq!(queue.len(), 1);
+        queue.acknowledged(Class::Receipt, "one", None);
+        assert_eq!(queue.len(), 0);
+    }
+}

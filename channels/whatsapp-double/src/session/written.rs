@@ -42,10 +42,13 @@ impl World {
             *last ^= 1;
         }
         let (lid, number) = (Jid::lid(person.lid.as_str()), Jid::pn(from.as_str()));
-        let message = NodeBuilder::new("message")
-            .attr("from", lid)
-            .attr("sender_pn", number)
-            .attr("addressing_mode", "lid")
+        let message = NodeBuilder::new("message");
+        let message = if self.person(&to.number)?.lid_migrated {
+            message.attr("from", lid).attr("sender_pn", number).attr("addressing_mode", "lid")
+        } else {
+            message.attr("from", number).attr("sender_lid", lid).attr("addressing_mode", "pn")
+        };
+        let message = message
             .attr("id", id)
             .attr("type", "text")
             .attr("notify", "Somebody")

@@ -1,5 +1,7 @@
 //! Linking a client to a phone, and taking it off.
 
+use std::time::Duration;
+
 use whatsapp_rust::pair_code::PairCodeOptions;
 use whatsapp_rust::prelude::*;
 use wotp_whatsapp_double::{Double, Error};
@@ -70,6 +72,22 @@ async fn an_expired_qr_links_nobody_and_the_client_comes_back_for_a_new_one() {
     let renewed = client.qr().await;
     assert_ne!(renewed, expired);
     within("the pairing", double.scan(TENANT, &renewed)).await.unwrap();
+    client.connected().await;
+}
+
+#[tokio::test]
+async fn a_qr_that_nobody_scans_in_time_is_followed_by_another() {
+    let double = Double::start().await.unwrap();
+    let mut client = Client::start(&double, &nothing_kept()).await;
+    let expired = client.qr().await;
+    // Client and double live by the same clock.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    let shown = client.qr().await;
+    assert_ne!(shown, expired);
+    assert!(matches!(double.scan(TENANT, &expired).await, Err(Error::UnknownQr)));
+    within("the pairing", double.scan(TENANT, &shown)).await.unwrap();
     client.connected().await;
 }
 

@@ -31,6 +31,18 @@ async fn nobody_reads_what_is_written_to_a_number_without_a_client() {
 }
 
 #[tokio::test]
+async fn a_client_that_many_write_to_publishes_more_keys_before_they_run_out() {
+    let double = Double::start().await.unwrap();
+    let mut client = Client::linked(&double).await;
+    let published = double.devices().await[0].one_time_keys;
+    for nth in 0..published - 5 {
+        double.say(&format!("4477009002{nth:02}"), TENANT, "hello").await.unwrap();
+        client.message().await;
+    }
+    within("more keys", double.wait_for(|devices| (devices[0].one_time_keys > 5).then_some(()))).await;
+}
+
+#[tokio::test]
 async fn what_was_written_meanwhile_comes_with_the_next_login() {
     let double = Double::start().await.unwrap();
     let kept = nothing_kept();

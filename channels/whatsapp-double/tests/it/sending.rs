@@ -25,6 +25,39 @@ async fn a_text_is_acknowledged_delivered_and_read() {
 }
 
 #[tokio::test]
+async fn an_account_that_still_goes_by_numbers_is_written_with_by_number() {
+    let double = Double::start().await.unwrap();
+    let mut migrated = Client::linked(&double).await;
+    const OLD: &str = "15550199";
+    double.set_lid_migrated(OLD, false).await.unwrap();
+    let mut old = Client::linked_to(&double, OLD, &nothing_kept()).await;
+    for (client, number, by_lid) in [(&mut migrated, TENANT, true), (&mut old, OLD, false)] {
+        double.say(ANNA, number, "hello").await.unwrap();
+        let from = client
+            .told("the message", |event| match event {
+                // Not what its own phone tells it.
+                Event::Messages(batch) => batch
+                    .iter()
+                    .find(|message| message.message.conversation.is_some())
+                    .map(|message| message.info.source.sender.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!((from.is_lid(), from.is_pn()), (by_lid, !by_lid), "the message");
+        let id = client.send(ANNA, "hello").await;
+        assert_eq!(client.ack(&id).await, None);
+        let from = client
+            .told("the receipt", |event| match event {
+                Event::Receipt(receipt) => Some(receipt.source.sender.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!((from.is_lid(), from.is_pn()), (by_lid, !by_lid));
+        within("the message", double.inbox().wait(|message| message.id == id)).await;
+    }
+}
+
+#[tokio::test]
 async fn receipts_come_when_the_person_sends_them() {
     let double = Double::start().await.unwrap();
     double.set_receipts(ANNA, Receipts::None).await.unwrap();
@@ -86,10 +119,10 @@ async fn two_clients_write_to_each_other() {
     let mut one = Client::linked(&double).await;
     let mut other = Client::linked_to(&double, OTHER, &nothing_kept()).await;
     let id = one.send(OTHER, "from one").await;
-    assert_eq!(other.message().await.0, "from one");
+    assert_eq!(other.message().await, ("from one".to_owned(), TENANT.to_owned()));
     one.receipt(&id, "Delivered").await;
     other.send(TENANT, "from the other").await;
-    assert_eq!(one.message().await.0, "from the other");
+    assert_eq!(one.message().await, ("from the other".to_owned(), OTHER.to_owned()));
     // Each phone has it as well.
     let received = within("the message", double.inbox().wait(|message| message.id == id)).await;
     assert_eq!((received.to.as_str(), received.devices.as_slice()), (OTHER, &[0][..]));
