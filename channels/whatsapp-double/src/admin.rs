@@ -30,6 +30,7 @@ pub fn router(double: Double) -> Router {
         .route("/receipts", post(receipt))
         .route("/people/{number}", patch(change_person))
         .route("/people/{number}/companions", post(add_companion))
+        .route("/people/{number}/phone", post(change_phone))
         .route("/faults", get(armed).post(arm).delete(disarm))
         .route("/strikes/{number}", post(strike))
         .route("/down", post(down))
@@ -179,6 +180,10 @@ async fn change_person(
 
 async fn add_companion(State(double): State<Double>, Path(number): Path<String>) -> Result<Json<Value>> {
     Ok(Json(json!({ "device": double.add_companion(&number).await? })))
+}
+
+async fn change_phone(State(double): State<Double>, Path(number): Path<String>) -> Result<()> {
+    double.change_phone(&number).await
 }
 
 async fn armed(State(double): State<Double>) -> Json<Vec<Rule>> {

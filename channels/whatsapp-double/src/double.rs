@@ -224,6 +224,14 @@ impl Double {
         Ok(())
     }
 
+    /// Gives a person another phone, with other keys: what was encrypted for the old one is asked for again.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] when a phone cannot be made.
+    pub async fn change_phone(&self, number: &str) -> Result<()> {
+        self.shared.world.lock().await.person(&digits(number))?.change_phone()
+    }
+
     /// Gives a person one more device, which reads what the phone reads. Clients that have written with the person are
     /// told. The device's number.
     ///

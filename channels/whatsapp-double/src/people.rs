@@ -91,6 +91,13 @@ impl Person {
         device
     }
 
+    /// The phone is another one, and so are its keys. It is linked to no devices that are played.
+    pub(crate) fn change_phone(&mut self) -> Result<()> {
+        self.phone = Endpoint::new()?;
+        self.companions.clear();
+        Ok(())
+    }
+
     /// A device that the double plays.
     pub(crate) fn endpoint(&mut self, device: u16) -> Option<&mut Endpoint> {
         match device {

@@ -34,6 +34,13 @@ struct Sent<'a> {
     stanza: &'a Node,
 }
 
+impl Sent<'_> {
+    /// Whether it is for the phone that the client is linked to, and for nobody else.
+    fn is_own(&self) -> bool {
+        self.recipient.as_ref().is_some_and(|recipient| recipient.number == self.from.number)
+    }
+}
+
 impl World {
     pub(super) async fn on_message(
         &mut self,
@@ -49,6 +56,11 @@ impl World {
         *self.sent.entry(key.clone()).or_default() += 1;
         self.sent_to.insert(key, sent.to.clone());
 
+        // What a client tells the phone that it is linked to is its own affair: no fault, and no restriction, is for that.
+        if sent.is_own() {
+            line.send(ack(&sent, None));
+            return self.deliver(shared, &sent).await;
+        }
         if let Some(code) = self.refused(&sent)? {
             line.send(ack(&sent, Some(code)));
             return Ok(());
@@ -89,10 +101,7 @@ impl World {
             Fault::AckError { code } => Some(*code),
             _ => None,
         });
-        let Some(recipient) = &sent.recipient else { return Ok(fault) };
-        if fault.is_some() || recipient.number == sent.from.number {
-            return Ok(fault);
-        }
+        let (None, Some(recipient)) = (fault, &sent.recipient) else { return Ok(fault) };
         let sender = self.person(&sent.from.number)?;
         if !sender.chats.contains(&recipient.number) {
             if let Err(code) = sender.restrictions.begin_chat() {
@@ -116,8 +125,7 @@ impl World {
         if !self.person(&recipient.number)?.registered {
             return Ok(());
         }
-        let to_others = recipient.number != sent.from.number;
-        let undecryptable = to_others
+        let undecryptable = !sent.is_own()
             && self
                 .rules
                 .take(&sent.from.number, |fault| matches!(fault, Fault::Undecryptable).then_some(()))
@@ -146,7 +154,7 @@ impl World {
                 }
             }
         }
-        if devices.is_empty() || !to_others {
+        if devices.is_empty() {
             return Ok(());
         }
         for device in &devices {
@@ -255,7 +263,7 @@ fn ciphertexts(sent: &Sent<'_>) -> Result<Vec<(Jid, Sealed, u8)>> {
     Ok(found)
 }
 
-/// A ciphertext as part of a stanza; `count` says the how manieth time it is sent again.
+/// A ciphertext as part of a stanza; `count` says how often it was asked for again.
 pub(super) fn enc(sealed: &Sealed, count: Option<u32>) -> Node {
     let mut enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind.as_str());
     if let Some(count) = count {

@@ -30,7 +30,7 @@ impl World {
         Ok(id)
     }
 
-    /// Encrypts a person's message for one client; `again` says the how manieth time it was asked for.
+    /// Encrypts a person's message for one client; `again` says how often it was asked for again.
     pub(super) async fn write(&mut self, id: &str, to: &Address, again: Option<u32>) -> Result<()> {
         let said = self.said.get(id).filter(|said| said.to == to.number).ok_or(Error::NoSuchMessage)?;
         let (from, plaintext) = (said.from.clone(), said.plaintext.clone());

@@ -28,12 +28,13 @@ async fn started() -> (Child, String) {
 
 #[tokio::test]
 async fn baileys_links_itself_sends_receives_and_logs_out() {
-    let (_program, admin) = started().await;
+    let (mut program, admin) = started().await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/baileys/link.mjs");
     let client = Command::new("node").arg(script).arg(installed()).arg(admin).kill_on_drop(true).output();
     let output = within("Baileys", client).await.expect("`make test` installs it");
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     assert!(output.status.success(), "{said}");
+    program.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -93,6 +93,21 @@ async fn what_arrives_damaged_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn who_has_another_phone_reads_what_was_encrypted_for_the_old_one() {
+    let double = Double::start().await.unwrap();
+    let mut client = Client::linked(&double).await;
+    let id = client.send(ANNA, "to the old one").await;
+    client.receipt(&id, "Delivered").await;
+    double.change_phone(ANNA).await.unwrap();
+    let id = client.send(ANNA, "to the new one").await;
+    let received = within("the message", double.inbox().wait(|message| message.id == id)).await;
+    assert_eq!(received.text.as_deref(), Some("to the new one"));
+    assert!(received.times_sent > 1, "the client knew nothing of it");
+    double.say(ANNA, TENANT, "from the new one").await.unwrap();
+    assert_eq!(client.message().await.0, "from the new one");
+}
+
+#[tokio::test]
 async fn what_the_recipient_cannot_read_is_sent_again() {
     let double = Double::start().await.unwrap();
     let mut client = Client::linked(&double).await;
