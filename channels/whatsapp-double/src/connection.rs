@@ -18,9 +18,9 @@ use crate::wire::Wire;
 /// Serves a client until either side ends it.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) -> Result<()> {
     let mut wire = Wire::accept(stream).await?;
-    let Greeting { mut channel, client_key, payload } = greet(&mut wire, &shared.certificate).await?;
+    let Greeting { mut channel, client_key, payload, short } = greet(&mut wire, &shared.certificate).await?;
     let (line, mut outgoing) = Line::new();
-    let caller = shared.world.lock().await.welcome(&payload, client_key, &line);
+    let caller = shared.world.lock().await.welcome(&payload, client_key, short, &line);
     shared.changed();
     let ended = converse(&shared, caller.as_ref(), &line, &mut wire, &mut channel, &mut outgoing).await;
     shared.world.lock().await.hang_up(&line);

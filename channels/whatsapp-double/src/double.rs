@@ -64,6 +64,8 @@ pub struct DeviceStatus {
     pub connected: bool,
     /// How often it has logged in.
     pub logins: u32,
+    /// Whether it knew the server's key already when it last logged in, and took the short handshake (IK).
+    pub short_handshake: bool,
     /// How many keys it has left with the server for those who have yet to write to it.
     pub one_time_keys: usize,
     /// How many stanzas wait for it, or for its acknowledgement.
@@ -311,6 +313,7 @@ impl Double {
                 device: address.device,
                 connected: linked.line.is_some(),
                 logins: linked.logins,
+                short_handshake: linked.short_handshake,
                 one_time_keys: linked.one_time.len(),
                 waiting: linked.queue.len(),
             })

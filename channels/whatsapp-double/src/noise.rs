@@ -68,6 +68,8 @@ pub(crate) struct Greeting {
     /// The key that the device is known by from login to login.
     pub(crate) client_key: [u8; 32],
     pub(crate) payload: ClientPayload,
+    /// Whether the client knew the server's key already.
+    pub(crate) short: bool,
 }
 
 /// Encrypts and decrypts what follows the handshake.
@@ -95,15 +97,15 @@ impl Channel {
 /// Answers a client's hello: the full handshake (XX), or the short one of a client that knows the server's key (IK).
 pub(crate) async fn greet(wire: &mut Wire, certificate: &Certificate) -> Result<Greeting> {
     let hello = message(wire).await?.client_hello.into_option().ok_or(Error::Malformed("no hello"))?;
-    let (handshake, client_key, payload) = match hello.r#static {
-        None => full(wire, certificate, hello).await?,
-        Some(_) => short(wire, certificate, hello).await?,
-    };
+    let knows_server = hello.r#static.is_some();
+    let (handshake, client_key, payload) =
+        if knows_server { short(wire, certificate, hello).await? } else { full(wire, certificate, hello).await? };
     let (read, write) = handshake.finish().map_err(Error::crypto)?;
     Ok(Greeting {
         channel: Channel { read, write, read_count: 0, written: 0 },
         client_key,
         payload: ClientPayload::decode_from_slice(&payload).map_err(|_| Error::Malformed("no client payload"))?,
+        short: knows_server,
     })
 }
 

@@ -40,7 +40,13 @@ const ROUTING: &[u8] = b"\x08\x01double";
 
 impl World {
     /// Lets a client in, to log in or to be linked; `None` where it was refused.
-    pub(crate) fn welcome(&mut self, payload: &ClientPayload, key: [u8; 32], line: &Line) -> Option<Caller> {
+    pub(crate) fn welcome(
+        &mut self,
+        payload: &ClientPayload,
+        key: [u8; 32],
+        short_handshake: bool,
+        line: &Line,
+    ) -> Option<Caller> {
         let Some(user) = payload.username else {
             self.offer_qr(line);
             return Some(Caller::Stranger);
@@ -61,6 +67,7 @@ impl World {
             return None;
         };
         linked.logins += 1;
+        linked.short_handshake = short_handshake;
         linked.queue.offline();
         if let Some(before) = linked.line.replace(line.clone()) {
             before.send(conflict());

@@ -134,6 +134,7 @@ const another = told(socket, "messages.upsert", text);
 await api("POST", "/messages", { from: "447700900456", to: TENANT, text: "Hello." });
 must((await another) === "Hello.", "what was written under the new key is not what was read");
 
+must(auth.creds.myAppStateKeyId, "the phone has not shared the key of its settings");
 const gone = ended(socket);
 await socket.logout();
 await gone;

@@ -21,7 +21,9 @@ async fn a_client_that_is_started_again_goes_on_without_pairing() {
     let mut client = Client::start(&double, &kept).await;
     client.connected().await;
     delivers(&double, &mut client, "after").await;
-    assert_eq!(double.devices().await[0].logins, 2);
+    let device = &double.devices().await[0];
+    assert_eq!(device.logins, 2);
+    assert!(device.short_handshake, "it kept the server's key");
 }
 
 #[tokio::test]
