@@ -118,21 +118,21 @@ mod tests {
     #[test]
     fn only_the_devices_own_signature_under_what_the_phone_signed_is_taken() {
         let (phone, device, other) = (Endpoint::new().unwrap(), Endpoint::new().unwrap(), Endpoint::new().unwrap());
-        let vouched = || Vouched::sign(&phone, 1, device.identity()).unwrap();
-        let answer = vouched().by_both(&device).unwrap();
-        // The time of signing is part of it.
-        let asked = Vouched {
+        let answer = Vouched::sign(&phone, 1, device.identity()).unwrap().by_both(&device).unwrap();
+        let asked = || Vouched {
             signed: ADVSignedDeviceIdentity {
                 device_signature: None,
                 ..ADVSignedDeviceIdentity::decode_from_slice(&answer).unwrap()
             },
             device_identity: device.identity(),
         };
-        assert_eq!(asked.countersigned(&answer).unwrap(), answer);
-        let forged = vouched().by_both(&other).unwrap();
-        assert!(matches!(asked.countersigned(&forged), Err(Error::PairingRefused)));
+        assert_eq!(asked().countersigned(&answer).unwrap(), answer);
+        let forged = asked().by_both(&other).unwrap();
+        assert!(matches!(asked().countersigned(&forged), Err(Error::PairingRefused)));
+        let changed = Vouched::sign(&phone, 2, device.identity()).unwrap().by_both(&device).unwrap();
+        assert!(matches!(asked().countersigned(&changed), Err(Error::PairingRefused)));
         let elsewhere = Vouched::sign(&other, 1, device.identity()).unwrap().by_both(&device).unwrap();
-        assert!(matches!(asked.countersigned(&elsewhere), Err(Error::PairingRefused)));
-        assert!(asked.countersigned(b"nonsense").is_err());
+        assert!(matches!(asked().countersigned(&elsewhere), Err(Error::PairingRefused)));
+        assert!(asked().countersigned(b"nonsense").is_err());
     }
 }

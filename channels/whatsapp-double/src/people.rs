@@ -259,7 +259,6 @@ impl World {
         for linked in self.linked.values_mut() {
             if linked.line.as_ref().is_some_and(|own| own.is(line)) {
                 linked.line = None;
-                linked.queue.offline();
             }
         }
         self.pairing.forget(line);
@@ -269,7 +268,6 @@ impl World {
     pub(crate) fn hang_up_all(&mut self) {
         for linked in self.linked.values_mut() {
             linked.line = None;
-            linked.queue.offline();
         }
         self.pairing.forget_all();
     }

@@ -151,3 +151,43 @@ impl World {
         self.write_to_own_device(address, &message).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wacore::prekeys::compute_key_bundle_digest;
+
+    use super::*;
+    use crate::people::Linked;
+
+    fn signed(id: u32, byte: u8) -> Node {
+        parent("skey", [leaf("id", short(id)), leaf("value", [byte; 32]), leaf("signature", [byte; 64])])
+    }
+
+    #[test]
+    fn others_get_what_a_device_has_published_last_and_the_digest_says_it() {
+        let device = Address::new("15550100", 1);
+        let mut world = World::default();
+        world.linked.insert(device.clone(), Linked::new([0; 32], b"vouched".to_vec()));
+        assert!(world.digest(&device).is_none());
+        let keys = [2, 3].map(|id| parent("key", [leaf("id", short(id)), leaf("value", [id as u8; 32])]));
+        let all = parent(
+            "iq",
+            [leaf("registration", 77_u32.to_be_bytes()), leaf("identity", [1; 32]), parent("list", keys), signed(4, 4)],
+        );
+        world.upload(&device, &all).unwrap();
+        world.upload(&device, &parent("iq", [parent("rotate", [signed(5, 5)])])).unwrap();
+
+        let (offer, vouched) = world.offer_of(&device).unwrap().unwrap();
+        assert_eq!((offer.identity.registration, offer.identity.identity), (77, [1; 32]));
+        assert_eq!((offer.identity.signed_id, offer.identity.signed), (5, [5; 32]));
+        assert_eq!(offer.one_time.map(|key| (key.id, key.public)), Some((2, [2; 32])));
+        assert_eq!(vouched.as_deref(), Some(&b"vouched"[..]));
+        // As a client computes it from what it has, without the key that was given away.
+        let digest = world.digest(&device).unwrap();
+        assert_eq!(digest.child("hash"), compute_key_bundle_digest(&[1; 32], &[5; 32], &[5; 64], &[&[3; 32]]));
+        let (offer, _) = world.offer_of(&device).unwrap().unwrap();
+        assert_eq!(offer.one_time.map(|key| key.id), Some(3));
+        let (offer, _) = world.offer_of(&device).unwrap().unwrap();
+        assert!(offer.one_time.is_none(), "each is given away once");
+    }
+}

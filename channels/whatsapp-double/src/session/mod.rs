@@ -68,7 +68,7 @@ impl World {
         };
         linked.logins += 1;
         linked.short_handshake = short_handshake;
-        linked.queue.offline();
+        linked.queue.begin();
         if let Some(before) = linked.line.replace(line.clone()) {
             before.send(conflict());
             before.close();

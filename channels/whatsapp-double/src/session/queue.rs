@@ -57,8 +57,8 @@ impl Queue {
         self.waiting.push_back(Waiting { class, stanza, sent: line.is_some() });
     }
 
-    /// The connection has ended.
-    pub(crate) fn offline(&mut self) {
+    /// A new connection begins: nothing has gone out over it.
+    pub(crate) fn begin(&mut self) {
         self.live = false;
         for waiting in &mut self.waiting {
             waiting.sent = false;
@@ -172,7 +172,7 @@ mod tests {
             queue.acknowledged(Class::Message, id, None);
         }
         queue.acknowledged(Class::Receipt, "5", None);
-        queue.offline();
+        queue.begin();
         queue.resume(&line);
         assert_eq!(went(&mut outgoing), ["offline_preview 2", "5*", "live*", "offline 2"]);
     }

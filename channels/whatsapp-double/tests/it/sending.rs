@@ -80,9 +80,9 @@ async fn who_has_no_whatsapp_is_known_to_have_none_and_gets_nothing() {
     let api = client.api();
     let looked_up =
         within("the look-up", api.contacts().is_on_whatsapp(&[Jid::pn(ANNA), Jid::pn(BERT)])).await.unwrap();
-    let registered = |number: &str| looked_up.iter().find(|found| found.jid.user == number).unwrap().is_registered;
-    assert!(registered(ANNA));
-    assert!(!registered(BERT));
+    let found = |number: &str| looked_up.iter().find(|found| found.jid.user == number).unwrap();
+    assert!(found(ANNA).is_registered && found(ANNA).lid.is_some());
+    assert!(!found(BERT).is_registered && found(BERT).lid.is_none());
     let lost = client.send(BERT, "to nobody").await;
     let id = client.send(ANNA, "to somebody").await;
     assert_eq!(client.ack(&id).await, None);
