@@ -1,5 +1,5 @@
-//! How a phone vouches for the devices that are linked to it (WhatsApp calls it ADV): it signs what it knows of the device
-//! together with the device's identity; the device signs that in turn.
+//! How a phone vouches for the devices that are linked to it (WhatsApp calls it ADV): it signs what it knows of the
+//! device together with the device's identity; the device signs that in turn.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::rngs::ThreadRng;

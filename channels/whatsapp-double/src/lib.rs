@@ -1,7 +1,7 @@
 //! A WhatsApp of its own for tests: a server that speaks WhatsApp Web's protocol, and all the phones behind it.
 //!
-//! A client links itself by QR or by code, logs in, looks people up, sends, gets receipts, and receives. The double plays
-//! everybody else: it decrypts what the people were sent ([`Double::inbox`]), writes to the client as any person
+//! A client links itself by QR or by code, logs in, looks people up, sends, gets receipts, and receives. The double
+//! plays everybody else: it decrypts what the people were sent ([`Double::inbox`]), writes to the client as any person
 //! ([`Double::say`]), and lets go wrong what goes wrong with the real one ([`Fault`], [`Strike`]).
 //!
 //! ```

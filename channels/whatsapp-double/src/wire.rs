@@ -76,8 +76,8 @@ impl Wire {
     }
 }
 
-/// Reads what a client opens with: where the server once told it how it is routed, `ED`, two bytes, a length of three and
-/// that; then the header. The header and the length of all, or `None` while there is more to come.
+/// Reads what a client opens with: where the server once told it how it is routed, `ED`, two bytes, a length of three
+/// and that; then the header. The header and the length of all, or `None` while there is more to come.
 fn read_opening(bytes: &[u8]) -> Result<Option<([u8; 4], usize)>> {
     let start = if bytes.starts_with(b"ED") {
         let Some(length) = bytes.get(4..7) else { return Ok(None) };

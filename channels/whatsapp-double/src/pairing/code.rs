@@ -1,5 +1,5 @@
-//! Linking by code: the device shows eight characters, which the person types on the phone. Both derive a key from them,
-//! exchange keys of one use under it, and agree on the secret that a QR would have told.
+//! Linking by code: the device shows eight characters, which the person types on the phone. Both derive a key from
+//! them, exchange keys of one use under it, and agree on the secret that a QR would have told.
 
 use tokio::sync::oneshot;
 use wacore::crypto::hkdf_sha256_into;

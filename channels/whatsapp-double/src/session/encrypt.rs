@@ -122,8 +122,8 @@ impl World {
         linked.queue.push(notification, linked.line.as_ref());
     }
 
-    /// After the first upload the phone sends the key that the account's settings are under. A client waits for it before
-    /// it says that it is connected.
+    /// After the first upload the phone sends the key that the account's settings are under. A client waits for it
+    /// before it says that it is connected.
     pub(super) async fn share_app_state_key(&mut self, address: &Address) -> Result<()> {
         let Some(linked) = self.linked.get_mut(address) else { return Ok(()) };
         if linked.identity.is_none() || std::mem::replace(&mut linked.has_app_state_key, true) {

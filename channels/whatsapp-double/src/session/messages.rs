@@ -56,7 +56,7 @@ impl World {
         *self.sent.entry(key.clone()).or_default() += 1;
         self.sent_to.insert(key, sent.to.clone());
 
-        // What a client tells the phone that it is linked to is its own affair: no fault, and no restriction, is for that.
+        // What a client tells the phone that it is linked to is its own affair: no fault and no restriction is for that.
         if sent.is_own() {
             line.send(ack(&sent, None));
             return self.deliver(shared, &sent).await;

@@ -1,5 +1,5 @@
-// A client that is not ours and not of our library's family (Baileys, from npm) links itself to the double, sends, hears
-// that it was delivered and read, is written to, and logs out.
+// A client that is not ours and not of our library's family (Baileys, from npm) links itself to the double, sends,
+// hears that it was delivered and read, is written to, and logs out.
 //
 // Nothing of it is patched. It does not refuse the double's certificate, although it is signed under another root than
 // WhatsApp's: 7.0.0-rc14 asks its Signal library for a verdict, and then takes "no" for "yes" (`verify` in
