@@ -17,6 +17,7 @@ use crate::since_v0_1_0::ChannelPluginPre;
 use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_2::asking::AskingPluginPre;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
+use crate::turns::Turns;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -40,6 +41,8 @@ pub struct Component {
     /// The same, for one that asks its provider whether somebody can be reached.
     pub(crate) probing: Option<ProbingPluginPre<Call>>,
     pub(crate) schema: Validator,
+    /// The turns that all its calls take.
+    pub(crate) turns: Arc<Turns>,
     descriptor: Descriptor,
     contract: String,
     /// As long as it is there, time goes on for what runs.
@@ -179,8 +182,9 @@ impl Component {
         let asking = offers(imports::ASKING).map(AskingPluginPre::new).transpose().map_err(shape)?;
         let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let (descriptor, schema) = described(&pre, world).await?;
-        Ok(Self { pre, hearing, asking, probing, schema, descriptor, contract, _ticks: runtime.ticks.clone() })
+        let turns = Arc::new(Turns::new());
+        let (descriptor, schema) = described(&pre, world, &turns).await?;
+        Ok(Self { pre, hearing, asking, probing, schema, turns, descriptor, contract, _ticks: runtime.ticks.clone() })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -188,7 +192,7 @@ impl Component {
     /// # Errors
     /// [`Refusal`].
     pub async fn describe(&self, world: World) -> Result<Descriptor, Refusal> {
-        described(&self.pre, world).await.map(|(descriptor, _)| descriptor)
+        described(&self.pre, world, &self.turns).await.map(|(descriptor, _)| descriptor)
     }
 
     /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
@@ -198,7 +202,8 @@ impl Component {
             return Err(Refusal::Fickle);
         }
         for config in ["{}", r#"{"no-such-setting":[0,"\u0000",null,{}]}"#, "[]", "null", "{"] {
-            let asked = sandbox::validate(&self.pre, nobodys_call(world.clone(), VALIDATING_MAX), config).await;
+            let asked =
+                sandbox::validate(&self.pre, nobodys_call(world.clone(), &self.turns, VALIDATING_MAX), config).await;
             asked.map(drop).map_err(|stopped| Refusal::Crashes(stopped.to_string()))?;
         }
         Ok(())
@@ -231,13 +236,18 @@ impl Component {
 }
 
 /// What it says that it is, with nothing granted.
-async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<(Descriptor, Validator), Refusal> {
-    let said = sandbox::describe(pre, nobodys_call(world, DESCRIBING_MAX)).await;
+async fn described(
+    pre: &ChannelPluginPre<Call>,
+    world: World,
+    turns: &Arc<Turns>,
+) -> Result<(Descriptor, Validator), Refusal> {
+    let said = sandbox::describe(pre, nobodys_call(world, turns, DESCRIBING_MAX)).await;
     Ok(Descriptor::read(said.map_err(|stopped| Refusal::Silent(stopped.to_string()))?)?)
 }
 
 /// A call of a component that is no channel yet.
-fn nobodys_call(world: World, time: Duration) -> Call {
-    let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world };
+fn nobodys_call(world: World, turns: &Arc<Turns>, time: Duration) -> Call {
+    let turns = Arc::clone(turns);
+    let nothing = Grant { channel: String::new(), hosts: Vec::new(), secrets: Vec::new(), world, turns };
     Call::new(&Arc::new(nothing), Errand::Look, time)
 }

@@ -39,6 +39,7 @@ mod secrets;
 mod since_v0_1_0;
 mod since_v0_1_1;
 mod since_v0_1_2;
+mod turns;
 mod verdict;
 mod workshop;
 
