@@ -75,7 +75,8 @@ async fn woken() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use tokio::task::{JoinSet, yield_now};
@@ -83,46 +84,36 @@ mod tests {
 
     use super::*;
 
-    fn one_at_a_time() -> Arc<Turns> {
-        Arc::new(Turns(Semaphore::new(1)))
-    }
-
-    /// Notes its name ten times, and gives its turn away after each.
-    async fn noting(turns: Arc<Turns>, notes: Arc<Mutex<String>>, name: char, is_long: bool) {
-        let interrupted = Interrupted::default();
-        let work = async {
-            for _ in 0..10 {
-                notes.lock().unwrap().push(name);
-                if is_long {
-                    interrupted.note();
-                }
-                yield_now().await;
-            }
-        };
-        turns.taken(&interrupted, work).await;
-    }
-
-    #[tokio::test]
-    async fn calls_of_one_plugin_wait_for_each_other_and_not_for_another_plugin() {
-        for is_long in [false, true] {
-            let notes = Arc::<Mutex<String>>::default();
-            let (busy, other) = (one_at_a_time(), one_at_a_time());
-            let mut calls = JoinSet::new();
-            for _ in 0..20 {
-                calls.spawn(noting(Arc::clone(&busy), Arc::clone(&notes), 'b', is_long));
-            }
-            calls.spawn(noting(other, Arc::clone(&notes), 'o', is_long));
-            calls.join_all().await;
-            let notes = notes.lock().unwrap();
-            assert_eq!(notes.len(), 210);
-            let last = notes.rfind('o').unwrap();
-            assert!(last < 80, "it waits for a turn of each call of the other: {notes}");
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn calls_of_one_plugin_do_not_run_at_one_moment() {
+        let (turns, running) = (Arc::new(Turns(Semaphore::new(1))), Arc::<AtomicUsize>::default());
+        let mut calls = JoinSet::new();
+        for nth in 0..20 {
+            let (turns, running) = (Arc::clone(&turns), Arc::clone(&running));
+            calls.spawn(async move {
+                let interrupted = Interrupted::default();
+                let work = async {
+                    for _ in 0..100 {
+                        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "another one runs");
+                        std::thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        if nth % 2 == 0 {
+                            interrupted.note();
+                        }
+                        yield_now().await;
+                    }
+                };
+                turns.taken(&interrupted, work).await;
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            call.unwrap();
         }
     }
 
     #[tokio::test]
     async fn a_turn_is_given_back_by_whoever_is_given_up() {
-        let (turns, interrupted) = (one_at_a_time(), Interrupted::default());
+        let (turns, interrupted) = (Turns(Semaphore::new(1)), Interrupted::default());
         let waiting = turns.taken(&interrupted, std::future::pending::<()>());
         assert!(timeout(Duration::from_millis(1), waiting).await.is_err());
         assert_eq!(turns.taken(&interrupted, async { 7 }).await, 7);

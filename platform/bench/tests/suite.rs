@@ -190,7 +190,6 @@ fn plugins_are_held_against_what_is_built_in_and_loaded() {
     assert_eq!(figures.len(), 5, "{figures:#?}");
     assert!(figures[0].contains("Rust (twilio_sms)") && figures[1].contains("JavaScript (vonage_sms)"), "{figures:#?}");
     assert!(figures[4].starts_with("loading 4 installed plugins"), "{figures:#?}");
-    assert!(outcome.text.contains("1 installed plugins in JavaScript"), "{}", outcome.text);
 
     let nowhere = bench("", &["--only", "plugins", "--components", "/nowhere"]);
     assert!(!nowhere.ok && nowhere.text.contains("`.ci/guests` builds it"), "{}", nowhere.text);

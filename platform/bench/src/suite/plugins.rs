@@ -92,41 +92,32 @@ impl Suite {
 
     /// Installed plugins, loaded anew.
     async fn load(&self, section: &mut Section) -> Result<(), SuiteError> {
-        let rust = vec![Provider::GenericHttp, Provider::TwilioSms];
-        let javascript = vec![Provider::VonageSms];
-        for (providers, count) in [(rust, self.plan.plugins), (javascript, self.plan.plugins.div_ceil(10))] {
-            let language = providers[0].language();
-            progress(&format!("plugins: installing {count} in {language}"));
-            let mut seconds = Vec::new();
-            let mut last = None;
-            let folder = self.stand.folder()?;
-            for _ in 0..self.plan.rounds {
-                let order = Order::Load {
-                    components: self.plan.components()?,
-                    providers: providers.clone(),
-                    folder: folder.path().to_owned(),
-                    count,
-                };
-                let loaded: Loaded = order.carried_out().await?;
-                seconds.push(loaded.wall_seconds);
-                last = Some(loaded);
-            }
-            let seconds = spread(seconds);
-            if let Some(loaded) = last {
-                section.notes.push(format!(
-                    "{count} installed plugins in {language} ({}, compiled {}) loaded in {} s, {:.2} s of the processor: \
-                     read, verified, asked what they are and about their settings",
-                    megabytes(loaded.component_bytes as f64),
-                    megabytes(loaded.compiled_bytes as f64),
-                    seconds.show(3),
-                    loaded.cpu_seconds,
-                ));
-            }
-            if language == "Rust" {
-                let name = format!("loading {count} installed plugins in Rust, compiled before");
-                section.figures.push(Figure::new(&name, Goal::AtMost(1.0), seconds, "s", true));
-            }
+        let count = self.plan.plugins;
+        progress(&format!("plugins: installing {count}"));
+        let folder = self.stand.folder()?;
+        let order = Order::Load {
+            components: self.plan.components()?,
+            providers: vec![Provider::GenericHttp, Provider::TwilioSms],
+            folder: folder.path().to_owned(),
+            count,
+        };
+        let mut rounds: Vec<Loaded> = Vec::with_capacity(self.plan.rounds);
+        for _ in 0..self.plan.rounds {
+            rounds.push(order.carried_out().await?);
         }
+        let seconds = spread(rounds.iter().map(|loaded| loaded.wall_seconds));
+        if let Some(loaded) = rounds.last() {
+            section.notes.push(format!(
+                "{count} installed plugins in Rust ({}, compiled {}) loaded in {} s, {:.2} s of the processor: read, \
+                 verified, asked what they are and about their settings",
+                megabytes(loaded.component_bytes as f64),
+                megabytes(loaded.compiled_bytes as f64),
+                seconds.show(3),
+                loaded.cpu_seconds,
+            ));
+        }
+        let name = format!("loading {count} installed plugins in Rust, compiled before");
+        section.figures.push(Figure::new(&name, Goal::AtMost(1.0), seconds, "s", true));
         Ok(())
     }
 }
