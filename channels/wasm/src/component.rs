@@ -18,6 +18,7 @@ use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_2::asking::AskingPluginPre;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_3::RevokingPluginPre;
+use crate::turns::Turns;
 
 /// Largest component, in bytes. Those of Python are 20 MB.
 pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -43,6 +44,8 @@ pub struct Component {
     /// The same, for one that has its provider take back what was sent.
     pub(crate) revoking: Option<RevokingPluginPre<Call>>,
     pub(crate) schema: Validator,
+    /// The turns that all its calls take.
+    pub(crate) turns: Arc<Turns>,
     descriptor: Descriptor,
     contract: String,
     /// As long as it is there, time goes on for what runs.
@@ -183,9 +186,10 @@ impl Component {
         let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let revoking = offers(imports::REVOKING).map(RevokingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let (descriptor, schema) = described(&pre, world).await?;
+        let turns = Arc::new(Turns::new());
+        let (descriptor, schema) = described(&pre, world, &turns).await?;
         let ticks = runtime.ticks.clone();
-        Ok(Self { pre, hearing, asking, probing, revoking, schema, descriptor, contract, _ticks: ticks })
+        Ok(Self { pre, hearing, asking, probing, revoking, schema, turns, descriptor, contract, _ticks: ticks })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -193,7 +197,7 @@ impl Component {
     /// # Errors
     /// [`Refusal`].
     pub async fn describe(&self, world: World) -> Result<Descriptor, Refusal> {
-        described(&self.pre, world).await.map(|(descriptor, _)| descriptor)
+        described(&self.pre, world, &self.turns).await.map(|(descriptor, _)| descriptor)
     }
 
     /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
@@ -203,7 +207,8 @@ impl Component {
             return Err(Refusal::Fickle);
         }
         for config in ["{}", r#"{"no-such-setting":[0,"\u0000",null,{}]}"#, "[]", "null", "{"] {
-            let asked = sandbox::validate(&self.pre, nobodys_call(world.clone(), VALIDATING_MAX), config).await;
+            let asked =
+                sandbox::validate(&self.pre, nobodys_call(world.clone(), &self.turns, VALIDATING_MAX), config).await;
             asked.map(drop).map_err(|stopped| Refusal::Crashes(stopped.to_string()))?;
         }
         Ok(())
@@ -241,13 +246,19 @@ impl Component {
 }
 
 /// What it says that it is, with nothing granted.
-async fn described(pre: &ChannelPluginPre<Call>, world: World) -> Result<(Descriptor, Validator), Refusal> {
-    let said = sandbox::describe(pre, nobodys_call(world, DESCRIBING_MAX)).await;
+async fn described(
+    pre: &ChannelPluginPre<Call>,
+    world: World,
+    turns: &Arc<Turns>,
+) -> Result<(Descriptor, Validator), Refusal> {
+    let said = sandbox::describe(pre, nobodys_call(world, turns, DESCRIBING_MAX)).await;
     Ok(Descriptor::read(said.map_err(|stopped| Refusal::Silent(stopped.to_string()))?)?)
 }
 
 /// A call of a component that is no channel yet.
-fn nobodys_call(world: World, time: Duration) -> Call {
-    let nothing = Grant { channel: String::new(), connection: None, hosts: Vec::new(), secrets: Vec::new(), world };
+fn nobodys_call(world: World, turns: &Arc<Turns>, time: Duration) -> Call {
+    let turns = Arc::clone(turns);
+    let nothing =
+        Grant { channel: String::new(), connection: None, hosts: Vec::new(), secrets: Vec::new(), world, turns };
     Call::new(&Arc::new(nothing), Errand::Look, time)
 }

@@ -42,6 +42,7 @@ mod since_v0_1_0;
 mod since_v0_1_1;
 mod since_v0_1_2;
 mod since_v0_1_3;
+mod turns;
 mod verdict;
 mod workshop;
 

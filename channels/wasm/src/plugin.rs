@@ -170,7 +170,8 @@ impl Plugin {
             return Err(SettingsError::NoHost(list(missing_hosts.iter().map(ToString::to_string))));
         }
         let secrets = granted(&component, settings.secrets)?;
-        let grant = Arc::new(Grant { channel: settings.name.clone(), connection, hosts, secrets, world });
+        let turns = Arc::clone(&component.turns);
+        let grant = Arc::new(Grant { channel: settings.name.clone(), connection, hosts, secrets, world, turns });
         let config = settings.config.to_string();
         let plugin = Self {
             name: settings.name,

@@ -11,11 +11,14 @@ use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
 use crate::since_v0_1_2::probing::wotp::channel::probed;
 
 /// How often whatever runs in the sandbox is interrupted, so that others get their turn.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Stack of what runs in the sandbox, in bytes.
 const STACK: usize = 512 * 1024;
 /// Modules within one component: those of languages with a runtime of their own come in dozens.
 const MODULES_MAX: u32 = 40;
+/// Bytes at the beginning of a table that are written over after a call, instead of given back to the system to be asked
+/// for again by the next: as many as languages with a runtime of their own need.
+const TABLE_KEPT: usize = 64 * 1024;
 /// Bytes of what the engine keeps for an instance, besides its memory.
 const INSTANCE_SIZE: usize = 4 * 1024 * 1024;
 
@@ -77,7 +80,12 @@ pub(crate) fn engine(calls_max: u32) -> wasmtime::Result<Engine> {
         .table_elements(bounds::TABLE_ELEMENTS_MAX)
         .max_component_instance_size(INSTANCE_SIZE)
         .max_core_instance_size(INSTANCE_SIZE)
-        // Nothing of one call is there for the next.
+        // Nothing of one call is there for the next: tables are written over, memory is given back. Rejected: to write
+        // over memory too. What JavaScript uses of its memory is scattered over all of it, and to write over that much
+        // takes from Rust what it gives to JavaScript. To have the kernel say which pages were used (`pagemap_scan`) takes
+        // a third off either; but of one that is swapped out or being moved at that moment it says nothing, and the next
+        // call would find it as it was left.
+        .table_keep_resident(TABLE_KEPT)
         .linear_memory_keep_resident(0);
     let mut config = Config::new();
     config

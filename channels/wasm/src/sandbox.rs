@@ -24,6 +24,7 @@ use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
 use crate::since_v0_1_3::RevokingPluginPre;
 use crate::since_v0_1_3::exports::wotp::channel::revoke;
+use crate::turns::{Interrupted, Turns};
 
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
@@ -62,6 +63,8 @@ pub(crate) struct Grant {
     pub secrets: Vec<Granted>,
     /// What it is lent.
     pub world: World,
+    /// When it may compute: its turns are the same whatever it is called for.
+    pub turns: Arc<Turns>,
 }
 
 /// What a plugin is called for.
@@ -93,6 +96,9 @@ pub(crate) struct Call {
     /// What secrets became in what went out, where that is not how they are written.
     pub(crate) encoded: Vec<Secret>,
     pub(crate) sight: Arc<Sight>,
+    /// Whether it waited for somebody else since a tick came last: ticks that passed meanwhile are not its own.
+    pub(crate) waited: bool,
+    interrupted: Arc<Interrupted>,
     ticks_left: u128,
     bounds: Bounds,
 }
@@ -124,6 +130,8 @@ impl Call {
             verifications_left: VERIFICATIONS_MAX,
             encoded: Vec::new(),
             sight: Arc::default(),
+            waited: false,
+            interrupted: Arc::default(),
             ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
             bounds: Bounds::default(),
         }
@@ -142,12 +150,13 @@ impl Call {
 
 /// Asks what it is.
 pub(crate) async fn describe(pre: &ChannelPluginPre<Call>, call: Call) -> Result<Descriptor, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let (mut store, plugin) = start(pre, call).await?;
-        plugin.wotp_channel_delivery().call_describe(&mut store).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let (mut store, plugin) = start(pre, call).await?;
+            plugin.wotp_channel_delivery().call_describe(&mut store).await
+        })
+        .await
 }
 
 /// Asks whether it can work with these settings.
@@ -156,12 +165,13 @@ pub(crate) async fn validate(
     call: Call,
     config: &str,
 ) -> Result<Result<(), Vec<String>>, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let (mut store, plugin) = start(pre, call).await?;
-        plugin.wotp_channel_delivery().call_validate(&mut store, config).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let (mut store, plugin) = start(pre, call).await?;
+            plugin.wotp_channel_delivery().call_validate(&mut store, config).await
+        })
+        .await
 }
 
 /// Has it deliver a message.
@@ -170,12 +180,13 @@ pub(crate) async fn deliver(
     call: Call,
     message: &Message,
 ) -> Result<Result<Receipt, DeliveryError>, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let (mut store, plugin) = start(pre, call).await?;
-        plugin.wotp_channel_delivery().call_deliver(&mut store, message).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let (mut store, plugin) = start(pre, call).await?;
+            plugin.wotp_channel_delivery().call_deliver(&mut store, message).await
+        })
+        .await
 }
 
 /// Has it read what came from its provider, or from whoever says to be.
@@ -184,13 +195,14 @@ pub(crate) async fn hear(
     call: Call,
     told: &webhook::Call,
 ) -> Result<Result<Vec<webhook::Receipt>, webhook::Refusal>, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let mut store = store(pre.engine(), call);
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.wotp_channel_webhook().call_receive(&mut store, told).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let mut store = store(pre.engine(), call);
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.wotp_channel_webhook().call_receive(&mut store, told).await
+        })
+        .await
 }
 
 /// Has it ask what became of a message.
@@ -199,13 +211,14 @@ pub(crate) async fn ask(
     call: Call,
     query: &status::Query,
 ) -> Result<Result<status::Answer, status::Trouble>, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let mut store = store(pre.engine(), call);
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.wotp_channel_status().call_poll(&mut store, query).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let mut store = store(pre.engine(), call);
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.wotp_channel_status().call_poll(&mut store, query).await
+        })
+        .await
 }
 
 /// Has it ask that a message be taken back.
@@ -214,13 +227,14 @@ pub(crate) async fn revoke(
     call: Call,
     sent: &revoke::Sent,
 ) -> Result<Result<(), revoke::Trouble>, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let mut store = store(pre.engine(), call);
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.wotp_channel_revoke().call_take_back(&mut store, sent).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let mut store = store(pre.engine(), call);
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.wotp_channel_revoke().call_take_back(&mut store, sent).await
+        })
+        .await
 }
 
 /// Has it ask whether a message would reach anybody.
@@ -229,19 +243,34 @@ pub(crate) async fn probe(
     call: Call,
     message: &Message,
 ) -> Result<probe::Answer, Stopped> {
-    let end = call.deadline;
-    within(end, async {
-        let mut store = store(pre.engine(), call);
-        let plugin = pre.instantiate_async(&mut store).await?;
-        plugin.wotp_channel_probe().call_reachable(&mut store, message).await
-    })
-    .await
+    let within = Within::of(&call);
+    within
+        .run(async {
+            let mut store = store(pre.engine(), call);
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.wotp_channel_probe().call_reachable(&mut store, message).await
+        })
+        .await
 }
 
-async fn within<T>(end: Instant, work: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
-    match timeout_at(end, work).await {
-        Ok(result) => result.map_err(|error| stopped(&error)),
-        Err(_) => Err(Stopped::Deadline),
+/// Until when, and by whose turns, a call goes on.
+struct Within {
+    end: Instant,
+    turns: Arc<Turns>,
+    interrupted: Arc<Interrupted>,
+}
+
+impl Within {
+    fn of(call: &Call) -> Self {
+        let (turns, interrupted) = (Arc::clone(&call.grant.turns), Arc::clone(&call.interrupted));
+        Self { end: call.deadline, turns, interrupted }
+    }
+
+    async fn run<T>(self, work: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
+        match timeout_at(self.end, self.turns.taken(&self.interrupted, work)).await {
+            Ok(result) => result.map_err(|error| stopped(&error)),
+            Err(_) => Err(Stopped::Deadline),
+        }
     }
 }
 
@@ -263,8 +292,13 @@ fn store(engine: &Engine, call: Call) -> Store<Call> {
         if Instant::now() >= call.deadline {
             return Err(Stopped::Deadline.into());
         }
+        // The deadline is not set anew by waiting, so the first tick after it says nothing of how long anything computed.
+        if std::mem::take(&mut call.waited) {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         let Some(left) = call.ticks_left.checked_sub(1) else { return Err(Stopped::Running.into()) };
         call.ticks_left = left;
+        call.interrupted.note();
         // Whoever else waits for this thread is next.
         Ok(UpdateDeadline::Yield(1))
     });

@@ -12,6 +12,7 @@ mod hashing;
 mod load;
 mod number;
 mod people;
+mod plugins;
 mod preload;
 mod process;
 mod queue;
@@ -36,6 +37,7 @@ use serde::Serialize;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::plugins::Provider;
 use crate::report::{Section, chain, show_figures};
 use crate::stand::progress;
 use crate::suite::{Part, Plan, Suite};
@@ -64,6 +66,9 @@ struct Arguments {
     /// Levels of concurrent callers.
     #[arg(long, value_delimiter = ',', value_name = "COUNT,…", default_value = "1,16,64,256")]
     callers: Vec<usize>,
+    /// Where the components of plugins are: the folder that `.ci/guests` prints.
+    #[arg(long, value_name = "FOLDER")]
+    components: Option<PathBuf>,
     /// One short round, and no million stored: shows that it works, not how well.
     #[arg(long)]
     quick: bool,
@@ -113,6 +118,16 @@ enum Hidden {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// Measures deliveries through plugins.
+    #[command(hide = true)]
+    Plugins {
+        /// What is measured, as JSON.
+        #[arg(long)]
+        order: String,
+    },
+    /// Compiles a component: standard input to standard output.
+    #[command(hide = true)]
+    Compile,
     /// Hashes passwords until its input ends.
     #[command(hide = true)]
     Hash {
@@ -150,6 +165,14 @@ impl Arguments {
             rings: if quick { 50_000 } else { 1_000_000 },
             rings_after: if quick { 50_000 } else { 200_000 },
             counted: if quick { 10_000 } else { 1_000_000 },
+            components: self.components.clone(),
+            plugin_deliveries: if quick { 2_000 } else { 1_000_000 },
+            plugins: if quick { 4 } else { 100 },
+            // What is written in Python takes half a minute to compile.
+            providers: match quick {
+                true => vec![Provider::TwilioSms, Provider::VonageSms],
+                false => Provider::value_variants().to_vec(),
+            },
         }
     }
 
@@ -175,6 +198,8 @@ fn main() -> ExitCode {
         Some(Hidden::Bare { data, listen }) => beside(bare::serve_sqlite(data, *listen)),
         Some(Hidden::BareMongo { store, listen }) => beside(bare::serve_mongo(store, *listen)),
         Some(Hidden::StubNode { data, queue, name, listen }) => beside(stub::serve(data, queue, name, *listen)),
+        Some(Hidden::Plugins { order }) => alone(plugins::Order::measure(order)),
+        Some(Hidden::Compile) => Ok(ExitCode::from(plugins::compile())),
         Some(Hidden::Hash { callers }) => beside(hashing::hash(*callers)),
         Some(Hidden::Hear { redis }) => beside(queue::hear(redis)),
         None => run_suite(&arguments),
@@ -190,7 +215,16 @@ fn main() -> ExitCode {
 
 /// Runs what is measured beside the driver, on as many threads as a server has.
 fn beside<E: Error>(run: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    on(runtime::Builder::new_multi_thread(), run)
+}
+
+/// Runs what is measured on one thread.
+fn alone<E: Error>(run: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
+    on(runtime::Builder::new_current_thread(), run)
+}
+
+fn on<E: Error>(mut threads: runtime::Builder, run: impl Future<Output = Result<(), E>>) -> Result<ExitCode, String> {
+    let runtime = threads.enable_all().build();
     let runtime = runtime.map_err(|error| chain(&error))?;
     runtime.block_on(run).map_err(|error| chain(&error))?;
     Ok(ExitCode::SUCCESS)

@@ -33,6 +33,9 @@ pub enum StandError {
     /// No tenant.
     #[error("`wotp tenant create` failed: {0}")]
     Tenant(String),
+    /// No operator.
+    #[error("`wotp operator create` failed: {0}")]
+    Operator(String),
     /// A folder or file of ours is not to be had.
     #[error("a data folder cannot be used")]
     Folder(#[from] io::Error),

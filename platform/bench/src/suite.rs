@@ -5,8 +5,10 @@
 //! median of the rounds is the figure.
 
 mod analytics;
+mod hostile;
 mod nodes;
 mod people;
+mod plugins;
 mod values;
 mod webhooks;
 
@@ -24,6 +26,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::{ApiError, Tenant};
 use crate::load::{Bound, LoadError, Summary};
 use crate::number::Numbers;
+use crate::plugins::{PluginsError, Provider};
 use crate::preload::{PreloadError, preload};
 use crate::process::{self, ProcessError};
 use crate::queue;
@@ -77,6 +80,10 @@ pub enum Part {
     Webhooks,
     /// Analytics of a tenant with a million verifications.
     Analytics,
+    /// Deliveries through plugins against channels that are built in, and plugins loaded anew.
+    Plugins,
+    /// Tenants beside plugins that misbehave.
+    Hostile,
 }
 
 /// How the report is made.
@@ -110,12 +117,25 @@ pub struct Plan {
     pub rings_after: u64,
     /// Verifications that analytics are asked about.
     pub counted: u64,
+    /// Where the components of plugins are.
+    pub components: Option<PathBuf>,
+    /// Deliveries through a plugin that calls nobody.
+    pub plugin_deliveries: u64,
+    /// Plugins that are installed.
+    pub plugins: usize,
+    /// Providers whose plugins are compared with what is built in.
+    pub providers: Vec<Provider>,
 }
 
 impl Plan {
     /// How long each run goes on.
     pub fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    /// Where the components of plugins are.
+    fn components(&self) -> Result<PathBuf, PluginsError> {
+        self.components.clone().ok_or(PluginsError::NoComponents)
     }
 
     /// The level the figures are taken at: 64 callers, or the nearest there is.
@@ -160,6 +180,9 @@ pub enum SuiteError {
     /// Webhooks cannot be measured.
     #[error("webhooks cannot be measured")]
     Webhooks(#[from] WebhookError),
+    /// Plugins cannot be measured.
+    #[error("plugins cannot be measured")]
+    Plugins(#[from] PluginsError),
     /// The queue cannot be measured.
     #[error("the queue cannot be measured")]
     Queue(#[from] queue::PartError),
@@ -201,6 +224,8 @@ impl Suite {
             Part::Answers => self.answers().await,
             Part::Webhooks => self.webhooks().await,
             Part::Analytics => self.analytics().await,
+            Part::Plugins => self.plugins().await,
+            Part::Hostile => self.hostile().await,
         }
     }
 

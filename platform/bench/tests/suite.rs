@@ -26,6 +26,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("serve") => double(&arguments),
+        Some("operator") => {
+            let file = value_of(&arguments, "--password-file");
+            assert!(!std::fs::read_to_string(file).unwrap().is_empty());
+        }
         Some("tenant") => {
             let data = Path::new(value_of(&arguments, "--data"));
             std::fs::write(data.join("plan"), value_of(&arguments, "--plan")).unwrap();
@@ -60,6 +64,8 @@ const TESTS: &[(&str, fn())] = &[
         refused_calls_spoil_the_figure_they_would_have_flattered,
     ),
     ("the_queue_hears_each_ring_once_and_leaves_nothing", the_queue_hears_each_ring_once_and_leaves_nothing),
+    ("plugins_are_held_against_what_is_built_in_and_loaded", plugins_are_held_against_what_is_built_in_and_loaded),
+    ("tenants_beside_plugins_that_misbehave_are_measured", tenants_beside_plugins_that_misbehave_are_measured),
 ];
 
 struct Outcome {
@@ -153,6 +159,59 @@ fn the_queue_hears_each_ring_once_and_leaves_nothing() {
     assert!(bytes(4) < 41.0, "{}", outcome.text);
 }
 
+fn components() -> String {
+    std::env::var("TEST_PLUGINS").expect("TEST_PLUGINS is the folder that `.ci/guests` prints; `make test` sets it")
+}
+
+/// With real components in the real sandbox, without the double.
+fn plugins_are_held_against_what_is_built_in_and_loaded() {
+    let outcome = bench("", &["--only", "plugins", "--components", &components()]);
+    assert!(outcome.ok, "{}", outcome.text);
+    let section = &outcome.report["sections"][0];
+    let runs = section["runs"].as_array().unwrap();
+    for run in runs {
+        assert!(run["done"].as_u64().unwrap() > 0 && run["server_cpu_micros"].as_f64().unwrap() > 0.0, "{run:#}");
+    }
+    let cost = |subject: &str| {
+        let run = runs.iter().find(|run| run["subject"] == subject).unwrap_or_else(|| panic!("{}", outcome.text));
+        run["server_cpu_micros"].as_f64().unwrap()
+    };
+    // Whatever the machine does meanwhile: an instance costs more than nothing, and a connection more than none.
+    for (less, more) in [
+        ("twilio_sms, answers at once, built in", "twilio_sms, answers at once, plugin"),
+        ("vonage_sms, answers at once, built in", "vonage_sms, answers at once, plugin"),
+        ("twilio_sms, answers at once, built in", "twilio_sms, over HTTP, built in"),
+    ] {
+        assert!(cost(less) < cost(more), "{less}, {more}: {}", outcome.text);
+    }
+    assert_eq!(runs.iter().find(|run| run["subject"] == "no request, many").unwrap()["done"], 2_000);
+    let figures: Vec<_> =
+        section["figures"].as_array().unwrap().iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert_eq!(figures.len(), 5, "{figures:#?}");
+    assert!(figures[0].contains("Rust (twilio_sms)") && figures[1].contains("JavaScript (vonage_sms)"), "{figures:#?}");
+    assert!(figures[4].starts_with("loading 4 installed plugins"), "{figures:#?}");
+
+    let nowhere = bench("", &["--only", "plugins", "--components", "/nowhere"]);
+    assert!(!nowhere.ok && nowhere.text.contains("`.ci/guests` builds it"), "{}", nowhere.text);
+}
+
+fn tenants_beside_plugins_that_misbehave_are_measured() {
+    let outcome = bench("", &["--only", "hostile", "--components", &components()]);
+    assert!(outcome.ok, "{}", outcome.text);
+    let section = &outcome.report["sections"][0];
+    let runs = section["runs"].as_array().unwrap();
+    for run in runs {
+        assert_eq!(run["failed"], 0, "{run:#}");
+        assert!(run["handover"]["count"].as_u64().unwrap() > 0, "{run:#}");
+    }
+    // Beside nobody and beside each of four and all of them, through each of two channels.
+    assert_eq!(runs.len(), 2 * 5 * 2, "{}", outcome.text);
+    let figures = section["figures"].as_array().unwrap();
+    assert_eq!(figures.len(), 2 * 5 + 1, "{}", outcome.text);
+    // The double takes every plugin, those that are refused as well.
+    assert_eq!(figures[10]["measured"]["median"], 25.0, "{}", outcome.text);
+}
+
 // ---- the double ----
 
 #[derive(Clone, Default)]
@@ -186,6 +245,10 @@ fn double(arguments: &[String]) {
             .route("/v1/verifications/{id}", get(look_up))
             .route("/v1/verifications/{id}/check", post(check))
             .route("/v1/services/{id}", patch(change))
+            .route("/v1/auth/login", post(async || Json(json!({ "access_token": "session" }))))
+            .route("/operator/v1/plugins", post(install))
+            .route("/operator/v1/plugins/{id}/{what}", post(async || Json(json!({}))))
+            .route("/operator/v1/work", get(async || Json(json!({ "waiting": 0 }))))
             .with_state(double);
         println!("listening on http://{}", listener.local_addr().unwrap());
         std::io::stdout().flush().unwrap();
@@ -242,6 +305,13 @@ async fn check(State(double): State<Double>, At(id): At<String>, Json(body): Jso
     let known = double.known.lock().unwrap();
     let valid = body["code"] == known[&id].code.as_str();
     Json(json!({"valid": valid, "verification": known[&id].shown(&id)}))
+}
+
+async fn install(headers: HeaderMap, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+    assert_eq!(headers["authorization"], "Bearer session");
+    // `\0asm`, in base64.
+    assert!(body["component"].as_str().unwrap().starts_with("AGFzb"));
+    (StatusCode::CREATED, Json(json!({ "id": format!("plg_{}", body["channel"].as_str().unwrap()) })))
 }
 
 async fn change(State(double): State<Double>, At(id): At<String>, Json(body): Json<Value>) -> StatusCode {

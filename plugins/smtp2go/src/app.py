@@ -32,7 +32,11 @@ class Delivery:
         )
 
     def validate(self, config: str) -> None:
-        found = Config.read(config).problems(lambda name: host.secret(name) is not None)
+        try:
+            found = Config.read(config).problems(lambda name: host.secret(name) is not None)
+        except (TypeError, ValueError):
+            # Whoever installs it sees that it stands what no schema allows.
+            found = ["the settings are no object that the schema allows"]
         if found:
             raise Err(found)
 

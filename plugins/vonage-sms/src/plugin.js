@@ -32,7 +32,13 @@ export const delivery = {
   },
 
   validate(config) {
-    const found = problems(settings(config), (name) => secret(name) != null);
+    let found;
+    try {
+      found = problems(settings(config), (name) => secret(name) != null);
+    } catch {
+      // Whoever installs it sees that it stands what no schema allows.
+      found = ['the settings are no object that the schema allows'];
+    }
     if (found.length > 0) throw found;
   },
 

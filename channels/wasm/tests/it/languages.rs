@@ -13,7 +13,7 @@ use wotp_core::ports::{Channel, HearError, Heard, News, SendError};
 use wotp_core::testing::channel::{Received, holds, outgoing, tells_no_secret};
 
 use crate::gateway::{Came, Gateway};
-use crate::plugins::{Log, channel, load, settings, world};
+use crate::plugins::{Log, load, settings, world};
 
 const SECRET: &str = "s3cr3t-of-the-account";
 const SIGNING: &str = "signature-secret-of-ours";
@@ -24,7 +24,10 @@ async fn told(name: &str, secrets: [&str; 2], kind: AddressKind, host: &str, con
     all.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
     let given = [(secrets[0], SECRET), (secrets[1], SIGNING)];
     let secrets: BTreeMap<_, _> = given.map(|(name, secret)| (name.to_owned(), secret.to_owned().into())).into();
-    channel(name, Settings { secrets, reaches: vec![kind], ..settings(&[host], all) }).await.unwrap()
+    let component = load(name).await.unwrap();
+    component.conforms(world()).await.expect("it can be installed");
+    let settings = Settings { secrets, reaches: vec![kind], ..settings(&[host], all) };
+    Plugin::new(component, settings, world()).await.unwrap()
 }
 
 async fn vonage(host: &str) -> Plugin {

@@ -229,7 +229,7 @@ impl App {
             self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
             self.changed(before.tenant).await;
         }
-        Ok(ConnectionSeen { connection: found.entity, problem: None })
+        Ok(self.seen(found.entity).await)
     }
 
     /// Deletes a connection, with its secrets. What waits for it goes out through the operator's account, where there is
