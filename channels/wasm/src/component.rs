@@ -201,8 +201,11 @@ impl Component {
     }
 
     /// Whether it behaves as the contract asks, as far as can be seen while it calls nobody: it says the same each time,
-    /// and finds something wrong with settings instead of crashing.
-    pub(crate) async fn conforms(&self, world: World) -> Result<(), Refusal> {
+    /// and finds something wrong with settings instead of crashing. One that does not is not installed.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn conforms(&self, world: World) -> Result<(), Refusal> {
         if self.describe(world.clone()).await? != self.descriptor {
             return Err(Refusal::Fickle);
         }
