@@ -473,6 +473,7 @@ impl Delivery {
         }
     }
 }
+
 #[cfg(test)]
 #[path = "dispatch_tests.rs"]
 mod tests;
