@@ -210,6 +210,8 @@ fn tenants_beside_plugins_that_misbehave_are_measured() {
     assert_eq!(figures.len(), 2 * 5 + 1, "{}", outcome.text);
     // The double takes every plugin, those that are refused as well.
     assert_eq!(figures[10]["measured"]["median"], 26.0, "{}", outcome.text);
+    // Which asks for callbacks that reached a plugin.
+    assert_eq!(figures[10]["ok"], true, "{}", outcome.text);
 }
 
 // ---- the double ----
@@ -241,13 +243,14 @@ fn double(arguments: &[String]) {
         let listener = tokio::net::TcpListener::bind(value_of(arguments, "--listen")).await.unwrap();
         let router = Router::new()
             .route("/health/ready", get(async || "ready"))
-            .route("/v1/verifications", post(start))
+            .route("/v1/verifications", post(start).get(async || Json(json!({ "data": [] }))))
             .route("/v1/verifications/{id}", get(look_up))
             .route("/v1/verifications/{id}/check", post(check))
             .route("/v1/services/{id}", patch(change))
             .route("/v1/auth/login", post(async || Json(json!({ "access_token": "session" }))))
             .route("/operator/v1/plugins", post(install))
             .route("/operator/v1/plugins/{id}/{what}", post(async || Json(json!({}))))
+            .route("/hooks/nosy_webhook/loop", post(async || StatusCode::SERVICE_UNAVAILABLE))
             .route("/operator/v1/work", get(async || Json(json!({ "waiting": 0 }))))
             .with_state(double);
         println!("listening on http://{}", listener.local_addr().unwrap());

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,6 +15,7 @@ use clap::ValueEnum as _;
 use futures_util::stream::repeat_with;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::provider::Provider;
 
@@ -30,14 +34,29 @@ impl Gateway {
     /// # Errors
     /// The system's own.
     pub async fn start() -> io::Result<Self> {
+        Self::taking(&[Duration::ZERO]).await
+    }
+
+    /// Listens, and answers on this runtime after these times, by turns.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub async fn taking(times: &'static [Duration]) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let mut router = Router::new();
         for provider in Provider::value_variants() {
             let (status, body) = provider.taken();
             let status = StatusCode::from_u16(status).expect("a provider's status is one");
+            let turn = Arc::new(AtomicUsize::new(0));
             // Read whole, as any server would.
-            let answer = move |_: Bytes| async move { (status, [(CONTENT_TYPE, "application/json")], body) };
+            let answer = move |_: Bytes| async move {
+                let time = times[turn.fetch_add(1, Ordering::Relaxed) % times.len()];
+                if !time.is_zero() {
+                    sleep(time).await;
+                }
+                (status, [(CONTENT_TYPE, "application/json")], body)
+            };
             router = router.route(&provider.path(), post(answer));
         }
         // For those that misbehave: what never ends, what never begins, and what is like any other page.

@@ -8,6 +8,7 @@ mod channels;
 mod gateway;
 mod loading;
 mod operator;
+mod press;
 mod provider;
 mod siege;
 mod turns;
@@ -116,6 +117,9 @@ pub enum PluginsError {
     /// It is not where it was put.
     #[error("nothing is compiled of the component {0}")]
     NotCompiled(String),
+    /// What is left of an attack never ends.
+    #[error("messages of the last attack are still under way a minute and a half after it")]
+    Restless,
     /// A message was not sent.
     #[error("a message was not sent")]
     Send(#[from] SendError),

@@ -4,17 +4,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{fs, io};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use super::operator::{Given, Operator};
+use super::press::{self, Pressure, call_back, install_again, press};
 use super::{Gateway, PluginsError, Provider};
-use crate::api::{self, ApiError, Requests};
+use crate::api::{ApiError, Requests};
 use crate::client::{CallError, Client};
 use crate::load::{self, Accepted, Course, Due, Run, Summary, Target, micros_since};
 use crate::number::Numbers;
@@ -28,10 +29,13 @@ const CONCURRENCY: u32 = 24;
 const CONNECTIONS: usize = 32;
 /// Verifications that each of the other tenants starts a second.
 pub const STARTS_PER_SECOND: f64 = 50.0;
-/// How long what still waits for a plugin is waited for, once that is off.
-const REST: Duration = Duration::from_secs(60);
-/// How often a plugin that is refused is installed again.
-const INSTALLED_EVERY: Duration = Duration::from_millis(500);
+/// How long the provider of the plugin that behaves takes to answer: as one that is far away.
+const PROVIDER_TAKES: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(30), Duration::from_millis(40), Duration::from_millis(50)];
+/// A while counts where so much of the attack on it was made.
+const ATTACKED: f64 = 0.9;
+/// How long what is left of an attack is waited for, once its plugins are off.
+const REST: Duration = Duration::from_secs(90);
 
 /// Those that do not act as the rest of them: what they do is in their settings' URL.
 const PATHS: [(&str, &str); 2] = [("huge_reply", "/huge"), ("slow_server", "/slow")];
@@ -82,14 +86,27 @@ pub struct Fared {
 pub struct While {
     /// How the others fared.
     pub fared: Vec<Fared>,
-    /// Messages that went to plugins that misbehave.
-    pub hostile: u64,
+    /// Messages for plugins that misbehave.
+    pub messages: u64,
+    /// How many of them there were to be.
+    pub planned: f64,
+    /// Callbacks that a plugin made an endless loop of.
+    pub callbacks: u64,
+    /// Components that were looked at again, and refused again.
+    pub refusals: u64,
     /// How long it was.
     pub wall: Duration,
     /// Processor time of the server, in cores.
     pub cores: f64,
     /// Memory of the server at the end.
     pub memory: Memory,
+}
+
+impl While {
+    /// Whether it was attacked as it was to be.
+    pub fn was_attacked(&self) -> bool {
+        self.planned > 0.0 && self.messages as f64 >= ATTACKED * self.planned
+    }
 }
 
 impl Siege {
@@ -103,7 +120,7 @@ impl Siege {
         stand.create_operator(folder.path())?;
         let server = stand.serve(folder.path())?;
         wait_until_ready(server.address()).await?;
-        let gateway = Gateway::start().await?;
+        let gateway = Gateway::taking(&PROVIDER_TAKES).await?;
         let mut operator = Operator::sign_in(server.address()).await?;
         let good = Provider::TwilioSms;
         let (name, secret) = good.secret();
@@ -178,20 +195,28 @@ impl Siege {
         for (_, id) in &at_work {
             self.operator.switch(id, true).await?;
         }
-        let (begun, before) = (Instant::now(), process::cpu(self.target.pid)?);
-        let hostile = Arc::new(AtomicU64::new(0));
         let channels: Vec<String> = at_work.iter().map(|(channel, _)| channel.clone()).collect();
+        let each_second = per_second * channels.len() as f64;
+        let pressure = Arc::new(Pressure::default());
+        let (begun, before) = (Instant::now(), process::cpu(self.target.pid)?);
         let pressing = press(
-            self.target,
+            self.target.address,
             self.besieger.clone(),
             Arc::clone(&self.numbers),
             channels,
             per_second,
-            Arc::clone(&hostile),
+            Arc::clone(&pressure),
         );
-        let refused = if attack == Attack::All { self.refused.as_slice() } else { &[] };
+        let (all, address) = (attack == Attack::All, self.target.address);
+        let refused = if all { self.refused.as_slice() } else { &[] };
         let besieging = async {
-            tokio::join!(pressing, install_again(&mut self.operator, refused), call_back(self.target.address, attack));
+            let calling = async {
+                match all {
+                    true => call_back(address, &pressure).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::join!(pressing, install_again(&mut self.operator, refused, &pressure), calling);
         };
         let others = async {
             let [first, second] = &self.others;
@@ -211,7 +236,16 @@ impl Siege {
         }
         let (first, second) = (self.looked_at(0, first?).await?, self.looked_at(1, second?).await?);
         self.rest().await?;
-        Ok(While { fared: vec![first, second], hostile: hostile.load(Ordering::Relaxed), wall, cores, memory })
+        Ok(While {
+            fared: vec![first, second],
+            messages: pressure.messages.load(Ordering::Relaxed),
+            planned: each_second * time.as_secs_f64(),
+            callbacks: pressure.callbacks.load(Ordering::Relaxed),
+            refusals: pressure.refusals.load(Ordering::Relaxed),
+            wall,
+            cores,
+            memory,
+        })
     }
 
     /// Whether the server that began is still there, and answers.
@@ -236,13 +270,33 @@ impl Siege {
         })
     }
 
-    /// Waits until nothing waits for a worker.
+    /// Waits until nothing is left of an attack: no message that may be tried again, and nothing that waits for a worker.
     async fn rest(&mut self) -> Result<(), PluginsError> {
         let give_up = Instant::now() + REST;
-        while self.operator.waiting().await? > 0 && Instant::now() < give_up {
-            sleep(Duration::from_millis(50)).await;
+        while self.is_pending().await? || self.operator.waiting().await? > 0 {
+            if Instant::now() > give_up {
+                return Err(PluginsError::Restless);
+            }
+            sleep(Duration::from_millis(100)).await;
         }
         Ok(())
+    }
+
+    async fn is_pending(&mut self) -> Result<bool, PluginsError> {
+        // Anew each time: between two whiles the server may have had enough of waiting.
+        let mut client = Client::connect(self.target.address).await.map_err(CallError::from).map_err(ApiError::from)?;
+        let reply = client
+            .call(self.besieger.get(&["/v1/verifications?status=pending&limit=1"]))
+            .await
+            .map_err(ApiError::from)?;
+        let found: Value = match reply.status {
+            200 => serde_json::from_slice(reply.body).unwrap_or_default(),
+            status => return Err(ApiError::refused("list", status, reply.body).into()),
+        };
+        match found["data"].as_array() {
+            Some(pending) => Ok(!pending.is_empty()),
+            None => Err(ApiError::incomplete("list", "verifications", reply.body).into()),
+        }
     }
 }
 
@@ -315,7 +369,8 @@ async fn start_when_due(
     numbers: Arc<Numbers>,
 ) {
     while let Some(was_due) = due.next().await {
-        let outcome = start(&mut client, &mut requests, &numbers, channel).await;
+        let body = json!({ "to": numbers.take(), "channels": [channel] });
+        let outcome = press::start(&mut client, &mut requests, &body).await;
         let mut tally = course.tally();
         match outcome {
             Ok(id) => {
@@ -326,74 +381,4 @@ async fn start_when_due(
             Err(error) => tally.fail(error),
         }
     }
-}
-
-async fn start(
-    client: &mut Client,
-    requests: &mut Requests,
-    numbers: &Numbers,
-    channel: &str,
-) -> Result<String, ApiError> {
-    let body: Value = json!({ "to": numbers.take(), "channels": [channel] });
-    let reply = client.call(requests.post(&["/v1/verifications"], &body)).await?;
-    if reply.status != 201 {
-        return Err(ApiError::refused("start", reply.status, reply.body));
-    }
-    api::verification_id(reply.body)
-}
-
-/// Keeps plugins that misbehave busy: so many messages a second for each, for ever.
-async fn press(
-    target: Target,
-    requests: Requests,
-    numbers: Arc<Numbers>,
-    channels: Vec<String>,
-    per_second: f64,
-    count: Arc<AtomicU64>,
-) {
-    if channels.is_empty() {
-        return std::future::pending().await;
-    }
-    let mut every = interval(Duration::from_secs_f64(1.0 / (per_second * channels.len() as f64)));
-    let mut clients = Vec::new();
-    for channel in channels.iter().cycle() {
-        every.tick().await;
-        // One that still waits for an answer is left to it.
-        let mut client: Client = match clients.pop() {
-            Some(client) => client,
-            None => match Client::connect(target.address).await {
-                Ok(client) => client,
-                Err(_) => continue,
-            },
-        };
-        let outcome = start(&mut client, &mut requests.clone(), &numbers, channel).await;
-        count.fetch_add(u64::from(outcome.is_ok()), Ordering::Relaxed);
-        clients.push(client);
-    }
-}
-
-/// Installs again and again what is not taken, for ever.
-async fn install_again(operator: &mut Operator, refused: &[(String, Vec<u8>, String)]) {
-    let mut every = interval(INSTALLED_EVERY);
-    let nothing = || Given { hosts: &[], config: json!({}), secrets: json!({}), concurrency: CONCURRENCY };
-    for (channel, component, _) in refused.iter().cycle() {
-        every.tick().await;
-        // That it is refused is what is expected.
-        let _ = operator.install(component, channel, nothing(), &[]).await;
-    }
-    std::future::pending().await
-}
-
-/// Calls back a plugin that makes an endless loop of it, as anybody can, for ever.
-async fn call_back(address: SocketAddr, attack: Attack<'_>) {
-    if attack == Attack::All
-        && let Ok(mut client) = Client::connect(address).await.map_err(CallError::from)
-    {
-        let mut requests = Requests::new(address, None);
-        loop {
-            let _ = client.call(requests.post(&["/hooks/nosy_webhook/loop"], &json!({}))).await;
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-    std::future::pending().await
 }

@@ -60,8 +60,10 @@ impl Suite {
         let (installed, refused) = siege.counts();
         section.notes.push(format!(
             "{installed} plugins that misbehave are installed, and {refused} are not taken. alone: right before, in the \
-             same server. The plugin `sms` behaves, and calls a provider on loopback. all: those that are not taken are \
-             installed again and again, and a callback that computes without an end is called again and again"
+             same server, with nothing left of the last attack. The plugin `sms` behaves, and its provider takes 20 to 50 \
+             ms to answer. all: those that are not taken are installed again and again, and a callback that computes \
+             without an end is called again and again. A figure over a while in which less than nine tenths of the \
+             attack were made is missed"
         ));
         let time = self.plan.time() * TIMES;
         // The first deliveries of a server pay for what later ones find.
@@ -74,8 +76,13 @@ impl Suite {
         let all = format!("all {installed}");
         let time = self.plan.time() * TIMES_ALL;
         let together = Besides { name: &all, attack: Attack::All, per_second: PER_SECOND_EACH, time, rounds: 1 };
-        self.besides(&mut section, &mut siege, &together).await?;
-        let stands = siege.stands().await;
+        let endured = self.besides(&mut section, &mut siege, &together).await?;
+        let callbacks: u64 = endured.iter().map(|one| one.callbacks).sum();
+        let refusals: u64 = endured.iter().map(|one| one.refusals).sum();
+        section.notes.push(format!(
+            "all: {callbacks} callbacks found an endless loop, {refusals} components were refused again"
+        ));
+        let stands = siege.stands().await && callbacks > 0 && (refusals > 0 || refused == 0);
         section.figures.push(Figure::new(
             &format!(
                 "plugins that misbehave, run or refused together for {:.0} s, and the server stands",
@@ -90,7 +97,12 @@ impl Suite {
         Ok(section)
     }
 
-    async fn besides(&self, section: &mut Section, siege: &mut Siege, of: &Besides<'_>) -> Result<(), PluginsError> {
+    async fn besides(
+        &self,
+        section: &mut Section,
+        siege: &mut Siege,
+        of: &Besides<'_>,
+    ) -> Result<Vec<While>, PluginsError> {
         let Besides { name, attack, per_second, time, rounds } = *of;
         let (mut alone, mut besides): (Vec<While>, Vec<While>) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
@@ -122,7 +134,7 @@ impl Suite {
                     if who == name { ratio.show(2) } else { String::new() },
                     runs.iter().map(|run| run.done).sum::<u64>().to_string(),
                     failures(runs).to_string(),
-                    whiles.iter().map(|one| one.hostile).sum::<u64>().to_string(),
+                    whiles.iter().map(|one| one.messages).sum::<u64>().to_string(),
                     format!("{:.2}", super::values::spread(whiles.iter().map(|one| one.cores)).median),
                     megabytes(middle(runs, |run| run.memory.resident_bytes as f64)),
                 ]);
@@ -133,11 +145,11 @@ impl Suite {
                 Goal::AtMost(2.0),
                 ratio,
                 "",
-                failures(&before) + failures(&beside) == 0 && besides.iter().all(|one| one.hostile > 0),
+                failures(&before) + failures(&beside) == 0 && besides.iter().all(While::was_attacked),
             ));
             section.runs.extend(before.into_iter().chain(beside));
         }
-        Ok(())
+        Ok(besides)
     }
 }
 
