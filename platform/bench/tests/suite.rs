@@ -209,7 +209,7 @@ fn tenants_beside_plugins_that_misbehave_are_measured() {
     let figures = section["figures"].as_array().unwrap();
     assert_eq!(figures.len(), 2 * 5 + 1, "{}", outcome.text);
     // The double takes every plugin, those that are refused as well.
-    assert_eq!(figures[10]["measured"]["median"], 26.0, "{}", outcome.text);
+    assert_eq!(figures[10]["measured"]["median"], 27.0, "{}", outcome.text);
     // Which asks for callbacks that reached a plugin.
     assert_eq!(figures[10]["ok"], true, "{}", outcome.text);
 }

@@ -27,6 +27,7 @@ const MISBEHAVING: &[(&str, &str)] = &[
     ("fickle", "something else the second time"),
     ("fragile_status", "asks how a message fares: no-news, nothing: it crashed, or was stopped"),
     ("fragile_validate", "bears wrong settings: it crashes"),
+    ("gullible", "sent: it made no request"),
     ("header_smuggler", "the header `host` is not for plugins to set"),
     ("hidden_host", "made no request"),
     ("huge_detail", "the plugin crashed"),
@@ -149,5 +150,41 @@ async fn a_callback_that_the_plugin_does_not_take_is_told_of() {
         ["a receipt: news of another message", "a receipt: refuses it forged: it takes it without its signature"]
     {
         assert!(faults.contains(words), "{words}: {faults}");
+    }
+}
+
+/// One plugin for each, which falls for that alone.
+#[tokio::test]
+async fn each_forgery_of_a_callback_is_seen_by_itself() {
+    const FORGERIES: [(&str, &str); 4] = [
+        ("unsigned", "it takes it without its signature"),
+        ("signature", "it takes it with a signature in which one bit is another"),
+        ("secret", "it takes it signed with another secret"),
+        ("body", "it takes it with a body that was changed after it was signed"),
+    ];
+    let tried_at = async |path: &str| {
+        let script = format!(
+            r#"
+            hosts = ["allowed.example"]
+            [[callback]]
+            name = "a receipt"
+            path = "{path}"
+            headers = {{ x-signature = "{{signature}}" }}
+            body = "reference={{reference}}"
+            expect = "delivered"
+            [callback.sign]
+            secret = "token"
+            algorithm = "hmac-sha256"
+            encoding = "hex"
+            data = "{{body}}"
+            "#
+        );
+        let faults = faults(&tried("gullible", json!({}), &script).await);
+        faults.lines().filter(|line| line.starts_with("a receipt")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(tried_at("nothing").await, "");
+    for (path, words) in FORGERIES {
+        let faults = tried_at(path).await;
+        assert!(faults.starts_with(&format!("a receipt: refuses it forged: {words}")), "{path}: {faults}");
     }
 }
