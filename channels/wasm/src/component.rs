@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use jsonschema::Validator;
+use wotp_core::domain::plugin::COMPONENT_BYTES_MAX;
 
 use crate::descriptor::{Descriptor, DescriptorFault};
-use crate::imports;
+use crate::imports::{self, CONTRACT};
 use crate::runtime::Runtime;
 use crate::sandbox::{self, Call, Errand, Grant, World};
+use crate::schema::Schema;
 use crate::since_v0_1_0::ChannelPluginPre;
 use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_2::asking::AskingPluginPre;
@@ -20,8 +21,8 @@ use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_3::RevokingPluginPre;
 use crate::turns::Turns;
 
-/// Largest component, in bytes. Those of Python are 20 MB.
-pub(crate) const SIZE_MAX: usize = 64 * 1024 * 1024;
+/// Largest component, in bytes: no more than is installed. Those of Python are 20 MB.
+pub(crate) const SIZE_MAX: usize = COMPONENT_BYTES_MAX;
 /// What WebAssembly begins with.
 const MAGIC: &[u8] = b"\0asm";
 /// What follows in a module. Source: WebAssembly core specification, 5.5.16.
@@ -43,7 +44,7 @@ pub struct Component {
     pub(crate) probing: Option<ProbingPluginPre<Call>>,
     /// The same, for one that has its provider take back what was sent.
     pub(crate) revoking: Option<RevokingPluginPre<Call>>,
-    pub(crate) schema: Validator,
+    pub(crate) schema: Schema,
     /// The turns that all its calls take.
     pub(crate) turns: Arc<Turns>,
     descriptor: Descriptor,
@@ -56,7 +57,7 @@ pub struct Component {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Too many bytes.
-    #[error("it has {} MB; a plugin has at most {} MB", .0 / 1_000_000, SIZE_MAX / 1_000_000)]
+    #[error("it has {} MiB; a plugin has at most {} MiB", .0.div_ceil(1 << 20), SIZE_MAX >> 20)]
     Size(u64),
     /// Something else.
     #[error("it is no WebAssembly")]
@@ -91,7 +92,7 @@ pub enum Refusal {
     Import(String),
     /// Another version of the contract.
     #[error(
-        "it was made for version `{0}` of the contract `wotp:channel`, and this program knows 0.1; a newer contract needs a newer WOTP"
+        "it was made for version `{0}` of the contract `wotp:channel`, and this program knows {CONTRACT}; a newer contract needs a newer WOTP"
     )]
     Contract(String),
     /// It exports no channel.
@@ -253,7 +254,7 @@ async fn described(
     pre: &ChannelPluginPre<Call>,
     world: World,
     turns: &Arc<Turns>,
-) -> Result<(Descriptor, Validator), Refusal> {
+) -> Result<(Descriptor, Schema), Refusal> {
     let said = sandbox::describe(pre, nobodys_call(world, turns, DESCRIBING_MAX)).await;
     Ok(Descriptor::read(said.map_err(|stopped| Refusal::Silent(stopped.to_string()))?)?)
 }

@@ -1,12 +1,11 @@
 //! What a plugin says that it is, held against what it may say.
 
-use jsonschema::Validator;
 use serde_json::Value;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::template::is_control;
 
 use crate::hosts::{DeclaredHosts, NoHost};
-use crate::schema;
+use crate::schema::{self, Schema};
 use crate::since_v0_1_0::exports::wotp::channel::delivery as said;
 use crate::since_v0_1_0::wotp::channel::types;
 
@@ -102,7 +101,7 @@ pub enum DescriptorFault {
 
 impl Descriptor {
     /// Reads what a plugin said, with what holds settings against its schema.
-    pub(crate) fn read(said: said::Descriptor) -> Result<(Self, Validator), DescriptorFault> {
+    pub(crate) fn read(said: said::Descriptor) -> Result<(Self, Schema), DescriptorFault> {
         let one_line = |text: &str, max: usize| text.chars().count() <= max && !text.chars().any(is_control);
         if !is_name(&said.id, 64, "-.") {
             return Err(DescriptorFault::Id);
@@ -132,7 +131,7 @@ impl Descriptor {
             }
             secrets.push(SecretUse { name, about, places, optional });
         }
-        let (config_schema, validator) = schema::read(&said.config_schema).map_err(DescriptorFault::Schema)?;
+        let (config_schema, schema) = schema::read(&said.config_schema).map_err(DescriptorFault::Schema)?;
         let descriptor = Self {
             id: said.id,
             name: said.name,
@@ -143,7 +142,7 @@ impl Descriptor {
             idempotent: said.idempotent,
             config_schema,
         };
-        Ok((descriptor, validator))
+        Ok((descriptor, schema))
     }
 }
 
@@ -212,13 +211,13 @@ mod tests {
 
     #[test]
     fn what_a_plugin_may_not_say_of_itself_is_told_in_plain_words() {
-        let (descriptor, validator) = Descriptor::read(good()).unwrap();
+        let (descriptor, schema) = Descriptor::read(good()).unwrap();
         assert_eq!(
             (descriptor.reaches, descriptor.secrets[0].places.clone()),
             (vec![AddressKind::Phone], vec![Place::Header])
         );
-        assert!(validator.is_valid(&serde_json::json!({"from": "Acme"})));
-        assert!(!validator.is_valid(&serde_json::json!({})));
+        assert_eq!(schema.faults(&serde_json::json!({"from": "Acme"})), [""; 0]);
+        assert_eq!(schema.faults(&serde_json::json!({})).len(), 1);
         for id in ["", "Example", "1a", "a b", &"a".repeat(65)] {
             assert_refused(|said| said.id = id.to_owned(), "`id`");
         }

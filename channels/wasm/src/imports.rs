@@ -16,6 +16,8 @@ pub(crate) const PROBING: &str = "probe";
 pub(crate) const REVOKING: &str = "revoke";
 /// What a plugin has to offer in return.
 const WANTED: &str = "delivery";
+/// The contract that this program knows.
+pub(crate) const CONTRACT: &str = "0.1.3";
 /// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change
 /// with the second number while the first is 0.
 const VERSION: &str = "0.1.";
@@ -33,6 +35,8 @@ pub(crate) fn allowed<'a>(mut imports: impl Iterator<Item = &'a str>) -> Result<
         match OFFERED.contains(&interface) {
             _ if !is_known(version) => Err(Refusal::Contract(version.to_owned())),
             true => Ok(()),
+            // What comes to be with 0.1.9 is there in no earlier one.
+            false if in_numbers(version) > in_numbers(CONTRACT) => Err(Refusal::Contract(version.to_owned())),
             false => Err(Refusal::Import(import.to_owned())),
         }
     })
@@ -49,8 +53,12 @@ fn found<'a>(mut exports: impl Iterator<Item = &'a str>, wanted: &str) -> Option
 /// The newest version of the contract that a component was made for, of all that it asks for and offers.
 pub(crate) fn version<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let versions = names.filter_map(|name| Some(name.strip_prefix(PACKAGE)?.split_once('@')?.1));
-    let in_numbers = |version: &&str| version.split('.').map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
-    versions.max_by_key(in_numbers).unwrap_or_default().to_owned()
+    versions.max_by_key(|version| in_numbers(version)).unwrap_or_default().to_owned()
+}
+
+/// As versions are compared.
+fn in_numbers(version: &str) -> Vec<Option<u32>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
 }
 
 /// Whether what was made for this version of the contract can be run.
@@ -94,10 +102,17 @@ mod tests {
             ("wotp:channel/files@0.1.0", "does not offer"),
             ("wotp:channel/http@0.2.0", "0.2.0"),
             ("wotp:channel/http@1.0.0", "newer"),
+            ("wotp:channel/prices@0.1.99", "made for version `0.1.99`"),
         ] {
             let said = asks(import).unwrap();
             assert!(said.contains(words), "{import}: {said}");
         }
+    }
+
+    #[test]
+    fn the_contract_that_is_known_is_the_one_that_is_published() {
+        let wit = include_str!("../../../plugins/wit/channel.wit");
+        assert!(wit.contains(&format!("\npackage wotp:channel@{CONTRACT};\n")));
     }
 
     #[test]

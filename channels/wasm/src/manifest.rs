@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::component::Component;
 use crate::descriptor::{Descriptor, is_name, is_version};
 use crate::hosts::{DeclaredHosts, NoHost};
-use crate::imports;
+use crate::imports::{self, CONTRACT};
 use crate::publisher::{KeyFault, PublisherKey, Signature, SigningKey};
 
 /// Longest manifest, in bytes: all that it may hold has less.
@@ -85,7 +85,7 @@ pub enum ManifestFault {
     Host(#[from] NoHost),
     /// A contract that is not known.
     #[error(
-        "the plugin was made for version `{0}` of the contract `wotp:channel`, and this program knows 0.1; a newer contract needs a newer WOTP"
+        "the plugin was made for version `{0}` of the contract `wotp:channel`, and this program knows {CONTRACT}; a newer contract needs a newer WOTP"
     )]
     Contract(String),
     /// Another component's.

@@ -186,8 +186,8 @@ impl Plugin {
             questions: Breaker::default(),
             component,
         };
-        let by_schema: Vec<String> = plugin.component.schema.iter_errors(&settings.config).map(in_place).collect();
-        if by_schema.is_empty() { Ok(plugin) } else { Err(SettingsError::Config(by_schema.join("; "))) }
+        let faults = plugin.component.schema.faults(&settings.config);
+        if faults.is_empty() { Ok(plugin) } else { Err(SettingsError::Config(faults.join("; "))) }
     }
 
     /// Has the plugin look at its settings.
@@ -318,11 +318,6 @@ fn granted(component: &Component, mut given: BTreeMap<String, Secret>) -> Result
 fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<_> = items.collect();
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }
-}
-
-fn in_place(error: jsonschema::ValidationError<'_>) -> String {
-    let place = error.instance_path().to_string();
-    if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
 }
 
 #[async_trait]

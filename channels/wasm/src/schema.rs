@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use wotp_core::domain::template::is_control;
@@ -19,6 +19,17 @@ const VALUES_MAX: usize = 100_000;
 const UNEVALUATED: &[&str] = &["unevaluatedProperties", "unevaluatedItems"];
 /// Of these, within each other, references written out.
 const UNEVALUATED_MAX: usize = 6;
+/// How much more there is to do for each of them that is within another.
+const UNEVALUATED_COSTS: usize = 4;
+/// What settings may cost to hold against a schema: its values, references written out, for each of theirs. A tenant
+/// writes them, so this is what it may have a server compute: some tens of milliseconds.
+const COST_MAX: usize = 200_000;
+/// Bytes of a text that count as one value: a pattern looks at each.
+const BYTES_OF_A_VALUE: usize = 64;
+/// Faults that are told of at once.
+const FAULTS_MAX: usize = 10;
+/// Characters of a fault: it may hold what the schema lists.
+const FAULT_CHARACTERS_MAX: usize = 200;
 /// Bytes that a pattern may take once it is compiled.
 const PATTERN_SIZE_MAX: usize = 64 * 1024;
 /// The one kind of JSON Schema that is read: others resolve references in other ways.
@@ -26,11 +37,55 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// What makes a reference mean something else than its place in the document.
 const ELSEWHERE: &[&str] = &["$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor"];
 
+/// A schema that was looked at.
+pub(crate) struct Schema {
+    validator: Validator,
+    /// What one value costs to hold against it.
+    cost: usize,
+}
+
+impl Schema {
+    /// What is wrong with settings, each with its place and without what stands there: it is told to logs as well.
+    pub(crate) fn faults(&self, settings: &Value) -> Vec<String> {
+        if self.cost.saturating_mul(weight(settings)) > COST_MAX {
+            return vec![
+                "there are too many values, or too long ones, for a schema as large as that of the plugin".to_owned(),
+            ];
+        }
+        let mut faults: Vec<_> =
+            self.validator.iter_errors(settings).take(FAULTS_MAX + 1).map(|fault| in_place(&fault)).collect();
+        if faults.len() > FAULTS_MAX {
+            faults[FAULTS_MAX] = "and more".to_owned();
+        }
+        faults
+    }
+}
+
+fn in_place(fault: &ValidationError<'_>) -> String {
+    let (place, fault) = (fault.instance_path().to_string(), fault.masked());
+    let told = if place.is_empty() { fault.to_string() } else { format!("{place}: {fault}") };
+    match told.char_indices().nth(FAULT_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &told[..end]),
+        None => told,
+    }
+}
+
+/// How many values there are, long texts counted as more than one.
+fn weight(settings: &Value) -> usize {
+    let of_text = |text: &str| 1 + text.len() / BYTES_OF_A_VALUE;
+    match settings {
+        Value::String(text) => of_text(text),
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.iter().map(|(name, value)| of_text(name) + weight(value)).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+    }
+}
+
 /// Reads a schema, with what holds settings against it.
 ///
 /// # Errors
 /// In words for whoever made the plugin.
-pub(crate) fn read(text: &str) -> Result<(Value, Validator), String> {
+pub(crate) fn read(text: &str) -> Result<(Value, Schema), String> {
     if text.len() > SIZE_MAX {
         return Err(format!("it is longer than {} KiB", SIZE_MAX / 1024));
     }
@@ -46,13 +101,14 @@ pub(crate) fn read(text: &str) -> Result<(Value, Validator), String> {
     if schema.to_string().chars().any(is_control) {
         return Err("it holds characters that steer how the text around them is shown".to_owned());
     }
-    Measure { schema: &schema, known: HashMap::new() }.of(&schema, 0)?;
+    let size = Measure { schema: &schema, known: HashMap::new() }.of(&schema, 0)?;
     // Patterns of a stranger's: this engine takes no longer than what it looks at is long.
     // Nor memory for patterns that are short and say much.
     let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE_MAX);
     let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
     let validator = options.build(&schema).map_err(|error| error.to_string())?;
-    Ok((schema, validator))
+    let cost = (0..size.unevaluated).fold(size.values, |cost, _| cost.saturating_mul(UNEVALUATED_COSTS));
+    Ok((schema, Schema { validator, cost }))
 }
 
 /// How large something is with its references written out.
@@ -190,8 +246,8 @@ mod tests {
         assert_refused(&chain(15, 3), "more than 100000");
         assert_refused(&chain(500, 1), "deeper than 64");
         assert_refused(&chain(20, 2), "more than");
-        let (_, validator) = read(&chain(6, 2)).unwrap();
-        assert!(validator.is_valid(&json!({})) && !validator.is_valid(&json!([])));
+        let (_, schema) = read(&chain(6, 2)).unwrap();
+        assert!(schema.faults(&json!({})).is_empty() && !schema.faults(&json!([])).is_empty());
     }
 
     #[test]
@@ -208,14 +264,14 @@ mod tests {
 
     #[test]
     fn settings_are_held_against_what_is_written_once_and_used_twice() {
-        let schema = json!({
+        let written = json!({
             "$schema": DIALECT,
             "properties": { "from": { "$ref": "#/$defs/text" }, "to": { "$ref": "#/$defs/text" }, "$ref": true },
             "$defs": { "text": { "type": "string", "minLength": 2 } },
         });
-        let (_, validator) = read(&schema.to_string()).unwrap();
-        assert!(validator.is_valid(&json!({ "from": "ab", "to": "cd" })));
-        assert!(!validator.is_valid(&json!({ "from": "ab", "to": "c" })));
+        let (_, schema) = read(&written.to_string()).unwrap();
+        assert!(schema.faults(&json!({ "from": "ab", "to": "cd" })).is_empty());
+        assert!(!schema.faults(&json!({ "from": "ab", "to": "c" })).is_empty());
     }
 
     /// Each of them looks once more at what those within it look at.
@@ -226,8 +282,8 @@ mod tests {
             (0..times).fold(json!({ "type": "object" }), within).to_string()
         };
         assert_refused(&nested(7), "more than 6 of `unevaluatedProperties`");
-        let (_, validator) = read(&nested(6)).unwrap();
-        assert!(validator.is_valid(&json!({})) && !validator.is_valid(&json!({ "a": 1 })));
+        let (_, schema) = read(&nested(6)).unwrap();
+        assert!(schema.faults(&json!({})).is_empty() && !schema.faults(&json!({ "a": 1 })).is_empty());
         let mut defs = serde_json::Map::from_iter([("a7".to_owned(), json!({}))]);
         for at in 0..7 {
             let next = format!("#/$defs/a{}", at + 1);
@@ -237,5 +293,44 @@ mod tests {
             &json!({ "$ref": "#/$defs/a0", "$defs": defs }).to_string(),
             "`unevaluatedItems` within each other",
         );
+    }
+
+    #[test]
+    fn faults_name_their_place_and_not_what_stands_there() {
+        let schema = json!({
+            "properties": { "key": { "type": "integer" }, "from": { "const": "a".repeat(300) } },
+            "additionalProperties": false,
+        });
+        let (_, schema) = read(&schema.to_string()).unwrap();
+        assert_eq!(schema.faults(&json!({ "key": "a-secret" })), ["/key: value is not of type \"integer\""]);
+        let long = schema.faults(&json!({ "from": "a-secret" })).remove(0);
+        assert!(long.starts_with("/from: \"aaa") && long.ends_with('…'), "{long}");
+        assert_eq!(long.chars().count(), FAULT_CHARACTERS_MAX + 1);
+        let many: serde_json::Map<_, _> = (0..50).map(|at| (format!("n{at}"), json!(1))).collect();
+        let (_, schema) = read(r#"{"additionalProperties": {"type": "string"}}"#).unwrap();
+        let faults = schema.faults(&Value::Object(many));
+        assert_eq!((faults.len(), faults[FAULTS_MAX].as_str()), (FAULTS_MAX + 1, "and more"));
+    }
+
+    /// A schema that is not too large by itself, and settings that are not: together they are.
+    #[test]
+    fn settings_are_held_against_nothing_that_takes_too_long() {
+        let times = |times: usize, of: &str| vec![json!({ "$ref": format!("#/$defs/{of}") }); times];
+        let schema = json!({
+            "properties": { "a": { "items": { "$ref": "#/$defs/many" } }, "b": { "$ref": "#/$defs/many" } },
+            "$defs": { "many": { "allOf": times(100, "some") }, "some": { "allOf": times(100, "one") }, "one": { "type": "integer" } },
+        });
+        let (_, schema) = read(&schema.to_string()).unwrap();
+        for settings in [json!({ "a": vec![0; 1_200] }), json!({ "b": "x".repeat(15_000) })] {
+            let faults = schema.faults(&settings);
+            assert!(faults.len() == 1 && faults[0].contains("too many values"), "{faults:?}");
+        }
+        assert_eq!(schema.faults(&json!({ "b": 1 })), [""; 0]);
+        let faults = schema.faults(&json!({ "b": "x" }));
+        assert_eq!((faults.len(), faults[0].as_str()), (FAULTS_MAX + 1, "/b: value is not of type \"integer\""));
+        // As large as an operator's page allows, and a schema as large as ours are.
+        let (_, ours) = read(include_str!("../../../plugins/generic-http/src/config.schema.json")).unwrap();
+        let body = json!({ "url": "https://a.example/", "success": {}, "body": { "text": "x".repeat(60_000) } });
+        assert!(ours.faults(&body).iter().all(|fault| !fault.contains("too many")), "{:?}", ours.faults(&body));
     }
 }

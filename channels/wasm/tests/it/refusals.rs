@@ -34,7 +34,7 @@ async fn a_file_that_is_something_else_is_refused_before_it_is_compiled() {
         let said = refused(bytes).await;
         assert!(said.contains(words), "{said}");
     }
-    let large = Component::load(runtime(), &vec![0; 64 * 1024 * 1024 + 1], world()).await;
+    let large = Component::load(runtime(), &vec![0; 32 * 1024 * 1024 + 1], world()).await;
     assert!(matches!(large.err(), Some(Refusal::Size(_))));
 }
 

@@ -12,7 +12,7 @@ fn beside(plugin: &str, file: &str) -> String {
 
 #[tokio::test]
 async fn plugins_that_keep_the_contract_hold() {
-    for plugin in ["twilio-sms", "telegram-gateway", "generic-http"] {
+    for plugin in ["twilio-sms", "telegram-gateway", "generic-http", "whatsapp-cloud"] {
         let settings = settings::read(&beside(plugin, "settings.toml")).unwrap();
         let outcomes = tried(&plugin.replace('-', "_"), settings, &beside(plugin, "provider.toml")).await;
         assert_eq!(faults(&outcomes), "", "{plugin}");
@@ -119,9 +119,11 @@ async fn what_a_plugin_asks_and_hears_is_tried_too() {
         let found = telegram.iter().find(|outcome| outcome.tried == tried);
         assert!(found.is_some_and(|outcome| outcome.holds && outcome.said.starts_with(said)), "{tried}: {found:?}");
     }
-    let twilio = tried_of("twilio-sms").await;
-    let heard: Vec<_> = twilio.iter().filter(|outcome| outcome.tried.starts_with("a receipt")).collect();
-    assert!(heard.len() == 2 && heard.iter().all(|outcome| outcome.holds), "{heard:?}");
+    for plugin in ["twilio-sms", "whatsapp-cloud"] {
+        let tried = tried_of(plugin).await;
+        let heard: Vec<_> = tried.iter().filter(|outcome| outcome.tried.starts_with("a receipt")).collect();
+        assert!(heard.len() == 2 && heard.iter().all(|outcome| outcome.holds), "{plugin}: {heard:?}");
+    }
 }
 
 /// A script that signs otherwise than the provider, or expects something else, is told so.

@@ -339,7 +339,8 @@ fn misbehaving(components: &Path) -> Result<Vec<(String, Vec<u8>)>, PluginsError
 }
 
 /// What behaves.
-const SAMPLES: [&str; 5] = ["generic_http", "smtp2go", "telegram_gateway", "twilio_sms", "vonage_sms"];
+const SAMPLES: [&str; 6] =
+    ["generic_http", "smtp2go", "telegram_gateway", "twilio_sms", "vonage_sms", "whatsapp_cloud"];
 
 fn attack<'a>(name: &str, gateway: SocketAddr, host: &'a [String]) -> Given<'a> {
     let path = PATHS.iter().find(|(of, _)| *of == name).map_or("/echo", |(_, path)| path);

@@ -220,6 +220,14 @@ impl Plugin {
         self.releases.push(release);
     }
 
+    /// Keeps another release. One that delivers already and that its publisher signed afterwards says who may follow it up.
+    pub fn follow_up(&mut self, release: Release) {
+        if self.active.as_ref() == Some(&release.sha256) {
+            self.publisher = self.publisher.take().or_else(|| release.publisher.clone());
+        }
+        self.keep(release);
+    }
+
     /// Lets this release deliver from now on, with these hosts and settings.
     pub fn activate(&mut self, sha256: &str, hosts: Vec<String>, settings: Settings) {
         if self.active.as_deref() == Some(sha256) {

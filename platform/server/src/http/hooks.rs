@@ -1,8 +1,11 @@
 //! What providers tell later, at `/hooks/{channel}/…`: whether it is a provider who calls, the channel knows.
+//!
+//! Some first ask whether a URL is ours, as WebSub has it (w3.org/TR/websub, 5.3): with a challenge, which is repeated
+//! where the channel takes the call.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{self, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -18,6 +21,9 @@ use super::{Api, Problem, ProblemCode};
 /// Headers that are for the connection, or hold what is between a person and us.
 const OURS: [HeaderName; 5] =
     [header::AUTHORIZATION, header::COOKIE, header::CONNECTION, header::TRANSFER_ENCODING, header::PROXY_AUTHORIZATION];
+
+/// Characters of a challenge that is repeated, at most.
+const CHALLENGE_MAX: usize = 256;
 
 /// The route, with room for what providers gather of many messages.
 pub(super) fn route() -> MethodRouter<Arc<Api>> {
@@ -55,9 +61,10 @@ async fn hear(
         headers: texts(&headers),
         body,
     };
+    let asked = challenge(&method, uri.query());
     match api.app.hear(&channel, heard).await {
         // Not 204: to some, anything but 200 is a failure.
-        Ok(_) => StatusCode::OK.into_response(),
+        Ok(_) => asked.map_or_else(|| StatusCode::OK.into_response(), |asked| told(StatusCode::OK, asked)),
         Err(HearRefusal::Unknown) => unknown(),
         Err(HearRefusal::Channel(HearError::NotAuthentic)) => {
             told(StatusCode::UNAUTHORIZED, "this does not come from the provider\n")
@@ -71,9 +78,18 @@ async fn hear(
     }
 }
 
-/// An answer for a machine of somebody else's, which reads no more than the status.
-fn told(status: StatusCode, words: &'static str) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
+/// What is to be repeated, where that is asked. Anybody may ask: nothing is repeated that is more than a word.
+fn challenge(method: &Method, query: Option<&str>) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let parameters = query.filter(|_| method == Method::GET)?.split('&');
+    let challenge = parameters.filter_map(|parameter| parameter.strip_prefix("hub.challenge=")).next()?;
+    let is_word = (1..=CHALLENGE_MAX).contains(&challenge.len()) && challenge.bytes().all(is_plain);
+    is_word.then(|| challenge.to_owned())
+}
+
+/// An answer for a machine of somebody else's, which reads no more than it asked for.
+fn told(status: StatusCode, words: impl Into<Body>) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words.into()).into_response()
 }
 
 fn texts(headers: &HeaderMap) -> Vec<(String, String)> {

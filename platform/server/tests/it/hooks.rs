@@ -85,6 +85,26 @@ async fn who_is_no_provider_is_told_so() {
     assert_eq!(first_delivery(&app, &acme, &verification).await["status"], "sent");
 }
 
+/// As WebSub has it: what a provider asks of a URL before it tells anything there.
+#[tokio::test]
+async fn a_challenge_is_repeated_where_the_channel_takes_the_call() {
+    let app = TestApp::start().await;
+    let asked = |query: &str| app.get(format!("/hooks/outbox/meta?hub.mode=subscribe&{query}"));
+    let answer = asked("hub.challenge=1158201444&hub.verify_token=mine").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "1158201444"));
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    // Whoever the channel does not take for the provider gets no answer of its own making.
+    let forged = asked("hub.challenge=1158201444").header("x-forged", "yes").await;
+    assert_eq!((forged.status, forged.text.as_str()), (401, "this does not come from the provider\n"));
+    let long = format!("hub.challenge={}", "1".repeat(257));
+    for other in ["hub.challenge=", "hub.challenge=%3Cb%3E", "hub.challenge=a+b", "challenge=1", &long] {
+        let answer = asked(other).await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, ""), "{other}");
+    }
+    let posted = app.post("/hooks/outbox/meta?hub.challenge=1").bytes("").await;
+    assert_eq!((posted.status, posted.text.as_str()), (200, ""));
+}
+
 #[tokio::test]
 async fn one_client_tells_as_much_as_one_client_may_call() {
     let app = TestApp::with().http(|http| http.per_ip = Some((1, 2))).start().await;

@@ -347,6 +347,9 @@ fn what_a_plugin_is_can_be_seen_before_it_is_used() {
         ("wasi_import", "it asks for `wasi:clocks/monotonic-clock@0.2.0`, and plugins get nothing of WASI"),
         ("newer_contract", "a newer contract needs a newer WOTP"),
         ("no_plugin", "does not export `wotp:channel/delivery`"),
+        // As installing it is refused.
+        ("fickle", "did not say the same"),
+        ("fragile_validate", "crashed instead of saying so"),
     ] {
         place.run(&["plugin", "check", &component(name)]).failed_saying(&["is no plugin that can be used", words]);
     }

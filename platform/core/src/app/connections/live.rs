@@ -121,9 +121,10 @@ impl App {
             return known;
         }
         let channel = self.connected(running, connection, false).await.map_err(|refusal| said(&refusal));
-        if let Err(why) = &channel {
+        if channel.is_err() {
+            // Not why: the plugin says that of the tenant's settings, and the tenant is told.
             let channel = connection.channel.as_str();
-            tracing::warn!(%tenant, connection = %connection.id, channel, why, "a plugin does not take a connection");
+            tracing::warn!(%tenant, connection = %connection.id, channel, "a plugin does not take a connection");
         }
         let (connection, running) = (connection.clone(), Arc::clone(running));
         let made = Made { connection, running, made_at: now, channel: channel.clone() };

@@ -17,7 +17,7 @@ impl App {
     pub async fn install_plugin(&self, by: &By, new: NewPlugin) -> Result<Plugin, Refusal> {
         if new.component.len() > COMPONENT_BYTES_MAX {
             let words = format!(
-                "has {} MB; at most {} MB are installed",
+                "has {} MiB; at most {} MiB are installed",
                 new.component.len().div_ceil(1 << 20),
                 COMPONENT_BYTES_MAX >> 20
             );
@@ -47,11 +47,11 @@ impl App {
             Kept::Release { mut found, release } => {
                 // Also where it is there already: whoever installs it again may be mending what is stored.
                 self.store_component(&release.sha256, &new.component).await?;
-                if found.newest().is_some_and(|newest| newest.sha256 == release.sha256) {
+                if found.newest().is_some_and(|newest| is_known(newest, &release)) {
                     return Ok(found.entity);
                 }
                 let before = found.entity.clone();
-                found.entity.keep(*release);
+                found.entity.follow_up(*release);
                 let deed = deed("plugin.upgrade", &before, &found);
                 self.commit(by, vec![deed], vec![Change::replace(&found), change]).await?;
                 found.entity
@@ -133,6 +133,11 @@ fn followed_up(found: Stored<Plugin>, release: Release, channel: Option<&str>) -
     Ok(Kept::Release { found: Box::new(found), release: Box::new(release) })
 }
 
+/// Whether it is the same once more, and signed by nobody who was not known.
+fn is_known(newest: &Release, again: &Release) -> bool {
+    newest.sha256 == again.sha256 && (again.publisher.is_none() || newest.publisher == again.publisher)
+}
+
 /// What the channel of a plugin is called when nobody says: the last part of its name in the world.
 fn channel_of(package: &str) -> String {
     let last = package.rsplit('.').next().unwrap_or(package);
@@ -140,7 +145,7 @@ fn channel_of(package: &str) -> String {
 }
 
 /// Names that something else has, or had: those of built-in channels, and of what stands in for one with test numbers.
-const RESERVED: [&str; 6] = ["console", "email", "whatsapp", "whatsapp_cloud", "sandbox", "sandbox_2"];
+const RESERVED: [&str; 5] = ["console", "email", "whatsapp", "sandbox", "sandbox_2"];
 /// Longest name of a channel.
 const CHANNEL_LENGTH_MAX: usize = 32;
 

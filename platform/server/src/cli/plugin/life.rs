@@ -230,9 +230,15 @@ fn state(plugin: &Plugin) -> &'static str {
     match (plugin.delivering(), plugin.enabled) {
         (None, _) => "waits for approval",
         (Some(_), false) => "off",
-        (Some(_), true) if plugin.active == plugin.newest().map(|newest| newest.sha256.clone()) => "on",
-        (Some(_), true) => "on, a newer one waits",
+        (Some(_), true) if waiting(plugin).is_none() => "on",
+        (Some(_), true) => "on, another release waits",
     }
+}
+
+/// The release that was installed last, where it has not been approved; one that was gone back from does not wait.
+fn waiting(plugin: &Plugin) -> Option<&Release> {
+    let known = [plugin.active.as_ref(), plugin.previous.as_ref().map(|previous| &previous.sha256)];
+    plugin.newest().filter(|newest| !known.contains(&Some(&newest.sha256)))
 }
 
 fn listed(plugins: &[Plugin]) -> String {
@@ -261,14 +267,18 @@ fn is_bare(plugin: &Plugin, release: &Release) -> bool {
 
 /// A plugin, and what comes next.
 fn told(plugin: &Plugin) -> String {
-    let Some(newest) = plugin.newest() else { return plugin.package.clone() };
+    let waiting = waiting(plugin);
+    let Some(release) = waiting.or(plugin.delivering()).or(plugin.newest()) else { return plugin.package.clone() };
     let mut lines = vec![
-        format!("{}  {} {}", plugin.id, plugin.package, newest.version),
+        format!("{}  {} {}", plugin.id, plugin.package, release.version),
         format!("channel    {}", plugin.channel),
-        format!("sha256     {}", newest.sha256),
-        format!("signed by  {}", newest.publisher.as_deref().unwrap_or("nobody")),
-        format!("calls      {}", newest.hosts.join(", ")),
+        format!("sha256     {}", release.sha256),
+        format!("signed by  {}", release.publisher.as_deref().unwrap_or("nobody")),
+        format!("calls      {}", release.hosts.join(", ")),
     ];
+    if let Some(delivering) = plugin.delivering().filter(|delivering| delivering.sha256 != release.sha256) {
+        lines.push(format!("delivers   {} ({}) meanwhile", delivering.version, &delivering.sha256[..12]));
+    }
     match plugin.connecting {
         Connecting::None => {}
         Connecting::Optional => lines.push("tenants    may connect accounts of their own".to_owned()),
@@ -276,7 +286,7 @@ fn told(plugin: &Plugin) -> String {
             lines.push("tenants    connect accounts of their own; nothing is given here".to_owned())
         }
     }
-    let asked = newest.secrets.iter().filter(|_| plugin.connecting != Connecting::Required);
+    let asked = release.secrets.iter().filter(|_| plugin.connecting != Connecting::Required);
     for secret in asked {
         let given = match (plugin.settings.secrets.contains_key(&secret.name), secret.optional) {
             (true, _) => "given",
@@ -288,15 +298,15 @@ fn told(plugin: &Plugin) -> String {
     lines.push(format!("state      {}", state(plugin)));
     let channel = &plugin.channel;
     let next = match (plugin.delivering(), plugin.enabled) {
-        _ if plugin.active.as_ref() != Some(&newest.sha256) => {
-            let hosts: String = match newest.calls_any() {
+        _ if waiting.is_some() => {
+            let hosts: String = match release.calls_any() {
                 true => " --host HOST".to_owned(),
-                false => newest.hosts.iter().map(|host| format!(" --host {host}")).collect(),
+                false => release.hosts.iter().map(|host| format!(" --host {host}")).collect(),
             };
             // By what it is, and not by what it calls itself.
-            Some(format!("wotp plugin approve {channel} --release {}{hosts}", &newest.sha256[..12]))
+            Some(format!("wotp plugin approve {channel} --release {}{hosts}", &release.sha256[..12]))
         }
-        (Some(_), false) if is_bare(plugin, newest) => {
+        (Some(_), false) if is_bare(plugin, release) => {
             Some(format!("wotp plugin configure {channel} --settings FILE --secret NAME=FILE"))
         }
         (Some(_), false) => Some(format!("wotp plugin enable {channel}")),

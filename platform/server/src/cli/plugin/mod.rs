@@ -80,7 +80,10 @@ async fn examined(file: &Path) -> Result<(Component, Vec<u8>), Failure> {
     let runtime = Runtime::new(1).map_err(|error| Failure::caused("plugins cannot be run", error))?;
     let caller = Arc::new(Caller::new(Policy::default(), Arc::new(SystemResolver::default())));
     let world = World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url: None };
-    let component = Component::load(&runtime, &bytes, world).await.map_err(|refusal| no_plugin(file, refusal))?;
+    let refused = |refusal| no_plugin(file, refusal);
+    let component = Component::load(&runtime, &bytes, world.clone()).await.map_err(refused)?;
+    // As installing it does.
+    component.conforms(world).await.map_err(refused)?;
     Ok((component, bytes))
 }
 

@@ -242,6 +242,31 @@ async fn only_the_publisher_of_a_plugin_follows_it_up() {
     assert_eq!(second["releases"].as_array().unwrap().len(), 2);
 }
 
+/// Whoever signs what delivers already is who follows it up from then on; whoever does not sign it takes nothing away.
+#[tokio::test]
+async fn what_nobody_signed_may_be_signed_afterwards() {
+    let stage = Stage::set().await;
+    let bytes = component("generic_http");
+    let signed = |manifest: String| json!({ "unsigned": false, "manifest": manifest });
+    let installed = stage.installing(&bytes, json!({})).await.expect(201);
+    assert_eq!(installed["publisher"], Value::Null);
+    let plugin = format!("/{}", installed["id"].as_str().unwrap());
+    stage.post(&format!("{plugin}/approve"), json!({ "hosts": ["sms.example.com"] })).await.expect(200);
+    let afterwards = stage.installing(&bytes, signed(manifest(&bytes, 1).await)).await.expect(201);
+    let publisher = &afterwards["publisher"];
+    assert!(publisher.as_str().unwrap().starts_with("ed25519:"), "{afterwards}");
+    assert_eq!(
+        (&afterwards["releases"][0]["publisher"], &afterwards["active"]),
+        (publisher, &installed["releases"][0]["sha256"])
+    );
+    assert_eq!(afterwards["releases"].as_array().unwrap().len(), 1);
+    let next = released("generic_http", 2);
+    for (component, body) in [(&bytes, json!({})), (&next, json!({})), (&next, signed(manifest(&next, 2).await))] {
+        stage.installing(component, body).await.expect(422);
+    }
+    stage.installing(&next, signed(manifest(&next, 1).await)).await.expect(201);
+}
+
 #[tokio::test]
 async fn the_log_tells_what_was_done_to_plugins() {
     let stage = Stage::set().await;

@@ -37,7 +37,7 @@ async fn what_is_no_plugin_is_refused_and_nothing_is_installed() {
         (component("wasi_import"), "nothing of WASI"),
         (component("wrong_descriptor"), "what it says about itself does not hold"),
         (component("slow_describe"), "did not answer"),
-        (vec![0; (32 << 20) + 1], "at most 32 MB"),
+        (vec![0; (32 << 20) + 1], "at most 32 MiB"),
     ] {
         let problem = stage.installing(&bytes, json!({})).await.expect(422);
         let message = problem["errors"][0]["message"].as_str().unwrap();

@@ -8,6 +8,7 @@ use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
 use super::{Gateway, TOKEN, component, installation};
 use crate::fleet::until;
+use crate::installed::released;
 use crate::process::{Place, Server};
 
 /// All that is found of plugins, one a line, and whether that is an error.
@@ -123,4 +124,36 @@ fn what_was_changed_in_the_store_is_found() {
     alter(&place, "plugin", |plugin| *plugin = serde_json::Map::new());
     let (said, code) = plugins(&place);
     assert!(said.starts_with("error 1 that are installed cannot be read by this program.") && code == 1, "{said}");
+}
+
+/// After each step: which release it is about, and what comes next.
+#[test]
+fn what_a_command_says_is_of_the_release_that_waits_or_else_delivers() {
+    let gateway = Gateway::start();
+    let place = installed(&gateway);
+    let second = place.file("second.wasm");
+    fs::write(&second, released("generic_http", 2)).unwrap();
+    let says = |arguments: &[&str]| {
+        let said = place.run(&[&["plugin"], arguments].concat());
+        said.succeeded();
+        said.out
+    };
+    let installed = says(&["install", &second, "--unsigned"]);
+    let listed = place.run(&["plugin", "list", "--json"]).json();
+    let sha256 = |nth: usize| listed["plugins"][0]["releases"][nth]["sha256"].as_str().unwrap().to_owned();
+    let (first, second) = (sha256(0), sha256(1));
+    for words in [
+        format!("sha256     {second}\n"),
+        "state      on, another release waits\n".to_owned(),
+        format!("delivers   0.1.0 ({}) meanwhile\n", &first[..12]),
+        format!("next       wotp plugin approve sms --release {} --host HOST", &second[..12]),
+    ] {
+        assert!(installed.contains(&words), "{words}: {installed}");
+    }
+    let approved = says(&["approve", "sms"]);
+    assert!(approved.contains(&format!("sha256     {second}\n")) && approved.contains("state      on\n"), "{approved}");
+    // What was gone back from waits for nothing.
+    let back = says(&["roll-back", "sms"]);
+    assert!(back.contains(&format!("sha256     {first}\n")) && back.contains("state      on\n"), "{back}");
+    assert!(!back.contains("next") && !says(&["list"]).contains("waits"), "{back}");
 }
