@@ -10,7 +10,8 @@ use crate::domain::id::NodeId;
 
 /// Under what a value is kept: within its connection, one value for each.
 ///
-/// Group and name stand for what they are made of and do not tell it, since that may be somebody's phone number.
+/// Group and name stand for what they are made of and do not tell it, since that may be somebody's phone number: see
+/// [`StateVault`](crate::domain::vault::StateVault).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateKey {
     /// What kind of thing it is. Numbers are of whoever keeps the connection; NEVER change one that was released.

@@ -30,7 +30,7 @@ async fn take(store: &Subject, of: TenantAccount, holder: NodeId, from: i64) -> 
 }
 
 /// A connection that is kept until ten seconds past noon.
-async fn kept(store: &Subject) -> ConnectionLease {
+pub(super) async fn kept(store: &Subject) -> ConnectionLease {
     let of = a_connection(store).await;
     take(store, of, a_node(), 0).await.expect("it is free")
 }

@@ -1,6 +1,7 @@
 //! What every [`Store`] promises, races included.
 
 mod admitting;
+mod connection_memory;
 mod connection_states;
 mod damaged;
 mod entities;
@@ -15,6 +16,7 @@ mod tenants;
 mod upkeep;
 
 pub use admitting::*;
+pub use connection_memory::*;
 pub use connection_states::*;
 pub use damaged::*;
 pub use entities::*;
@@ -176,6 +178,11 @@ macro_rules! store_contract {
             the_state_of_a_connection_is_cleared_by_its_holder
             an_erased_connection_is_gone_and_its_former_holder_with_it
             what_an_erased_tenants_connections_remember_goes_with_it
+            what_a_connection_remembers_is_found_and_nobody_else_can_read_it
+            memories_are_listed_by_kind_and_group
+            a_memory_that_does_not_open_is_told_and_the_others_are_there
+            whoever_lost_a_connection_is_told_and_changes_nothing
+            after_a_rotation_what_a_connection_remembers_is_sealed_anew
             // News.
             what_happens_to_a_verification_is_news
             what_a_channel_charged_is_news_once
