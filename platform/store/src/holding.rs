@@ -7,7 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::{ApiKey, KeyHash};
-use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::connection_lease::ConnectionLease;
+use wotp_core::domain::id::{ApiKeyId, ConnectionId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::lease::Lease;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::news::News;
@@ -15,7 +16,7 @@ use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::service::Service;
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{Idempotency, Item, Usage};
+use wotp_core::ports::{Idempotency, Item, StateRow, TenantAccount, Usage};
 
 use crate::record::Record;
 
@@ -42,11 +43,15 @@ pub enum Kind {
     Entities,
     /// What happened to verifications and was not told of yet.
     News,
+    /// Leases of live connections, for their fences.
+    ConnectionLeases,
+    /// What live connections must remember.
+    ConnectionStates,
 }
 
 impl Kind {
     /// Every kind, in the order in which they move: settings first, then what is many.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::KeyChecks,
         Self::Tenants,
         Self::Services,
@@ -57,6 +62,8 @@ impl Kind {
         Self::Messages,
         Self::Entities,
         Self::News,
+        Self::ConnectionLeases,
+        Self::ConnectionStates,
     ];
 
     /// Its name, as in `api_keys`.
@@ -72,6 +79,8 @@ impl Kind {
             Self::Messages => "messages",
             Self::Entities => "entities",
             Self::News => "news",
+            Self::ConnectionLeases => "connection_leases",
+            Self::ConnectionStates => "connection_states",
         }
     }
 
@@ -84,6 +93,7 @@ impl Kind {
             Self::Verifications => VerificationId::from_bytes(id).to_string(),
             Self::Messages => MessageId::from_bytes(id).to_string(),
             Self::Entities => format!("the entity {}", hex(id)),
+            Self::ConnectionLeases | Self::ConnectionStates => ConnectionId::from_bytes(id).to_string(),
             Self::KeyChecks | Self::Usage | Self::Leases | Self::News => format!("one of {}", self.name()),
         }
     }
@@ -179,6 +189,8 @@ pub(crate) enum Holding {
     Message(Box<Stored<Message>>),
     Entity(Box<StoredEntity>),
     News(Box<News>),
+    ConnectionLease(ConnectionLease),
+    ConnectionState(TenantAccount, StateRow),
 }
 
 impl Holding {
@@ -200,6 +212,8 @@ impl Holding {
             Self::Message(stored) => stored.record.id.to_bytes().to_vec(),
             Self::Entity(entity) => StoredEntity::key_of(&entity.kind, entity.owner, entity.id),
             Self::News(news) => news_key(news.item().to_bytes(), news.version()),
+            Self::ConnectionLease(lease) => lease.of.to_bytes().to_vec(),
+            Self::ConnectionState(of, row) => [&of.to_bytes()[..], &row.key.to_bytes()].concat(),
         }
     }
 
@@ -221,6 +235,8 @@ impl Holding {
                 Item::Verification(id) => format!("news of {id}, version {}", news.version()),
                 Item::Message(id) => format!("news of {id}, version {}", news.version()),
             },
+            Self::ConnectionLease(lease) => format!("the lease of {}", lease.of.connection),
+            Self::ConnectionState(of, _) => format!("a value of {}", of.connection),
         }
     }
 
@@ -248,6 +264,13 @@ impl Holding {
             Self::Message(stored) => serde_json::to_vec(stored),
             Self::Entity(entity) => serde_json::to_vec(entity),
             Self::News(news) => serde_json::to_vec(news),
+            Self::ConnectionLease(ConnectionLease { of, holder, fence, until }) => {
+                serde_json::to_vec(&(of.tenant, of.connection, holder, fence, until))
+            }
+            // Its bytes as JSON would be four times as many.
+            Self::ConnectionState(of, StateRow { key, value }) => {
+                serde_json::to_vec(&(of.tenant, of.connection, &key.to_bytes()[..], &Sha256::digest(value)[..]))
+            }
         };
         Sha256::digest(form.expect("what was read from JSON or BSON can be written as JSON")).into()
     }

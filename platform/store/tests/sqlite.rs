@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use wotp_core::domain::id::{TenantId, VerificationId};
+use wotp_core::domain::id::{ConnectionId, NodeId, TenantId, VerificationId};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::quota::{Resource, Window};
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{Admission, AdmitError, Change, Entities as _, Filter, Store, StoreError};
+use wotp_core::ports::{
+    Admission, AdmitError, Change, ConnectionStates as _, Entities as _, Filter, StateChange, StateKey, StateRow,
+    Store, StoreError, TenantAccount,
+};
 use wotp_core::testing::builders::{
     a_service, a_stored_key, a_tenant, a_verification, admission, entropy, noon, seconds,
 };
@@ -410,4 +413,64 @@ async fn what_a_newer_program_added_to_tenants_services_and_keys_stays() {
     assert_eq!((found.key.expires_at, found.tenant.name.as_str()), (None, "Acme Limited"), "its own come and go");
     let service = store.tenant(tenant.id).find_service(tenant.default_service).await.unwrap().unwrap();
     assert_eq!(service.name, "Sign-in");
+}
+
+/// Under these the writer of the test below keeps one number, in one write each time.
+const KEPT: [StateKey; 2] =
+    [StateKey { kind: 1, group: [1; 16], name: [1; 16] }, StateKey { kind: 2, group: [2; 16], name: [2; 16] }];
+
+async fn kept(store: &SqliteStore) -> Option<u32> {
+    let lease = store.connection_leases().await.unwrap().pop()?;
+    let values = store.read_state(lease.of, &KEPT).await.unwrap();
+    assert_eq!(values[0], values[1], "both or none");
+    values[0].as_deref().map(|value| u32::from_be_bytes(value.try_into().unwrap()))
+}
+
+/// No test by itself: a process of its own for the one below.
+#[tokio::test]
+#[ignore = "is run by another test, which kills it"]
+async fn writes_until_it_is_killed() {
+    let Some(file) = std::env::var_os("KILLED_FILE") else { return };
+    let store = SqliteStore::open(PathBuf::from(file), OpenOptions::default()).unwrap();
+    let last = kept(&store).await.unwrap_or(0);
+    let of =
+        TenantAccount { tenant: store.tenants().await.unwrap()[0].id, connection: ConnectionId::from_bytes([1; 16]) };
+    store.recover(seconds(1)).await.unwrap();
+    let holder = NodeId::new(noon(), entropy());
+    let lease = store.take_connection(of, holder, seconds(1), seconds(60)).await.unwrap().unwrap();
+    for number in last + 1.. {
+        let put = |key: &StateKey| StateChange::Put(StateRow { key: *key, value: number.to_be_bytes().to_vec() });
+        store.write_state(&lease, KEPT.iter().map(put).collect()).await.unwrap();
+        println!("told {number}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_connection_is_to_remember_survives_kill_9_at_any_moment() {
+    use std::io::{BufRead as _, BufReader};
+    let home = Home::new();
+    let tenant = a_tenant();
+    home.open().create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
+    let mut fence = 0;
+    for round in 0..5 {
+        let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .env("KILLED_FILE", home.file())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut told = lines.filter_map(|line| line.strip_prefix("told ").map(|number| number.parse().unwrap()));
+        let mut last: u32 = told.nth(20 + 13 * round).unwrap();
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        last = told.last().unwrap_or(last);
+        let store = home.open();
+        let found = kept(&store).await.unwrap();
+        // One more may be there of which it was not told any more.
+        assert!(found == last || found == last + 1, "told of {last}, found {found}");
+        let lease = store.connection_leases().await.unwrap().remove(0);
+        assert!(lease.fence > fence, "each process has a fence of its own");
+        fence = lease.fence;
+    }
 }

@@ -11,6 +11,7 @@ pub mod code;
 pub mod code_sends;
 pub mod component_part;
 pub mod connection;
+pub mod connection_lease;
 pub mod cost;
 pub mod cursor;
 pub mod dispatch;

@@ -3,6 +3,8 @@
 //! A stolen database tells neither codes nor numbers: a code of six digits under a plain hash, or a
 //! slow one, falls to a million guesses, so the hash is keyed with a key that the database has not.
 
+mod connection;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
+
+pub use self::connection::{OpenedState, StateName, StateVault};
 
 use super::address::Address;
 use super::code::Code;
@@ -171,6 +175,7 @@ struct Keys {
     index: Hmac<Sha256>,
     audit: Hmac<Sha256>,
     session: Hmac<Sha256>,
+    state: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
 }
 
@@ -201,6 +206,7 @@ fn derive(master: &MasterKey) -> Keys {
         index: hmac("wotp address index v1"),
         audit: hmac("wotp audit v1"),
         session: hmac("wotp session v1"),
+        state: hmac("wotp connection state v1"),
         seal: XChaCha20Poly1305::new((&*expand("wotp seal v1")).into()),
     }
 }

@@ -31,12 +31,30 @@ pub enum PluginFault {
 }
 
 /// A tenant's own account at a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TenantAccount {
     /// The connection.
     pub connection: ConnectionId,
     /// Whose it is.
     pub tenant: TenantId,
+}
+
+impl TenantAccount {
+    /// 32 bytes: the tenant's id and the connection's.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&self.tenant.to_bytes());
+        bytes[16..].copy_from_slice(&self.connection.to_bytes());
+        bytes
+    }
+
+    /// The account that [`to_bytes`](Self::to_bytes) came from.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let (mut tenant, mut connection) = ([0; 16], [0; 16]);
+        tenant.copy_from_slice(&bytes[..16]);
+        connection.copy_from_slice(&bytes[16..]);
+        Self { tenant: TenantId::from_bytes(tenant), connection: ConnectionId::from_bytes(connection) }
+    }
 }
 
 /// What a plugin is given to be a channel.

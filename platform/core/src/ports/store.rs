@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::connection_states::ConnectionStates;
 use super::entities::{Change, CommitError, Entities};
 use super::outbox::Outbox;
 use super::queue::Item;
@@ -207,7 +208,7 @@ pub type ErasureNote = Arc<dyn Fn(&ErasureStep) -> Change + Send + Sync>;
 /// Two atomic promises carry the product: [`TenantStore::admit`] counts and inserts together, and
 /// [`TenantStore::replace`] is a compare-and-swap. A call that returned is durable.
 #[async_trait]
-pub trait Store: Entities + Outbox + Send + Sync {
+pub trait Store: Entities + Outbox + ConnectionStates + Send + Sync {
     /// The only door to a tenant's data.
     fn tenant(&self, id: TenantId) -> Box<dyn TenantStore + '_>;
 

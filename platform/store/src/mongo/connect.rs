@@ -14,7 +14,7 @@ use wotp_core::domain::verification::Verification;
 use super::gather::{Gather, Shape};
 use super::row::{self, Row};
 use super::schema::{self, SchemaError};
-use super::{MongoStore, Records, Server, Small, admit, entities, forms, moves, read, replace};
+use super::{MongoStore, Records, Server, Small, admit, connection_states, entities, forms, moves, read, replace};
 
 /// The database when the URL names none.
 const DATABASE: &str = "wotp";
@@ -159,6 +159,7 @@ impl MongoStore {
             verifications: Records::<Verification>::start(&server, options),
             messages: Records::<Message>::start(&server, options),
             small: Small::start(&server, options),
+            states: connection_states::States::start(&server, options),
             server,
         })
     }
@@ -308,6 +309,18 @@ impl Small {
                 let read = move |batch| entities::by_keys(server.clone(), batch);
                 Gather::start(reading(options, Duration::ZERO), read)
             },
+        }
+    }
+}
+
+impl connection_states::States {
+    fn start(server: &Server, options: &ConnectOptions) -> Self {
+        let writing = server.clone();
+        Self {
+            reads: reads(server, options, schema::CONNECTION_STATES, connection_states::whole, Duration::ZERO),
+            writes: Gather::start(shape(options, Duration::ZERO), move |batch| {
+                connection_states::write(writing.clone(), batch)
+            }),
         }
     }
 }

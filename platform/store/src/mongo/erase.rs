@@ -11,10 +11,10 @@ use super::entities::{self, Outcome};
 use super::fault::Fault;
 use super::row::binary;
 use super::transaction::{self, Attempts, Setback, begin, end, leave, run};
-use super::{Server, schema};
+use super::{Server, connection_states, schema};
 
 /// The transaction holds no more documents than this, whatever is asked for.
-const STEP_MAX: usize = 1000;
+pub(super) const STEP_MAX: usize = 1000;
 
 pub(super) async fn step(
     server: &Server,
@@ -53,6 +53,7 @@ async fn erase(
     limit: usize,
     note: &ErasureNote,
 ) -> Result<(ErasureStep, Outcome), Setback> {
+    let (leases, states) = (connection_states::leases_of(tenant), connection_states::states_of(tenant));
     let tenant = binary(&tenant.to_bytes());
     let mut room = limit;
     let mut step = ErasureStep::default();
@@ -72,6 +73,10 @@ async fn erase(
         *usage += some(server, session, collection, wanted, &mut room).await?;
     }
     *others += some(server, session, schema::ENTITIES, &doc! { "o": &tenant }, &mut room).await?;
+    // Leases before what is written under them: from then on nobody writes.
+    for wanted in [&leases, &states] {
+        *others += some(server, session, schema::CONNECTION_STATES, wanted, &mut room).await?;
+    }
     // Other news lie within records, and went with them. They are no thing of the tenant's to report.
     some(server, session, schema::OUTBOX, &by_tenant, &mut room).await?;
     step.whole = room > 0;
@@ -84,7 +89,7 @@ async fn erase(
 }
 
 /// Deletes as many as there is room for, and says how many.
-async fn some(
+pub(super) async fn some(
     server: &Server,
     session: &mut ClientSession,
     collection: &str,

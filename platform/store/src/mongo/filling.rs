@@ -11,7 +11,7 @@ use wotp_core::domain::Timestamp;
 
 use super::connect::{self, ConnectError, ConnectOptions, Reached};
 use super::fault::{self, Fault};
-use super::holding::{collection, name, read, row};
+use super::holding::{collection, name, read, row, wanted};
 use super::moves::{self, Note};
 use super::schema::{self, SchemaError};
 use super::{Server, nodes};
@@ -176,7 +176,7 @@ impl Filling {
         let found = self
             .database()
             .collection::<RawDocumentBuf>(collection(kind))
-            .find(doc! {})
+            .find(wanted(kind))
             .sort(doc! { "_id": 1 })
             .batch_size(BATCH)
             .read_concern(ReadConcern::majority())

@@ -15,7 +15,7 @@ use wotp_core::ports::Usage;
 
 use super::fault::Fault;
 use super::row::{self, Row, binary, number};
-use super::{entities, nodes, outbox, schema, store, usage};
+use super::{connection_states, entities, nodes, outbox, schema, store, usage};
 use crate::holding::{Holding, Kind, Repeat, Stored, WindowUsage};
 
 /// Where a kind is kept.
@@ -31,6 +31,16 @@ pub(super) fn collection(kind: Kind) -> &'static str {
         Kind::Messages => schema::MESSAGES,
         Kind::Entities => schema::ENTITIES,
         Kind::News => schema::OUTBOX,
+        Kind::ConnectionLeases | Kind::ConnectionStates => schema::CONNECTION_STATES,
+    }
+}
+
+/// What of its collection a kind is.
+pub(super) fn wanted(kind: Kind) -> Document {
+    match kind {
+        Kind::ConnectionLeases => doc! { "f": { "$exists": true } },
+        Kind::ConnectionStates => doc! { "v": { "$exists": true } },
+        _ => Document::new(),
     }
 }
 
@@ -64,6 +74,8 @@ fn document(holding: &Holding) -> Result<Document, Fault> {
         Holding::Message(stored) => record_row(stored),
         Holding::Entity(entity) => entities::whole(entity),
         Holding::News(news) => outbox::alone(news),
+        Holding::ConnectionLease(lease) => Ok(connection_states::lease_row(lease)),
+        Holding::ConnectionState(of, row) => Ok(connection_states::state_row(*of, row)),
     }
 }
 
@@ -92,6 +104,11 @@ pub(super) fn read(kind: Kind, row: &RawDocument) -> Result<Holding, Fault> {
         Kind::Messages => Holding::Message(Box::new(read_record::<Message>(row)?)),
         Kind::Entities => Holding::Entity(Box::new(entities::read_whole(row)?)),
         Kind::News => Holding::News(Box::new(outbox::read_alone(row)?)),
+        Kind::ConnectionLeases => Holding::ConnectionLease(connection_states::read_lease(row)?),
+        Kind::ConnectionStates => {
+            let (of, row) = connection_states::read_state(row)?;
+            Holding::ConnectionState(of, row)
+        }
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod admit;
 mod connect;
+mod connection_states;
 mod dead;
 mod entities;
 mod erase;
@@ -61,6 +62,7 @@ pub struct MongoStore {
     verifications: Records<Verification>,
     messages: Records<Message>,
     small: Small,
+    states: connection_states::States,
 }
 
 /// What reaches the server.

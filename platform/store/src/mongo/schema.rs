@@ -23,6 +23,7 @@ pub(super) const KEY_CHECKS: &str = "key_checks";
 pub(super) const FORMS: &str = "forms";
 pub(super) const ENTITIES: &str = "entities";
 pub(super) const OUTBOX: &str = "outbox";
+pub(super) const CONNECTION_STATES: &str = "connection_states";
 
 /// The index of verifications, and of messages, that have news.
 pub(super) const NEWS: &str = "news";
@@ -121,6 +122,8 @@ fn indexes() -> Vec<Index> {
         Index::new(ENTITIES, "kind", doc! { "k": 1, "i": 1 }),
         Index::new(ENTITIES, "wake", doc! { "k": 1, "w": 1 }).only_with("w"),
         Index::new(ENTITIES, "owner", doc! { "o": 1 }),
+        // Leases, among the values that are written under them.
+        Index::new(CONNECTION_STATES, "leases", doc! { "f": 1 }).only_with("f"),
         Index::new(NODES, "seen", doc! { "seen": 1 }).expires_after(Duration::from_secs(24 * 3600)),
     ]);
     indexes

@@ -8,14 +8,15 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::api_key::KeyHash;
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::id::{ConnectionId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::news::News;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{Idempotency, StoreError, Usage};
+use wotp_core::ports::{Idempotency, StateKey, StateRow, StoreError, TenantAccount, Usage};
 
 use super::SqliteStore;
+use super::connection_states;
 use super::fault::Fault;
 use super::nodes;
 use super::read;
@@ -89,6 +90,12 @@ impl Contents {
                 let count = connection.query_row(sql, params![kind, owner, id], |row| row.get(0));
                 return Ok(count.map_err(Fault::from)?);
             }
+            Kind::ConnectionStates => {
+                let Some((tenant, of, key)) = key.and_then(of_state) else { return Ok(0) };
+                let sql = "SELECT count(*) FROM connection_state WHERE (tenant, connection, key) <= (?, ?, ?)";
+                let count = connection.query_row(sql, [tenant, of, key], |row| row.get(0));
+                return Ok(count.map_err(Fault::from)?);
+            }
             _ => return Ok(0),
         };
         let count = connection.query_row(sql, [key.unwrap_or_default()], |row| row.get(0));
@@ -123,6 +130,9 @@ impl Contents {
             "SELECT kind, count(*), sum(version), min(id), max(id), sum(wake_at % 1000000007) FROM entity
              GROUP BY kind ORDER BY kind",
             "SELECT count(*), max(number), sum(version), min(id), max(id) FROM outbox",
+            // Whoever writes a value has taken the connection before, which raises its fence.
+            "SELECT tenant, connection, holder, fence, until FROM connection_lease ORDER BY tenant, connection",
+            "SELECT count(*), sum(length(value)) FROM connection_state",
         ] {
             digest(&connection, sql, &mut hash).map_err(Fault::from)?;
         }
@@ -159,6 +169,11 @@ impl Contents {
             Kind::Messages => self.records::<Message>(&connection, after, each)?,
             Kind::Entities => entities(&connection, after, each)?,
             Kind::News => news(&connection, each)?,
+            Kind::ConnectionLeases => {
+                let leases = connection_states::leases(&connection)?;
+                leases.into_iter().all(|lease| each(Found::Whole(Holding::ConnectionLease(lease))));
+            }
+            Kind::ConnectionStates => states(&connection, after, each)?,
         }
         Ok(())
     }
@@ -228,6 +243,8 @@ fn table(kind: Kind) -> &'static str {
         Kind::Messages => "message",
         Kind::Entities => "entity",
         Kind::News => "outbox",
+        Kind::ConnectionLeases => "connection_lease",
+        Kind::ConnectionStates => "connection_state",
     }
 }
 
@@ -315,6 +332,34 @@ fn entities(connection: &Connection, after: Option<&[u8]>, each: Each<'_>) -> Re
             },
         };
         if !each(found) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tenant, connection and key of a value that a connection remembers.
+fn of_state(key: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (tenant, rest) = key.split_at_checked(16)?;
+    let (connection, key) = rest.split_at_checked(16)?;
+    Some((tenant, connection, key))
+}
+
+/// What connections remember in the order of its keys, after the one that is given.
+fn states(connection: &Connection, after: Option<&[u8]>, each: Each<'_>) -> Result<(), Fault> {
+    let (tenant, of, key) = after.and_then(of_state).unwrap_or_default();
+    let mut statement = connection.prepare(
+        "SELECT tenant, connection, key, value FROM connection_state
+         WHERE (tenant, connection, key) > (?, ?, ?) ORDER BY tenant, connection, key",
+    )?;
+    let mut rows = statement.query([tenant, of, key])?;
+    while let Some(row) = rows.next()? {
+        let of = TenantAccount {
+            tenant: TenantId::from_bytes(row.get(0)?),
+            connection: ConnectionId::from_bytes(row.get(1)?),
+        };
+        let row = StateRow { key: StateKey::from_bytes(row.get(2)?), value: row.get(3)? };
+        if !each(Found::Whole(Holding::ConnectionState(of, row))) {
             break;
         }
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use wotp_core::domain::erasure::{Erased, ErasureStep};
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::id::{ConnectionId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
-use wotp_core::ports::{CommitError, ErasureNote, Owner};
+use wotp_core::ports::{CommitError, ErasureNote, Owner, TenantAccount};
 
 use super::SqliteStore;
+use super::connection_states;
 use super::entities::{self, Setback};
 use super::fault::Fault;
 use super::outbox;
@@ -33,6 +34,10 @@ struct Found {
     usage: Vec<(i64, i64, i64)>,
     /// Kind and id.
     entities: Vec<(String, Id)>,
+    /// Connections that are kept.
+    leases: Vec<Id>,
+    /// What they remember: connection and key.
+    states: Vec<(Id, Vec<u8>)>,
     /// News, by their numbers. They are no thing of the tenant's to report.
     news: Vec<i64>,
     /// Whether that was all.
@@ -108,8 +113,15 @@ fn find_records(connection: &Connection, tenant: Id, limit: usize) -> Result<(Fo
     let sql = "SELECT resource, kind, starts FROM usage WHERE tenant = ? LIMIT ?";
     let usage = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let entities = some(connection, &mut room, tenant, OWNED, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // Leases before what is written under them: from then on nobody writes.
+    let sql = "SELECT connection FROM connection_lease WHERE tenant = ? LIMIT ?";
+    let leases = some(connection, &mut room, tenant, sql, |row| row.get(0))?;
+    let sql = "SELECT connection, key FROM connection_state WHERE tenant = ? LIMIT ?";
+    let states = some(connection, &mut room, tenant, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (news, whole) = (Vec::new(), false);
-    Ok((Found { verifications, messages, idempotency, keys, services, usage, entities, news, whole }, room))
+    let found =
+        Found { verifications, messages, idempotency, keys, services, usage, entities, leases, states, news, whole };
+    Ok((found, room))
 }
 
 /// At most as many as there is room for.
@@ -148,6 +160,13 @@ fn remove(work: &mut Work<'_>, tenant: TenantId, found: &Found) -> Result<(), Fa
     for (kind, id) in &found.entities {
         entities::remove(connection, kind, Owner::Tenant(tenant), *id)?;
     }
+    for connection_id in &found.leases {
+        let of = TenantAccount { tenant, connection: ConnectionId::from_bytes(*connection_id) };
+        connection_states::remove_lease(connection, of)?;
+    }
+    for (of, key) in &found.states {
+        connection_states::remove(connection, &owner, of, key)?;
+    }
     for number in &found.news {
         outbox::remove(connection, *number)?;
     }
@@ -167,7 +186,7 @@ impl Found {
                 keys: count(self.keys.len()),
                 services: count(self.services.len()),
                 usage: count(self.usage.len()),
-                others: count(self.entities.len()),
+                others: count(self.entities.len() + self.leases.len() + self.states.len()),
             },
             whole: self.whole,
         }

@@ -8,6 +8,7 @@ mod addresses;
 mod admit;
 mod backup;
 mod checkpoint;
+mod connection_states;
 #[cfg(feature = "mongodb")]
 mod contents;
 mod entities;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// The version of the files that this program writes.
@@ -325,8 +326,11 @@ mod tests {
     use rusqlite::types::ValueRef;
     use tempfile::TempDir;
     use wotp_core::domain::Timestamp;
+    use wotp_core::domain::id::ConnectionId;
     use wotp_core::domain::mode::Mode;
-    use wotp_core::ports::{Filter, Store as _};
+    use wotp_core::ports::{
+        ConnectionStates as _, Filter, StateChange, StateKey, StateRange, StateRow, Store as _, TenantAccount,
+    };
     use wotp_core::testing::builders::{
         a_message, a_node, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency,
         message_admission, noon, seconds,
@@ -344,6 +348,7 @@ mod tests {
         include_str!("migrations/0004.fixture.sql"),
         include_str!("migrations/0005.fixture.sql"),
         include_str!("migrations/0006.fixture.sql"),
+        include_str!("migrations/0007.fixture.sql"),
     ];
 
     fn written_by(version: usize, folder: &TempDir) -> PathBuf {
@@ -372,6 +377,12 @@ mod tests {
             assert_eq!(same.items, [verification]);
             assert_eq!(door.messages(&Filter::default(), None, 9).await.unwrap().items.len(), 1);
             assert_eq!(store.due(Timestamp::MAX, 9).await.unwrap().len(), 2);
+            let leases = store.connection_leases().await.unwrap();
+            assert_eq!(leases.len(), usize::from(version >= 7));
+            for lease in leases {
+                let state = store.list_state(lease.of, StateRange::All, None, 9).await.unwrap();
+                assert_eq!(state.iter().map(|row| row.value.len()).collect::<Vec<_>>(), [16]);
+            }
         }
     }
 
@@ -493,6 +504,10 @@ mod tests {
         store.note_node(&node).await.unwrap();
         store.take_lease("sweep", node.id, noon(), seconds(10)).await.unwrap();
         store.keep_key_check(1, [1; 32]).await.unwrap();
+        let of = TenantAccount { tenant: tenant.id, connection: ConnectionId::from_bytes([1; 16]) };
+        let lease = store.take_connection(of, node.id, noon(), seconds(10)).await.unwrap().unwrap();
+        let key = StateKey { kind: 1, group: [1; 16], name: [1; 16] };
+        store.write_state(&lease, vec![StateChange::Put(StateRow { key, value: vec![1; 16] })]).await.unwrap();
         let connection = Connection::open(&path).unwrap();
         let tables = ["tenant", "service", "api_key", "verification", "message", "usage", "idempotency"];
         for table in tables.into_iter().chain([
@@ -507,6 +522,8 @@ mod tests {
             "entity_key",
             "entity_unique",
             "outbox",
+            "connection_lease",
+            "connection_state",
         ]) {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = statement.column_names().collect::<Vec<_>>().join(", ");

@@ -10,6 +10,7 @@ use wotp_core::domain::message::Message;
 use wotp_core::domain::verification::Verification;
 use wotp_core::ports::StoreError;
 
+use super::connection_states;
 use super::fault::Fault;
 use super::hot::Hot;
 use super::record::{self, Columns, Table};
@@ -21,7 +22,7 @@ const BATCH: usize = 256;
 /// Holds end within minutes; a day allows for a clock that stepped back.
 const HOLDS_END_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Frees what workers of a process that is gone still hold; says how many.
+/// Frees what workers of a process that is gone still hold; says how many. Its connections are free as well.
 ///
 /// They are found in the index by `wake_at`: what is held is due when its hold ends, so all of it
 /// lies before `HOLDS_END_WITHIN`, and `leased` stands in the index beside it. An index of its own
@@ -31,6 +32,7 @@ pub(super) async fn recover(
     hot: (&Arc<Hot<Verification>>, &Arc<Hot<Message>>),
     now: Timestamp,
 ) -> Result<usize, StoreError> {
+    writer.submit(move |work| connection_states::release_all(work.connection, now)).await?;
     Ok(recover_kind(writer, hot.0, now).await? + recover_kind(writer, hot.1, now).await?)
 }
 

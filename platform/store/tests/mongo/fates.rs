@@ -1,5 +1,7 @@
 //! Commands whose fate is not known at once: met one by one, on a server that fails as it is told to.
 
+mod connection_states;
+
 use std::cell::Cell;
 use std::time::Duration;
 

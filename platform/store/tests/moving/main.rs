@@ -12,9 +12,10 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryStatus, Verdict};
-use wotp_core::domain::id::{DeliveryId, NodeId, TenantId};
+use wotp_core::domain::id::{ConnectionId, DeliveryId, NodeId, TenantId};
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::news::News;
@@ -22,8 +23,9 @@ use wotp_core::domain::quota::{Period, Resource, Window};
 use wotp_core::domain::tenant::Tenant;
 use wotp_core::domain::verification::{Status, Verification};
 use wotp_core::ports::{
-    Admission, AdmitError, Change, CommitError, Entities as _, Entity, EntityList, Filter, IndexKey, NewMessage,
-    NewVerification, NewsKey, Outbox as _, Owner, Store, Stored,
+    Admission, AdmitError, Change, CommitError, ConnectionStates as _, Entities as _, Entity, EntityList, Filter,
+    IndexKey, NewMessage, NewVerification, NewsKey, Outbox as _, Owner, StateChange, StateError, StateKey, StateRange,
+    StateRow, Store, Stored, TenantAccount,
 };
 use wotp_core::testing::builders::{
     a_message, a_node, a_quota, a_service, a_stored_key, a_tenant, a_verification, admission, an_idempotency, entropy,
@@ -152,6 +154,7 @@ struct Filled {
     verifications: Vec<Verification>,
     messages: Vec<Message>,
     entities: Vec<Seat>,
+    leases: Vec<ConnectionLease>,
 }
 
 fn sent() -> Verdict {
@@ -182,6 +185,18 @@ async fn fill(store: &SqliteStore) -> Filled {
     }
     store.take_lease("sweep", holder, seconds(9), seconds(14)).await.unwrap().unwrap();
     store.note_node(&a_node(noon())).await.unwrap();
+    let mut leases = Vec::new();
+    for (tenant, connection) in [(tenant.id, 1), (tenant.id, 2), (other.id, 1)] {
+        let of = TenantAccount { tenant, connection: ConnectionId::from_bytes([connection; 16]) };
+        let lease = store.take_connection(of, holder, noon(), seconds(5)).await.unwrap().unwrap();
+        // Of the last nothing is remembered.
+        if tenant != other.id {
+            let row = |n| StateRow { key: StateKey { kind: n, group: [n; 16], name: [0; 16] }, value: vec![n; 300] };
+            let changes = [0, 1, 255].map(|n| StateChange::Put(row(n)));
+            store.write_state(&lease, changes.into()).await.unwrap();
+        }
+        leases.push(lease);
+    }
 
     let mut verifications = Vec::new();
     // Pending, one under an idempotency key; two of one address at the same microsecond; one of a test key.
@@ -233,7 +248,7 @@ async fn fill(store: &SqliteStore) -> Filled {
     changed.entity.name = "eve".to_owned();
     store.commit(vec![Change::replace(&changed)]).await.unwrap();
     entities[1] = changed.entity;
-    Filled { tenant, verifications, messages, entities }
+    Filled { tenant, verifications, messages, entities, leases }
 }
 
 /// A kind of entity that is found by all that there is.
@@ -313,7 +328,9 @@ async fn everything_arrives_as_it_was() {
             ("verifications", 6),
             ("messages", 2),
             ("entities", 5),
-            ("news", 9)
+            ("news", 9),
+            ("connection_leases", 3),
+            ("connection_states", 6)
         ]
     );
     assert_eq!((report.idempotency_keys, report.idempotency_keys_left), (3, 0));
@@ -332,6 +349,11 @@ async fn everything_arrives_as_it_was() {
     assert_eq!(new.nodes().await.unwrap(), [], "a node is a process, which does not move");
     for name in ["sweep", "channel"] {
         assert_eq!(new.find_lease(name).await.unwrap(), old.find_lease(name).await.unwrap());
+    }
+    assert_eq!(new.connection_leases().await.unwrap(), old.connection_leases().await.unwrap());
+    for lease in &filled.leases {
+        let state = new.list_state(lease.of, StateRange::All, None, 9).await.unwrap();
+        assert_eq!(state, old.list_state(lease.of, StateRange::All, None, 9).await.unwrap());
     }
     let all = Filter::default();
     for tenant in old.tenants().await.unwrap() {
@@ -438,6 +460,52 @@ async fn what_was_begun_goes_on_in_its_new_place() {
     // A new holder of a lease has a higher fence than all before it, there and here.
     let lease = new.take_lease("sweep", NodeId::new(seconds(99), entropy()), seconds(99), seconds(104)).await.unwrap();
     assert_eq!(lease.unwrap().fence, 3);
+    // So has one of a connection, and whoever kept that there does not write here.
+    let old = &filled.leases[0];
+    let row = StateRow { key: StateKey { kind: 7, group: [0; 16], name: [0; 16] }, value: vec![7] };
+    let change = vec![StateChange::Put(row)];
+    let lease = new.take_connection(old.of, NodeId::new(noon(), entropy()), seconds(5), seconds(9)).await.unwrap();
+    let lease = lease.unwrap();
+    assert!(lease.fence > old.fence);
+    assert!(matches!(new.write_state(old, change.clone()).await, Err(StateError::Fenced)));
+    new.write_state(&lease, change).await.unwrap();
+    assert_eq!(new.list_state(old.of, StateRange::All, None, 9).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn what_connections_remember_goes_on_where_it_was_cut_off_too() {
+    let home = Home::new();
+    let (store, tenant) = (home.store(), a_tenant());
+    store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
+    for connection in 0..3 {
+        let of = TenantAccount { tenant: tenant.id, connection: ConnectionId::from_bytes([connection; 16]) };
+        let lease = store.take_connection(of, NodeId::from_bytes([1; 16]), noon(), seconds(5)).await.unwrap().unwrap();
+        let row = |n: u16| {
+            let name = [n.to_be_bytes(); 8].concat().try_into().unwrap();
+            StateRow { key: StateKey { kind: 1, group: [0; 16], name }, value: n.to_be_bytes().to_vec() }
+        };
+        store.write_state(&lease, (0..800).map(row).map(StateChange::Put).collect()).await.unwrap();
+    }
+    drop(store);
+    let heard = std::sync::Mutex::new(Vec::new());
+    for cut in [1_000, 2_000] {
+        let moving = home.begin().await;
+        let mut watch = |progress: Progress| {
+            if progress.kind == Kind::ConnectionStates {
+                heard.lock().unwrap().push(progress.done);
+            }
+        };
+        let mut copying = std::pin::pin!(moving.copy(&mut watch));
+        std::future::poll_fn(|context| {
+            let polled = copying.as_mut().poll(context).is_ready();
+            let done = polled || heard.lock().unwrap().last().is_some_and(|done| *done >= cut);
+            if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+    assert_eq!(*heard.lock().unwrap(), [0, 1_000, 1_000, 2_000]);
+    let report = home.run().await.unwrap();
+    assert_eq!(report.totals.last().map(|total| (total.kind, total.count)), Some((Kind::ConnectionStates, 2_400)));
 }
 
 /// Pending verifications of one tenant, to so many addresses.

@@ -176,3 +176,30 @@ async fn odd_things_are_moved_or_named() {
     let kept = home.store().stats().await.unwrap();
     assert_eq!((kept.verifications, kept.messages, kept.idempotency_keys), (7, 2, 3));
 }
+
+#[tokio::test]
+async fn a_value_of_a_connection_that_is_another_or_not_as_nodes_write_it_is_found() {
+    let home = Home::new();
+    let filled = fill(&home.store()).await;
+    let moving = home.begin().await;
+    moving.copy(&mut |_| {}).await.unwrap();
+    let connection = filled.leases[0].of.connection.to_string();
+    let first = [&filled.leases[0].of.to_bytes()[..], &[0; 33]].concat();
+    let binary = |bytes: Vec<u8>| mongodb::bson::Binary { subtype: mongodb::bson::spec::BinarySubtype::Generic, bytes };
+    let change = |id: Vec<u8>, field: &str, value: mongodb::bson::Bson| {
+        home.change("connection_states", doc! { "_id": binary(id) }, doc! { "$set": { field: value } });
+    };
+    change(first.clone(), "v", binary(vec![9]).into());
+    let error = failure(moving.compare(&mut |_| {}).await);
+    let MoveError::Differs { kind: Kind::ConnectionStates, name, difference: Difference::Other } = error else {
+        panic!("{error}")
+    };
+    assert!(name.contains(&connection), "{name}");
+    change(first, "v", "no bytes".into());
+    let error = failure(moving.compare(&mut |_| {}).await);
+    assert!(matches!(error, MoveError::Broken { kind: Kind::ConnectionStates, .. }), "{error}");
+    change(filled.leases[0].of.to_bytes().to_vec(), "f", 1_i64.into());
+    let error = failure(moving.compare(&mut |_| {}).await);
+    let MoveError::Differs { kind: Kind::ConnectionLeases, name, .. } = error else { panic!("{error}") };
+    assert!(name.contains(&connection), "{name}");
+}

@@ -1,6 +1,8 @@
 //! What every [`Store`] promises, races included.
 
 mod admitting;
+mod connection_memory;
+mod connection_states;
 mod damaged;
 mod entities;
 mod erasing;
@@ -14,6 +16,8 @@ mod tenants;
 mod upkeep;
 
 pub use admitting::*;
+pub use connection_memory::*;
+pub use connection_states::*;
 pub use damaged::*;
 pub use entities::*;
 pub use erasing::*;
@@ -152,6 +156,33 @@ macro_rules! store_contract {
             an_id_of_a_tenant_service_or_key_that_is_there_is_taken
             what_a_newer_program_added_survives_a_replace
             of_commits_beside_each_other_only_the_refused_leave_nothing
+            // Live connections.
+            a_connection_is_one_nodes_until_its_lease_ends
+            a_connection_that_its_holder_takes_again_has_a_higher_fence
+            of_many_leases_those_in_force_are_prolonged
+            a_connection_that_was_given_back_is_free
+            a_connection_is_handed_over_to_a_node
+            of_32_nodes_that_race_for_a_connection_one_gets_it
+            a_connection_of_a_tenant_that_is_gone_is_not_taken
+            leases_of_connections_are_listed
+            what_was_written_of_a_connection_is_read_as_it_was
+            changes_of_one_write_are_made_one_after_another
+            a_write_of_thousands_is_made_whole
+            the_state_of_a_connection_is_listed_in_the_order_of_its_keys
+            the_state_of_another_connection_does_not_exist
+            a_write_with_an_older_fence_is_refused
+            a_holder_writes_until_another_has_taken_the_connection
+            of_writes_beside_each_other_only_those_of_former_holders_are_refused
+            of_writes_and_a_take_over_that_race_none_comes_after_it
+            writes_of_a_connection_are_made_in_order_though_nobody_waits
+            the_state_of_a_connection_is_cleared_by_its_holder
+            an_erased_connection_is_gone_and_its_former_holder_with_it
+            what_an_erased_tenants_connections_remember_goes_with_it
+            what_a_connection_remembers_is_found_and_nobody_else_can_read_it
+            memories_are_listed_by_kind_and_group
+            a_memory_that_does_not_open_is_told_and_the_others_are_there
+            whoever_lost_a_connection_is_told_and_changes_nothing
+            after_a_rotation_what_a_connection_remembers_is_sealed_anew
             // News.
             what_happens_to_a_verification_is_news
             what_a_channel_charged_is_news_once
@@ -188,7 +219,8 @@ macro_rules! lone_store_contract {
     ($make:path) => {
         $crate::store_contract!(@ $make;
             recovery_frees_what_a_gone_process_held
-            a_recovered_hold_is_lost_to_its_old_worker);
+            a_recovered_hold_is_lost_to_its_old_worker
+            a_recovered_store_has_its_connections_free);
     };
 }
 
