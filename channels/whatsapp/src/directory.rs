@@ -228,10 +228,7 @@ mod tests {
             directory.is_registered(&n.to_string(), || asked.answer(Ok(false))).await.unwrap();
         }
         let until = clock.now() + WINDOW;
-        assert_eq!(
-            directory.is_registered("one more", || asked.answer(Ok(false))).await,
-            Err(Unknown::TooMuch(until))
-        );
+        assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Err(Unknown::TooMuch(until)));
         clock.advance(WINDOW);
         assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Ok(false));
         assert_eq!(asked.times(), IN_WINDOW + 1);

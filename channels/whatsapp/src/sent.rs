@@ -98,7 +98,8 @@ impl Sent {
         let mut table = self.lock();
         let Some(known) = table.known.get_mut(id) else { return false };
         let first = !std::mem::replace(&mut known.answered, true);
-        let taken = std::mem::take(&mut known.waiting).into_iter().fold(false, |taken, w| w.send(answer).is_ok() || taken);
+        let taken =
+            std::mem::take(&mut known.waiting).into_iter().fold(false, |taken, w| w.send(answer).is_ok() || taken);
         // An acknowledgement after a receipt tells nothing new.
         if !taken && (first || matches!(answer, Answer::Reached(reached) if reached != DeliveryStatus::Sent)) {
             self.report(known.reference, answer);

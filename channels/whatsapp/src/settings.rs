@@ -40,6 +40,9 @@ pub struct Patience {
     /// After so long without a connection a session is begun anew: the client waits longer from try to try, up to 15
     /// minutes.
     pub lost: Duration,
+    /// After so long a login is begun anew that does not come to an end. The first one after a phone was linked may take
+    /// the client three minutes.
+    pub login: Duration,
     /// After so long a session that was refused for a reason that may pass is begun anew.
     pub refused: Duration,
     /// A session that ends: what it still has to write and to say.
@@ -54,6 +57,7 @@ impl Default for Patience {
             send: Duration::from_secs(30),
             pairing: Duration::from_secs(600),
             lost: Duration::from_secs(90),
+            login: Duration::from_secs(240),
             refused: Duration::from_secs(300),
             stop: Duration::from_secs(12),
         }

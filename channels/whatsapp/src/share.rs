@@ -46,7 +46,8 @@ mod tests {
     use super::*;
 
     fn candidate(nth: u8, left_today: u32) -> Candidate {
-        let session = SessionId { tenant: TenantId::from_bytes([1; 16]), connection: ConnectionId::from_bytes([nth; 16]) };
+        let session =
+            SessionId { tenant: TenantId::from_bytes([1; 16]), connection: ConnectionId::from_bytes([nth; 16]) };
         Candidate { session, knows: false, grade: Grade::Well, left_today }
     }
 

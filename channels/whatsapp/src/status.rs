@@ -166,7 +166,7 @@ impl Status {
             Self::Disconnected { why: Away::Refused(_) | Away::NotKept, since } => Some(gone(*since, patience.refused)),
             Self::Banned { until: Some(until), .. } => Some(left(*until)),
             Self::Pairing { ends_at, .. } => Some(left(*ends_at)),
-            Self::Connecting => Some(patience.lost),
+            Self::Connecting => Some(patience.login),
             Self::Disconnected { why: Away::Outdated | Away::Stopped | Away::TakenOver, .. }
             | Self::Unpaired { .. }
             | Self::Connected { .. }
@@ -184,11 +184,9 @@ mod tests {
     #[test]
     fn what_links_a_phone_and_whose_it_is_does_not_show() {
         let shown = Shown { text: "ABCD1234".to_owned(), expires_at: Timestamp::UNIX_EPOCH };
-        let pairing =
-            Status::Pairing { qr: Some(shown.clone()), code: Some(shown), ends_at: Timestamp::UNIX_EPOCH };
+        let pairing = Status::Pairing { qr: Some(shown.clone()), code: Some(shown), ends_at: Timestamp::UNIX_EPOCH };
         assert!(!format!("{pairing:?}").contains("ABCD"));
-        let connected =
-            Status::Connected { number: OwnNumber("15550100".to_owned()), since: Timestamp::UNIX_EPOCH };
+        let connected = Status::Connected { number: OwnNumber("15550100".to_owned()), since: Timestamp::UNIX_EPOCH };
         let said = format!("{connected:?}");
         assert!(said.contains("…00") && !said.contains("0100"), "{said}");
     }

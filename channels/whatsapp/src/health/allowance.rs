@@ -30,8 +30,14 @@ const fn step(days: i64, per_hour: u32, per_day: u32, strangers_per_day: u32) ->
 }
 
 /// Below what numbers were banned for (15 to 20 strangers a day, Baileys#1983) at first, and up from there over a month.
-const USUAL: [Step; 6] =
-    [step(0, 20, 60, 10), step(3, 40, 120, 20), step(7, 80, 300, 50), step(14, 150, 700, 120), step(21, 300, 1_500, 250), step(30, 600, 4_000, 600)];
+const USUAL: [Step; 6] = [
+    step(0, 20, 60, 10),
+    step(3, 40, 120, 20),
+    step(7, 80, 300, 50),
+    step(14, 150, 700, 120),
+    step(21, 300, 1_500, 250),
+    step(30, 600, 4_000, 600),
+];
 
 impl Default for Allowance {
     fn default() -> Self {

@@ -190,10 +190,8 @@ impl Health {
 
     fn holds_strangers(&self, allowance: &Allowance, now: Timestamp) -> Vec<Held> {
         let step = allowance.at(self.age(now));
-        let told = [
-            (Reason::TimeLocked, self.time_locked_until),
-            (Reason::NewChatsUsedUp, self.new_chats_used_up_until),
-        ];
+        let told =
+            [(Reason::TimeLocked, self.time_locked_until), (Reason::NewChatsUsedUp, self.new_chats_used_up_until)];
         let mut holds: Vec<Held> = in_force(told, now).collect();
         let (sent, strangers) = (self.sent.in_day(now), self.strangers.in_day(now));
         if strangers >= step.strangers_per_day {
@@ -281,7 +279,8 @@ impl Health {
 }
 
 fn in_force(told: [(Reason, Option<Timestamp>); 2], now: Timestamp) -> impl Iterator<Item = Held> {
-    told.into_iter().filter_map(move |(reason, until)| until.filter(|until| now < *until).map(|until| Held { reason, until }))
+    told.into_iter()
+        .filter_map(move |(reason, until)| until.filter(|until| now < *until).map(|until| Held { reason, until }))
 }
 
 #[cfg(test)]

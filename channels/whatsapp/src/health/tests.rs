@@ -78,9 +78,8 @@ fn at_no_time_is_more_sent_within_any_hour_or_day_than_is_allowed() {
     }
     assert!(sent.len() > 60, "{}", sent.len());
     for (end, _) in &sent {
-        let within = |span: SignedDuration| {
-            sent.iter().filter(move |(at, _)| at <= end && end.duration_since(*at) < span)
-        };
+        let within =
+            |span: SignedDuration| sent.iter().filter(move |(at, _)| at <= end && end.duration_since(*at) < span);
         assert!(within(HOUR).count() <= 7);
         assert!(within(DAY).count() <= 40);
         assert!(within(DAY).filter(|(_, to)| *to == Recipient::Stranger).count() <= 11);
@@ -103,7 +102,11 @@ fn a_message_that_did_not_go_out_costs_nothing() {
 #[test]
 fn most_of_what_is_sent_may_not_go_to_strangers_once_it_is_much() {
     let clock = clock();
-    let allowance = Allowance::new(vec![Step { from: SignedDuration::ZERO, per_hour: 900, per_day: 900, strangers_per_day: 900 }], 50).unwrap();
+    let allowance = Allowance::new(
+        vec![Step { from: SignedDuration::ZERO, per_hour: 900, per_day: 900, strangers_per_day: 900 }],
+        50,
+    )
+    .unwrap();
     let mut health = Health::new(clock.now());
     assert_eq!(send_all(&mut health, &allowance, Recipient::Stranger, clock.now()), 50);
     let held = health.may_send(&allowance, Recipient::Stranger, clock.now()).unwrap_err();
@@ -178,7 +181,8 @@ fn messages_that_follow_each_other_wait_up_to_two_seconds_and_one_after_a_pause_
     let mut health = Health::new(clock.now());
     assert_eq!(health.jitter(Recipient::Stranger, clock.now(), u16::MAX), SignedDuration::ZERO);
     health.admit(&allowance, Recipient::Stranger, clock.now()).unwrap();
-    let waits: Vec<_> = (0..=u16::MAX).step_by(257).map(|dice| health.jitter(Recipient::Stranger, clock.now(), dice)).collect();
+    let waits: Vec<_> =
+        (0..=u16::MAX).step_by(257).map(|dice| health.jitter(Recipient::Stranger, clock.now(), dice)).collect();
     assert!(waits.iter().all(|wait| *wait >= SignedDuration::ZERO && *wait <= JITTER_MAX));
     assert_eq!((waits[0], waits[255]), (SignedDuration::ZERO, JITTER_MAX));
     assert_eq!(health.jitter(Recipient::Known, clock.now(), u16::MAX), SignedDuration::from_millis(500));
@@ -199,7 +203,8 @@ fn what_it_counted_is_the_same_after_a_restart() {
 
 #[test]
 fn an_allowance_begins_with_new_numbers_and_goes_by_age() {
-    let step = |hours, per_day| Step { from: SignedDuration::from_hours(hours), per_hour: 1, per_day, strangers_per_day: 1 };
+    let step =
+        |hours, per_day| Step { from: SignedDuration::from_hours(hours), per_hour: 1, per_day, strangers_per_day: 1 };
     assert!(Allowance::new(vec![], 50).is_none());
     assert!(Allowance::new(vec![step(1, 1)], 50).is_none());
     assert!(Allowance::new(vec![step(0, 1), step(0, 2)], 50).is_none());

@@ -146,11 +146,12 @@ impl Core {
         let number = live.client.pn().map(|jid| jid.user.to_string()).unwrap_or_default();
         let now = self.now();
         lock(&self.sender).is(&number, now);
-        self.set(Status::Connected { number: OwnNumber(number), since: now });
+        // Before it is said: whoever hears it may send at once.
         self.online.send_modify(|online| {
             online.up = true;
             online.login += 1;
         });
+        self.set(Status::Connected { number: OwnNumber(number), since: now });
         self.todo(Todo::ReadRestrictions { life });
     }
 

@@ -21,7 +21,7 @@ use crate::client;
 use crate::directory::Directory;
 use crate::entrance::Gate;
 use crate::health::Report;
-use crate::keys::{Keys, KeysError, Kept};
+use crate::keys::{Kept, Keys, KeysError};
 use crate::line::Dialer;
 use crate::listen::{Listen, SessionId};
 use crate::right::Right;
@@ -179,8 +179,7 @@ impl Core {
         }
         let kept = self.parts.keys.open(self.id, self.right.fence()).await?;
         let settings = &self.parts.settings;
-        let dialer =
-            Arc::new(Dialer::new(settings.url.clone(), Arc::clone(&self.parts.gate), Arc::clone(&self.right)));
+        let dialer = Arc::new(Dialer::new(settings.url.clone(), Arc::clone(&self.parts.gate), Arc::clone(&self.right)));
         let inbound = Inbound::new(self);
         let built = client::build(settings, Arc::clone(&kept.backend), Arc::clone(&dialer), inbound).await;
         let built = built.map_err(|error| StartError::Client(error.into()))?;

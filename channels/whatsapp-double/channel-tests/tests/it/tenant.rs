@@ -85,16 +85,29 @@ impl Memory {
     }
 }
 
+/// Gives a linked account its name, as WhatsApp's settings do, which the double does not have: a client that is started
+/// again on an account without one waits 10 s for it.
+async fn name(backend: &dyn Backend) {
+    if let Some(mut device) = backend.load().await.unwrap()
+        && device.pn.is_some()
+        && device.push_name.is_empty()
+    {
+        device.push_name = "Acme".to_owned();
+        backend.save(&device).await.unwrap();
+    }
+}
+
 #[async_trait]
 impl Keys for Memory {
     async fn open(&self, session: SessionId, _: u64) -> Result<Kept, KeysError> {
         self.reach()?;
-        let mut kept = self.kept.lock().unwrap();
         let new = || Kept {
             backend: Arc::new(InMemoryBackend::new()) as Arc<dyn Backend>,
             notes: Arc::new(Notebook::default()),
         };
-        Ok(kept.entry(session).or_insert_with(new).clone())
+        let kept = self.kept.lock().unwrap().entry(session).or_insert_with(new).clone();
+        name(&*kept.backend).await;
+        Ok(kept)
     }
 
     async fn erase(&self, session: SessionId, _: u64) -> Result<(), KeysError> {
@@ -183,8 +196,7 @@ impl Process {
     /// Another process over what one kept.
     pub fn over(double: Double, settings: Settings, memory: Arc<Memory>) -> Self {
         let (clock, told) = (RealTime::new(), Told::new());
-        let parts =
-            Parts::new(settings, clock.clone(), Arc::new(SeededEntropy::new(7)), memory.clone(), told.clone());
+        let parts = Parts::new(settings, clock.clone(), Arc::new(SeededEntropy::new(7)), memory.clone(), told.clone());
         Self { double, parts, memory, told, clock }
     }
 
