@@ -1,10 +1,12 @@
 //! The connection to WhatsApp.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_websockets::ClientBuilder;
 use whatsapp_rust::anyhow::{self, Context as _, bail};
 use whatsapp_rust::async_channel::Receiver;
@@ -14,6 +16,9 @@ use whatsapp_rust::transport::{
 
 use crate::entrance::{Gate, Pass};
 use crate::right::Right;
+
+/// A login that takes longer holds up nobody else.
+const LOGIN_MAX: Duration = Duration::from_secs(10);
 
 /// Dials for one session, as often as the client asks for it.
 pub(crate) struct Dialer {
@@ -33,7 +38,7 @@ impl Dialer {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// The session is in: another may come.
+    /// The session is in, or shows what links a phone: another may come.
     pub(crate) fn arrived(&self) {
         if let Some(line) = self.line() {
             line.leave_the_entrance();
@@ -57,7 +62,7 @@ impl Dialer {
         };
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((name, port)).await?;
-        // Frames are short, and each waits for an answer: gathering them costs 40 ms a message.
+        // Frames are short, and answers are waited for: to gather them can cost 40 ms.
         stream.set_nodelay(true)?;
         let stream = connector.wrap(name, stream).await?;
         let origin = http::HeaderValue::from_static(wacore::net::WHATSAPP_WEB_ORIGIN);
@@ -77,7 +82,14 @@ impl TransportFactory for Dialer {
         }
         let (transport, events) = self.dial().await?;
         let line = Arc::new(Line { transport, right: Arc::clone(&self.right), pass: Mutex::new(Some(pass)) });
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&line);
+        let known = Arc::downgrade(&line);
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Weak::clone(&known);
+        tokio::spawn(async move {
+            sleep(LOGIN_MAX).await;
+            if let Some(line) = known.upgrade() {
+                line.leave_the_entrance();
+            }
+        });
         Ok((line, events))
     }
 }

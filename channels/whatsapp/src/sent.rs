@@ -98,8 +98,10 @@ impl Sent {
         let mut table = self.lock();
         let Some(known) = table.known.get_mut(id) else { return false };
         let first = !std::mem::replace(&mut known.answered, true);
-        let taken =
-            std::mem::take(&mut known.waiting).into_iter().fold(false, |taken, w| w.send(answer).is_ok() || taken);
+        let mut taken = false;
+        for waiting in std::mem::take(&mut known.waiting) {
+            taken |= waiting.send(answer).is_ok();
+        }
         // An acknowledgement after a receipt tells nothing new.
         if !taken && (first || matches!(answer, Answer::Reached(reached) if reached != DeliveryStatus::Sent)) {
             self.report(known.reference, answer);

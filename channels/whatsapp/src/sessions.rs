@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::domain::lease::Lease;
@@ -20,6 +20,7 @@ use crate::listen::SessionId;
 use crate::right::Right;
 use crate::session::{Letter, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
+use crate::status::Status;
 
 /// How long a process has a session, and how often it says so.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,9 @@ impl Default for Tenure {
 const AT_ONCE: usize = 16;
 /// When to come again where no session of the tenant is here.
 const ELSEWHERE: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long a session that is to be logged out may take to connect.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A session cannot be kept here.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +220,12 @@ impl Sessions {
     /// [`KeepError`]; with [`KeepError::Keys`] the keys are still there, and this is to be repeated.
     pub async fn log_out(self: &Arc<Self>, id: SessionId) -> Result<bool, KeepError> {
         let session = self.own(id).await?;
+        // The phone is told over a connection. Without one the keys are erased all the same.
+        if !session.status().is_connected() && session.resume().await.is_ok() {
+            let mut watch = session.watch();
+            let connected = watch.wait_for(|status| !matches!(status, Status::Connecting));
+            let _ = timeout(CONNECTED_WITHIN, connected).await;
+        }
         let told = session.log_out().await?;
         self.table().wanted.remove(&id);
         self.let_go(id).await;
@@ -279,38 +289,38 @@ impl Sessions {
     async fn prolong(self: &Arc<Self>) {
         let all: Vec<SessionId> = self.table().held.keys().copied().collect();
         let each = |sessions: Arc<Self>, id| async move {
-            let taken = sessions.leases.take(id, sessions.until()).await;
-            let lost = match taken {
-                Ok(Some(lease)) => {
-                    let until = sessions.right_until(&lease);
-                    let mut table = sessions.table();
-                    match table.held.get_mut(&id) {
-                        // Somebody else had it meanwhile: what it did before is over.
-                        Some(held) if held.lease.fence != lease.fence => {
-                            held.right.end();
-                            true
-                        }
-                        Some(held) => {
-                            held.right.prolong(until);
-                            held.lease = lease;
-                            false
-                        }
-                        None => false,
-                    }
-                }
-                Ok(None) => true,
+            match sessions.leases.take(id, sessions.until()).await {
+                Ok(Some(lease)) => sessions.prolonged(id, lease).await,
+                Ok(None) => sessions.lose(id).await,
                 // It is cut off in time, if this lasts.
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::debug!(connection = %id.connection, error, "the lease of a session is not prolonged");
-                    false
                 }
-            };
-            if lost {
-                sessions.lose(id).await;
             }
         };
         self.several(all, each).await;
+    }
+
+    async fn prolonged(&self, id: SessionId, lease: Lease) {
+        let until = self.right_until(&lease);
+        let same = self.table().held.get_mut(&id).map(|held| {
+            let same = held.lease.fence == lease.fence;
+            if same {
+                held.right.prolong(until);
+                held.lease = lease.clone();
+            }
+            same
+        });
+        match same {
+            Some(true) => {}
+            // Somebody else had it meanwhile: what it did before is over.
+            Some(false) => self.lose(id).await,
+            // It was given back while this was asked for.
+            None => {
+                let _ = self.leases.give_back(&lease).await;
+            }
+        }
     }
 
     /// A session is another process's.

@@ -75,6 +75,9 @@ impl Core {
             Event::Connected(_) => self.connected(life),
             Event::Disconnected(_) => self.lost(Away::Lost),
             Event::PairingQrCode(qr) => {
+                if let Some(live) = self.live() {
+                    live.dialer.arrived();
+                }
                 let shown = self.show(&qr.code, qr.timeout);
                 self.shown(|qr, _| *qr = Some(shown));
             }

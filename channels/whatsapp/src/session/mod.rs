@@ -156,7 +156,7 @@ impl Core {
         self.online.send_if_modified(|online| online.login == login && std::mem::replace(&mut online.up, false));
     }
 
-    /// Whether the client that runs has given up, and whether its keys are to be erased.
+    /// The client that runs, if it has given up.
     fn is_over(&self) -> Option<Over> {
         let life = self.life.load(Ordering::SeqCst);
         lock(&self.over).filter(|over| over.life == life)
@@ -183,8 +183,10 @@ impl Core {
         let inbound = Inbound::new(self);
         let built = client::build(settings, Arc::clone(&kept.backend), Arc::clone(&dialer), inbound).await;
         let built = built.map_err(|error| StartError::Client(error.into()))?;
-        let sender = Sender::read(&kept, self.now(), &*self.parts.entropy).await?;
-        *lock(&self.sender) = sender;
+        if !lock(&self.sender).is_read() {
+            let sender = Sender::read(&kept, self.now(), &*self.parts.entropy).await?;
+            *lock(&self.sender) = sender;
+        }
         let client = built.client();
         if client.pn().is_none() && !pair {
             return Ok(());

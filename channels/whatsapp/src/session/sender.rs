@@ -28,6 +28,8 @@ pub(super) struct Note {
 /// The sender that a session is.
 pub(super) struct Sender {
     note: Note,
+    /// Whether it is known what was kept.
+    read: bool,
     noted: bool,
     met: HashSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
@@ -44,11 +46,16 @@ pub(super) struct Unwritten {
 impl Sender {
     /// One of which nothing is known yet.
     pub(super) fn unknown(now: Timestamp) -> Self {
-        Self::of(Note { number: None, salt: [0; 16], health: Health::new(now) })
+        Self::of(Note { number: None, salt: [0; 16], health: Health::new(now) }, false)
     }
 
-    fn of(note: Note) -> Self {
-        Self { note, noted: true, met: HashSet::new(), order: VecDeque::new(), newly_met: Vec::new() }
+    fn of(note: Note, read: bool) -> Self {
+        Self { note, read, noted: true, met: HashSet::new(), order: VecDeque::new(), newly_met: Vec::new() }
+    }
+
+    /// Whether it is known what was kept. From then on it is known here first.
+    pub(super) fn is_read(&self) -> bool {
+        self.read
     }
 
     /// As it was kept, or a new one.
@@ -56,11 +63,11 @@ impl Sender {
         let read = kept.notes.read(COUNT).await?;
         // What cannot be read was written by a version to come, or by none: to count anew does less harm than to stand.
         if let Some(note) = read.and_then(|read| serde_json::from_slice(&read).ok()) {
-            return Ok(Self::of(note));
+            return Ok(Self::of(note, true));
         }
         let mut sender = Self::unknown(now);
         entropy.fill(&mut sender.note.salt);
-        sender.noted = false;
+        (sender.read, sender.noted) = (true, false);
         Ok(sender)
     }
 
@@ -81,12 +88,10 @@ impl Sender {
         &mut self.note.health
     }
 
-    /// It is linked to this number.
+    /// It is linked to this number. One that was not there before begins as new, now.
     pub(super) fn is(&mut self, number: &str, now: Timestamp) {
         if self.note.number.as_deref() != Some(number) {
-            if self.note.number.is_some() {
-                self.note.health = Health::new(now);
-            }
+            self.note.health = Health::new(now);
             self.note.number = Some(number.to_owned());
             self.noted = false;
         }

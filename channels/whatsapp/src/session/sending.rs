@@ -25,6 +25,9 @@ const SOON: SignedDuration = SignedDuration::from_secs(5);
 /// When to come again after a 429.
 const LATER: SignedDuration = SignedDuration::from_mins(1);
 
+const TOO_MUCH: &str = "WhatsApp says that it is too much (429)";
+const FORGOTTEN: &str = "so much was sent meanwhile that its answer would not be known again";
+
 /// A message to one person.
 #[derive(Clone, Copy)]
 pub struct Letter<'a> {
@@ -104,7 +107,7 @@ impl Core {
                 let provider_id = Some(message_id(letter.reference.delivery));
                 Ok(Acknowledged { provider_id, reached, cost: None })
             }
-            Answer::Refused(429) => Err(away(LATER, "WhatsApp says that it is too much (429)")),
+            Answer::Refused(429) => Err(away(LATER, TOO_MUCH)),
             Answer::Refused(code) => {
                 let what = match code {
                     463 => "the number is locked out of writing to strangers",
@@ -207,52 +210,63 @@ impl Core {
         loop {
             let login = match timeout_at(deadline, online.wait_for(|online| online.up)).await {
                 Ok(Ok(online)) => online.login,
-                _ if *out => return Err(unknown("the connection broke, and did not come back in time")),
-                _ => return Err(away(SOON, "the connection broke before the message left")),
+                _ => return Err(ended(*out, "the connection broke, and did not come back in time")),
             };
             let Some(live) = self.live().filter(|_| self.right.holds()) else {
-                let detail = "the session has ended";
-                return Err(if *out { unknown(detail) } else { away(SOON, detail) });
+                return Err(ended(*out, "the session has ended"));
             };
+            let before = std::mem::replace(out, true);
             let within = deadline.min(Instant::now() + self.parts.settings.patience.hand_over);
-            let handing = timeout_at(within, deliver(&live.client, number, letter.text, &id));
+            let (client, number) = (Arc::clone(&live.client), number.to_owned());
+            let (text, own_id) = (letter.text.to_owned(), id.clone());
+            // On its own: whoever gives up waiting must not cut the client off between encrypting and keeping the keys.
+            let handing = async move { timeout_at(within, deliver(&client, &number, &text, &own_id)).await };
+            let mut handing = tokio::spawn(handing);
             tokio::select! {
                 // The server may be faster than the call that handed the message over.
-                answer = waiting.answer() => return answer.ok_or_else(|| unknown("too much was sent meanwhile")),
-                handed = handing => match handed {
-                    Ok(Ok(())) => *out = true,
+                answer = waiting.answer() => return answer.ok_or_else(|| unknown(FORGOTTEN)),
+                handed = &mut handing => match handed.map_err(|_| unknown("the client failed"))? {
+                    Ok(Ok(())) => {}
                     // It is under way in the client, somewhere.
-                    Err(_) => {
-                        *out = true;
-                        if Instant::now() >= deadline || still(&online.borrow(), login) {
-                            return Err(unknown("the message was not handed over in time"));
-                        }
+                    Err(_) if still(&online.borrow(), login) || Instant::now() >= deadline => {
+                        return Err(unknown("the message was not handed over in time"));
                     }
-                    Ok(Err(left @ NotHanded::Offline { .. })) => {
-                        *out |= left.may_have_left();
+                    Err(_) => {}
+                    Ok(Err(NotHanded::Offline { may_have_left })) => {
+                        *out = before || may_have_left;
                         if live.client.is_connected() && still(&online.borrow(), login) {
-                            let detail = "the connection does not take it";
-                            return Err(if *out { unknown(detail) } else { away(SOON, detail) });
+                            return Err(ended(*out, "the connection does not take it"));
                         }
                         self.login_is_over(login);
                     }
                     Ok(Err(NotHanded::TooMuch)) => {
+                        *out = before;
                         lock(&self.sender).refused(429, self.now());
-                        return Err(away(LATER, "WhatsApp says that it is too much (429)"));
+                        return Err(if before { unknown(TOO_MUCH) } else { away(LATER, TOO_MUCH) });
+                    }
+                    Ok(Err(NotHanded::Failed)) if before => {
+                        return Err(unknown("the message could not be made ready to be sent again"));
                     }
                     Ok(Err(NotHanded::Failed)) => {
-                        return Err(SendError::Later { after: SOON, detail: "the message could not be made ready".to_owned() });
+                        *out = false;
+                        let detail = "the message could not be made ready".to_owned();
+                        return Err(SendError::Later { after: SOON, detail });
                     }
                 },
             }
             tokio::select! {
-                answer = waiting.answer() => return answer.ok_or_else(|| unknown("too much was sent meanwhile")),
-                changed = timeout_at(deadline, online.wait_for(|online| !still(online, login))) => if changed.is_err() {
+                answer = waiting.answer() => return answer.ok_or_else(|| unknown(FORGOTTEN)),
+                over = timeout_at(deadline, online.wait_for(|online| !still(online, login))) => if over.is_err() {
                     return Err(unknown("WhatsApp did not acknowledge in time"));
                 },
             }
         }
     }
+}
+
+/// It ended without an answer: unknown, if the message may have left.
+fn ended(out: bool, detail: &str) -> SendError {
+    if out { unknown(detail) } else { away(SOON, detail) }
 }
 
 fn still(online: &super::Online, login: u64) -> bool {
@@ -267,12 +281,6 @@ enum NotHanded {
     TooMuch,
     /// It could not be encrypted, or made ready otherwise: nothing left.
     Failed,
-}
-
-impl NotHanded {
-    fn may_have_left(&self) -> bool {
-        matches!(self, Self::Offline { may_have_left: true })
-    }
 }
 
 async fn deliver(client: &Client, number: &str, text: &str, id: &str) -> Result<(), NotHanded> {

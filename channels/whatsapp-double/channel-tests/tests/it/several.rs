@@ -5,10 +5,10 @@ use std::sync::Arc;
 use wotp_channel_whatsapp::{Letter, Session, Sessions};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::SendError;
-use wotp_whatsapp_double::{Fault, Rule, Strike};
+use wotp_whatsapp_double::{Double, Fault, Rule, Strike};
 
 use crate::desk::{Desk, sessions};
-use crate::tenant::{ANNA, Process, connected, id, qr, reference, send, until, within};
+use crate::tenant::{ANNA, Process, connected, id, qr, reference, send, settings, until, within};
 
 fn number(nth: u8) -> String {
     format!("120255501{nth:02}")
@@ -121,4 +121,32 @@ async fn a_message_goes_through_the_number_that_knows_the_recipient_and_through_
         session.stop().await;
     }
     assert!(matches!(through(11).await, Err(SendError::Away { .. })));
+}
+
+#[tokio::test]
+async fn tenants_who_look_at_a_qr_hold_up_nobody() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.entrance.at_once = 1;
+    let process = Process::with(double, set);
+    let sessions = sessions(&process, &Desk::new(), 1);
+    let looking = [sessions.start(id(1)).await.unwrap(), sessions.start(id(2)).await.unwrap()];
+    for session in &looking {
+        qr(session).await;
+    }
+    let session = sessions.start(id(3)).await.unwrap();
+    let shown = qr(&session).await;
+    within("the pairing", process.double.scan(&number(3), &shown)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn one_that_is_not_connected_is_taken_off_the_phone_as_well() {
+    let process = Process::new().await;
+    let sessions = sessions(&process, &Desk::new(), 1);
+    drop(linked(&process, &sessions, 1).await);
+    sessions.disconnect(id(1)).await;
+    assert!(sessions.log_out(id(1)).await.unwrap(), "the phone knows");
+    assert!(process.double.devices().await.is_empty());
+    assert!(!process.memory.has(id(1)));
 }
