@@ -93,6 +93,6 @@ async fn no_number_text_or_code_gets_into_a_log_of_ours() {
     for secret in [OWN, &THEIRS[1..], "730142", "7Q4K-XY", code.as_str(), qr_key] {
         assert!(!ours.contains(secret), "{secret} is in {ours}");
     }
-    // Why the server must not forward what comes through the crate `log`: deny.toml sees to that.
+    // Why the server must not forward what comes through the crate `log`: `make lint` sees to that.
     assert!(the_clients.contains(OWN), "the client's own log names numbers");
 }
