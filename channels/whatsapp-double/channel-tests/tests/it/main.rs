@@ -1,0 +1,13 @@
+//! WhatsApp sessions against the double: the real client over the real protocol.
+
+#![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
+
+mod channel;
+mod desk;
+mod logins;
+mod logs;
+mod owners;
+mod pairing;
+mod sending;
+mod several;
+mod tenant;

@@ -1,0 +1,154 @@
+//! A phone is linked, and taken off again.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use wotp_channel_whatsapp::{PairError, Status, Unpaired};
+use wotp_core::domain::phone::Phone;
+use wotp_whatsapp_double::{Double, Error};
+
+use crate::tenant::{ANNA, Process, TENANT, connected, id, qr, send, settings, until, within};
+
+async fn code(session: &wotp_channel_whatsapp::Session) -> String {
+    until(session, "a code", |status| match status {
+        Status::Pairing { code: Some(code), .. } => Some(code.text.clone()),
+        _ => None,
+    })
+    .await
+}
+
+fn phone() -> Phone {
+    Phone::parse(&format!("+{TENANT}")).unwrap()
+}
+
+#[tokio::test]
+async fn a_qr_links_a_phone_and_what_the_server_does_then_is_no_logout() {
+    let process = Process::new().await;
+    let session = process.session(1);
+    assert_eq!(session.status(), Status::Unpaired { why: Unpaired::NotAsked });
+    let mut seen = session.watch();
+    let seen = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while seen.changed().await.is_ok() {
+            let name = seen.borrow_and_update().name();
+            all.push(name);
+            if name == "connected" {
+                break;
+            }
+        }
+        all
+    });
+    process.link(&session, TENANT).await;
+    // The server ends the connection with 515 once a phone is linked.
+    let mut seen = within("it connects", seen).await.unwrap();
+    seen.dedup();
+    assert_eq!(seen, ["pairing", "connecting", "connected"]);
+    match session.status() {
+        Status::Connected { number, .. } => assert_eq!(number.digits(), TENANT),
+        other => panic!("{other:?}"),
+    }
+    assert!(process.double.devices().await[0].connected);
+}
+
+#[tokio::test]
+async fn a_qr_that_expires_is_followed_by_another() {
+    let process = Process::new().await;
+    let session = process.session(1);
+    session.start().await.unwrap();
+    let expired = qr(&session).await;
+    process.double.expire_qr().await;
+    let renewed = until(&session, "another QR", |status| match status {
+        Status::Pairing { qr: Some(qr), .. } if qr.text != expired => Some(qr.text.clone()),
+        _ => None,
+    })
+    .await;
+    assert!(matches!(process.double.scan(TENANT, &expired).await, Err(Error::UnknownQr)));
+    within("the pairing", process.double.scan(TENANT, &renewed)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn qrs_that_nobody_scans_follow_one_another_and_at_last_it_is_over_until_somebody_asks_again() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.patience.pairing = Duration::from_secs(3);
+    let process = Process::with(double, set);
+    let session = process.session(1);
+    session.start().await.unwrap();
+    qr(&session).await;
+    let over = Status::Unpaired { why: Unpaired::TimedOut };
+    until(&session, "it is over", |status| (*status == over).then_some(())).await;
+    process.link(&session, TENANT).await;
+}
+
+#[tokio::test]
+async fn a_person_types_a_code() {
+    let process = Process::new().await;
+    let session = process.session(1);
+    session.show_code(&phone()).await.unwrap();
+    let code = code(&session).await;
+    assert_eq!(code.len(), 8);
+    within("the pairing", process.double.enter_code(TENANT, &code)).await.unwrap();
+    connected(&session).await;
+    assert!(matches!(session.show_code(&phone()).await, Err(PairError::Linked)));
+}
+
+#[tokio::test]
+async fn a_code_that_is_asked_for_again_is_another_and_links() {
+    let process = Process::new().await;
+    let session = process.session(1);
+    session.show_code(&phone()).await.unwrap();
+    let first = code(&session).await;
+    session.show_code(&phone()).await.unwrap();
+    let second = until(&session, "another code", |status| match status {
+        Status::Pairing { code: Some(code), .. } if code.text != first => Some(code.text.clone()),
+        _ => None,
+    })
+    .await;
+    within("the pairing", process.double.enter_code(TENANT, &second)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_stopped_and_started_goes_on_without_a_phone() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    session.stop().await;
+    assert_eq!(session.status().name(), "disconnected");
+    assert!(send(&session, 1, ANNA, "no").await.is_err());
+    session.start().await.unwrap();
+    connected(&session).await;
+    send(&session, 2, ANNA, "Your code is 123456").await.unwrap();
+    drop(session);
+    // A process that is started again.
+    let again = process.session(1);
+    again.start().await.unwrap();
+    connected(&again).await;
+    send(&again, 3, ANNA, "Your code is 654321").await.unwrap();
+    assert_eq!(process.double.devices().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_logout_takes_it_off_the_phone_and_erases_its_keys() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    assert!(process.memory.has(id(1)));
+    assert!(session.log_out().await.unwrap(), "the phone knows");
+    assert!(process.double.devices().await.is_empty());
+    assert!(!process.memory.has(id(1)));
+    assert_eq!(session.status().name(), "logged_out");
+    // It can be linked again.
+    process.link(&session, TENANT).await;
+}
+
+#[tokio::test]
+async fn a_logout_that_cannot_erase_the_keys_says_so_and_can_be_repeated() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    process.memory.out_of_reach.store(true, Ordering::SeqCst);
+    assert!(session.log_out().await.is_err());
+    assert!(process.memory.has(id(1)));
+    process.memory.out_of_reach.store(false, Ordering::SeqCst);
+    session.log_out().await.unwrap();
+    assert!(!process.memory.has(id(1)));
+}

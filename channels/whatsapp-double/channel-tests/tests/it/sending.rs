@@ -1,0 +1,249 @@
+//! What is sent, and what becomes of it.
+
+use std::time::Duration;
+
+use wotp_channel_whatsapp::{Grade, Letter, Reason};
+use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
+use wotp_core::domain::phone::Phone;
+use wotp_core::ports::SendError;
+use wotp_whatsapp_double::{Double, Fault, NewChatCap, Receipts, Rule, Strike};
+
+use crate::tenant::{ANNA, BERT, Process, TENANT, connected, reference, send, settings, within};
+
+fn digits(number: &str) -> &str {
+    number.trim_start_matches('+')
+}
+
+#[tokio::test]
+async fn a_message_is_sent_delivered_and_read() {
+    let process = Process::new().await;
+    process.double.set_receipts(ANNA, Receipts::None).await.unwrap();
+    let session = process.linked().await;
+    let sent = send(&session, 1, ANNA, "Your code is 123456").await.unwrap();
+    assert_eq!(sent.reached, DeliveryStatus::Sent);
+    let id = sent.provider_id.unwrap();
+    let received = within("the message", process.double.inbox().wait(|message| message.id == id)).await;
+    assert_eq!((received.to.as_str(), received.text.as_deref()), (digits(ANNA), Some("Your code is 123456")));
+    process.double.receipt(&id, wotp_whatsapp_double::Receipt::Delivered).await.unwrap();
+    process.double.receipt(&id, wotp_whatsapp_double::Receipt::Read).await.unwrap();
+    let told: Vec<_> = process.told.of(reference(1), 2).await.iter().map(|told| told.receipt).collect();
+    assert_eq!(told, [Receipt::Delivered, Receipt::Read]);
+}
+
+#[tokio::test]
+async fn who_has_no_whatsapp_is_an_invalid_recipient_and_nothing_is_sent() {
+    let process = Process::new().await;
+    process.double.set_registered(BERT, false).await.unwrap();
+    let session = process.linked().await;
+    match send(&session, 1, BERT, "to nobody").await {
+        Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.health().sent_today, 0);
+    send(&session, 2, ANNA, "to somebody").await.unwrap();
+    assert_eq!(process.double.inbox().all().len(), 1);
+    assert_eq!(session.health().sent_today, 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_the_same_message_to_whoever_gets_it() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    let first = send(&session, 1, ANNA, "Your code is 123456").await.unwrap();
+    let again = send(&session, 1, ANNA, "Your code is 123456").await.unwrap();
+    assert_eq!(first.provider_id, again.provider_id);
+    let received = within("both", process.double.inbox().wait(|message| message.times_sent == 2)).await;
+    assert_eq!(Some(received.id), first.provider_id);
+    assert_eq!(process.double.inbox().all().len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_was_not_sent() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "before").await.unwrap();
+    for (nth, code) in [(2, 463), (3, 475)] {
+        process.double.arm(Rule::once(Fault::AckError { code }, TENANT)).await;
+        match send(&session, nth, ANNA, "refused").await {
+            Err(SendError::Refused { reason: DeliveryFailure::Rejected, detail }) => {
+                assert!(detail.contains(&code.to_string()), "{detail}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Those it has written with before are written to all the same.
+    send(&session, 4, ANNA, "after").await.unwrap();
+    let texts: Vec<_> = process.double.inbox().all().into_iter().filter_map(|message| message.text).collect();
+    assert_eq!(texts, ["before", "after"]);
+}
+
+#[tokio::test]
+async fn what_was_too_much_holds_back_what_follows() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    process.double.arm(Rule::once(Fault::AckError { code: 429 }, TENANT)).await;
+    assert!(matches!(send(&session, 1, ANNA, "too much").await, Err(SendError::Away { .. })));
+    match send(&session, 2, ANNA, "more").await {
+        Err(SendError::Away { detail, .. }) => assert!(detail.contains("too_much"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.health().grade, Grade::Held);
+    assert!(process.double.inbox().all().is_empty());
+}
+
+#[tokio::test]
+async fn a_time_lock_is_read_and_strangers_are_spared() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "before").await.unwrap();
+    process.double.set_time_lock(TENANT, Some(4_102_444_800)).await.unwrap();
+    // The first to meet it, and the last.
+    assert!(matches!(send(&session, 2, BERT, "to a stranger").await, Err(SendError::Refused { .. })));
+    let lock = within("it is read", async {
+        loop {
+            let health = session.health();
+            match health.reasons.iter().find(|held| held.reason == Reason::TimeLocked) {
+                Some(held) if held.until.as_second() == 4_102_444_800 => return health.grade,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert_eq!(lock, Grade::Limited);
+    match send(&session, 3, BERT, "to a stranger").await {
+        Err(SendError::Away { detail, .. }) => assert!(detail.contains("time_locked"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+    send(&session, 4, ANNA, "to somebody known").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restriction_that_was_there_before_is_read_at_login() {
+    let process = Process::new().await;
+    process.double.set_new_chat_cap(TENANT, Some(NewChatCap { total: 0, used: 0 })).await.unwrap();
+    let session = process.linked().await;
+    within("it is read", async {
+        while session.health().grade != Grade::Limited {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(matches!(send(&session, 1, ANNA, "to a stranger").await, Err(SendError::Away { .. })));
+    // Whoever writes first is no stranger.
+    process.double.say(BERT, TENANT, "hello").await.unwrap();
+    process.told.message(0).await;
+    send(&session, 2, BERT, "hello").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_is_lost_with_the_connection_is_sent_again_and_received_once() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    for (nth, delivered) in [(1, true), (2, false)] {
+        process.double.set_receipts(ANNA, Receipts::None).await.unwrap();
+        process.double.arm(Rule::once(Fault::DropMidSend { delivered }, TENANT)).await;
+        let sent = send(&session, nth, ANNA, &format!("message {nth}")).await.unwrap();
+        let id = sent.provider_id.unwrap();
+        let received = within("it", process.double.inbox().wait(|message| message.id == id)).await;
+        assert_eq!(received.times_sent, 2);
+    }
+    assert_eq!(process.double.inbox().all().len(), 2);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_does_not_come_leaves_it_unknown() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.patience.send = Duration::from_secs(2);
+    let process = Process::with(double, set);
+    process.double.set_receipts(ANNA, Receipts::None).await.unwrap();
+    let session = process.linked().await;
+    process.double.arm(Rule::once(Fault::AckLost, TENANT)).await;
+    assert!(matches!(send(&session, 1, ANNA, "one").await, Err(SendError::Unknown { .. })));
+    // It was delivered after all, and that is told.
+    let id = process.double.inbox().all()[0].id.clone();
+    process.double.receipt(&id, wotp_whatsapp_double::Receipt::Delivered).await.unwrap();
+    assert_eq!(process.told.of(reference(1), 1).await[0].receipt, Receipt::Delivered);
+}
+
+#[tokio::test]
+async fn a_receipt_is_as_good_as_an_acknowledgement_that_was_lost() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    process.double.arm(Rule::once(Fault::AckLost, TENANT)).await;
+    assert_eq!(send(&session, 1, ANNA, "one").await.unwrap().reached, DeliveryStatus::Delivered);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_after_the_caller_gave_up_is_reported() {
+    let process = Process::new().await;
+    process.double.set_receipts(ANNA, Receipts::None).await.unwrap();
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "the first takes longer").await.unwrap();
+    process.double.arm(Rule::once(Fault::AckLate { milliseconds: 1_500 }, TENANT)).await;
+    let to = Phone::parse(ANNA).unwrap();
+    let sending = session.send(Letter { reference: reference(2), to: &to, text: "two" });
+    tokio::select! {
+        sent = sending => panic!("{sent:?}"),
+        _ = within("it is there", process.double.inbox().wait(|message| message.text.as_deref() == Some("two"))) => {}
+    }
+    assert_eq!(process.told.of(reference(2), 1).await[0].receipt, Receipt::Sent);
+    process.double.arm(Rule::once(Fault::AckLost, TENANT)).await;
+    assert_eq!(process.told.of(reference(2), 1).await.len(), 1, "once");
+}
+
+#[tokio::test]
+async fn a_look_up_that_is_refused_holds_back_others_and_what_is_known_is_sent() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "one").await.unwrap();
+    let fault = Fault::IqError { code: 429, text: "rate-overlimit".to_owned(), namespace: Some("usync".to_owned()) };
+    process.double.arm(Rule::once(fault, TENANT)).await;
+    for nth in [2, 3] {
+        match send(&session, nth, BERT, "two").await {
+            Err(SendError::Away { detail, .. }) => assert!(detail.contains("looked up"), "{detail}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    send(&session, 4, ANNA, "three").await.unwrap();
+}
+
+#[tokio::test]
+async fn whom_it_has_written_with_it_knows_after_a_restart() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "one").await.unwrap();
+    session.stop().await;
+    drop(session);
+    process.double.set_time_lock(TENANT, Some(4_102_444_800)).await.unwrap();
+    let again = process.session(1);
+    again.start().await.unwrap();
+    connected(&again).await;
+    within("the lock is read", async {
+        while again.health().grade != Grade::Limited {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(again.health().sent_today, 1, "what was sent is counted");
+    send(&again, 2, ANNA, "two").await.unwrap();
+    assert!(matches!(send(&again, 3, BERT, "three").await, Err(SendError::Away { .. })));
+}
+
+#[tokio::test]
+async fn what_people_write_is_told_with_their_number_and_again_until_it_is_kept() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    process.double.say(ANNA, TENANT, "7Q4K-XY").await.unwrap();
+    let incoming = process.told.message(0).await;
+    assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(ANNA), "7Q4K-XY"));
+    process.told.refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    process.double.say(BERT, TENANT, "not kept").await.unwrap();
+    within("it waits", process.double.wait_for(|devices| (devices[0].waiting > 0).then_some(()))).await;
+    process.told.refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    process.double.strike(TENANT, Strike::Drop).await.unwrap();
+    let incoming = process.told.message(1).await;
+    assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(BERT), "not kept"));
+    within("all is taken", process.double.wait_for(|devices| (devices[0].waiting == 0).then_some(()))).await;
+    drop(session);
+}

@@ -1,0 +1,152 @@
+//! Many sessions in one process.
+
+use std::sync::Arc;
+
+use wotp_channel_whatsapp::{Letter, Session, Sessions};
+use wotp_core::domain::phone::Phone;
+use wotp_core::ports::SendError;
+use wotp_whatsapp_double::{Double, Fault, Rule, Strike};
+
+use crate::desk::{Desk, sessions};
+use crate::tenant::{ANNA, Process, connected, id, qr, reference, send, settings, until, within};
+
+fn number(nth: u8) -> String {
+    format!("120255501{nth:02}")
+}
+
+/// So many sessions, each linked to a number of its own.
+async fn linked(process: &Process, sessions: &Arc<Sessions>, count: u8) -> Vec<Arc<Session>> {
+    let mut all = Vec::new();
+    for nth in 1..=count {
+        let session = sessions.start(id(nth)).await.unwrap();
+        let qr = qr(&session).await;
+        within("the pairing", process.double.scan(&number(nth), &qr)).await.unwrap();
+        connected(&session).await;
+        all.push(session);
+    }
+    all
+}
+
+#[tokio::test]
+async fn one_that_is_logged_out_leaves_the_others_connected() {
+    let process = Process::new().await;
+    let sessions = sessions(&process, &Desk::new(), 1);
+    let all = linked(&process, &sessions, 3).await;
+    process.double.strike(&number(2), Strike::DeviceRemoved).await.unwrap();
+    until(&all[1], "it is logged out", |status| (status.name() == "logged_out").then_some(())).await;
+    for (nth, session) in [(1, &all[0]), (3, &all[2])] {
+        assert!(session.status().is_connected());
+        send(session, nth, ANNA, "still here").await.unwrap();
+    }
+    assert_eq!(sessions.connected(), (2, 3));
+    let devices = process.double.devices().await;
+    assert!(devices.len() == 2 && devices.iter().all(|device| device.connected && device.logins == 1));
+}
+
+#[tokio::test]
+async fn while_half_of_them_come_and_go_the_others_deliver() {
+    const FLAPS: u32 = 3;
+    let process = Process::new().await;
+    let sessions = sessions(&process, &Desk::new(), 1);
+    let all = linked(&process, &sessions, 6).await;
+    let (steady, flapping) = all.split_at(3);
+    let flap = async {
+        for _ in 0..FLAPS {
+            for nth in 4..=6 {
+                process.double.strike(&number(nth), Strike::Drop).await.unwrap();
+            }
+            for session in flapping {
+                until(session, "it is lost", |status| (status.name() == "disconnected").then_some(())).await;
+            }
+            for session in flapping {
+                connected(session).await;
+            }
+        }
+    };
+    let watches: Vec<_> = steady.iter().map(|session| session.watch()).collect();
+    let deliver = async {
+        for n in 0..10_u8 {
+            for (nth, session) in (0_u8..).zip(steady) {
+                send(session, 10 * nth + n, ANNA, "all the while").await.unwrap();
+            }
+        }
+    };
+    tokio::join!(flap, deliver);
+    assert_eq!(process.double.inbox().all().len(), 30);
+    assert!(watches.iter().all(|watch| !watch.has_changed().unwrap()), "the steady ones have not moved");
+    for (nth, session) in (100_u8..).zip(flapping) {
+        send(session, nth, ANNA, "back again").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn all_of_them_are_back_after_a_restart() {
+    let process = Process::new().await;
+    let desk = Desk::new();
+    let before = sessions(&process, &desk, 1);
+    drop(linked(&process, &before, 6).await);
+    before.drain().await;
+    drop(before);
+    let after = sessions(&process, &desk, 2);
+    after.keep((1..=6).map(id)).await;
+    for session in after.of(id(1).tenant) {
+        connected(&session).await;
+    }
+    assert_eq!(after.connected(), (6, 6));
+}
+
+#[tokio::test]
+async fn a_message_goes_through_the_number_that_knows_the_recipient_and_through_another_when_that_cannot() {
+    let process = Process::new().await;
+    let sessions = sessions(&process, &Desk::new(), 1);
+    let all = linked(&process, &sessions, 2).await;
+    let to = Phone::parse(ANNA).unwrap();
+    let through = |nth: u8| {
+        let (sessions, to, double) = (&sessions, &to, &process.double);
+        async move {
+            let letter = Letter { reference: reference(nth), to, text: "Your code is 123456" };
+            let id = within("sending", sessions.send(id(1).tenant, letter)).await?.provider_id.unwrap();
+            Ok::<_, SendError>(within("it", double.inbox().wait(|message| message.id == id)).await.from)
+        }
+    };
+    let first = through(1).await.unwrap();
+    for nth in 2..10 {
+        assert_eq!(through(nth).await.unwrap(), first);
+    }
+    // It is too much for that one.
+    process.double.arm(Rule::once(Fault::AckError { code: 429 }, &first)).await;
+    let other = through(10).await.unwrap();
+    assert_ne!(other, first);
+    for session in &all {
+        session.stop().await;
+    }
+    assert!(matches!(through(11).await, Err(SendError::Away { .. })));
+}
+
+#[tokio::test]
+async fn tenants_who_look_at_a_qr_hold_up_nobody() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.entrance.at_once = 1;
+    let process = Process::with(double, set);
+    let sessions = sessions(&process, &Desk::new(), 1);
+    let looking = [sessions.start(id(1)).await.unwrap(), sessions.start(id(2)).await.unwrap()];
+    for session in &looking {
+        qr(session).await;
+    }
+    let session = sessions.start(id(3)).await.unwrap();
+    let shown = qr(&session).await;
+    within("the pairing", process.double.scan(&number(3), &shown)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn one_that_is_not_connected_is_taken_off_the_phone_as_well() {
+    let process = Process::new().await;
+    let sessions = sessions(&process, &Desk::new(), 1);
+    drop(linked(&process, &sessions, 1).await);
+    sessions.disconnect(id(1)).await;
+    assert!(sessions.log_out(id(1)).await.unwrap(), "the phone knows");
+    assert!(process.double.devices().await.is_empty());
+    assert!(!process.memory.has(id(1)));
+}

@@ -1,0 +1,55 @@
+//! Keeps the WhatsApp sessions of tenants, and sends through them.
+//!
+//! A tenant links their own phone, as with WhatsApp Web, by a QR or a code ([`Session::start`], [`Session::show_code`]).
+//! From then on the session is a device of that phone: it sends as that number ([`Session::send`]), hears what became of
+//! what it sent, and what people write to it ([`Listen`]). Where it stands can be watched ([`Session::watch`]).
+//!
+//! # What `sent` means
+//!
+//! That WhatsApp's server acknowledged the message, or its recipient did. The client's own call returns before, also when
+//! the server then refuses; so who sends waits for the acknowledgement, and what comes after they gave up is reported.
+//!
+//! # One owner
+//!
+//! Who logs in with the keys of a session ends the one that was there. So a session runs while its process has the right
+//! to ([`Right`]), and not a byte of it goes out after. [`Sessions`] keeps many, each under a lease.
+//!
+//! # Restraint
+//!
+//! Numbers that write to many strangers are locked out or banned. [`Health`] counts, and refuses what is too much, before
+//! WhatsApp does.
+//!
+//! # Logs
+//!
+//! This crate writes no number, text, code or key into a log. The client that it is built on does, through the crate
+//! `log`, which nothing of ours forwards: `make lint` fails when something could.
+
+mod channel;
+mod client;
+mod directory;
+mod entrance;
+mod health;
+mod keys;
+mod lease;
+mod line;
+mod listen;
+mod right;
+mod sent;
+mod session;
+mod sessions;
+mod settings;
+mod share;
+mod state;
+mod status;
+
+pub use channel::WhatsApp;
+pub use health::{Allowance, Grade, Health, Held, JITTER_MAX, Reason, Recipient, Report, Step};
+pub use keys::{Kept, Keys, KeysError, Notes};
+pub use lease::{Leases, LeasesError, StoreLeases};
+pub use listen::{Incoming, Listen, NotTaken, Reported, SessionId};
+pub use right::Right;
+pub use session::{Letter, PairError, Parts, Session, StartError};
+pub use sessions::{KeepError, Sessions, Tenure};
+pub use settings::{Entrance, Patience, Settings, WHATSAPP};
+pub use state::State;
+pub use status::{Away, Ban, OwnNumber, Shown, Status, Unpaired};

@@ -1,0 +1,127 @@
+//! The connection to WhatsApp.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_websockets::ClientBuilder;
+use whatsapp_rust::anyhow::{self, Context as _, bail};
+use whatsapp_rust::async_channel::Receiver;
+use whatsapp_rust::transport::{
+    Connector, Transport, TransportEvent, TransportFactory, default_tls_connector, from_websocket,
+};
+
+use crate::entrance::{Gate, Pass};
+use crate::right::Right;
+
+/// A login that takes longer holds up nobody else.
+const LOGIN_MAX: Duration = Duration::from_secs(10);
+
+/// Dials for one session, as often as the client asks for it.
+pub(crate) struct Dialer {
+    url: String,
+    gate: Arc<Gate>,
+    right: Arc<Right>,
+    /// The connection at hand.
+    line: Mutex<Weak<Line>>,
+}
+
+impl Dialer {
+    pub(crate) fn new(url: String, gate: Arc<Gate>, right: Arc<Right>) -> Self {
+        Self { url, gate, right, line: Mutex::new(Weak::new()) }
+    }
+
+    fn line(&self) -> Option<Arc<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// The session is in, or shows what links a phone: another may come.
+    pub(crate) fn arrived(&self) {
+        if let Some(line) = self.line() {
+            line.leave_the_entrance();
+        }
+    }
+
+    /// Breaks the connection at hand, whatever is under way.
+    pub(crate) async fn cut(&self) {
+        if let Some(line) = self.line() {
+            line.disconnect().await;
+        }
+    }
+
+    async fn dial(&self) -> anyhow::Result<(Arc<dyn Transport>, Receiver<TransportEvent>)> {
+        let uri: http::Uri = self.url.parse().context("no address to connect to")?;
+        let host = uri.host().context("an address without a host")?;
+        let (connector, port) = match uri.scheme_str() {
+            Some("wss") => (default_tls_connector(), uri.port_u16().unwrap_or(443)),
+            Some("ws") => (Connector::Plain, uri.port_u16().unwrap_or(80)),
+            _ => bail!("an address that is neither wss nor ws"),
+        };
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((name, port)).await?;
+        // Frames are short, and answers are waited for: to gather them can cost 40 ms.
+        stream.set_nodelay(true)?;
+        let stream = connector.wrap(name, stream).await?;
+        let origin = http::HeaderValue::from_static(wacore::net::WHATSAPP_WEB_ORIGIN);
+        let builder = ClientBuilder::from_uri(uri.clone()).add_header(http::header::ORIGIN, origin)?;
+        let (websocket, _) = builder.connect_on(stream).await?;
+        Ok(from_websocket(websocket))
+    }
+}
+
+#[async_trait]
+impl TransportFactory for Dialer {
+    /// In its turn, and only while the session is this process's. The client bounds the time.
+    async fn create_transport(&self) -> anyhow::Result<(Arc<dyn Transport>, Receiver<TransportEvent>)> {
+        let pass = self.gate.pass().await;
+        if !self.right.holds() {
+            bail!("the session is another's");
+        }
+        let (transport, events) = self.dial().await?;
+        let line = Arc::new(Line { transport, right: Arc::clone(&self.right), pass: Mutex::new(Some(pass)) });
+        let known = Arc::downgrade(&line);
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Weak::clone(&known);
+        tokio::spawn(async move {
+            sleep(LOGIN_MAX).await;
+            if let Some(line) = known.upgrade() {
+                line.leave_the_entrance();
+            }
+        });
+        Ok((line, events))
+    }
+}
+
+/// One connection.
+struct Line {
+    transport: Arc<dyn Transport>,
+    right: Arc<Right>,
+    pass: Mutex<Option<Pass>>,
+}
+
+impl Line {
+    fn leave_the_entrance(&self) {
+        self.pass.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+#[async_trait]
+impl Transport for Line {
+    async fn send(&self, data: Bytes) -> anyhow::Result<()> {
+        if !self.right.holds() {
+            bail!("the session is another's");
+        }
+        self.transport.send(data).await
+    }
+
+    async fn disconnect(&self) {
+        self.leave_the_entrance();
+        self.transport.disconnect().await;
+    }
+
+    fn resource_report(&self) -> Option<wacore::stats::TransportResourceReport> {
+        self.transport.resource_report()
+    }
+}

@@ -1,0 +1,281 @@
+//! What the client tells, made into where the session stands. All at once and in order: nobody is waited for in here.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::time::timeout;
+use wacore::proto_helpers::MessageExt as _;
+use whatsapp_rust::anyhow::{self, bail};
+use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
+use whatsapp_rust::types::events::{
+    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, InboundMessage, Receipt, ServerAck,
+    TempBanReason,
+};
+use whatsapp_rust::types::presence::ReceiptType;
+use whatsapp_rust::wacore_binary::JidExt as _;
+use whatsapp_rust::{Client, Jid};
+use wotp_core::domain::Timestamp;
+use wotp_core::domain::dispatch::DeliveryStatus;
+
+use super::keeper::Todo;
+use super::{Core, Over, lock};
+use crate::listen::Incoming;
+use crate::sent::Answer;
+use crate::status::{Away, Ban, OwnNumber, Shown, Status};
+
+/// Listens to one client.
+pub(super) struct Ear {
+    core: Weak<Core>,
+    life: u64,
+}
+
+impl Ear {
+    pub(super) fn new(core: &Arc<Core>, life: u64) -> Self {
+        Self { core: Arc::downgrade(core), life }
+    }
+}
+
+impl EventHandler for Ear {
+    fn handle_event(&self, event: Arc<Event>) {
+        let core = self.core.upgrade().filter(|core| core.life.load(Ordering::SeqCst) == self.life);
+        if let Some(core) = core {
+            core.heard(&event, self.life);
+        }
+    }
+
+    fn interest(&self) -> EventInterest {
+        EventInterest::of(&[
+            EventKind::Connected,
+            EventKind::Disconnected,
+            EventKind::PairingQrCode,
+            EventKind::PairingQrCodesExhausted,
+            EventKind::PairingCode,
+            EventKind::PairingCodeRefresh,
+            EventKind::PairingCodeError,
+            EventKind::PairSuccess,
+            EventKind::PairError,
+            EventKind::LoggedOut,
+            EventKind::StreamReplaced,
+            EventKind::TemporaryBan,
+            EventKind::ConnectFailure,
+            EventKind::ClientOutdated,
+            EventKind::ServerAck,
+            EventKind::Receipt,
+            EventKind::MexNotification,
+        ])
+    }
+}
+
+impl Core {
+    fn heard(&self, event: &Event, life: u64) {
+        match event {
+            Event::Connected(_) => self.connected(life),
+            Event::Disconnected(_) => self.lost(Away::Lost),
+            Event::PairingQrCode(qr) => {
+                if let Some(live) = self.live() {
+                    live.dialer.arrived();
+                }
+                let shown = self.show(&qr.code, qr.timeout);
+                self.shown(|qr, _| *qr = Some(shown));
+            }
+            Event::PairingQrCodesExhausted(exhausted) => {
+                self.shown(|qr, _| *qr = None);
+                // Otherwise a code is still to be typed, and the connection stays for it.
+                if exhausted.disconnected {
+                    self.todo(Todo::BeginAnew { life });
+                }
+            }
+            Event::PairingCode(code) => {
+                let shown = self.show(&code.code, code.timeout);
+                self.shown(|_, code| *code = Some(shown));
+            }
+            Event::PairingCodeRefresh(refresh) => {
+                self.shown(|_, code| *code = None);
+                if !refresh.force_manual {
+                    self.todo(Todo::RenewCode { life });
+                }
+            }
+            Event::PairingCodeError(_) => self.shown(|_, code| *code = None),
+            Event::PairSuccess(_) => {
+                *lock(&self.code_for) = None;
+                lock(&self.sender).linked_anew();
+                self.set(Status::Connecting);
+            }
+            Event::PairError(_) => self.todo(Todo::PairingFailed { life }),
+            Event::LoggedOut(out) => self.logged_out(out.reason, life),
+            Event::StreamReplaced(_) => self.over(Status::Replaced { at: self.now() }, life),
+            Event::TemporaryBan(ban) => {
+                let lasts = SignedDuration::from_secs(ban.expire.num_seconds());
+                let until = self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX);
+                lock(&self.sender).banned(until);
+                let why = match ban.code {
+                    TempBanReason::SentToTooManyPeople => Ban::Strangers,
+                    TempBanReason::BlockedByUsers => Ban::Blocked,
+                    TempBanReason::SentTooManySameMessage => Ban::SameMessage,
+                    _ => Ban::Other,
+                };
+                self.over(Status::Banned { until: Some(until), why }, life);
+            }
+            Event::ConnectFailure(failure) => self.refused(failure.reason, life),
+            Event::ClientOutdated(_) => self.over(self.gone(Away::Outdated), life),
+            Event::ServerAck(ack) => self.acknowledged(ack, life),
+            Event::Receipt(receipt) => self.receipt(receipt),
+            Event::MexNotification(told) => {
+                let what = told.op_name.to_ascii_lowercase();
+                if what.contains("timelock") || what.contains("capping") {
+                    self.todo(Todo::ReadRestrictions { life });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn show(&self, text: &str, lasts: Duration) -> Shown {
+        let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
+        let expires_at = self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX);
+        Shown { text: text.to_owned(), expires_at }
+    }
+
+    fn gone(&self, why: Away) -> Status {
+        Status::Disconnected { why, since: self.now() }
+    }
+
+    fn connected(&self, life: u64) {
+        let Some(live) = self.live() else { return };
+        live.dialer.arrived();
+        let number = live.client.pn().map(|jid| jid.user.to_string()).unwrap_or_default();
+        let now = self.now();
+        lock(&self.sender).is(&number, now);
+        // Before it is said: whoever hears it may send at once.
+        self.online.send_modify(|online| {
+            online.up = true;
+            online.login += 1;
+        });
+        self.set(Status::Connected { number: OwnNumber(number), since: now });
+        self.todo(Todo::ReadRestrictions { life });
+    }
+
+    /// The connection is gone, and comes back.
+    fn lost(&self, why: Away) {
+        self.go_offline();
+        // While it links a phone the next connection brings the next QR.
+        self.shown(|qr, code| (*qr, *code) = (None, None));
+        let gone = self.gone(why);
+        self.status.send_if_modified(|status| {
+            // Since when stays as it was, while it is tried again.
+            let changes = matches!(status, Status::Connected { .. } | Status::Connecting);
+            if changes {
+                *status = gone;
+            }
+            changes
+        });
+    }
+
+    /// The client has given up.
+    fn over(&self, status: Status, life: u64) {
+        self.end_with(status, Over { life, erase: false });
+    }
+
+    fn end_with(&self, status: Status, over: Over) {
+        self.go_offline();
+        *lock(&self.over) = Some(over);
+        self.set(status);
+        self.todo(Todo::Ended { life: over.life });
+    }
+
+    fn logged_out(&self, reason: ConnectFailureReason, life: u64) {
+        match reason {
+            ConnectFailureReason::LoggedOut => {
+                self.end_with(Status::LoggedOut { at: self.now() }, Over { life, erase: true });
+            }
+            ConnectFailureReason::AccountLocked => self.over(Status::Banned { until: None, why: Ban::Other }, life),
+            other => self.over(self.gone(Away::Refused(other.code())), life),
+        }
+    }
+
+    fn refused(&self, reason: ConnectFailureReason, life: u64) {
+        match reason {
+            reason if reason.should_reconnect() => self.lost(Away::Unavailable),
+            // A ban without an end.
+            ConnectFailureReason::TempBanned => self.over(Status::Banned { until: None, why: Ban::Other }, life),
+            other => self.over(self.gone(Away::Refused(other.code())), life),
+        }
+    }
+
+    fn acknowledged(&self, ack: &ServerAck, life: u64) {
+        if ack.class.as_deref().is_some_and(|class| class != "message") {
+            return;
+        }
+        let answer = match ack.error.as_deref() {
+            None => Answer::Reached(DeliveryStatus::Sent),
+            // A code that is no number is a refusal all the same.
+            Some(code) => Answer::Refused(code.parse().unwrap_or(0)),
+        };
+        if self.sent.heard(&ack.id, answer)
+            && let Answer::Refused(code) = answer
+        {
+            lock(&self.sender).refused(code, self.now());
+            if matches!(code, 463 | 475) {
+                self.todo(Todo::ReadRestrictions { life });
+            }
+        }
+    }
+
+    fn receipt(&self, receipt: &Receipt) {
+        let reached = match receipt.r#type {
+            ReceiptType::Delivered => DeliveryStatus::Delivered,
+            ReceiptType::Read | ReceiptType::Played => DeliveryStatus::Read,
+            _ => return,
+        };
+        if receipt.source.is_from_me {
+            return;
+        }
+        for id in &receipt.message_ids {
+            self.sent.heard(id, Answer::Reached(reached));
+        }
+    }
+}
+
+/// How long whoever is told of a message may take.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// What people write, told before WhatsApp hears that it arrived.
+pub(super) struct Inbound(Weak<Core>);
+
+impl Inbound {
+    pub(super) fn new(core: &Arc<Core>) -> Self {
+        Self(Arc::downgrade(core))
+    }
+}
+
+#[async_trait]
+impl InboundDurabilityHook for Inbound {
+    async fn on_messages(&self, _: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
+        let Some(core) = self.0.upgrade() else { bail!("the session has ended") };
+        for incoming in batch.iter().filter_map(read) {
+            core.met(&incoming.from);
+            match timeout(TAKEN_WITHIN, core.parts.listener.incoming(core.id, &incoming)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => bail!("what somebody wrote is not kept"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text that a person wrote to the number, with theirs.
+fn read(message: &InboundMessage) -> Option<Incoming> {
+    let (info, source) = (&message.info, &message.info.source);
+    if source.is_from_me || source.is_group || source.chat.is_group() || source.chat.is_status_broadcast() {
+        return None;
+    }
+    let text = message.message.text_content()?.to_owned();
+    // Accounts that go by addresses that tell no number have it beside the address.
+    let number = [Some(&source.sender), source.sender_alt.as_ref()].into_iter().flatten().find(|jid| jid.is_pn());
+    let from = number.map(|jid: &Jid| jid.user.to_string())?;
+    let sent_at = Timestamp::from_second(info.timestamp.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Some(Incoming { from, text, id: info.id.to_string(), sent_at })
+}

@@ -1,0 +1,240 @@
+//! What a session has counted of its number, and whom that has written with: what it must remember.
+
+use std::collections::{HashSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wotp_core::domain::Timestamp;
+use wotp_core::ports::Entropy;
+
+use crate::health::{Allowance, Health, Held, Recipient, Report};
+use crate::keys::{Kept, KeysError};
+
+/// Under which name the count is kept.
+const COUNT: &str = "count";
+/// How many are known without asking what was kept.
+const MET_MAX: usize = 10_000;
+
+/// What is kept of it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// The number that it counts for: another one that is linked later begins as new.
+    number: Option<String>,
+    /// Keeps the names of whom it has met from being guessed.
+    salt: [u8; 16],
+    health: Health,
+}
+
+/// The sender that a session is.
+pub(super) struct Sender {
+    note: Note,
+    /// Whether it is known what was kept.
+    read: bool,
+    noted: bool,
+    met: HashSet<[u8; 16]>,
+    order: VecDeque<[u8; 16]>,
+    /// Of those, whom it is not written down of yet.
+    newly_met: Vec<Met>,
+}
+
+/// What is to be written down.
+pub(super) struct Unwritten {
+    count: Note,
+    met: Vec<Met>,
+}
+
+impl Sender {
+    /// One of which nothing is known yet.
+    pub(super) fn unknown(now: Timestamp) -> Self {
+        Self::of(Note { number: None, salt: [0; 16], health: Health::new(now) }, false)
+    }
+
+    fn of(note: Note, read: bool) -> Self {
+        Self { note, read, noted: true, met: HashSet::new(), order: VecDeque::new(), newly_met: Vec::new() }
+    }
+
+    /// Whether it is known what was kept. From then on it is known here first.
+    pub(super) fn is_read(&self) -> bool {
+        self.read
+    }
+
+    /// As it was kept, or a new one.
+    pub(super) async fn read(kept: &Kept, now: Timestamp, entropy: &dyn Entropy) -> Result<Self, KeysError> {
+        let read = kept.notes.read(COUNT).await?;
+        // What cannot be read was written by a version to come, or by none: to count anew does less harm than to stand.
+        if let Some(note) = read.and_then(|read| serde_json::from_slice(&read).ok()) {
+            return Ok(Self::of(note, true));
+        }
+        let mut sender = Self::unknown(now);
+        entropy.fill(&mut sender.note.salt);
+        (sender.read, sender.noted) = (true, false);
+        Ok(sender)
+    }
+
+    /// What is to be written, if anything changed; it counts as written then.
+    pub(super) fn unwritten(&mut self) -> Option<Unwritten> {
+        let changed = !std::mem::replace(&mut self.noted, true) || !self.newly_met.is_empty();
+        changed.then(|| Unwritten { count: self.note.clone(), met: std::mem::take(&mut self.newly_met) })
+    }
+
+    /// It was not written after all.
+    pub(super) fn not_written(&mut self, unwritten: Unwritten) {
+        self.noted = false;
+        self.newly_met.extend(unwritten.met);
+    }
+
+    fn change(&mut self) -> &mut Health {
+        self.noted = false;
+        &mut self.note.health
+    }
+
+    /// It is linked to this number. One that was not there before begins as new, now.
+    pub(super) fn is(&mut self, number: &str, now: Timestamp) {
+        if self.note.number.as_deref() != Some(number) {
+            self.note.health = Health::new(now);
+            self.note.number = Some(number.to_owned());
+            self.noted = false;
+        }
+    }
+
+    /// Under which name it is kept that it has met a number.
+    pub(super) fn name(&self, number: &str) -> Met {
+        let hash = Sha256::new_with_prefix(self.note.salt).chain_update(number).finalize();
+        let mut name = [0; 16];
+        name.copy_from_slice(&hash[..16]);
+        Met(name)
+    }
+
+    pub(super) fn has_met(&self, met: Met) -> bool {
+        self.met.contains(&met.0)
+    }
+
+    /// It has written with them.
+    pub(super) fn meet(&mut self, met: Met) {
+        if self.know(met) {
+            self.newly_met.push(met);
+        }
+    }
+
+    /// It is written down that it has written with them. Whether that was not known.
+    pub(super) fn know(&mut self, met: Met) -> bool {
+        let new = self.met.insert(met.0);
+        if new {
+            self.order.push_back(met.0);
+            if self.order.len() > MET_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.met.remove(&oldest);
+            }
+        }
+        new
+    }
+
+    pub(super) fn admit(&mut self, allowance: &Allowance, to: Recipient, now: Timestamp) -> Result<(), Held> {
+        self.note.health.may_send(allowance, to, now)?;
+        self.change().admit(allowance, to, now)
+    }
+
+    pub(super) fn take_back(&mut self, to: Recipient, at: Timestamp) {
+        self.change().take_back(to, at);
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.note.health
+    }
+
+    pub(super) fn refused(&mut self, code: u16, now: Timestamp) {
+        self.change().refused(code, now);
+    }
+
+    pub(super) fn banned(&mut self, until: Timestamp) {
+        self.change().banned(until);
+    }
+
+    pub(super) fn linked_anew(&mut self) {
+        self.change().linked_anew();
+    }
+
+    pub(super) fn time_lock(&mut self, until: Option<Timestamp>) {
+        self.change().time_lock(until);
+    }
+
+    pub(super) fn new_chat_cap(&mut self, reached: bool, until: Option<Timestamp>, now: Timestamp) {
+        self.change().new_chat_cap(reached, until, now);
+    }
+
+    pub(super) fn report(&self, allowance: &Allowance, now: Timestamp) -> Report {
+        self.note.health.report(allowance, now)
+    }
+}
+
+impl Unwritten {
+    pub(super) async fn write(&self, kept: &Kept) -> Result<(), KeysError> {
+        for met in &self.met {
+            kept.notes.write(&met.name(), &[1]).await?;
+        }
+        let count = serde_json::to_vec(&self.count).map_err(|error| KeysError(error.into()))?;
+        kept.notes.write(COUNT, &count).await
+    }
+}
+
+/// Somebody that the session may have met, without their number.
+#[derive(Clone, Copy)]
+pub(super) struct Met([u8; 16]);
+
+impl Met {
+    /// Under which name it is kept.
+    pub(super) fn name(self) -> String {
+        self.0.iter().fold(String::from("met/"), |name, byte| name + &format!("{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wotp_core::ports::Clock;
+    use wotp_core::testing::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn another_number_that_is_linked_begins_as_new_and_the_same_one_does_not() {
+        let clock = ManualClock::at("2026-03-01T12:00:00Z");
+        let (mut sender, allowance) = (Sender::unknown(clock.now()), Allowance::flat(10, 10, 10));
+        sender.is("15550100", clock.now());
+        sender.admit(&allowance, Recipient::Known, clock.now()).unwrap();
+        sender.is("15550100", clock.now());
+        assert_eq!(sender.report(&allowance, clock.now()).sent_today, 1);
+        sender.is("15550101", clock.now());
+        assert_eq!(sender.report(&allowance, clock.now()).sent_today, 0);
+    }
+
+    #[test]
+    fn whom_it_met_is_kept_under_a_name_that_tells_no_number() {
+        let now = ManualClock::at("2026-03-01T12:00:00Z").now();
+        let (one, mut other) = (Sender::unknown(now), Sender::unknown(now));
+        other.note.salt = [1; 16];
+        let name = one.name("447700900123").name();
+        assert!(name.starts_with("met/") && name.len() == 36, "{name}");
+        assert_ne!(name, other.name("447700900123").name(), "another session's name is another");
+        other.meet(other.name("447700900123"));
+        assert!(other.has_met(other.name("447700900123")) && !other.has_met(other.name("447700900124")));
+    }
+
+    #[test]
+    fn what_changed_is_written_once() {
+        let now = ManualClock::at("2026-03-01T12:00:00Z").now();
+        let mut sender = Sender::unknown(now);
+        assert!(sender.unwritten().is_none());
+        sender.refused(463, now);
+        assert!(sender.unwritten().is_some() && sender.unwritten().is_none());
+        for _ in 0..2 {
+            sender.meet(sender.name("447700900123"));
+        }
+        let unwritten = sender.unwritten().unwrap();
+        assert_eq!(unwritten.met.len(), 1);
+        sender.not_written(unwritten);
+        assert_eq!(sender.unwritten().unwrap().met.len(), 1);
+        sender.know(sender.name("447700900124"));
+        assert!(sender.unwritten().is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! Where a session stands.
+
+use std::fmt;
+use std::time::Duration;
+
+use wotp_core::domain::Timestamp;
+
+/// Where a session stands. It is watched ([`Session::watch`](crate::Session::watch)): whoever shows it sees the newest,
+/// and may miss what was over in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// No phone is linked.
+    Unpaired {
+        /// Why not.
+        why: Unpaired,
+    },
+    /// It waits for the tenant's phone to scan the QR, or for the person to type the code.
+    Pairing {
+        /// The QR to show; none for a moment between two.
+        qr: Option<Shown>,
+        /// The code to type on the phone, if one was asked for.
+        code: Option<Shown>,
+        /// Then it is over, and somebody has to ask again.
+        ends_at: Timestamp,
+    },
+    /// It is linked, and logs in.
+    Connecting,
+    /// It is logged in.
+    Connected {
+        /// The number that it is linked to.
+        number: OwnNumber,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It is linked and not logged in.
+    Disconnected {
+        /// Why not, and so whether it comes back by itself.
+        why: Away,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The tenant took it off the phone, or had us log it out. Its keys are gone.
+    LoggedOut {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody else logged in with its keys. It comes back when it is started again.
+    Replaced {
+        /// When.
+        at: Timestamp,
+    },
+    /// WhatsApp has banned the account. The keys are kept.
+    Banned {
+        /// When it comes back by itself; none where WhatsApp names no end.
+        until: Option<Timestamp>,
+        /// What WhatsApp says it is for.
+        why: Ban,
+    },
+}
+
+/// Why no phone is linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpaired {
+    /// Nobody has asked for it yet.
+    NotAsked,
+    /// Nobody scanned a QR or typed a code in time.
+    TimedOut,
+    /// The phone and the session did not agree.
+    Failed,
+}
+
+/// Why a session that is linked is not logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// The connection broke. It comes back by itself.
+    Lost,
+    /// WhatsApp asks to come back later, and so it does by itself.
+    Unavailable,
+    /// WhatsApp refused the login with this code. It is tried again after a while.
+    Refused(i32),
+    /// WhatsApp wants a newer version than the one that is set up: the operator has to.
+    Outdated,
+    /// It was stopped.
+    Stopped,
+    /// It is another process's by now.
+    TakenOver,
+    /// What it keeps could not be read or written. It is tried again after a while.
+    NotKept,
+}
+
+/// What an account is banned for, in WhatsApp's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ban {
+    /// Too many messages to people who do not know the number.
+    Strangers,
+    /// Too many people blocked the number.
+    Blocked,
+    /// The same message to too many people.
+    SameMessage,
+    /// For something else, or nothing was said.
+    Other,
+}
+
+/// What a person is shown to link their phone. Whoever sees it can link theirs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The content of the QR, or the 8 characters to type.
+    pub text: String,
+    /// Then it is of no use, and another follows.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// The number that a session is linked to: its digits, without `+`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnNumber(pub(crate) String);
+
+impl OwnNumber {
+    /// The digits.
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OwnNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.len().saturating_sub(2);
+        write!(f, "…{}", self.0.get(shown..).unwrap_or_default())
+    }
+}
+
+impl Status {
+    /// Whether a message can go out now.
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+
+    /// One word for it, for metrics and lists.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unpaired { .. } => "unpaired",
+            Self::Pairing { .. } => "pairing",
+            Self::Connecting => "connecting",
+            Self::Connected { .. } => "connected",
+            Self::Disconnected { .. } => "disconnected",
+            Self::LoggedOut { .. } => "logged_out",
+            Self::Replaced { .. } => "replaced",
+            Self::Banned { .. } => "banned",
+        }
+    }
+
+    /// How long it may stay like this before the session is begun anew; none when it comes back only by somebody's doing,
+    /// or need not.
+    pub(crate) fn stays_for(&self, patience: &crate::Patience, now: Timestamp) -> Option<Duration> {
+        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        let gone = |since: Timestamp, limit: Duration| {
+            limit.saturating_sub(Duration::try_from(now.duration_since(since)).unwrap_or_default())
+        };
+        match self {
+            Self::Disconnected { why: Away::Lost | Away::Unavailable, since } => Some(gone(*since, patience.lost)),
+            Self::Disconnected { why: Away::Refused(_) | Away::NotKept, since } => Some(gone(*since, patience.refused)),
+            Self::Banned { until: Some(until), .. } => Some(left(*until)),
+            Self::Pairing { ends_at, .. } => Some(left(*ends_at)),
+            Self::Connecting => Some(patience.login),
+            Self::Disconnected { why: Away::Outdated | Away::Stopped | Away::TakenOver, .. }
+            | Self::Unpaired { .. }
+            | Self::Connected { .. }
+            | Self::LoggedOut { .. }
+            | Self::Replaced { .. }
+            | Self::Banned { until: None, .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_links_a_phone_and_whose_it_is_does_not_show() {
+        let shown = Shown { text: "ABCD1234".to_owned(), expires_at: Timestamp::UNIX_EPOCH };
+        let pairing = Status::Pairing { qr: Some(shown.clone()), code: Some(shown), ends_at: Timestamp::UNIX_EPOCH };
+        assert!(!format!("{pairing:?}").contains("ABCD"));
+        let connected = Status::Connected { number: OwnNumber("15550100".to_owned()), since: Timestamp::UNIX_EPOCH };
+        let said = format!("{connected:?}");
+        assert!(said.contains("…00") && !said.contains("0100"), "{said}");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_waited_for_and_nothing_else() {
+        let patience = crate::Patience::default();
+        let (then, now) = (Timestamp::from_second(1_000).unwrap(), Timestamp::from_second(1_030).unwrap());
+        let away = |why| Status::Disconnected { why, since: then }.stays_for(&patience, now).map(|left| left.as_secs());
+        assert_eq!(away(Away::Lost), Some(60));
+        assert_eq!(away(Away::Refused(400)), Some(270));
+        assert_eq!([away(Away::Outdated), away(Away::Stopped), away(Away::TakenOver)], [None; 3]);
+        let ban = |until| Status::Banned { until, why: Ban::Other }.stays_for(&patience, now);
+        assert_eq!(ban(Some(Timestamp::from_second(1_090).unwrap())), Some(Duration::from_secs(60)));
+        assert_eq!(ban(Some(then)), Some(Duration::ZERO));
+        assert_eq!(ban(None), None);
+        assert_eq!(Status::Replaced { at: then }.stays_for(&patience, now), None);
+        assert_eq!(Status::LoggedOut { at: then }.stays_for(&patience, now), None);
+    }
+}
