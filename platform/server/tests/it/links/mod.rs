@@ -44,6 +44,13 @@ impl Scene {
         self.app.read(&self.acme.live, verification).await["status"].as_str().expect("it has a status").to_owned()
     }
 
+    /// What the tenant is told of approvals. Events are kept from the first time on that somebody asks for them.
+    pub async fn approvals(&self) -> Vec<Value> {
+        while self.app.app.fold(50).await.expect("the store answers").taken > 0 {}
+        let page = self.app.get("/v1/events?type=verification.approved").key(&self.acme.live).await.expect(200);
+        page["data"].as_array().expect("a page has events").iter().map(|event| event["data"].clone()).collect()
+    }
+
     /// Presses the button, as a browser does.
     pub fn press(&self, link: &str) -> Request {
         self.app.post(link).header("sec-fetch-site", "same-origin").header("origin", "null")
@@ -75,6 +82,7 @@ const UNKNOWN: &str = "This link is not valid";
 #[tokio::test]
 async fn a_link_goes_out_opens_a_page_and_approves_by_its_button() {
     let scene = Scene::set().await;
+    assert!(scene.approvals().await.is_empty());
     let (verification, link) = scene.started(NUMBER).await;
     assert_eq!((&verification["method"], &verification["status"]), (&json!("link"), &json!("pending")));
     assert_eq!(verification["link"], json!({ "redirect_url": null, "same_browser": null }));
@@ -99,10 +107,8 @@ async fn a_link_goes_out_opens_a_page_and_approves_by_its_button() {
     assert_eq!(heading(&scene.press(&link).await, 410), USED);
     assert_eq!(heading(&scene.app.get(&*link).await, 410), USED);
 
-    while scene.app.app.fold(50).await.expect("the store answers").taken > 0 {}
-    let events = scene.app.get("/v1/events?type=verification.approved").key(&scene.acme.live).await.expect(200);
-    let told: Vec<_> = events["data"].as_array().unwrap().iter().map(|event| &event["data"]).collect();
-    assert_eq!(told.len(), 1, "{events}");
+    let told = scene.approvals().await;
+    assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["id"], &told[0]["method"]), (&verification["id"], &json!("link")));
 }
 
@@ -136,15 +142,14 @@ async fn nothing_that_only_reads_a_link_approves_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_50_racing_presses_one_approves() {
     let scene = Scene::set().await;
+    assert!(scene.approvals().await.is_empty());
     let (verification, link) = scene.started(NUMBER).await;
     let replies = race(vec![scene.press(&link); 50]).await;
     let (approved, others): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
     assert_eq!(approved.len(), 1);
     assert!(others.iter().all(|reply| heading(reply, 410) == USED));
     assert_eq!(scene.status(&verification).await, "approved");
-    while scene.app.app.fold(50).await.expect("the store answers").taken > 0 {}
-    let events = scene.app.get("/v1/events?type=verification.approved").key(&scene.acme.live).await.expect(200);
-    assert_eq!(events["data"].as_array().unwrap().len(), 1, "it is told of once");
+    assert_eq!(scene.approvals().await.len(), 1, "it is told of once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
