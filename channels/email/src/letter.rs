@@ -62,7 +62,11 @@ fn html(outgoing: &Outgoing) -> String {
     let language = outgoing.locale;
     let brand = escaped(&header_text(&outgoing.brand));
     let subject = escaped(&header_text(&outgoing.subject));
-    let text = escaped(&outgoing.text).replace('\n', "<br>\n");
+    let mut text = escaped(&outgoing.text).replace('\n', "<br>\n");
+    if let Some(link) = &outgoing.link {
+        let shown = escaped(link);
+        text = text.replace(&shown, &format!("<a href=\"{shown}\">{shown}</a>"));
+    }
     let code = outgoing.code.as_ref().map(code_block).unwrap_or_default();
     format!(
         r#"<!DOCTYPE html>
@@ -157,6 +161,20 @@ mod tests {
         for fetched in ["<img", "src=\"", "http", "url(", "<script", "<link"] {
             assert!(!html.contains(fetched), "{fetched} in {html}");
         }
+    }
+
+    #[test]
+    fn a_link_that_approves_can_be_pressed() {
+        let link = "https://wotp.example/l/Ab3-_xYz";
+        let message = Outgoing {
+            code: None,
+            text: format!("Acme: Open this link.\n{link}"),
+            link: Some(link.to_owned().into()),
+            ..outgoing(AddressKind::Email, 1)
+        };
+        let html = html(&message);
+        assert!(html.contains(&format!("Open this link.<br>\n<a href=\"{link}\">{link}</a></p>")), "{html}");
+        assert_eq!(html.matches("<a ").count(), 1);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub fn message(to: Address, brand: &str, text: String, clock: &dyn Clock, entrop
         subject: format!("Your code for {brand}"),
         text,
         code: None,
+        link: None,
         brand: brand.to_owned(),
         locale: Locale::ENGLISH,
         expires_at: now.saturating_add(LIFE).unwrap_or(now),

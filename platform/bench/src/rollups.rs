@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use wotp_core::domain::id::{IdError, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::magic_link::Method;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::news::{Happening, News, VerificationNews, What};
 use wotp_core::domain::rollup::{self, Rollup};
@@ -130,6 +131,7 @@ fn news(
         version: 1,
         service,
         mode: Mode::Live,
+        method: Method::Code,
         status,
         reason,
         country: Some(country.to_owned()),

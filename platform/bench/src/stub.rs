@@ -77,6 +77,7 @@ pub async fn serve(data: &Path, queue_url: &str, name: &str, listen: SocketAddr)
         passwords: Arc::clone(&ports.passwords),
         tokens: Arc::clone(&ports.tokens),
         people: ports.people.clone(),
+        public_url: ports.public_url.clone(),
         alone: false,
     });
     let others = Others::Nodes(Fellows { queue, bulletin: RedisBulletin::new(redis), clock });

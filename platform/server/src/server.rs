@@ -136,7 +136,7 @@ impl Server {
             queue_needed: matches!(wired.others, Others::None(_)),
             metrics: metrics.clone(),
             cookie_secure: config.auth.cookie_secure,
-            public_url: Some(config.auth.public_url.clone()).filter(|url| !url.is_empty()),
+            public_url: config.public_url(),
         };
         let app = Arc::clone(&wired.app);
         let router =

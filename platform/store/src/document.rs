@@ -17,6 +17,7 @@ use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::locale::Locale;
+use wotp_core::domain::magic_link::LinkTerms;
 use wotp_core::domain::message::Message;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::news::Charge;
@@ -54,6 +55,8 @@ pub(crate) struct FixedVerification<'a> {
     expires_at: Timestamp,
     #[serde(default, deserialize_with = "either_form", skip_serializing_if = "is_empty")]
     metadata: Cow<'a, BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<Cow<'a, LinkTerms>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<Cow<'a, str>>,
 }
@@ -168,6 +171,7 @@ impl Document for Verification {
             policy: Cow::Borrowed(&*self.policy),
             expires_at: self.expires_at,
             metadata: Cow::Borrowed(&self.metadata),
+            link: self.link.as_ref().map(Cow::Borrowed),
             country: self.country.as_deref().map(Cow::Borrowed),
         }
     }
@@ -212,6 +216,7 @@ impl Document for Verification {
             expires_at: fixed.expires_at,
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
+            link: fixed.link.map(Cow::into_owned),
             guard: state.guard.into_owned(),
             country: fixed.country.map(Cow::into_owned),
             charges: state.charges.into_owned(),

@@ -215,6 +215,7 @@ pub fn message(kind: AddressKind) -> Outgoing {
         subject: "Your code for Acme".to_owned(),
         text: "482913 is your Acme code. It expires in 5 minutes. Do not share it.".to_owned(),
         code: Some(Code::typed("482913")),
+        link: None,
         brand: "Acme".to_owned(),
         locale: Locale::ENGLISH,
         // So far away that providers are always told their longest, and no further: QuickJS takes a u32 from 2^31 on for a

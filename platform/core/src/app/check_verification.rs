@@ -26,7 +26,7 @@ impl App {
     /// Checks a code against a verification. Of any number of checks at most one is ever valid.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::HasLink`], [`Refusal::Store`].
     pub async fn check_verification(
         &self,
         caller: &ApiCaller,
@@ -38,6 +38,9 @@ impl App {
         // Each round that is lost is a guess that somebody else made, and those are bounded.
         loop {
             let mut verification = self.find_verification(caller, id).await?;
+            if verification.link.is_some() {
+                return Err(Refusal::HasLink);
+            }
             let before = (verification.status, verification.checks_used, verification.counted.refunded);
             let valid = verification.check(|hash| self.ports.vault.code_matches(&owner, &guess, hash), self.now());
             let refund = verification.counted.refunded && !before.2;
@@ -65,10 +68,11 @@ impl App {
     ///
     /// A wrong code is counted on each of them, or several open ones would multiply the guesses. An
     /// older code that is still open is right too, so that a second request for a code does not
-    /// make the first one useless while it is on its way.
+    /// make the first one useless while it is on its way. Those that a link approves have no code, and are none of them.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::NotFound`], [`Refusal::Store`].
+    /// [`Refusal::Invalid`], [`Refusal::NotFound`], [`Refusal::HasLink`] where the address was sent nothing but links,
+    /// [`Refusal::Store`].
     pub async fn check_address(
         &self,
         caller: &ApiCaller,
@@ -91,7 +95,7 @@ impl App {
         let created_from = now.saturating_sub(SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into())).ok();
         let pending = Filter { status: Some(Status::Pending), created_from, ..filter.clone() };
         let mut open = store.verifications_to_check(&pending, OPEN_MAX).await?;
-        open.retain(|verification| verification.is_open(now));
+        open.retain(|verification| verification.is_open(now) && verification.link.is_none());
         let guess = Code::typed(code);
         let is_right = |verification: &Verification| {
             let hash = verification.code.as_ref().map(|code| &code.hash);
@@ -106,7 +110,11 @@ impl App {
         }
         let newest = match open.first() {
             Some(newest) => Some(newest.id),
-            None => store.verifications_to_check(&filter, 1).await?.first().map(|ended| ended.id),
+            None => {
+                let latest = store.verifications_to_check(&filter, OPEN_MAX).await?;
+                let with_code = latest.iter().find(|verification| verification.link.is_none());
+                with_code.or(latest.first()).map(|verification| verification.id)
+            }
         };
         self.check_verification(caller, newest.ok_or(Refusal::NotFound("verification"))?, code).await
     }

@@ -18,6 +18,7 @@ use crate::domain::id::{DeliveryId, MessageId, TenantId, VerificationId};
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
 use crate::domain::sandbox::{self, Behaviour};
+use crate::domain::template;
 use crate::domain::vault::Purpose;
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Acknowledged, Item, Job, Outgoing, ReplaceError, SendError, StoreError, TenantStore};
@@ -124,7 +125,7 @@ impl App {
     /// many call channels at once need not wait for the store as well, nor for such a channel's server.
     ///
     /// # Errors
-    /// [`Refusal::Store`], [`Refusal::Vault`]. The sweep rings again.
+    /// [`Refusal::Store`], [`Refusal::Vault`], [`Refusal::NoPublicUrl`]. The sweep rings again.
     pub async fn deliver(&self, job: Job, seat: impl Send) -> Result<Delivered, Refusal> {
         match job.item {
             Item::Verification(id) => self.deliver_verification(job.tenant, id, job.token, seat).await,
@@ -308,8 +309,14 @@ impl App {
         let (delivery, channel) = current(&verification.dispatch);
         let to = self.address_of(verification)?.ok_or(Refusal::NotFound("address"))?;
         let sealed = verification.code.as_ref().ok_or(Refusal::Ended)?;
-        let code = Code::unsealed(self.ports.vault.open(Purpose::Code, &owner, &sealed.sealed)?);
-        let rendered = self.render(verification, &channel, &code, now);
+        let policy = &verification.policy;
+        let (rendered, code, link) = match self.link_of(verification)? {
+            Some(link) => (template::render_link(&policy.locale, &policy.brand, &link), None, Some(link)),
+            None => {
+                let code = Code::unsealed(self.ports.vault.open(Purpose::Code, &owner, &sealed.sealed)?);
+                (self.render(verification, &channel, &code, now), Some(code), None)
+            }
+        };
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: verification.tenant,
@@ -317,8 +324,9 @@ impl App {
             to,
             subject: rendered.subject,
             text: rendered.text,
-            code: Some(code),
-            brand: verification.policy.brand.clone(),
+            code,
+            link,
+            brand: policy.brand.clone(),
             locale: rendered.locale,
             expires_at: verification.expires_at,
         };
@@ -338,6 +346,7 @@ impl App {
             subject: message.brand.clone(),
             text: self.ports.vault.open(Purpose::Content, &owner, content)?,
             code: None,
+            link: None,
             brand: message.brand.clone(),
             locale: message.locale,
             expires_at: message.deadline(),

@@ -29,6 +29,7 @@ mod invitations;
 mod key_uses;
 mod keys;
 mod letters;
+mod magic_link;
 mod members;
 mod operators;
 mod people;
@@ -72,6 +73,7 @@ pub use hear::HearRefusal;
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
 pub use letters::WaitingLetters;
+pub use magic_link::{BIND_PATH, BoundBrowser, LINK_PATH, LinkAbout, LinkPage, LinkState};
 pub use members::TeamMember;
 pub use operators::{Announced, SeenWork, StuckWork, TenantChange, Work};
 pub use people::{
@@ -156,6 +158,8 @@ pub struct Ports {
     pub tokens: Arc<dyn AccessTokens>,
     /// How people sign in.
     pub people: PeopleSettings,
+    /// Where people reach the installation: a web origin, if that is known.
+    pub public_url: Option<String>,
     /// Calls webhook endpoints.
     pub webhooks: Arc<dyn WebhookSender>,
     /// Whether no other node uses the store while this process runs. What it counted itself it need not read again.

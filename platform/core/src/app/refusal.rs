@@ -181,6 +181,12 @@ pub enum Refusal {
     /// No channel can be used.
     #[error(transparent)]
     Routing(RoutingError),
+    /// A link cannot lead here: nobody said where people reach the installation.
+    #[error("nobody said where people reach the installation")]
+    NoPublicUrl,
+    /// It is approved by its link: there is no code to check.
+    #[error("it is approved by its link")]
+    HasLink,
     /// The plan's quota is used up.
     #[error("the quota is used up")]
     Quota(QuotaExceeded),

@@ -22,7 +22,6 @@ impl App {
             expires_in: verification.expires_at.duration_since(now).max(SignedDuration::ZERO),
             web_origin: policy.web_origin.as_deref(),
             sms_retriever_hash: policy.sms_retriever_hash.as_deref(),
-            link: None,
         };
         template::render(&policy.locale, own, &inputs)
     }

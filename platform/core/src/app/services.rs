@@ -187,7 +187,6 @@ impl App {
             expires_in: SignedDuration::from_secs(settings.code.expires_in_seconds.into()),
             web_origin: settings.web_origin.as_deref(),
             sms_retriever_hash: settings.sms_retriever_hash.as_deref(),
-            link: None,
         };
         let Some(new) = new else { return Ok(template::render(&locale, None, &inputs)) };
         let mut trial = TemplateSet::default();

@@ -14,6 +14,7 @@ use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::guard::Step;
 use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
 use crate::domain::locale::{self, Locale};
+use crate::domain::magic_link::{LinkTerms, MagicLink, Method};
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Counted, Quota, Resource};
 use crate::domain::routing::ChannelInfo;
@@ -47,6 +48,10 @@ pub struct IdempotencyKey {
 pub struct StartVerification {
     /// A phone number in E.164 or an email address.
     pub to: String,
+    /// How it is approved.
+    pub method: Method,
+    /// What is agreed about its link; only where it is approved by one.
+    pub link: Option<LinkTerms>,
     /// The service's id; none for the key's or the tenant's default.
     pub service: Option<String>,
     /// Channels in order; empty for the service's.
@@ -79,7 +84,7 @@ pub struct StartVerification {
 }
 
 impl App {
-    /// Starts a verification: admits it against quota and limits, draws the code, rings a worker.
+    /// Starts a verification: admits it against quota and limits, draws the code or the link, rings a worker.
     ///
     /// When it returns, the verification is stored and will be attempted, whatever crashes. One that the guard of
     /// the service blocks is stored as failed, reaches no channel and is not counted; beyond a ceiling for each day
@@ -138,18 +143,28 @@ impl App {
         let address = Address::parse(&request.to).map_err(|error| push(&mut errors, "to", error)).ok();
         let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(service, &request, &policy, &mut errors);
+        let link = link_terms(&request, &mut errors);
         check_metadata(&request.metadata, &mut errors);
         let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
+        if link.is_some() {
+            self.public_url()?;
+        }
         let channels = self.route(mode, &request.channels, service, &address, available)?;
 
         let entropy = Drawn::from(&*self.ports.entropy);
         let id = request.id.unwrap_or_else(|| VerificationId::new(now, &entropy));
         let token = token(&entropy);
         let own_limits = request.address_limits.clone();
-        let code = code.unwrap_or_else(|| Code::draw(policy.code_kind, policy.code_length, &entropy));
+        let (purpose, code) = match &link {
+            Some(_) => (Purpose::Link, MagicLink::draw(caller.tenant.id, id, &entropy).secret()),
+            None => {
+                let drawn = || Code::draw(policy.code_kind, policy.code_length, &entropy);
+                (Purpose::Code, code.unwrap_or_else(drawn))
+            }
+        };
         // A short code is marked as such, whoever chose it.
         let code_length = u8::try_from(code.as_str().len()).unwrap_or(policy.code_length);
         let quota = self.quota(caller, mode, now)?;
@@ -157,7 +172,10 @@ impl App {
         let expires_at = after(now, policy.expires_in_seconds);
         let delivery = DeliveryId::new(now, &entropy);
         let policy = Arc::new(Policy {
-            templates: templates(service, &request, &policy, &channels, now),
+            templates: match link {
+                Some(_) => Vec::new(),
+                None => templates(service, &request, &policy, &channels, now),
+            },
             code_length,
             retention: policy.retention.at_most(self.plan_of(&caller.tenant)?.limits.retention_days),
             ..policy
@@ -174,7 +192,7 @@ impl App {
             reason: None,
             code: Some(StoredCode {
                 hash: self.ports.vault.hash_code(&owner, &code),
-                sealed: self.ports.vault.seal(Purpose::Code, &owner, code.as_str(), &entropy),
+                sealed: self.ports.vault.seal(purpose, &owner, code.as_str(), &entropy),
             }),
             checks_used: 0,
             sends: vec![now],
@@ -184,6 +202,7 @@ impl App {
             expires_at,
             ended_at: None,
             metadata: request.metadata,
+            link,
             guard: Vec::new(),
             country: None,
             charges: Vec::new(),
@@ -307,7 +326,7 @@ impl App {
     /// [`Refusal::Vault`].
     pub fn test_code(&self, verification: &Verification) -> Result<Option<Code>, Refusal> {
         match &verification.code {
-            Some(code) if verification.mode == Mode::Test => {
+            Some(code) if verification.mode == Mode::Test && verification.link.is_none() => {
                 let text = self.ports.vault.open(Purpose::Code, &verification.id.to_bytes(), &code.sealed)?;
                 Ok(Some(Code::unsealed(text)))
             }
@@ -418,6 +437,34 @@ fn chosen_code(
         push(errors, "code", "does not have `code_length` characters; leave that out");
     }
     Some(code)
+}
+
+/// What is agreed about a link, if there is to be one. What a code is made of and what is said around it is none of a
+/// link's, so a call that names both has mistaken something.
+fn link_terms(request: &StartVerification, errors: &mut Vec<FieldError>) -> Option<LinkTerms> {
+    if request.method == Method::Code {
+        if request.link.is_some() {
+            push(errors, "link", "is for `method: \"link\"`; leave it out, or name that method");
+        }
+        return None;
+    }
+    let of_codes = [
+        ("code", request.code.is_some()),
+        ("code_length", request.code_length.is_some()),
+        ("code_kind", request.code_kind.is_some()),
+        ("template", request.template.is_some()),
+    ];
+    for (field, _) in of_codes.into_iter().filter(|(_, is_given)| *is_given) {
+        push(errors, field, "is for codes; with `method: \"link\"` leave it out");
+    }
+    let terms = request.link.clone().unwrap_or_default();
+    let urls = [("link.redirect_url", &terms.redirect_url), ("link.same_browser.return_url", &terms.return_url)];
+    for (field, url) in urls {
+        if let Some(Err(error)) = url.as_deref().map(LinkTerms::check_url) {
+            push(errors, field, error);
+        }
+    }
+    Some(terms)
 }
 
 fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {

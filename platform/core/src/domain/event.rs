@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Timestamp;
 use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use super::magic_link::Method;
 use super::mode::Mode;
 use super::quota::{Resource, WindowKind};
 use super::tenant::{Suspension, Tenant};
@@ -196,6 +197,8 @@ pub struct VerificationData {
     pub id: VerificationId,
     /// For which service.
     pub service: ServiceId,
+    /// How it is approved.
+    pub method: Method,
     /// Where it stands.
     pub status: Status,
     /// Why it failed.

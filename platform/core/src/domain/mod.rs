@@ -27,6 +27,7 @@ pub mod lease;
 pub mod letter;
 pub mod locale;
 pub mod login_brake;
+pub mod magic_link;
 pub mod maintenance;
 pub mod member;
 pub mod message;

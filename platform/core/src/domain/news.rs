@@ -10,6 +10,7 @@ use super::cost::Cost;
 use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::event::{Fact, MessageData, VerificationData};
 use super::id::{DeliveryId, MessageId, ServiceId, TenantId, VerificationId};
+use super::magic_link::Method;
 use super::message::Message;
 use super::mode::Mode;
 use super::verification::{FailureReason, Status, Verification};
@@ -159,6 +160,9 @@ pub struct VerificationNews {
     pub service: ServiceId,
     /// Live or test.
     pub mode: Mode,
+    /// How it is approved.
+    #[serde(default, skip_serializing_if = "Method::is_code")]
+    pub method: Method,
     /// Where it stands.
     pub status: Status,
     /// Why it failed.
@@ -215,6 +219,7 @@ impl VerificationNews {
             version,
             service: verification.service,
             mode: verification.mode,
+            method: verification.method(),
             status: verification.status,
             reason: verification.reason,
             country: verification.country().map(str::to_owned),
@@ -233,6 +238,7 @@ impl VerificationNews {
         let data = VerificationData {
             id: self.verification,
             service: self.service,
+            method: self.method,
             status: self.status,
             reason: self.reason,
             channel: happening.channel.clone(),

@@ -126,6 +126,8 @@ impl<'de> Deserialize<'de> for AddressIndex {
 pub enum Purpose {
     /// The code of a verification.
     Code,
+    /// The secret of the link of a verification. A program that knows of codes only does not send it for one.
+    Link,
     /// An address.
     Address,
     /// The content of a direct message.
@@ -146,6 +148,7 @@ impl Purpose {
     fn label(self) -> &'static [u8] {
         match self {
             Self::Code => b"code\0",
+            Self::Link => b"link\0",
             Self::Address => b"address\0",
             Self::Content => b"content\0",
             Self::SecondFactor => b"second factor\0",

@@ -16,6 +16,7 @@ use super::dispatch::{Delivery, DeliveryFailure, Dispatch, LeaseToken, Outcome, 
 use super::guard::note::{self, GuardNote};
 use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
 use super::locale::Locale;
+use super::magic_link::{LinkTerms, Method};
 use super::mode::Mode;
 use super::news::{Charge, Happening, What};
 use super::quota::Counted;
@@ -27,9 +28,9 @@ use super::vault::{AddressIndex, CodeHash, Sealed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waiting for the right code.
+    /// Waiting for the right code, or for its link.
     Pending,
-    /// The right code was typed in time.
+    /// The right code was typed in time, or its link approved it.
     Approved,
     /// Its time ran out.
     Expired,
@@ -94,7 +95,7 @@ pub struct StoredAddress {
     pub region: Option<String>,
 }
 
-/// A code as it is kept: until the verification ends, and no longer.
+/// A code, or what approves of a link, as it is kept: until the verification ends, and no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredCode {
     /// What guesses are compared with.
@@ -185,7 +186,7 @@ pub struct Verification {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
-    /// The code; gone once it ends.
+    /// The code, or what approves of the link; gone once it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<StoredCode>,
     /// Guesses made.
@@ -206,6 +207,9 @@ pub struct Verification {
     /// The caller's own notes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// What was agreed about its link; none where a code is typed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkTerms>,
     /// What the guard did with it, oldest first; empty where no rule had anything to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guard: Vec<GuardNote>,
@@ -274,13 +278,32 @@ impl Verification {
         self.status == Status::Pending && now < self.expires_at
     }
 
+    /// How it is approved.
+    pub fn method(&self) -> Method {
+        if self.link.is_some() { Method::Link } else { Method::Code }
+    }
+
+    /// Approves it by its link, if that is right, in time, and the first time; says whether it did.
+    ///
+    /// No guess is counted: nobody guesses 128 bits, and whoever could use the guesses up would stop a stranger.
+    pub fn approve_by_link(&mut self, is_right: impl FnOnce(&CodeHash) -> bool, now: Timestamp) -> bool {
+        self.expire(now);
+        let Some(code) = self.code.as_ref().filter(|_| self.status == Status::Pending) else { return false };
+        let right = self.link.is_some() && is_right(&code.hash);
+        if right {
+            self.end(Status::Approved, None, now);
+        }
+        right
+    }
+
     /// Counts one guess. Returns whether it was right, in time, and the first right one.
     ///
     /// The last allowed guess counts: if it is right, it is approved. A guess at something that
     /// has ended changes nothing.
     pub fn check(&mut self, is_right: impl FnOnce(&CodeHash) -> bool, now: Timestamp) -> bool {
         self.expire(now);
-        let Some(code) = self.code.as_ref().filter(|_| self.status == Status::Pending) else { return false };
+        let guessable = self.status == Status::Pending && self.link.is_none();
+        let Some(code) = self.code.as_ref().filter(|_| guessable) else { return false };
         let right = is_right(&code.hash);
         self.checks_used = self.checks_used.saturating_add(1);
         if right {
@@ -519,6 +542,9 @@ impl Verification {
     pub fn redact(&mut self) {
         self.country = self.address.take().and_then(|address| address.region).or(self.country.take());
         self.metadata.clear();
+        if let Some(link) = &mut self.link {
+            link.redact();
+        }
     }
 
     /// The country of its phone number: ISO 3166-1 alpha-2.

@@ -83,6 +83,7 @@ fn verification(channels: &[&str]) -> Verification {
         expires_at: at(300),
         ended_at: None,
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+        link: None,
         guard: Vec::new(),
         country: None,
         charges: vec![],
@@ -120,6 +121,29 @@ fn the_last_wrong_guess_ends_it_and_a_right_one_after_it_is_refused() {
     assert_eq!(verification.reason, Some(FailureReason::MaxChecks));
     assert!(!verification.check(|_| true, at(1)));
     assert_eq!(verification.checks_used, 5);
+}
+
+#[test]
+fn a_link_approves_once_in_time_and_is_no_code() {
+    let linked = || Verification { link: Some(LinkTerms::default()), ..verification(&["a"]) };
+    let mut approved = linked();
+    assert_eq!((approved.method(), verification(&["a"]).method()), (Method::Link, Method::Code));
+    assert!(!approved.check(|_| true, at(1)), "it has no code");
+    assert!(!approved.approve_by_link(|_| false, at(1)));
+    assert_eq!((approved.status, approved.checks_used), (Status::Pending, 0));
+    assert!(approved.approve_by_link(|_| true, at(299)));
+    assert!(!approved.approve_by_link(|_| true, at(299)));
+    assert_eq!((approved.status, approved.checks_used, &approved.code), (Status::Approved, 0, &None));
+    assert_eq!(approved.news.iter().filter(|happening| happening.what == What::Approved).count(), 1);
+
+    let mut late = linked();
+    late.settle(sent(), at(1), || delivery(2));
+    assert!(!late.approve_by_link(|_| true, at(300)));
+    assert_eq!((late.status, &late.code), (Status::Expired, &None));
+
+    let mut of_code = verification(&["a"]);
+    assert!(!of_code.approve_by_link(|_| true, at(1)), "it has no link");
+    assert_eq!(of_code.status, Status::Pending);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use zeroize::Zeroizing;
 
 use super::{Ask, Hear, Item, Reference, Revoke};
 use crate::domain::Timestamp;
@@ -27,6 +28,8 @@ pub struct Outgoing {
     pub text: String,
     /// The code alone, for channels that have a field for it.
     pub code: Option<Code>,
+    /// The link that approves, which stands in the text, for channels that show it as one.
+    pub link: Option<Zeroizing<String>>,
     /// The sender's name.
     pub brand: String,
     /// The language of the text.

@@ -14,7 +14,7 @@ const LENGTH_MAX: usize = 200;
 const GAP: char = '…';
 
 /// What a provider said of a message, for a log: without the address, the part before its `@` or the end of its
-/// number, and the code; on one line, and cut after 200 characters.
+/// number, the code, and what approves of a link; on one line, and cut after 200 characters.
 pub fn redacted(text: &str, outgoing: &Outgoing) -> String {
     let address = outgoing.to.as_str();
     let local = address.split('@').next().unwrap_or(address);
@@ -23,6 +23,10 @@ pub fn redacted(text: &str, outgoing: &Outgoing) -> String {
     let plain: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
     let mut clean = without(&plain, address, Within::Anything);
     clean = without(&clean, code, Within::Anything);
+    if let Some(link) = &outgoing.link {
+        // Servers cut a URL up, and what is after its last slash is what approves.
+        clean = without(&clean, link.rsplit('/').next().unwrap_or(link), Within::Anything);
+    }
     clean = match outgoing.to.kind() {
         // As it is written at home, or with a prefix that is not ours.
         AddressKind::Phone => without_number(&clean, address),
@@ -115,9 +119,23 @@ mod tests {
             subject: String::new(),
             text: String::new(),
             code: Some(Code::typed("482913")),
+            link: None,
             brand: String::new(),
             locale: Locale::ENGLISH,
             expires_at: crate::domain::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_approves_of_a_link_is_taken_out_wherever_its_url_is_cut() {
+        let link = Some("https://wotp.example/l/Ab3-_xYz".to_owned().into());
+        let message = Outgoing { code: None, link, ..to("ada@example.com") };
+        for (said, kept) in [
+            ("no links: https://wotp.example/l/Ab3-_xYz", "no links: https://wotp.example/l/…"),
+            ("spam (l/Ab3-_xYz)", "spam (l/…)"),
+            ("ab3-_xyz", "…"),
+        ] {
+            assert_eq!(redacted(said, &message), kept);
         }
     }
 

@@ -214,6 +214,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         expires_at,
         ended_at: None,
         metadata: std::collections::BTreeMap::new(),
+        link: None,
         guard: Vec::new(),
         country: None,
         charges: Vec::new(),

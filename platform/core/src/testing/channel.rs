@@ -68,6 +68,7 @@ pub fn outgoing(kind: AddressKind, number: u8) -> Outgoing {
         subject: "Your code for Acme".to_owned(),
         text: format!("482913 is your Acme code ({number}). It expires in 5 minutes. Do not share it."),
         code: Some(Code::typed("482913")),
+        link: None,
         brand: "Acme".to_owned(),
         locale: Locale::ENGLISH,
         expires_at: Timestamp::from_second(1_900_000_000).expect("the year 2030 is a moment"),

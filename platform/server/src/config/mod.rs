@@ -189,7 +189,8 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
-    /// Where people reach this installation, as in `https://wotp.example.com`; may be empty.
+    /// Where people reach this installation, as in `https://wotp.example.com`; may be empty. Links that approve lead
+    /// there.
     pub public_url: String,
     /// How long an access token holds.
     pub access_token_seconds: u32,
@@ -421,6 +422,11 @@ impl Config {
     /// How long it goes on accepting after it was asked to stop.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.server.drain_seconds)
+    }
+
+    /// Where people reach this installation: a web origin, if the operator said it.
+    pub fn public_url(&self) -> Option<String> {
+        Some(self.auth.public_url.clone()).filter(|url| !url.is_empty())
     }
 
     /// How people sign in.

@@ -61,6 +61,10 @@ fn request_id(api: &Api, request: &Request) -> RequestId {
     RequestId(given.map_or_else(|| api.request_ids.next(api.app.ports().clock.now()).to_string().into(), Arc::from))
 }
 
+/// Marks a reply that is no problem's and that operators announced: it is nothing to be alarmed of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Announced;
+
 /// Refuses a request that names two hosts (RFC 9112, 3.2): a proxy may have gone by the one and we by the other.
 fn one_host(request: &Request) -> Result<(), Problem> {
     if request.headers().get_all(header::HOST).iter().nth(1).is_none() {
@@ -86,8 +90,8 @@ pub(super) async fn around(State(api): State<Arc<Api>>, mut request: Request, ne
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let problem = response.extensions().get::<Problem>();
     let cause = problem.and_then(Problem::cause).map(str::to_owned);
-    // What operators announced is nothing to be alarmed of.
-    let is_announced = problem.is_some_and(|problem| problem.code() == ProblemCode::Maintenance);
+    let is_announced = problem.is_some_and(|problem| problem.code() == ProblemCode::Maintenance)
+        || response.extensions().get::<Announced>().is_some();
     write_problem(&mut response, route, &id);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -17,6 +17,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod link;
 mod live;
 mod messages;
 mod misread;
@@ -221,6 +222,7 @@ pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
     let (routes, _) = documented().split_for_parts();
     let mut routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
     routes = routes.route("/hooks/{channel}/{*path}", hooks::route());
+    routes = routes.route("/l/{link}", link::route()).route("/l/browser/{pass}", link::binding_route());
     if development {
         routes = routes.route("/api/auth/dev-login", post(compat::accounts::development_login));
     }

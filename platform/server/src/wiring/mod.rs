@@ -276,6 +276,7 @@ pub async fn wire(
         passwords: Arc::new(Argon2Passwords::new(config.auth.hashing()).map_err(WiringError::Hashing)?),
         tokens: Arc::new(EddsaTokens::new()),
         people: config.people(),
+        public_url: config.public_url(),
         alone: alone.is_some(),
     });
     Ok(Wired { app: Arc::new(app), store, others, alone })

@@ -35,8 +35,7 @@ fn world(config: &Config, allowed_networks: &[IpNet], resolver: &Arc<dyn Resolve
         policy.allowed_networks.extend(loopback);
     }
     let caller = Arc::new(Caller::new(policy, Arc::clone(resolver)));
-    let public_url = Some(config.auth.public_url.clone()).filter(|url| !url.is_empty());
-    World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url }
+    World { clock: Arc::new(SystemClock), entropy: Arc::new(OsEntropy), caller, public_url: config.public_url() }
 }
 
 /// Runs the plugins that operators install. Nothing is made for it before there is one.

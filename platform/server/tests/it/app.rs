@@ -154,6 +154,7 @@ impl Setup {
             passwords: Arc::clone(&passwords) as Arc<_>,
             tokens: Arc::new(EddsaTokens::new()),
             people: PeopleSettings { plan: plan_of(&self.plans), ..Config::default().people() },
+            public_url: self.http.public_url.clone(),
             // Any test may have a fellow.
             alone: false,
         }));
@@ -272,6 +273,7 @@ impl TestApp {
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
             people,
+            public_url: ports.public_url.clone(),
             plugins,
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,

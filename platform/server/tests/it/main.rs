@@ -43,6 +43,7 @@ mod installed;
 mod isolation;
 mod key_life;
 mod keys;
+mod links;
 mod listing;
 mod live;
 mod messages;

@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::sync::{LazyLock, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 use wotp_core::domain::dispatch::DeliveryFailure;
 
-use crate::app::{TestApp, days, id, path, seconds};
+use crate::app::{TestApp, days, id, number, path, seconds};
+use crate::links::{ORIGIN, path_in};
 use crate::outbox::Answer;
 
 /// Everything that was ever logged in this process.
@@ -104,6 +107,27 @@ async fn busy_day(app: &TestApp) -> Secrets {
         .expect(200);
     app.run_jobs().await;
 
+    // A link: opened, pressed, and bound to a browser.
+    let terms = json!({ "same_browser": { "return_url": "https://app.example.com/" } });
+    let body = json!({ "to": number(1), "method": "link", "link": terms });
+    let linked = app.starting(&acme.live, body).await.expect(201);
+    app.outbox.next(Answer::Breaks);
+    app.run_jobs().await;
+    let link = path_in(&app.outbox.last().text);
+    let bind = path_in(linked["bind_url"].as_str().unwrap());
+    let bound = app.get(&*bind).await;
+    let cookie = bound.header("set-cookie").split(';').next().unwrap();
+    assert_eq!(app.post(&*link).await.status, 403);
+    assert_eq!(app.get(&*link).header("cookie", cookie).await.status, 200);
+    app.get(format!("{link}A")).await;
+    // What approves, as it is sealed: the last but 6 of the link's bytes.
+    let bytes = BASE64URL.decode(&link["/l/".len()..]).unwrap();
+    codes.push(BASE64URL.encode(&bytes[32..48]));
+    codes.push(link["/l/".len()..].to_owned());
+    codes.push(bind["/l/browser/".len()..].to_owned());
+    codes.push(cookie.split_once('=').unwrap().1.to_owned());
+    app.post(&*link).header("cookie", cookie).await;
+
     // Refusals of all kinds.
     codes.push(app.started(&acme.live, PHONE).await.1);
     app.starting(&acme.live, json!({ "to": PHONE })).await.problem(429, "cool_down");
@@ -128,7 +152,13 @@ async fn neither_log_nor_metrics_nor_jobs_hold_a_code_an_address_or_a_key() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
-    let app = TestApp::with().http(|http| http.metrics = handle).start().await;
+    let app = TestApp::with()
+        .http(|http| {
+            http.metrics = handle;
+            http.public_url = Some(ORIGIN.to_owned());
+        })
+        .start()
+        .await;
     let secrets = busy_day(&app).await;
 
     let log = LOG.lock().unwrap().clone();
@@ -159,7 +189,7 @@ async fn a_job_holds_ids_only() {
 
 #[tokio::test]
 async fn a_stolen_store_tells_neither_codes_nor_addresses_nor_keys() {
-    let app = TestApp::start().await;
+    let app = TestApp::with().http(|http| http.public_url = Some(ORIGIN.to_owned())).start().await;
     let secrets = busy_day(&app).await;
     let stolen = app.stolen();
     let log = |name: &str| name.ends_with("-wal") || name == "verifications";

@@ -15,6 +15,7 @@ use wotp_core::domain::audit::By;
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::event::{Event, Fact, TestData, VerificationData};
 use wotp_core::domain::id::{EndpointId, EventId, ServiceId, VerificationId};
+use wotp_core::domain::magic_link;
 use wotp_core::domain::member::Member;
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Role;
@@ -59,6 +60,7 @@ impl Scene {
         let fact = Fact::VerificationApproved(VerificationData {
             id: VerificationId::new(at, &*self.app.app.ports().entropy),
             service: tenant.service,
+            method: magic_link::Method::Code,
             status: Status::Pending,
             reason: None,
             channel: None,

@@ -151,13 +151,13 @@ impl App {
                 Item::Verification(id) => {
                     let Some(mut found) = store.find_verification(id).await? else { return Ok(()) };
                     let (status, refunded) = (json!(found.status), found.counted.refunded);
-                    let left = found.cancel(now).then_some(Left::Verification(found, refunded));
+                    let left = found.cancel(now).then_some(Left::Verification(Box::new(found), refunded));
                     (status, left)
                 }
                 Item::Message(id) => {
                     let Some(mut found) = store.find_message(id).await? else { return Ok(()) };
                     let (status, refunded) = (json!(found.status()), found.counted.refunded);
-                    let left = found.discard(now).then_some(Left::Message(found, refunded));
+                    let left = found.discard(now).then_some(Left::Message(Box::new(found), refunded));
                     (status, left)
                 }
             };
@@ -200,8 +200,8 @@ impl App {
 
 /// Something that was given up, and whether its use had been given back before.
 enum Left {
-    Verification(Verification, bool),
-    Message(Message, bool),
+    Verification(Box<Verification>, bool),
+    Message(Box<Message>, bool),
 }
 
 fn deed(action: &'static str, tenant: TenantId, item: Item) -> Deed {

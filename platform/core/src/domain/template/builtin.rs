@@ -25,8 +25,6 @@ pub(super) struct BuiltIn {
     pub subject: Pieces,
     pub body: Pieces,
     pub do_not_share: Pieces,
-    /// What leads to a link: "Or open this link:".
-    pub link: &'static str,
     /// What stands between two sentences: a space, or nothing where scripts need none.
     pub between_sentences: &'static str,
     /// By [`Category`], `Other` where the language has no such form.
@@ -47,7 +45,6 @@ struct Entry {
     body: String,
     expiry: Forms,
     do_not_share: String,
-    link: String,
     #[serde(default = "space")]
     between_sentences: String,
 }
@@ -89,7 +86,6 @@ fn read(source: &str) -> Vec<BuiltIn> {
                 subject: cut(entry.subject),
                 body: cut(entry.body),
                 do_not_share: cut(entry.do_not_share),
-                link: entry.link.leak(),
                 between_sentences: entry.between_sentences.leak(),
                 expiry: [form(zero), form(one), form(two), form(few), form(many), form(None)],
             }

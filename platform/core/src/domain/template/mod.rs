@@ -4,6 +4,7 @@
 mod builtin;
 mod custom;
 mod link;
+mod link_words;
 mod parse;
 pub mod plural;
 mod sms;
@@ -19,6 +20,7 @@ use crate::domain::locale::Locale;
 pub use self::{
     builtin::{languages, speaks},
     custom::{CustomTemplate, TemplateSet},
+    link_words::{LinkWords, link_words, render_link},
     parse::Placeholder,
     sms::{
         SMS_RETRIEVER_HASH_CHARACTERS, SMS_RETRIEVER_MAX_BYTES, fits_sms_retriever, is_sms_retriever_hash, webotp_host,
@@ -47,12 +49,10 @@ pub struct Inputs<'a> {
     pub web_origin: Option<&'a str>,
     /// The Android app that may read the message by itself, see [`is_sms_retriever_hash`].
     pub sms_retriever_hash: Option<&'a str>,
-    /// A link that approves as the code does, put on a line of its own.
-    pub link: Option<&'a str>,
 }
 
 impl fmt::Debug for Inputs<'_> {
-    /// Neither the code nor the link, which is as good as the code.
+    /// Not the code.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inputs")
             .field("brand", &self.brand)
@@ -97,9 +97,8 @@ pub fn holds_link(text: &str) -> bool {
 /// In right-to-left languages the code and the brand are wrapped in isolates (U+2068, U+2069), so
 /// that the sentence around them cannot turn them about.
 ///
-/// After the text comes the link, if any, and then the line for phones, on which WebOTP and the SMS
-/// Retriever fit together: `@example.com #123456 FA+9qCX9VSu`. A built-in text for the SMS
-/// Retriever leaves out what is least needed (not to share, then the expiry) where all of it would
+/// After the text comes the line for phones, on which WebOTP and the SMS Retriever fit together:
+/// `@example.com #123456 FA+9qCX9VSu`. A built-in text for the SMS Retriever leaves out what is least needed (not to share, then the expiry) where all of it would
 /// be more than 140 bytes; a service's own text is never cut, see [`fits_sms_retriever`].
 ///
 /// ```
@@ -112,7 +111,6 @@ pub fn holds_link(text: &str) -> bool {
 ///     expires_in: SignedDuration::from_mins(5),
 ///     web_origin: Some("https://example.com"),
 ///     sms_retriever_hash: None,
-///     link: None,
 /// };
 /// let message = render(&"en-GB".parse()?, None, &inputs);
 /// assert_eq!(message.subject, "123456 is your Acme code");
@@ -138,8 +136,7 @@ impl ParsedTemplate<'_> {
         let fill = Fill::new(*locale, inputs);
         let mut text = String::with_capacity(512);
         fill.write(&self.text, &mut text);
-        let lead = if speaks(locale) { fill.built_in.link } else { "" };
-        fill.write_end(lead, &mut text);
+        fill.write_end(&mut text);
         let subject = fill.subject(self.subject.as_deref().unwrap_or(&fill.built_in.subject));
         Rendered { subject, text, locale: *locale }
     }
@@ -157,7 +154,7 @@ fn render_built_in(locale: &Locale, inputs: &Inputs<'_>) -> Rendered {
     text.push_str(built_in.between_sentences);
     fill.write(&built_in.do_not_share, &mut text);
     let after_sentences = text.len();
-    fill.write_end(built_in.link, &mut text);
+    fill.write_end(&mut text);
     if inputs.sms_retriever_hash.is_some() {
         // What is left out first comes first.
         for (from, to) in [(after_expiry, after_sentences), (after_body, after_expiry)] {
@@ -197,8 +194,8 @@ impl<'a> Fill<'a> {
         for piece in pieces {
             match piece {
                 Piece::Words(words) => out.push_str(words),
-                Piece::Fill(Placeholder::Code) => self.write_apart(self.inputs.code, out),
-                Piece::Fill(Placeholder::Brand) => self.write_apart(self.inputs.brand, out),
+                Piece::Fill(Placeholder::Code) => write_apart(self.inputs.code, self.isolate, out),
+                Piece::Fill(Placeholder::Brand) => write_apart(self.inputs.brand, self.isolate, out),
                 Piece::Fill(Placeholder::ExpiresInMinutes) => write_number(self.minutes, out),
                 // These hold words and minutes only, so this goes no deeper.
                 Piece::Fill(Placeholder::Expiry) => self.write(self.built_in.expiry(self.minutes), out),
@@ -207,31 +204,24 @@ impl<'a> Fill<'a> {
         }
     }
 
-    /// Writes a value that is not part of the sentence, without characters that would steer it.
-    fn write_apart(&self, value: &str, out: &mut String) {
-        if self.isolate {
-            out.push(ISOLATE);
-        }
-        if value.chars().any(is_control) {
-            out.extend(value.chars().filter(|c| !is_control(*c)));
-        } else {
-            out.push_str(value);
-        }
-        if self.isolate {
-            out.push(END_OF_ISOLATE);
-        }
-    }
-
-    fn write_end(&self, lead: &str, out: &mut String) {
-        if let Some(link) = self.inputs.link {
-            out.push_str("\n\n");
-            if !lead.is_empty() {
-                out.push_str(lead);
-                out.push('\n');
-            }
-            out.push_str(link);
-        }
+    fn write_end(&self, out: &mut String) {
         sms::push_last_line(out, self.inputs.code, self.inputs.web_origin, self.inputs.sms_retriever_hash);
+    }
+}
+
+/// Writes a value that is not part of the sentence around it: without characters that would steer that, and isolated
+/// where its direction may be another.
+fn write_apart(value: &str, isolate: bool, out: &mut String) {
+    if isolate {
+        out.push(ISOLATE);
+    }
+    if value.chars().any(is_control) {
+        out.extend(value.chars().filter(|c| !is_control(*c)));
+    } else {
+        out.push_str(value);
+    }
+    if isolate {
+        out.push(END_OF_ISOLATE);
     }
 }
 

@@ -14,7 +14,6 @@ fn inputs() -> Inputs<'static> {
         expires_in: SignedDuration::from_mins(5),
         web_origin: None,
         sms_retriever_hash: None,
-        link: None,
     }
 }
 
@@ -153,17 +152,12 @@ fn code_and_brand_are_isolated_in_right_to_left_languages_and_only_there() {
 
 #[test]
 fn the_line_for_browsers_is_last_and_names_only_the_host() {
-    let inputs = Inputs {
-        web_origin: Some("https://login.example.com:8443/x"),
-        link: Some("https://wotp.example/m/abc"),
-        ..inputs()
-    };
+    let inputs = Inputs { web_origin: Some("https://login.example.com:8443/x"), ..inputs() };
     for language in languages() {
         let text = render(&language, None, &inputs).text;
         assert_eq!(text.lines().last(), Some("@login.example.com #123456"), "{language}");
-        assert!(text.contains("\nhttps://wotp.example/m/abc\n"), "{language}: {text}");
     }
-    assert_eq!(custom_text("en", "{{code}}", &Inputs { link: None, ..inputs }), "123456\n\n@login.example.com #123456");
+    assert_eq!(custom_text("en", "{{code}}", &inputs), "123456\n\n@login.example.com #123456");
 }
 
 #[test]
@@ -217,13 +211,6 @@ fn a_template_without_a_subject_has_ours_in_its_language() {
 }
 
 #[test]
-fn a_link_in_a_language_of_ones_own_stands_without_a_word_of_ours() {
-    let inputs = Inputs { link: Some("https://x.example/a"), ..inputs() };
-    assert_eq!(custom_text("ka", "{{code}}", &inputs), "123456\n\nhttps://x.example/a");
-    assert_eq!(custom_text("de", "{{code}}", &inputs), "123456\n\nOder öffnen Sie diesen Link:\nhttps://x.example/a");
-}
-
-#[test]
 fn a_template_that_cannot_be_read_gives_way_to_the_built_in_text() {
     for broken in ["no code", "{{code", "{{code}} {{what}}"] {
         let text = render(&locale("de"), Some(&template("fr", None, broken)), &inputs()).text;
@@ -244,8 +231,8 @@ fn a_brand_cannot_smuggle_in_placeholders_lines_or_directions() {
 
 #[test]
 fn neither_code_nor_link_is_in_a_debug_print() {
-    let inputs = Inputs { link: Some("https://secret"), ..inputs() };
-    let printed = format!("{inputs:?} {:?}", render(&locale("en"), None, &inputs));
+    let link = render_link(&locale("en"), "Acme", "https://secret");
+    let printed = format!("{:?} {:?} {link:?}", inputs(), render(&locale("en"), None, &inputs()));
     assert!(!printed.contains("123456") && !printed.contains("secret"), "{printed}");
 }
 
@@ -258,7 +245,6 @@ proptest! {
         seconds: i64,
         web_origin in proptest::option::of(".{0,30}|[a-z]{1,8}\\.[a-z]{2,5}"),
         sms_retriever_hash in proptest::option::of(".{0,12}|[a-zA-Z0-9+/]{11}"),
-        link in proptest::option::of("https://[a-z]{1,9}/[a-z]{1,9}"),
         at in 0usize..60,
     ) {
         let inputs = Inputs {
@@ -267,7 +253,6 @@ proptest! {
             expires_in: SignedDuration::from_secs(seconds),
             web_origin: web_origin.as_deref(),
             sms_retriever_hash: sms_retriever_hash.as_deref(),
-            link: link.as_deref(),
         };
         let language = languages().nth(at % languages().count()).unwrap();
         let own = template(&language.to_string(), None, &text);

@@ -10,6 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimits, AddressRefusal};
 use crate::domain::dispatch::{DeliveryFailure, Verdict};
 use crate::domain::id::DeliveryId;
+use crate::domain::magic_link::LinkTerms;
 use crate::domain::quota::{Charge, Resource};
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Admission, NewVerification, ReplaceError, ResendError, Usage};
@@ -40,6 +41,24 @@ pub async fn a_replaced_verification_is_found_with_its_next_version(store: Subje
     }
     let found = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
     assert_eq!(found, Some(verification));
+}
+
+/// A change leaves it as it is, and redaction leaves nothing of its URLs.
+pub async fn what_was_agreed_about_a_link_is_kept_until_it_is_redacted(store: Subject) {
+    let tenant = new_tenant();
+    let url = |page| Some(format!("https://app.example.com/{page}"));
+    let terms = LinkTerms { redirect_url: url("welcome"), return_url: url("wait") };
+    let born = Verification { link: Some(terms.clone()), ..a_verification(tenant, TO, noon()) };
+    let mut verification = started(&store, born).await;
+    assert!(verification.approve_by_link(|_| true, seconds(1)));
+    store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+    let found = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
+    let mut found = found.expect("it is there");
+    assert_eq!((&found.link, found.status, &found.code), (&Some(terms), Status::Approved, &None));
+    found.redact();
+    store.tenant(tenant).replace(&mut found, false).await.expect(ANSWERS);
+    let redacted = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
+    assert_eq!(redacted.and_then(|redacted| redacted.link), Some(LinkTerms::default()));
 }
 
 /// What lost keeps its version, so that it can be seen that it lost.

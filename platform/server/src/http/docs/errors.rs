@@ -88,6 +88,9 @@ fn advice(code: ProblemCode) -> &'static str {
             "No channel of the service, or of the call, reaches this kind of address. Name another channel, or verify \
              another address."
         }
+        ProblemCode::LinksUnavailable => {
+            "Ask whoever runs the server to set `auth.public_url`; until then verify with a code."
+        }
         ProblemCode::QuotaExceeded => {
             "Wait until `retry_at`, when the window turns over, or move to a larger plan. `violated-policies` says \
              whether it is the day or the month."
@@ -105,6 +108,10 @@ fn advice(code: ProblemCode) -> &'static str {
              /v1/services/{id}/guard`."
         }
         ProblemCode::VerificationEnded => "It was approved, has expired, failed or was canceled. Start another.",
+        ProblemCode::VerificationHasLink => {
+            "Do not ask the person for a code. The page of the link approves it; `GET /v1/verifications/{id}?wait=60` \
+             answers once it has."
+        }
         ProblemCode::WorkEnded => "Nothing: it was done or given up, and nothing of it is due.",
         ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",
         ProblemCode::Conflict => "Read it again, and repeat the change on what it is now.",

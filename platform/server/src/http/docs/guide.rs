@@ -310,8 +310,8 @@ fn life(html: &mut String) {
         html,
         ["Status", "Meaning"],
         &[
-            ("pending", "Waiting for the right code."),
-            ("approved", "The right code was typed in time, and no check was right before."),
+            ("pending", "Waiting for the right code, or for the button of its link."),
+            ("approved", "The right code was typed in time, and no check was right before; or its link approved it."),
             ("expired", "Its time ran out."),
             ("canceled", "You called it off."),
             ("failed", "It cannot succeed any more: `reason` is `max_checks`, `undeliverable` or `blocked`."),

@@ -14,10 +14,10 @@ macro_rules! put {
         std::fmt::Write::write_fmt($html, format_args!($($text)+)).expect("a string takes everything")
     };
 }
-pub(super) use put;
+pub(in crate::http) use put;
 
 /// Text with what HTML would take for its own escaped, in content and in quoted attributes.
-pub(super) struct Text<'a>(pub(super) &'a str);
+pub(in crate::http) struct Text<'a>(pub(in crate::http) &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

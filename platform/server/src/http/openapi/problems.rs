@@ -48,6 +48,24 @@ problem_sets! {
         Invalid = 422,
     }
 
+    /// A body that cannot be taken, of a call that starts a verification.
+    StartProblems {
+        /// `malformed_json`
+        Malformed = 400,
+        /// `body_too_large`
+        TooLarge = 413,
+        /// `unsupported_media_type`
+        MediaType = 415,
+        /// `invalid_request`, `unknown_channel`, `no_channel`, `links_unavailable`, `idempotency_key_reused`
+        Invalid = 422,
+    }
+
+    /// A verification that has no code.
+    CheckConflict {
+        /// `verification_has_link`
+        HasLink = 409,
+    }
+
     /// A query that cannot be taken.
     QueryProblems {
         /// `invalid_request`

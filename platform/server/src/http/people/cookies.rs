@@ -45,12 +45,13 @@ fn names(api: &Api) -> Names {
 }
 
 /// A cookie that came.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(in crate::http) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-fn set(headers: &mut HeaderMap, cookie: String) {
+/// Gives a browser a cookie. It is ASCII.
+pub(in crate::http) fn set(headers: &mut HeaderMap, cookie: String) {
     let value = HeaderValue::from_str(&cookie).expect("tokens are ASCII");
     headers.append(SET_COOKIE, value);
 }

@@ -1,7 +1,7 @@
 //! `/v1/auth` and `/v1/me`: how people sign up and in, and what they see of themselves.
 
 pub(super) mod account;
-mod cookies;
+pub(super) mod cookies;
 pub(super) mod identities;
 pub(super) mod login;
 pub(super) mod me;

@@ -136,6 +136,8 @@ problems! {
     UnknownChannel = "unknown_channel", UNPROCESSABLE_ENTITY, false, "There is no such channel";
     /// No channel reaches this address.
     NoChannel = "no_channel", UNPROCESSABLE_ENTITY, false, "No channel reaches this address";
+    /// The operator has not said where links are to lead.
+    LinksUnavailable = "links_unavailable", UNPROCESSABLE_ENTITY, false, "Links cannot be sent from here";
     /// The plan's quota is used up.
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
     /// Too many calls a second.
@@ -152,6 +154,8 @@ problems! {
     GuardBlocked = "guard_blocked", CONFLICT, true, "The guard stopped it";
     /// The verification has ended.
     VerificationEnded = "verification_ended", CONFLICT, false, "The verification has ended";
+    /// A link approves it: there is no code to check.
+    VerificationHasLink = "verification_has_link", CONFLICT, false, "The verification is approved by its link";
     /// Nothing is left to do of it.
     WorkEnded = "work_ended", CONFLICT, false, "Nothing is left to do of it";
     /// The idempotency key was used for another request.

@@ -227,6 +227,11 @@ impl Problem {
             Refusal::Routing(error @ RoutingError::NoChannel { .. }) => {
                 Self::new(ProblemCode::NoChannel, error.to_string())
             }
+            Refusal::NoPublicUrl => Self::new(
+                ProblemCode::LinksUnavailable,
+                "links lead to a page of this server, and nobody told it where people reach it: its operator sets \
+                 `auth.public_url`, as in `https://wotp.example.com`",
+            ),
             Refusal::Quota(exceeded) => {
                 let window = match exceeded.window.kind {
                     WindowKind::Day => "day",
@@ -303,6 +308,11 @@ impl Problem {
             Refusal::Ended => {
                 Self::new(ProblemCode::VerificationEnded, "it is not pending any more; start a new verification")
             }
+            Refusal::HasLink => Self::new(
+                ProblemCode::VerificationHasLink,
+                "it was started with `method: \"link\"`, so there is no code: the person opens the link and presses the \
+                 button; follow its status, or wait for `verification.approved`",
+            ),
             Refusal::WorkEnded => {
                 Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
             }

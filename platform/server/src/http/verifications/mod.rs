@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use wotp_core::app::{ApiCaller, StartVerification};
 use wotp_core::domain::code::CodeKind;
 use wotp_core::domain::id::VerificationId;
+use wotp_core::domain::magic_link::LinkTerms;
 
 use super::auth::{Caller, VerificationsRead, VerificationsWrite};
 use super::body::Body;
@@ -22,9 +23,9 @@ use super::live::{self, Wait};
 use super::path::InPath;
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
-use views::Checks;
+use views::{Checks, LinkBody};
 pub(super) use views::{
-    CodeKindName, DeliveryFailureName, DeliveryStatusName, DeliveryView, FailureReasonName, StatusName,
+    CodeKindName, DeliveryFailureName, DeliveryStatusName, DeliveryView, FailureReasonName, MethodName, StatusName,
     VerificationView, shown_address, view,
 };
 
@@ -36,6 +37,12 @@ pub(super) struct StartBody {
     /// A phone number in E.164, or an email address.
     #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
     to: String,
+    /// `code`, which your app asks for and checks, or `link`, which the person opens to approve by a button.
+    #[serde(default)]
+    #[schema(default = "code")]
+    method: MethodName,
+    /// What is agreed about the link; with `method: "link"` only.
+    link: Option<LinkBody>,
     /// The service's id; the key's or the tenant's default when left out.
     #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: Option<String>,
@@ -118,17 +125,19 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
         .map_err(|error: wotp_core::domain::id::IdError| Problem::new(super::ProblemCode::NotFound, error.to_string()))
 }
 
-/// Start a verification: sends a code.
+/// Start a verification: sends a code, or a link.
 ///
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
-/// The code goes out within moments; follow `deliveries`. One that the guard of the service stops is started as
+/// The message goes out within moments; follow `deliveries`. With `method: "link"` it carries a link to a page of this
+/// server, whose button approves; the browser that it is bound to by `link.same_browser` is to be sent to `bind_url`,
+/// which is in this reply only. One that the guard of the service stops is started as
 /// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted. Of these and of messages, 1,000 a
 /// day are stored; one more is `guard_blocked` (409): it names the `rule`, and has no id.
 #[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
         (status = 201, description = "Started", body = VerificationView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
-        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::StartLimits, super::openapi::UnkeptConflict,
+        super::openapi::StartProblems, super::openapi::AuthProblems, super::openapi::StartLimits, super::openapi::UnkeptConflict,
         super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn start_verification(
@@ -142,6 +151,8 @@ pub(super) async fn start_verification(
     let body = body.value;
     let request = StartVerification {
         to: body.to,
+        method: body.method.into(),
+        link: body.link.map(LinkTerms::from),
         service: body.service,
         channels: body.channels,
         locale: body.locale,
@@ -163,7 +174,11 @@ pub(super) async fn start_verification(
     count_against(&verification.guard);
     let mut headers = rate_limit::headers(taken, verification.created_at);
     headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
-    Ok((StatusCode::CREATED, headers, Json(view(&api, &caller, verification)?)).into_response())
+    // Whoever only reads verifications is not to bind a browser of theirs.
+    let bind_url = api.app.bind_url(&verification).map_err(|refusal| refused(&api, refusal))?;
+    let mut started = view(&api, &caller, verification)?;
+    started.bind_url = bind_url;
+    Ok((StatusCode::CREATED, headers, Json(started)).into_response())
 }
 
 /// `Location` of something new.
@@ -248,7 +263,7 @@ pub(super) async fn find_verification(
 ///
 /// Of any number of checks, at the same time or not, at most one is ever `valid`.
 #[utoipa::path(post, path = "/v1/verifications/{id}/check", tag = "Verifications", security(("api_key" = ["verifications:write"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = CheckBody,
-    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::CheckConflict))]
 pub(super) async fn check_verification(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
@@ -264,7 +279,7 @@ pub(super) async fn check_verification(
 /// A code of any pending verification of the address is right, in time. A wrong one counts as a guess
 /// at each of them, and the newest answers.
 #[utoipa::path(post, path = "/v1/verifications/check", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = CheckAddressBody,
-    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem))]
+    responses((status = 200, description = "Checked", body = CheckResult), super::openapi::BodyProblems, super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::CheckConflict))]
 pub(super) async fn check_address(
     State(api): State<Arc<Api>>,
     caller: Caller<VerificationsWrite>,
@@ -285,9 +300,9 @@ fn result(api: &Api, caller: &ApiCaller, checked: wotp_core::app::Checked) -> Re
     }))
 }
 
-/// Send the same code again.
+/// Send the same code or link again.
 ///
-/// Same code, same expiry, same checks left. Not before `sends.next_at`.
+/// Same code or link, same expiry, same checks left. Not before `sends.next_at`.
 #[utoipa::path(post, path = "/v1/verifications/{id}/resend", tag = "Verifications", security(("api_key" = ["verifications:write"])), params(("id" = String, Path, description = "`ver_…`", example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "Sent again", body = VerificationView, headers(("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))), super::openapi::AuthProblems, super::openapi::NotFoundProblem, super::openapi::ResendConflict, super::openapi::ResendLimits))]
 pub(super) async fn resend_verification(

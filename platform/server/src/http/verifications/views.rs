@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use wotp_core::app::ApiCaller;
 use wotp_core::domain::code::CodeKind;
 use wotp_core::domain::dispatch::{Delivery, DeliveryFailure, DeliveryStatus};
+use wotp_core::domain::magic_link::{LinkTerms, Method};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Permission;
 use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, StoredAddress, Verification};
@@ -49,14 +50,80 @@ impl From<CodeKind> for CodeKindName {
     }
 }
 
+/// How a verification is approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Method)]
+pub(in crate::http) enum MethodName {
+    /// The code of the message is typed in and checked.
+    #[default]
+    Code,
+    /// The link of the message is opened, and the button of its page pressed.
+    Link,
+}
+
+impl From<MethodName> for Method {
+    fn from(name: MethodName) -> Self {
+        match name {
+            MethodName::Code => Self::Code,
+            MethodName::Link => Self::Link,
+        }
+    }
+}
+
+impl From<Method> for MethodName {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Code => Self::Code,
+            Method::Link => Self::Link,
+        }
+    }
+}
+
+/// What is agreed about a link.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Link)]
+pub(in crate::http) struct LinkBody {
+    /// Where the page leads once it has approved: https, to a host by its name.
+    #[serde(default)]
+    #[schema(example = "https://app.example.com/welcome", max_length = 2048)]
+    redirect_url: Option<String>,
+    /// Lets only the browser approve that was sent to `bind_url`; any may when it is left out.
+    #[serde(default)]
+    same_browser: Option<SameBrowser>,
+}
+
+/// The binding of a link to a browser.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct SameBrowser {
+    /// Where `bind_url` sends the browser on: a page of yours, https.
+    #[schema(example = "https://app.example.com/look-at-your-phone", max_length = 2048)]
+    return_url: String,
+}
+
+impl From<LinkBody> for LinkTerms {
+    fn from(body: LinkBody) -> Self {
+        Self { redirect_url: body.redirect_url, return_url: body.same_browser.map(|bound| bound.return_url) }
+    }
+}
+
+impl From<LinkTerms> for LinkBody {
+    fn from(terms: LinkTerms) -> Self {
+        let same_browser = terms.return_url.map(|return_url| SameBrowser { return_url });
+        Self { redirect_url: terms.redirect_url, same_browser }
+    }
+}
+
 /// Where a verification stands.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerificationStatus)]
 pub(in crate::http) enum StatusName {
-    /// Waiting for the right code.
+    /// Waiting for the right code, or for its link.
     Pending,
-    /// The right code was typed in time.
+    /// The right code was typed in time, or its link approved it.
     Approved,
     /// Its time ran out.
     Expired,
@@ -207,6 +274,8 @@ pub(in crate::http) struct VerificationView {
     /// Its id.
     #[schema(example = "ver_01J9ZK3V8X6W5T4S3R2Q1P0N9M", pattern = "^ver_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
     id: String,
+    /// How it is approved.
+    method: MethodName,
     /// Where it stands.
     pub(super) status: StatusName,
     /// Why it failed.
@@ -230,7 +299,7 @@ pub(in crate::http) struct VerificationView {
     /// Language of the message.
     #[schema(example = "en")]
     locale: String,
-    /// When the code stops working.
+    /// When the code or the link stops working.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:05:00Z")]
     expires_at: Timestamp,
     /// When it was started.
@@ -254,10 +323,21 @@ pub(in crate::http) struct VerificationView {
     /// What the guard's rules did, oldest first; left out where none had anything to say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     timeline: Vec<NoteView>,
+    /// What was agreed about the link; left out where a code is typed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<LinkBody>,
+    /// Where to send the browser that the link is bound to, in the reply to the start only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://wotp.example.com/l/browser/…")]
+    pub(super) bind_url: Option<String>,
     /// The code, with a test key and while it is of use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "123456")]
     test_code: Option<String>,
+    /// The link, with a test key and while it is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://wotp.example.com/l/…")]
+    test_link: Option<String>,
 }
 
 /// What a reply shows of an address.
@@ -281,8 +361,10 @@ pub(in crate::http) fn view(
 ) -> Result<VerificationView, Problem> {
     let to = shown_address(api, caller, &verification.id.to_bytes(), verification.address.as_ref())?;
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(api, refusal))?;
+    let test_link = api.app.test_link(&verification).map_err(|refusal| refused(api, refusal))?;
     Ok(VerificationView {
         id: verification.id.to_string(),
+        method: verification.method().into(),
         status: verification.status.into(),
         reason: verification.reason,
         to,
@@ -300,7 +382,10 @@ pub(in crate::http) fn view(
         ended_at: verification.ended_at,
         test_mode: verification.mode == Mode::Test,
         below_standard: verification.policy.below_standard(),
+        bind_url: None,
         test_code: test_code.map(|code| code.as_str().to_owned()),
+        test_link: test_link.map(|link| link.to_string()),
+        link: verification.link.map(LinkBody::from),
         verdict: VerdictView::of(&verification.guard),
         timeline: verification.guard.into_iter().map(NoteView::from).collect(),
         deliveries: verification.dispatch.deliveries.into_iter().map(DeliveryView::from).collect(),

@@ -2,7 +2,7 @@
 
 use utoipa::ToSchema;
 
-use crate::http::verifications::{DeliveryFailureName, DeliveryStatusName, FailureReasonName, StatusName};
+use crate::http::verifications::{DeliveryFailureName, DeliveryStatusName, FailureReasonName, MethodName, StatusName};
 
 /// Why an endpoint was disabled.
 #[derive(ToSchema)]
@@ -75,6 +75,8 @@ data! {
         /// For which service.
         #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
         service: String,
+        /// How it is approved.
+        method: MethodName,
         /// Where it stands.
         status: StatusName,
         /// Why it failed.

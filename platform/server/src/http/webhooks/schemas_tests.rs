@@ -8,6 +8,7 @@ use wotp_core::domain::event::{
     PlanData, QuotaData, SuspensionData, TestData, VerificationData,
 };
 use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use wotp_core::domain::magic_link::Method;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::{FailureReason, Status};
 
@@ -19,6 +20,7 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
     let verification = || VerificationData {
         id: VerificationId::from_bytes([1; 16]),
         service,
+        method: Method::Code,
         status: Status::Failed,
         reason: Some(FailureReason::Undeliverable),
         channel: Some("email".to_owned()),

@@ -104,6 +104,7 @@ impl Fellow {
             passwords: Arc::clone(&ports.passwords),
             tokens: Arc::clone(&ports.tokens),
             people: ports.people.clone(),
+            public_url: ports.public_url.clone(),
             plugins: Arc::clone(&ports.plugins),
             identity_providers: Vec::new(),
             tenant_rules: ports.tenant_rules,

@@ -10,12 +10,15 @@ use super::document::Document;
 use crate::app::{NUMBER, TestApp};
 
 /// Method and path, and why the document has it not.
-const BESIDE: [(&str, &str, &str); 6] = [
+const BESIDE: [(&str, &str, &str); 9] = [
     ("get", "/openapi.json", "it is the document"),
     ("get", "/docs", "it is the document, as a page"),
     ("get", "/metrics", "it is for whoever runs the machines, and tells of no tenant"),
     ("get", "/hooks/{channel}/{*path}", "it is for providers, who say who they are in their own way"),
     ("post", "/hooks/{channel}/{*path}", "it is for providers, who say who they are in their own way"),
+    ("get", "/l/{link}", "it is for whoever was sent the link, which is a secret; it only reads"),
+    ("post", "/l/{link}", "it is for whoever was sent the link, which is a secret"),
+    ("get", "/l/browser/{pass}", "it is for the browser that a link is bound to, which the pass says"),
     ("post", "/api/auth/dev-login", "it is there in development alone, and nobody is to build on it"),
 ];
 
@@ -56,8 +59,8 @@ async fn what_is_answered_besides_the_document_tells_nobody_of_a_tenant() {
     for (_, path, _) in BESIDE.iter().filter(|(method, ..)| *method == "get") {
         let named = path.replace(['{', '}', '*'], "");
         let reply = nobody().sends(stage.app.get(named.as_str())).await;
-        // No channel of a stage is told anything.
-        let status = if path.starts_with("/hooks/") { 404 } else { 200 };
+        // No channel of a stage is told anything, and `link` and `pass` are nobody's.
+        let status = if path.starts_with("/hooks/") || path.starts_with("/l/") { 404 } else { 200 };
         assert_eq!(reply.status, status, "{path}: {}", reply.text);
         // The number is the one of the document's examples.
         let told: Vec<_> = stage.told(&reply.text).filter(|secret| !NUMBER.ends_with(secret)).collect();

@@ -16,6 +16,7 @@ use wotp_core::app::{Attempted, HeldWebhook};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::event::{Event, Fact, QuotaData, VerificationData};
 use wotp_core::domain::id::{ServiceId, TenantId};
+use wotp_core::domain::magic_link;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::Status;
 use wotp_core::ports::{Change, Clock as _, Entity, EntityList, EntityRow, Owner, Stored};
@@ -35,6 +36,7 @@ impl TestApp {
         let fact = Fact::VerificationApproved(VerificationData {
             id: id(verification).parse().unwrap(),
             service: tenant.service,
+            method: magic_link::Method::Code,
             status: Status::Approved,
             reason: None,
             channel: None,
