@@ -426,11 +426,8 @@ async fn kept(store: &SqliteStore) -> Option<u32> {
     values[0].as_deref().map(|value| u32::from_be_bytes(value.try_into().unwrap()))
 }
 
-/// No test by itself: a process of its own for the one below.
-#[tokio::test]
-#[ignore = "is run by another test, which kills it"]
-async fn writes_until_it_is_killed() {
-    let Some(file) = std::env::var_os("KILLED_FILE") else { return };
+/// What the process does that is killed.
+async fn write_until_killed(file: std::ffi::OsString) {
     let store = SqliteStore::open(PathBuf::from(file), OpenOptions::default()).unwrap();
     let last = kept(&store).await.unwrap_or(0);
     let of =
@@ -448,13 +445,17 @@ async fn writes_until_it_is_killed() {
 #[tokio::test]
 async fn what_a_connection_is_to_remember_survives_kill_9_at_any_moment() {
     use std::io::{BufRead as _, BufReader};
+    // It starts itself once more for each process that it kills.
+    if let Some(file) = std::env::var_os("KILLED_FILE") {
+        return write_until_killed(file).await;
+    }
     let home = Home::new();
     let tenant = a_tenant();
     home.open().create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
     let mut fence = 0;
     for round in 0..5 {
         let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "what_a_connection_is_to_remember_survives_kill_9_at_any_moment", "--nocapture"])
             .env("KILLED_FILE", home.file())
             .stdout(std::process::Stdio::piped())
             .spawn()
