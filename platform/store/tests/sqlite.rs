@@ -428,6 +428,8 @@ async fn kept(store: &SqliteStore) -> Option<u32> {
 
 /// What the process does that is killed.
 async fn write_until_killed(file: std::ffi::OsString) {
+    use std::io::Write as _;
+    let mut told = std::io::stdout();
     let store = SqliteStore::open(PathBuf::from(file), OpenOptions::default()).unwrap();
     let last = kept(&store).await.unwrap_or(0);
     let of =
@@ -438,7 +440,7 @@ async fn write_until_killed(file: std::ffi::OsString) {
     for number in last + 1.. {
         let put = |key: &StateKey| StateChange::Put(StateRow { key: *key, value: number.to_be_bytes().to_vec() });
         store.write_state(&lease, KEPT.iter().map(put).collect()).await.unwrap();
-        println!("told {number}");
+        writeln!(told, "told {number}").unwrap();
     }
 }
 
