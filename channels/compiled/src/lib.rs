@@ -47,19 +47,21 @@ impl Shelf {
     }
 
     /// What a component was compiled to for this engine, by the SHA-256 of the component in hexadecimal. None where it
-    /// is not there, was changed, or is for another engine, version of it or machine.
+    /// is not there, or is for another engine, version of it or machine.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
+    /// When the file is there and cannot be read, or is not as it was put there with this key.
     pub fn take(&self, engine: &Engine, sha256: &str) -> io::Result<Option<Component>> {
         let bytes = match fs::read(self.file(engine, sha256)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some((mac, compiled)) = bytes.split_first_chunk::<MAC_SIZE>() else { return Ok(None) };
+        let changed =
+            || io::Error::new(io::ErrorKind::InvalidData, "it is not as it was put there, or not with this key");
+        let (mac, compiled) = bytes.split_first_chunk::<MAC_SIZE>().ok_or_else(changed)?;
         if !bool::from(self.mac(engine, sha256, compiled).ct_eq(mac)) {
-            return Ok(None);
+            return Err(changed());
         }
         // An engine of another version or with other settings refuses it: then it is as if it were not there.
         Ok(deserialized(engine, compiled))
@@ -208,11 +210,11 @@ mod tests {
             let mut changed = whole.clone();
             changed[place] ^= 1;
             fs::write(&file, &changed).unwrap();
-            assert!(shelf.take(&engine, "abc").unwrap().is_none(), "byte {place} was changed");
+            assert!(shelf.take(&engine, "abc").is_err(), "byte {place} was changed");
         }
         for length in [0, MAC_SIZE - 1, MAC_SIZE, whole.len() - 1] {
             fs::write(&file, &whole[..length]).unwrap();
-            assert!(shelf.take(&engine, "abc").unwrap().is_none(), "{length} bytes are left");
+            assert!(shelf.take(&engine, "abc").is_err(), "{length} bytes are left");
         }
         fs::write(&file, &whole).unwrap();
         assert!(shelf.take(&engine, "abc").unwrap().is_some());
@@ -222,12 +224,12 @@ mod tests {
     fn what_another_key_or_nobody_signed_is_not_taken_nor_what_is_another_components() {
         let folder = tempfile::tempdir().unwrap();
         let (engine, ours) = filled(folder.path());
-        assert!(shelf(folder.path(), 2).take(&engine, "abc").unwrap().is_none());
+        assert!(shelf(folder.path(), 2).take(&engine, "abc").is_err());
         let file = only_file(folder.path());
         fs::copy(&file, ours.file(&engine, "def")).unwrap();
-        assert!(ours.take(&engine, "def").unwrap().is_none(), "it is of another component");
+        assert!(ours.take(&engine, "def").is_err(), "it is of another component");
         fs::write(&file, engine.precompile_component(EMPTY).unwrap()).unwrap();
-        assert!(ours.take(&engine, "abc").unwrap().is_none(), "it has no MAC");
+        assert!(ours.take(&engine, "abc").is_err(), "it has no MAC");
     }
 
     #[test]
@@ -240,7 +242,7 @@ mod tests {
         let other = Engine::new(&config).unwrap();
         assert!(shelf.take(&other, "abc").unwrap().is_none());
         fs::copy(&before, shelf.file(&other, "abc")).unwrap();
-        assert!(shelf.take(&other, "abc").unwrap().is_none(), "it lies where the other's would");
+        assert!(shelf.take(&other, "abc").is_err(), "it lies where the other's would");
         shelf.put(&other, "abc", &other.precompile_component(EMPTY).unwrap()).unwrap();
         assert!(shelf.take(&other, "abc").unwrap().is_some());
         assert_ne!(only_file(folder.path()), before);

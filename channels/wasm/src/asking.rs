@@ -1,5 +1,6 @@
 //! What a provider has to be asked, since it does not tell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,7 +47,9 @@ impl Ask for Plugin {
         let Ok(pass) = self.questions.admit(now) else { return NOTHING };
         let call = Call::new(&self.grant, Errand::Ask, time());
         let query = self.query(question);
-        let said = report::counted(&self.name, Function::Status, sandbox::ask(pre, call, &query)).await;
+        let said =
+            report::counted(&self.name, Function::Status, Arc::clone(&call.effort), sandbox::ask(pre, call, query))
+                .await;
         let (channel, delivery) = (self.name.as_str(), question.reference.delivery);
         self.held_out(pass, said.is_ok());
         let trouble = match said {

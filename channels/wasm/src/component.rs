@@ -49,6 +49,7 @@ pub struct Component {
     pub(crate) turns: Arc<Turns>,
     descriptor: Descriptor,
     contract: String,
+    unused: Vec<String>,
     /// As long as it is there, time goes on for what runs.
     _ticks: Sender<()>,
 }
@@ -60,7 +61,7 @@ pub enum Refusal {
     #[error("it has {} MiB; a plugin has at most {} MiB", .0.div_ceil(1 << 20), SIZE_MAX >> 20)]
     Size(u64),
     /// Something else.
-    #[error("it is no WebAssembly")]
+    #[error("it is no WebAssembly; give the `.wasm` file that `wotp plugin build` writes, and not packed in another")]
     NoWasm,
     /// A module.
     #[error("it is a WebAssembly module and not a component; make a component of it, as `wotp plugin build` does")]
@@ -96,7 +97,9 @@ pub enum Refusal {
     )]
     Contract(String),
     /// It exports no channel.
-    #[error("it does not export `wotp:channel/delivery`, which is what makes a component a plugin")]
+    #[error(
+        "it does not export `wotp:channel/delivery`, which is what makes a component a plugin; begin one with `wotp plugin new`"
+    )]
     World,
     /// The functions are others.
     #[error("it does not fit the contract `wotp:channel`: {0}")]
@@ -179,6 +182,7 @@ impl Component {
         let shape = |error: wasmtime::Error| Refusal::Shape(error.root_cause().to_string());
         let names = kind.imports(engine).chain(kind.exports(engine)).map(|(name, _)| name);
         let contract = imports::version(names);
+        let unused = imports::unused(kind.exports(engine).map(|(name, _)| name));
         let ready = runtime.linker.instantiate_pre(component).map_err(shape)?;
         let offers =
             |wanted| imports::offers(kind.exports(engine).map(|(name, _)| name), wanted).then(|| ready.clone());
@@ -187,10 +191,10 @@ impl Component {
         let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let revoking = offers(imports::REVOKING).map(RevokingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
-        let turns = Arc::new(Turns::new());
+        let turns = Arc::new(Turns::new(&runtime.lane));
         let (descriptor, schema) = described(&pre, world, &turns).await?;
         let ticks = runtime.ticks.clone();
-        Ok(Self { pre, hearing, asking, probing, revoking, schema, turns, descriptor, contract, _ticks: ticks })
+        Ok(Self { pre, hearing, asking, probing, revoking, schema, turns, descriptor, contract, unused, _ticks: ticks })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -241,6 +245,11 @@ impl Component {
     /// The version of the contract that it was made for, as in `0.1.1`.
     pub fn contract(&self) -> &str {
         &self.contract
+    }
+
+    /// What it offers of the contract that this program does not use, as a newer one does: `wotp:channel/…@…`.
+    pub fn unused(&self) -> &[String] {
+        &self.unused
     }
 
     /// What it says that it is.

@@ -1,5 +1,6 @@
 //! What a provider tells a plugin later, by calling us.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,10 +33,10 @@ impl Hear for Plugin {
         // Anybody may call, and nobody who waits gets anything of it: who has to may call again.
         let _place = self.room.hearing.try_acquire().map_err(|_| HearError::Busy)?;
         let call = Call::new(&self.grant, Errand::Hear, TIME_MAX);
-        let told = self.told(heard);
-        let received = sandbox::hear(pre, call, &told);
+        let (told, effort) = (self.told(heard), Arc::clone(&call.effort));
+        let received = sandbox::hear(pre, call, told);
         let channel = self.grant.channel.as_str();
-        match report::counted(channel, Function::Webhook, received).await {
+        match report::counted(channel, Function::Webhook, effort, received).await {
             Ok(Ok(receipts)) => Ok(receipts.into_iter().map(news).collect()),
             Ok(Err(refusal)) => {
                 let (error, why) = match &refusal {

@@ -71,6 +71,16 @@ pub(crate) fn offers<'a>(exports: impl Iterator<Item = &'a str>, wanted: &str) -
     found(exports, wanted).is_some_and(|version| is_known(&version))
 }
 
+/// What it offers of the contract that this program does not use: what a newer one knows.
+pub(crate) fn unused<'a>(exports: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const USED: [&str; 5] = [WANTED, HEARING, ASKING, PROBING, REVOKING];
+    let is_unused = |export: &&str| {
+        let ours = export.strip_prefix(PACKAGE).and_then(|ours| ours.split_once('@'));
+        ours.is_some_and(|(interface, version)| !USED.contains(&interface) || !is_known(version))
+    };
+    exports.filter(is_unused).map(str::to_owned).collect()
+}
+
 /// Whether it offers what a plugin has to.
 pub(crate) fn complete<'a>(exports: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
     let delivery = found(exports, WANTED);
@@ -119,6 +129,17 @@ mod tests {
     fn a_component_is_of_the_newest_contract_that_any_part_of_it_is_of() {
         let names = ["wotp:channel/http@0.1.9", "wotp:channel/delivery@0.1.10", "acme:things/a@7.0.0"];
         assert_eq!(version(names.into_iter()), "0.1.10");
+    }
+
+    #[test]
+    fn what_a_newer_contract_lets_it_offer_is_known_to_be_of_no_use() {
+        let exports = [
+            "wotp:channel/delivery@0.1.9",
+            "wotp:channel/prices@0.1.9",
+            "wotp:channel/revoke@0.2.0",
+            "acme:things/a@1.0.0",
+        ];
+        assert_eq!(unused(exports.into_iter()), ["wotp:channel/prices@0.1.9", "wotp:channel/revoke@0.2.0"]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod fetch;
 mod headers;
 mod hosts;
 mod imports;
+mod lane;
 mod manifest;
 mod offer;
 mod plugin;

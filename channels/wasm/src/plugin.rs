@@ -206,8 +206,9 @@ impl Plugin {
     /// What the plugin finds wrong with its settings.
     async fn validate(&self) -> Result<Vec<String>, Stopped> {
         let call = Call::new(&self.grant, Errand::Look, VALIDATING_MAX);
+        let effort = Arc::clone(&call.effort);
         let found = sandbox::validate(&self.component.pre, call, &self.config);
-        let found = report::counted(&self.name, Function::Validate, found).await?;
+        let found = report::counted(&self.name, Function::Validate, effort, found).await?;
         let words = |found: Vec<String>| found.iter().map(|one| self.grant.redacted(one, None)).collect::<Vec<_>>();
         Ok(match found {
             Ok(()) => Vec::new(),
@@ -262,9 +263,9 @@ impl Plugin {
         };
         let errand = Errand::Deliver { outgoing: Box::new(outgoing.clone()), token };
         let call = Call::new(&self.grant, errand, self.timeout.saturating_sub(begun.elapsed()));
-        let sight = Arc::clone(&call.sight);
-        let delivered = sandbox::deliver(&self.component.pre, call, &message);
-        let delivered = report::counted(&self.name, Function::Deliver, delivered).await;
+        let (sight, effort) = (Arc::clone(&call.sight), Arc::clone(&call.effort));
+        let delivered = sandbox::deliver(&self.component.pre, call, message);
+        let delivered = report::counted(&self.name, Function::Deliver, effort, delivered).await;
         self.saw(pass, sight.seen());
         Ok(Said::of(delivered, |text: &str| self.grant.redacted(text, Some(outgoing))))
     }

@@ -78,9 +78,9 @@ impl Plugin {
     async fn asked_beforehand(&self, outgoing: &Outgoing, message: &Message) -> Option<(Reachable, Seen)> {
         let pre = self.component.probing.as_ref()?;
         let call = Call::new(&self.grant, Errand::Probe(Box::new(outgoing.clone())), time_of(self.timeout));
-        let sight = Arc::clone(&call.sight);
-        let said = async { sandbox::probe(pre, call, message).await.map(Ok::<_, Infallible>) };
-        let said = report::counted(&self.name, Function::Probe, said).await;
+        let (sight, effort) = (Arc::clone(&call.sight), Arc::clone(&call.effort));
+        let said = async { sandbox::probe(pre, call, message.clone()).await.map(Ok::<_, Infallible>) };
+        let said = report::counted(&self.name, Function::Probe, effort, said).await;
         let redacted = |text: &str| self.grant.redacted(text, Some(outgoing));
         let said = match said {
             Ok(Ok(Answer::Yes(token))) => Reachable::Yes(token.filter(|token| token.chars().count() <= TOKEN_MAX)),

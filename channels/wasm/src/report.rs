@@ -1,14 +1,14 @@
 //! What the host saw of a call, for metrics and for what follows from it.
 
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use wotp_outbound::NoAnswer;
 
 use crate::breaker::Seen;
 use crate::sandbox::Stopped;
+use crate::turns::Effort;
 
 /// Statuses of a proxy whose server is not there. Source: RFC 9110, 15.6.3 to 15.6.5.
 const OF_A_PROXY: std::ops::RangeInclusive<u16> = 502..=504;
@@ -93,18 +93,11 @@ pub(crate) fn requested(channel: &str, host: &str, outcome: &'static str) {
 pub(crate) async fn counted<T, E>(
     channel: &str,
     function: Function,
+    effort: Arc<Effort>,
     call: impl Future<Output = Result<Result<T, E>, Stopped>>,
 ) -> Result<Result<T, E>, Stopped> {
     let begun = Instant::now();
-    let mut computed = Duration::ZERO;
-    let mut call = pin!(call);
-    let result = std::future::poll_fn(|context| {
-        let turn = Instant::now();
-        let polled = call.as_mut().poll(context);
-        computed += turn.elapsed();
-        polled
-    })
-    .await;
+    let result = call.await;
     let outcome = match &result {
         Ok(Ok(_)) => "ok",
         Ok(Err(_)) => "error",
@@ -117,7 +110,7 @@ pub(crate) async fn counted<T, E>(
     let [named, call_of] = function.clone();
     metrics::counter!("wotp_plugin_calls_total", &[named, call_of, ("outcome", outcome.to_owned())]).increment(1);
     metrics::histogram!("wotp_plugin_call_seconds", &function).record(begun.elapsed().as_secs_f64());
-    metrics::histogram!("wotp_plugin_computing_seconds", &function).record(computed.as_secs_f64());
+    metrics::histogram!("wotp_plugin_computing_seconds", &function).record(effort.computed().as_secs_f64());
     result
 }
 

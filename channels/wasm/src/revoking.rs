@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use std::sync::Arc;
 use tokio::time::Instant;
 use wotp_core::domain::asking::Again;
 use wotp_core::ports::{Question, Revoke};
@@ -28,7 +29,13 @@ impl Revoke for Plugin {
         let Ok(pass) = self.questions.admit(now) else { return Again::AsPlanned };
         let call = Call::new(&self.grant, Errand::Revoke, time().saturating_sub(begun.elapsed()));
         let message = self.sent(sent);
-        let said = report::counted(&self.name, Function::Revoke, sandbox::revoke(pre, call, &message)).await;
+        let said = report::counted(
+            &self.name,
+            Function::Revoke,
+            Arc::clone(&call.effort),
+            sandbox::revoke(pre, call, message),
+        )
+        .await;
         let (channel, delivery) = (self.name.as_str(), sent.reference.delivery);
         self.held_out(pass, said.is_ok());
         let (again, why) = match said {

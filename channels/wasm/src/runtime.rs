@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -5,6 +6,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::bounds;
+use crate::lane::Lane;
 use crate::sandbox::Call;
 use crate::since_v0_1_0::ChannelPlugin;
 use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
@@ -28,6 +30,8 @@ pub struct Runtime {
     pub(crate) linker: Linker<Call>,
     /// The ticks end with the last of these: each component has one, and may outlive this.
     pub(crate) ticks: Sender<()>,
+    /// Where calls go on that compute for long.
+    pub(crate) lane: Arc<Lane>,
 }
 
 /// Why nothing can be run.
@@ -37,7 +41,7 @@ pub enum RuntimeError {
     #[error("WebAssembly cannot be run on this machine: {0}")]
     Engine(String),
     /// The system gives no thread.
-    #[error("there is no thread to keep plugins' time")]
+    #[error("there is no thread for plugins")]
     Thread(#[source] std::io::Error),
 }
 
@@ -59,7 +63,8 @@ impl Runtime {
         signatures::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         probed::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         let ticks = tick(&engine).map_err(RuntimeError::Thread)?;
-        Ok(Self { engine, linker, ticks })
+        let lane = Lane::shared().map_err(RuntimeError::Thread)?;
+        Ok(Self { engine, linker, ticks, lane })
     }
 }
 

@@ -24,7 +24,7 @@ use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
 use crate::since_v0_1_3::RevokingPluginPre;
 use crate::since_v0_1_3::exports::wotp::channel::revoke;
-use crate::turns::{Interrupted, Turns};
+use crate::turns::{Effort, Turns};
 
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
@@ -98,7 +98,8 @@ pub(crate) struct Call {
     pub(crate) sight: Arc<Sight>,
     /// Whether it waited for somebody else since a tick came last: ticks that passed meanwhile are not its own.
     pub(crate) waited: bool,
-    interrupted: Arc<Interrupted>,
+    /// What it has taken so far.
+    pub(crate) effort: Arc<Effort>,
     ticks_left: u128,
     bounds: Bounds,
 }
@@ -131,7 +132,7 @@ impl Call {
             encoded: Vec::new(),
             sight: Arc::default(),
             waited: false,
-            interrupted: Arc::default(),
+            effort: Arc::default(),
             ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
             bounds: Bounds::default(),
         }
@@ -150,10 +151,10 @@ impl Call {
 
 /// Asks what it is.
 pub(crate) async fn describe(pre: &ChannelPluginPre<Call>, call: Call) -> Result<Descriptor, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
-            let (mut store, plugin) = start(pre, call).await?;
+        .run(async move {
+            let (mut store, plugin) = start(&pre, call).await?;
             plugin.wotp_channel_delivery().call_describe(&mut store).await
         })
         .await
@@ -165,11 +166,11 @@ pub(crate) async fn validate(
     call: Call,
     config: &str,
 ) -> Result<Result<(), Vec<String>>, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre, config) = (Within::of(&call), pre.clone(), config.to_owned());
     within
-        .run(async {
-            let (mut store, plugin) = start(pre, call).await?;
-            plugin.wotp_channel_delivery().call_validate(&mut store, config).await
+        .run(async move {
+            let (mut store, plugin) = start(&pre, call).await?;
+            plugin.wotp_channel_delivery().call_validate(&mut store, &config).await
         })
         .await
 }
@@ -178,13 +179,13 @@ pub(crate) async fn validate(
 pub(crate) async fn deliver(
     pre: &ChannelPluginPre<Call>,
     call: Call,
-    message: &Message,
+    message: Message,
 ) -> Result<Result<Receipt, DeliveryError>, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
-            let (mut store, plugin) = start(pre, call).await?;
-            plugin.wotp_channel_delivery().call_deliver(&mut store, message).await
+        .run(async move {
+            let (mut store, plugin) = start(&pre, call).await?;
+            plugin.wotp_channel_delivery().call_deliver(&mut store, &message).await
         })
         .await
 }
@@ -193,14 +194,14 @@ pub(crate) async fn deliver(
 pub(crate) async fn hear(
     pre: &HearingPluginPre<Call>,
     call: Call,
-    told: &webhook::Call,
+    told: webhook::Call,
 ) -> Result<Result<Vec<webhook::Receipt>, webhook::Refusal>, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
+        .run(async move {
             let mut store = store(pre.engine(), call);
             let plugin = pre.instantiate_async(&mut store).await?;
-            plugin.wotp_channel_webhook().call_receive(&mut store, told).await
+            plugin.wotp_channel_webhook().call_receive(&mut store, &told).await
         })
         .await
 }
@@ -209,14 +210,14 @@ pub(crate) async fn hear(
 pub(crate) async fn ask(
     pre: &AskingPluginPre<Call>,
     call: Call,
-    query: &status::Query,
+    query: status::Query,
 ) -> Result<Result<status::Answer, status::Trouble>, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
+        .run(async move {
             let mut store = store(pre.engine(), call);
             let plugin = pre.instantiate_async(&mut store).await?;
-            plugin.wotp_channel_status().call_poll(&mut store, query).await
+            plugin.wotp_channel_status().call_poll(&mut store, &query).await
         })
         .await
 }
@@ -225,14 +226,14 @@ pub(crate) async fn ask(
 pub(crate) async fn revoke(
     pre: &RevokingPluginPre<Call>,
     call: Call,
-    sent: &revoke::Sent,
+    sent: revoke::Sent,
 ) -> Result<Result<(), revoke::Trouble>, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
+        .run(async move {
             let mut store = store(pre.engine(), call);
             let plugin = pre.instantiate_async(&mut store).await?;
-            plugin.wotp_channel_revoke().call_take_back(&mut store, sent).await
+            plugin.wotp_channel_revoke().call_take_back(&mut store, &sent).await
         })
         .await
 }
@@ -241,14 +242,14 @@ pub(crate) async fn revoke(
 pub(crate) async fn probe(
     pre: &ProbingPluginPre<Call>,
     call: Call,
-    message: &Message,
+    message: Message,
 ) -> Result<probe::Answer, Stopped> {
-    let within = Within::of(&call);
+    let (within, pre) = (Within::of(&call), pre.clone());
     within
-        .run(async {
+        .run(async move {
             let mut store = store(pre.engine(), call);
             let plugin = pre.instantiate_async(&mut store).await?;
-            plugin.wotp_channel_probe().call_reachable(&mut store, message).await
+            plugin.wotp_channel_probe().call_reachable(&mut store, &message).await
         })
         .await
 }
@@ -257,17 +258,20 @@ pub(crate) async fn probe(
 struct Within {
     end: Instant,
     turns: Arc<Turns>,
-    interrupted: Arc<Interrupted>,
+    effort: Arc<Effort>,
 }
 
 impl Within {
     fn of(call: &Call) -> Self {
-        let (turns, interrupted) = (Arc::clone(&call.grant.turns), Arc::clone(&call.interrupted));
-        Self { end: call.deadline, turns, interrupted }
+        let (turns, effort) = (Arc::clone(&call.grant.turns), Arc::clone(&call.effort));
+        Self { end: call.deadline, turns, effort }
     }
 
-    async fn run<T>(self, work: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
-        match timeout_at(self.end, self.turns.taken(&self.interrupted, work)).await {
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl Future<Output = wasmtime::Result<T>> + Send + 'static,
+    ) -> Result<T, Stopped> {
+        match timeout_at(self.end, self.turns.taken(&self.effort, work)).await {
             Ok(result) => result.map_err(|error| stopped(&error)),
             Err(_) => Err(Stopped::Deadline),
         }
@@ -298,7 +302,7 @@ fn store(engine: &Engine, call: Call) -> Store<Call> {
         }
         let Some(left) = call.ticks_left.checked_sub(1) else { return Err(Stopped::Running.into()) };
         call.ticks_left = left;
-        call.interrupted.note();
+        call.effort.interrupted();
         // Whoever else waits for this thread is next.
         Ok(UpdateDeadline::Yield(1))
     });

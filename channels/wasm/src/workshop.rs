@@ -83,7 +83,8 @@ impl Workshop {
         let runtime = self.runtime()?;
         let (engine, name) = (runtime.engine.clone(), sha256.to_owned());
         let taken = self.at_shelf(move |shelf| shelf.take(&engine, &name)).await.unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what plugins were compiled to cannot be read");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(sha256, error, "what a plugin was compiled to cannot be taken, and it is compiled anew");
             None
         });
         let Some(compiled) = taken else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Components as they were first published, and kept: of version 0.1.0 of the contract, built from `plugins/misbehaving`
-//! on 2026-11-29, of 0.1.1, built from `plugins/twilio-sms` on 2026-11-30, and of 0.1.2, built from `plugins/telegram-gateway` on that day;
-//! the paths of the machine that built them are blanked. One that is built anew would be of whatever the sources have become, and would show that they fit each
-//! other.
+//! on 2026-11-29, of 0.1.1, built from `plugins/twilio-sms` on 2026-11-30, and of 0.1.2 and 0.1.3, built from
+//! `plugins/telegram-gateway` on that day; the paths of the machine that built them are blanked. One that is built anew would
+//! be of whatever the sources have become, and would show that they fit each other.
 
 use serde_json::json;
 use wotp_channel_wasm::{Component, Plugin, Settings};
@@ -19,6 +19,7 @@ use crate::plugins::{Log, runtime, settings, world};
 const FIRST: &[u8] = include_bytes!("../first/plugin-0.1.0.wasm");
 const OF_0_1_1: &[u8] = include_bytes!("../first/plugin-0.1.1.wasm");
 const OF_0_1_2: &[u8] = include_bytes!("../first/plugin-0.1.2.wasm");
+const OF_0_1_3: &[u8] = include_bytes!("../first/plugin-0.1.3.wasm");
 
 #[tokio::test]
 async fn the_first_published_component_still_loads_for_ever() {
@@ -73,4 +74,22 @@ async fn a_component_of_the_version_that_asks_still_probes_sends_and_asks() {
     let standing = channel.asks().unwrap().ask(&question(Some("read"))).await;
     assert_eq!(standing, Standing { receipt: Some(Receipt::Read), again: Again::Never });
     assert!(channel.revokes().is_none());
+}
+
+#[tokio::test]
+async fn a_component_of_the_version_that_revokes_still_sends_asks_and_revokes() {
+    let gateway = Gateway::start().await;
+    let component = Component::load(runtime(), OF_0_1_3, world()).await.unwrap();
+    assert_eq!((component.descriptor().id.as_str(), component.contract()), ("wotp.telegram-gateway", "0.1.3"));
+    assert!(component.hears() && component.asks() && component.probes() && component.revokes());
+    assert!(component.unused().is_empty());
+    let secrets = [("token".to_owned(), TOKEN.to_owned().into())].into();
+    let settings = Settings { secrets, ..settings(&[&gateway.host()], json!({ "api": gateway.url("") })) };
+    let channel = Plugin::new(component, settings, world()).await.unwrap();
+    let acknowledged = channel.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
+    assert!(acknowledged.provider_id.is_some());
+    let standing = channel.asks().unwrap().ask(&question(Some("read"))).await;
+    assert_eq!(standing, Standing { receipt: Some(Receipt::Read), again: Again::Never });
+    assert_eq!(channel.revokes().unwrap().revoke(&question(Some("141414"))).await, Again::Never);
+    assert_eq!(gateway.came().last().unwrap().path, "/revokeVerificationMessage");
 }

@@ -23,6 +23,21 @@ use crate::ports::{
 /// Each lost round is a change that somebody else made. These are more than the services, keys and endpoints that a
 /// tenant has room for, of each: whoever only raced others who add one gets theirs, or is told that there is no room.
 pub(super) const TRIES: usize = 256;
+
+/// What comes of a change, from as many looks as it takes until nobody else's change is in the way.
+pub(super) async fn tried_again<T, F>(mut change: impl FnMut() -> F + Send) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, Refusal>> + Send,
+{
+    for _ in 1..TRIES {
+        match change().await {
+            Err(Refusal::Conflict) => {}
+            done => return done,
+        }
+    }
+    change().await
+}
+
 /// Chains of tenants share a lock with so few others that they do not wait for each other.
 const LOCKS: usize = 64;
 

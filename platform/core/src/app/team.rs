@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::authenticate::{Membership, served};
-use super::commit::TRIES;
+use super::commit::tried_again;
 use super::{ApiCaller, App, Holder, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{TenantId, UserId};
@@ -75,20 +75,6 @@ pub(super) fn membership(caller: &ApiCaller) -> Result<&Membership, Refusal> {
 /// Whether a member with a role may give or take another: owners are made and changed by owners alone.
 pub(super) fn may_handle(own: Role, other: Role) -> Result<(), Refusal> {
     if other < Role::Owner || own == Role::Owner { Ok(()) } else { Err(Refusal::Role(Role::Owner)) }
-}
-
-/// What comes of a change, from as many looks as it takes until nobody else's change is in the way.
-async fn tried_again<T, F>(mut change: impl FnMut() -> F + Send) -> Result<T, Refusal>
-where
-    F: Future<Output = Result<T, Refusal>> + Send,
-{
-    for _ in 1..TRIES {
-        match change().await {
-            Err(Refusal::Conflict) => {}
-            done => return done,
-        }
-    }
-    change().await
 }
 
 impl App {

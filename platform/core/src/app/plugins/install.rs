@@ -1,4 +1,5 @@
 use super::{NewPlugin, deed, refused, told};
+use crate::app::commit::tried_again;
 use crate::app::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::PluginId;
@@ -30,19 +31,38 @@ impl App {
         }
         let examined = self.ports.plugins.examine(&new.component, new.manifest.as_deref(), self.now()).await;
         let release = examined.map_err(|fault| refused("component", fault))?;
+        if let Some(wanted) = &new.publisher
+            && release.publisher.as_ref() != Some(wanted)
+        {
+            let whose = release.publisher.as_ref().map_or("nobody".to_owned(), |other| format!("`{other}`"));
+            return Err(Refusal::field(
+                "publisher",
+                format!("did not sign it, but {whose} did; fetch it anew from whoever has that key"),
+            ));
+        }
+        let plugin = tried_again(|| self.keep(by, &release, &new)).await?;
+        if let Err(error) = self.drop_orphans().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
+        }
+        Ok(plugin)
+    }
+
+    /// Stores a release that was examined, as what it is among those that are installed now.
+    async fn keep(&self, by: &By, release: &Release, new: &NewPlugin) -> Result<Plugin, Refusal> {
         // Before anything is read that this rests on.
-        let change = self.plugins_change().await?;
+        let noticed = self.plugins_change().await?;
         let installed = self.find_by::<Plugin>("package", &release.package).await?;
+        let release = release.clone();
         let kept = match installed {
             Some(found) => followed_up(found, release, new.channel.as_deref())?,
-            None => self.begun(release, &new).await?,
+            None => self.begun(release, new).await?,
         };
-        let plugin = match kept {
+        match kept {
             Kept::New(plugin) => {
                 self.store_component(&plugin.releases[0].sha256, &new.component).await?;
                 let deed = Deed::of_platform("plugin.install", plugin.id).after(told(&plugin));
-                self.commit(by, vec![deed], vec![Change::insert(&*plugin), change]).await?;
-                *plugin
+                self.commit_to_plugins(by, deed, Change::insert(&*plugin), noticed).await?;
+                Ok(*plugin)
             }
             Kept::Release { mut found, release } => {
                 // Also where it is there already: whoever installs it again may be mending what is stored.
@@ -53,14 +73,10 @@ impl App {
                 let before = found.entity.clone();
                 found.entity.follow_up(*release);
                 let deed = deed("plugin.upgrade", &before, &found);
-                self.commit(by, vec![deed], vec![Change::replace(&found), change]).await?;
-                found.entity
+                self.commit_to_plugins(by, deed, Change::replace(&found), noticed).await?;
+                Ok(found.entity)
             }
-        };
-        if let Err(error) = self.drop_orphans().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
         }
-        Ok(plugin)
     }
 
     /// A plugin that is not there yet, if its name is to be had.

@@ -17,7 +17,7 @@ pub(super) use load::{Installed, Loaded, State, said};
 pub(super) use set_up::Running;
 
 use super::{App, Refusal};
-use crate::domain::audit::Deed;
+use crate::domain::audit::{By, Deed};
 use crate::domain::id::{PluginId, TenantId};
 use crate::domain::plugin::{Connecting, PLUGINS_MAX, Plugin, PluginChanges, Release};
 use crate::ports::{Change, EntityList, Owner, PluginFault, Stored};
@@ -30,6 +30,8 @@ pub struct NewPlugin {
     pub manifest: Option<String>,
     /// Whether one that nobody signed is taken.
     pub unsigned: bool,
+    /// Who has to have signed it, as in `ed25519:…`; none: whoever may follow up what is installed.
+    pub publisher: Option<String>,
     /// What its channel is called; none: by the last part of the plugin's name in the world. Of one that is there
     /// already, what it is called.
     pub channel: Option<String>,
@@ -184,6 +186,15 @@ impl App {
             }
             None => Change::insert(&PluginChanges { count: 1 }),
         })
+    }
+
+    /// Makes a change of a plugin, of which every node is told.
+    async fn commit_to_plugins(&self, by: &By, deed: Deed, change: Change, noticed: Change) -> Result<(), Refusal> {
+        match self.commit(by, vec![deed], vec![change, noticed]).await {
+            // Made since this was looked at: another look finds it, and says what it is.
+            Err(Refusal::Taken { .. }) => Err(Refusal::Conflict),
+            done => done,
+        }
     }
 }
 

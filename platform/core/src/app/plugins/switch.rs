@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{Approval, Audience, PluginSettings, deed, refused, release_called, told};
+use crate::app::commit::tried_again;
 use crate::app::{App, FieldError, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::PluginId;
@@ -18,18 +19,20 @@ impl App {
     /// [`Refusal::Invalid`] where it calls hosts that nobody approved, or does not take the settings that are there;
     /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn approve_plugin(&self, by: &By, id: PluginId, approval: Approval) -> Result<Plugin, Refusal> {
-        self.change_plugin(by, id, "plugin.approve", async |plugin: &mut Plugin| {
-            let release = release_called(plugin, approval.release.as_deref())?.clone();
+        let approval = &approval;
+        self.change_plugin(by, id, "plugin.approve", |mut plugin: Plugin| async move {
+            let release = release_called(&plugin, approval.release.as_deref())?.clone();
             let hosts = match &approval.hosts {
                 Some(hosts) => self.approved(&release, hosts)?,
                 None => plugin.hosts.clone(),
             };
             plugin.publisher = plugin.publisher.take().or_else(|| release.publisher.clone());
             plugin.activate(&release.sha256, hosts, plugin.settings.clone());
-            holds_hosts(plugin, &release)?;
-            self.set_up(plugin, &approval.settings)?;
-            self.holds_calls(plugin).await?;
-            self.holds_while_on(plugin, "release").await
+            holds_hosts(&plugin, &release)?;
+            self.set_up(&mut plugin, &approval.settings)?;
+            self.holds_calls(&plugin).await?;
+            self.holds_while_on(&plugin, "release").await?;
+            Ok(plugin)
         })
         .await
     }
@@ -40,14 +43,15 @@ impl App {
     /// [`Refusal::Invalid`] where there is none; [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`],
     /// [`Refusal::Store`].
     pub async fn roll_back_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
-        self.change_plugin(by, id, "plugin.roll_back", async |plugin: &mut Plugin| {
+        self.change_plugin(by, id, "plugin.roll_back", |mut plugin: Plugin| async move {
             let before = plugin.previous.clone().filter(|before| plugin.release(&before.sha256).is_some());
             let Some(Previous { sha256, hosts, settings, connecting }) = before else {
                 return Err(Refusal::field("release", "cannot be gone back from: no other delivered before"));
             };
             plugin.activate(&sha256, hosts, settings);
             plugin.connecting = connecting.unwrap_or(plugin.connecting);
-            self.holds_while_on(plugin, "release").await
+            self.holds_while_on(&plugin, "release").await?;
+            Ok(plugin)
         })
         .await
     }
@@ -58,11 +62,13 @@ impl App {
     /// [`Refusal::Invalid`] where it does not take it; [`Refusal::NotFound`], [`Refusal::NoPlugins`],
     /// [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn configure_plugin(&self, by: &By, id: PluginId, given: PluginSettings) -> Result<Plugin, Refusal> {
-        self.change_plugin(by, id, "plugin.configure", async |plugin: &mut Plugin| {
-            self.set_up(plugin, &given)?;
-            self.holds_calls(plugin).await?;
+        let given = &given;
+        self.change_plugin(by, id, "plugin.configure", |mut plugin: Plugin| async move {
+            self.set_up(&mut plugin, given)?;
+            self.holds_calls(&plugin).await?;
             // At once, and not when it is switched on: whoever typed it is there now.
-            self.running(plugin, "config").await.map(drop)
+            self.running(&plugin, "config").await?;
+            Ok(plugin)
         })
         .await
     }
@@ -109,13 +115,15 @@ impl App {
                 return Err(Refusal::field("tenants", format!("names `{tenant}`, which is no tenant")));
             }
         }
-        self.change_plugin(by, id, "plugin.enable", async |plugin: &mut Plugin| {
+        let tenants = &tenants;
+        self.change_plugin(by, id, "plugin.enable", |mut plugin: Plugin| async move {
             plugin.enabled = true;
-            if let Some(tenants) = &tenants {
+            if let Some(tenants) = tenants {
                 plugin.tenants.clone_from(tenants);
             }
-            self.holds_calls(plugin).await?;
-            self.holds_while_on(plugin, "config").await
+            self.holds_calls(&plugin).await?;
+            self.holds_while_on(&plugin, "config").await?;
+            Ok(plugin)
         })
         .await
     }
@@ -125,9 +133,9 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn disable_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
-        self.change_plugin(by, id, "plugin.disable", async |plugin: &mut Plugin| {
+        self.change_plugin(by, id, "plugin.disable", |mut plugin: Plugin| async move {
             plugin.enabled = false;
-            Ok(())
+            Ok(plugin)
         })
         .await
     }
@@ -138,12 +146,16 @@ impl App {
     /// # Errors
     /// [`Refusal::Invalid`] while it is on; [`Refusal::NotFound`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn remove_plugin(&self, by: &By, id: PluginId) -> Result<(), Refusal> {
-        let found = self.stored_plugin(id).await?;
-        if found.enabled {
-            return Err(Refusal::field("id", "is of a plugin that is switched on; switch it off first"));
-        }
-        let deed = Deed::of_platform("plugin.remove", id).before(told(&found));
-        self.commit(by, vec![deed], vec![Change::delete(&found), self.plugins_change().await?]).await?;
+        let removed = tried_again(|| async {
+            let noticed = self.plugins_change().await?;
+            let found = self.stored_plugin(id).await?;
+            if found.enabled {
+                return Err(Refusal::field("id", "is of a plugin that is switched on; switch it off first"));
+            }
+            let deed = Deed::of_platform("plugin.remove", id).before(told(&found));
+            self.commit_to_plugins(by, deed, Change::delete(&found), noticed).await
+        });
+        removed.await?;
         if let Err(error) = self.drop_orphans().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
         }
@@ -164,24 +176,34 @@ impl App {
     }
 
     /// Changes a plugin as it is now; this node goes by it at once, the others within a second.
-    async fn change_plugin(
+    async fn change_plugin<F>(
         &self,
         by: &By,
         id: PluginId,
         action: &'static str,
-        change: impl AsyncFnOnce(&mut Plugin) -> Result<(), Refusal> + Send,
-    ) -> Result<Plugin, Refusal> {
-        // Before anything is read that the change rests on.
-        let told = self.plugins_change().await?;
-        let mut found: Stored<Plugin> = self.stored_plugin(id).await?;
-        let before = found.entity.clone();
-        change(&mut found.entity).await?;
-        if found.entity != before {
+        change: impl Fn(Plugin) -> F + Send + Sync,
+    ) -> Result<Plugin, Refusal>
+    where
+        F: Future<Output = Result<Plugin, Refusal>> + Send,
+    {
+        let changed = tried_again(|| async {
+            // Before anything is read that the change rests on.
+            let noticed = self.plugins_change().await?;
+            let mut found: Stored<Plugin> = self.stored_plugin(id).await?;
+            let before = found.entity.clone();
+            found.entity = change(found.entity).await?;
+            if found.entity == before {
+                return Ok((found.entity, false));
+            }
             let deed = deed(action, &before, &found);
-            self.commit(by, vec![deed], vec![Change::replace(&found), told]).await?;
+            self.commit_to_plugins(by, deed, Change::replace(&found), noticed).await?;
+            Ok((found.entity, true))
+        });
+        let (plugin, is_changed) = changed.await?;
+        if is_changed {
             self.go_by_plugins(id).await;
         }
-        Ok(found.entity)
+        Ok(plugin)
     }
 
     /// The hosts that an operator names for a release, as they are written.

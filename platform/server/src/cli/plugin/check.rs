@@ -63,6 +63,7 @@ pub(super) fn print(
         "probes": component.probes(),
         "revokes": component.revokes(),
         "contract": component.contract(),
+        "unused": component.unused(),
         "publisher": publisher.map(|key| key.to_string()),
         "config_schema": descriptor.config_schema,
     });
@@ -103,6 +104,7 @@ fn described(file: &Path, component: &Component, publisher: Option<PublisherKey>
         format!("  revokes   {}", if component.revokes() { "codes of what is canceled" } else { "nothing" }),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
+    lines.extend(component.unused().iter().map(|name| format!("  unused    `{name}`: a newer WOTP knows it")));
     lines.extend(publisher.map(|key| format!("  published by {key}")));
     for secret in secrets {
         let places = secret.places.iter().map(|place| name_of(*place)).collect::<Vec<_>>().join(", ");

@@ -28,6 +28,9 @@ pub(in crate::cli) enum Command {
         /// Take one that nobody signed
         #[arg(long)]
         unsigned: bool,
+        /// Who has to have signed it, as in ed25519:T3U3…, which its publisher makes known
+        #[arg(long, value_name = "KEY", conflicts_with = "unsigned")]
+        publisher: Option<String>,
         /// What its channel is called, for good [default: the last part of the plugin's name]
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
@@ -147,11 +150,12 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<ExitCode, F
             global.output().print(&shown(&found), || format!("{} is gone", found.package))?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Install { file, manifest, unsigned, channel } => {
+        Command::Install { file, manifest, unsigned, publisher, channel } => {
             let component = bytes_of(&file)?;
             let manifest = if unsigned { None } else { manifest_of(&file, manifest)? };
             let configured = loaded.config.channels.plugins.keys().cloned().collect();
-            app.install_plugin(&by, NewPlugin { component, manifest, unsigned, channel, configured }).await?
+            let new = NewPlugin { component, manifest, unsigned, publisher, channel, configured };
+            app.install_plugin(&by, new).await?
         }
         Command::Approve { plugin, release, hosts, given } => {
             let hosts = (!hosts.is_empty()).then_some(hosts);

@@ -190,6 +190,10 @@ pub(super) struct InstallBody {
     /// Whether one that nobody signed is taken.
     #[serde(default)]
     unsigned: bool,
+    /// Who has to have signed it. When left out: whoever may follow up what is installed.
+    #[serde(default)]
+    #[schema(example = "ed25519:T3U308iPDok/HwrovM0IciREfCDJu64iJmTAOj99h1k=")]
+    publisher: Option<String>,
     /// What its channel is called, for good. When left out: the last part of the plugin's name in the world.
     #[serde(default)]
     #[schema(example = "sms")]
@@ -210,8 +214,8 @@ pub(in crate::http) async fn install_plugin(
     let component = STANDARD.decode(&value.component).map_err(|_| {
         refused(&api, Refusal::field("component", "is no base64: the bytes of the `.wasm` file are sent so encoded"))
     })?;
-    let InstallBody { manifest, unsigned, channel, .. } = value;
-    let new = NewPlugin { component, manifest, unsigned, channel, configured: Vec::new() };
+    let InstallBody { manifest, unsigned, publisher, channel, .. } = value;
+    let new = NewPlugin { component, manifest, unsigned, publisher, channel, configured: Vec::new() };
     // It goes on when whoever asked has hung up or waited for too long: then the same again is quick.
     let (app, by) = (Arc::clone(&api.app), operator.by());
     let installed = tokio::spawn(async move { app.install_plugin(&by, new).await }).await;

@@ -233,12 +233,21 @@ async fn only_the_publisher_of_a_plugin_follows_it_up() {
     let first = stage.installing(&bytes, signed(manifest(&bytes, 1).await)).await.expect(201);
     assert!(first["publisher"].as_str().unwrap().starts_with("ed25519:"), "{first}");
     let next = released("generic_http", 2);
-    for (body, whose) in [(signed(manifest(&next, 2).await), "signed by"), (json!({}), "nobody")] {
+    let other = json!({ "unsigned": false, "manifest": manifest(&next, 1).await, "publisher": "ed25519:another" });
+    let from_nobody = json!({ "publisher": first["publisher"] });
+    for (body, whose) in [
+        (signed(manifest(&next, 2).await), "signed by"),
+        (json!({}), "nobody"),
+        (other, first["publisher"].as_str().unwrap()),
+        (from_nobody, "but nobody did"),
+    ] {
         let problem = stage.installing(&next, body).await.expect(422);
         assert!(problem["errors"][0]["message"].as_str().unwrap().contains(whose), "{problem}");
     }
     assert_eq!(stage.plugins().await[0]["releases"].as_array().unwrap().len(), 1);
-    let second = stage.installing(&next, signed(manifest(&next, 1).await)).await.expect(201);
+    let mut body = signed(manifest(&next, 1).await);
+    body["publisher"] = first["publisher"].clone();
+    let second = stage.installing(&next, body).await.expect(201);
     assert_eq!(second["releases"].as_array().unwrap().len(), 2);
 }
 
