@@ -28,10 +28,10 @@ const MAGIC: &[u8] = b"\0asm";
 /// What follows in a module. Source: WebAssembly core specification, 5.5.16.
 const OF_A_MODULE: &[u8] = &[1, 0, 0, 0];
 /// How long a plugin may take to say what it is, with all that a language does before.
-const DESCRIBING_MAX: Duration = Duration::from_secs(2);
+const DESCRIBING_MAX: Duration = Duration::from_secs(5);
 
 /// How long it may take to say what it finds wrong with settings.
-const VALIDATING_MAX: Duration = Duration::from_secs(2);
+const VALIDATING_MAX: Duration = Duration::from_secs(5);
 
 /// A component that is a plugin.
 pub struct Component {
@@ -58,7 +58,7 @@ pub struct Component {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Too many bytes.
-    #[error("it has {} MiB; a plugin has at most {} MiB", .0.div_ceil(1 << 20), SIZE_MAX >> 20)]
+    #[error("it has {} MiB; a plugin has at most {} MiB, so build it smaller", .0.div_ceil(1 << 20), SIZE_MAX >> 20)]
     Size(u64),
     /// Something else.
     #[error("it is no WebAssembly; give the `.wasm` file that `wotp plugin build` writes, and not packed in another")]
@@ -78,10 +78,12 @@ pub enum Refusal {
         memory_gb: u64,
     },
     /// It is another one each time.
-    #[error("it was asked twice what it is, and did not say the same")]
+    #[error("it was asked twice what it is, and did not say the same; let `describe` say nothing that changes")]
     Fickle,
     /// It crashes.
-    #[error("it was asked about settings that are not right, and crashed instead of saying so: {0}")]
+    #[error(
+        "it was asked about settings that are not right, and crashed instead of saying so: {0}; let `validate` return what is wrong"
+    )]
     Crashes(String),
     /// WASI.
     #[error(
@@ -89,7 +91,9 @@ pub enum Refusal {
     )]
     Wasi(String),
     /// Something else that nobody gives.
-    #[error("it asks for `{0}`, which WOTP does not offer to plugins")]
+    #[error(
+        "it asks for `{0}`, which WOTP does not offer to plugins; ask for what is in the contract, and nothing else"
+    )]
     Import(String),
     /// Another version of the contract.
     #[error(
@@ -102,7 +106,7 @@ pub enum Refusal {
     )]
     World,
     /// The functions are others.
-    #[error("it does not fit the contract `wotp:channel`: {0}")]
+    #[error("it does not fit the contract `wotp:channel`: {0}; build it anew with that of `wotp plugin contract`")]
     Shape(String),
     /// It does not say what it is.
     #[error("it was asked what it is and did not answer: {0}")]

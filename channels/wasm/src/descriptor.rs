@@ -95,7 +95,7 @@ pub enum DescriptorFault {
     )]
     Secret(String),
     /// The schema is no schema.
-    #[error("its `config-schema` is no JSON Schema for an object: {0}")]
+    #[error("its `config-schema` is no JSON Schema (2020-12) of type `object`: {0}")]
     Schema(String),
 }
 
@@ -228,7 +228,7 @@ mod tests {
                 assert_refused(|said| said.secrets[0].about = name.to_owned(), "steer");
             }
         }
-        assert_refused(|said| said.config_schema = "[]".to_owned(), "no JSON Schema for an object");
+        assert_refused(|said| said.config_schema = "[]".to_owned(), "no JSON Schema");
         for version in ["", "1", "1.2", "1.2.x", "1.2.3.4", "v1.2.3", "1.2.3 "] {
             assert_refused(|said| said.version = version.to_owned(), "`version`");
         }

@@ -44,7 +44,6 @@ impl contract::Host for Call {
         })?;
         let caller = Arc::clone(&self.grant.world.caller);
         let came = caller.call(request, Reading::Whole { bytes: BODY_READ_MAX }, time).await;
-        self.waited = true;
         let outcome = self.sight.note(came.as_ref().map(|answer| answer.status).map_err(|reason| *reason));
         report::requested(&self.grant.channel, &host.to_string(), outcome);
         match came {

@@ -19,8 +19,9 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{Dispatch, Span, dispatcher};
 
 /// How far the threads stand back, as `nice` counts it: each gets a tenth of what another gets that wants the same
-/// processor. Rejected: 19, which on a machine that is busy leaves a plugin that is slow and means well a hundredth, and so
-/// stopped after a second.
+/// processor. What they start stands back as well. Rejected: 19, which on a machine that is busy leaves a plugin that is
+/// slow and means well a hundredth.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// A call under way.
@@ -72,6 +73,10 @@ impl Lane {
         let (runtime, waker) = (Handle::current(), Waker::from(Arc::clone(woken)));
         let (log, span) = (dispatcher::get_default(Dispatch::clone), Span::current());
         self.add(Box::new(move || {
+            // Given up while it waited for its turn.
+            if back.is_closed() {
+                return;
+            }
             // Its timers and connections are the runtime's, and what it logs is logged as where it came from.
             let _inside = (runtime.enter(), dispatcher::set_default(&log), span.enter());
             let polled = catch_unwind(AssertUnwindSafe(move || {
@@ -109,11 +114,11 @@ fn work_off(waiting: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// Lets everything else of this machine go first.
+/// Lets what answers people go first.
 fn stand_back() {
-    // Linux takes this thread for the process of whoever asks, and others all of it.
+    // On Linux this is about one thread; elsewhere it would be about all.
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+    if let Err(error) = rustix::process::nice(NICENESS) {
         let error = &error as &dyn std::error::Error;
         tracing::debug!(error, "plugins that compute for long do so as if they were anything else");
     }
@@ -188,7 +193,7 @@ mod tests {
         let lane = Lane::shared().unwrap();
         let fallen = Arc::clone(&lane);
         let fallen = tokio::spawn(async move {
-            fallen.poll(boxed(async { panic!("as it was told") }), &Arc::default()).await;
+            drop(fallen.poll(boxed(async { panic!("as it was told") }), &Arc::default()).await);
         });
         let panic = fallen.await.unwrap_err().into_panic();
         assert_eq!(panic.downcast_ref(), Some(&"as it was told"));
@@ -216,7 +221,7 @@ mod tests {
         lane.drop_there(work);
         // Done in the order in which they came, by one thread at least; by others perhaps before that.
         while ended.lock().unwrap().is_none() {
-            lane.poll(boxed(async {}), &Arc::default()).await;
+            drop(lane.poll(boxed(async {}), &Arc::default()).await);
         }
         assert_ne!(*ended.lock().unwrap(), Some(here()));
     }

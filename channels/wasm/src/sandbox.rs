@@ -12,7 +12,6 @@ use wotp_outbound::Fetch;
 use crate::bounds::Bounds;
 use crate::hosts::Host;
 use crate::report::Sight;
-use crate::runtime::TICK;
 use crate::secrets::{Granted, Marks, Secret};
 use crate::since_v0_1_0::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
 use crate::since_v0_1_0::{ChannelPlugin, ChannelPluginPre};
@@ -28,6 +27,8 @@ use crate::turns::{Effort, Turns};
 
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
 pub(crate) const RUNNING_MAX: Duration = Duration::from_secs(1);
+/// What a turn of it may compute at least before a tick ends it.
+const TURN_MIN: Duration = Duration::from_millis(1);
 /// Bytes that a plugin may write to the log in one call.
 pub(crate) const LOG_MAX: usize = 8 * 1024;
 /// Bytes that a plugin may hand over in one of its calls, or as its answer: its largest request is a quarter of it. The
@@ -96,11 +97,8 @@ pub(crate) struct Call {
     /// What secrets became in what went out, where that is not how they are written.
     pub(crate) encoded: Vec<Secret>,
     pub(crate) sight: Arc<Sight>,
-    /// Whether it waited for somebody else since a tick came last: ticks that passed meanwhile are not its own.
-    pub(crate) waited: bool,
     /// What it has taken so far.
     pub(crate) effort: Arc<Effort>,
-    ticks_left: u128,
     bounds: Bounds,
 }
 
@@ -131,9 +129,7 @@ impl Call {
             verifications_left: VERIFICATIONS_MAX,
             encoded: Vec::new(),
             sight: Arc::default(),
-            waited: false,
             effort: Arc::default(),
-            ticks_left: RUNNING_MAX.as_millis() / TICK.as_millis(),
             bounds: Bounds::default(),
         }
     }
@@ -258,20 +254,22 @@ pub(crate) async fn probe(
 struct Within {
     end: Instant,
     turns: Arc<Turns>,
+    hears: bool,
     effort: Arc<Effort>,
 }
 
 impl Within {
     fn of(call: &Call) -> Self {
         let (turns, effort) = (Arc::clone(&call.grant.turns), Arc::clone(&call.effort));
-        Self { end: call.deadline, turns, effort }
+        Self { end: call.deadline, turns, hears: matches!(call.errand, Errand::Hear), effort }
     }
 
     async fn run<T: Send + 'static>(
         self,
         work: impl Future<Output = wasmtime::Result<T>> + Send + 'static,
     ) -> Result<T, Stopped> {
-        match timeout_at(self.end, self.turns.taken(&self.effort, work)).await {
+        let line = if self.hears { &self.turns.hearing } else { &self.turns.asked };
+        match timeout_at(self.end, line.taken(&self.effort, work)).await {
             Ok(result) => result.map_err(|error| stopped(&error)),
             Err(_) => Err(Stopped::Deadline),
         }
@@ -296,12 +294,13 @@ fn store(engine: &Engine, call: Call) -> Store<Call> {
         if Instant::now() >= call.deadline {
             return Err(Stopped::Deadline.into());
         }
-        // The deadline is not set anew by waiting, so the first tick after it says nothing of how long anything computed.
-        if std::mem::take(&mut call.waited) {
+        if call.effort.computed() + call.effort.turn() >= RUNNING_MAX {
+            return Err(Stopped::Running.into());
+        }
+        // It waited for somebody, or began, just before this tick: the next one is for it.
+        if call.effort.turn() < TURN_MIN {
             return Ok(UpdateDeadline::Continue(1));
         }
-        let Some(left) = call.ticks_left.checked_sub(1) else { return Err(Stopped::Running.into()) };
-        call.ticks_left = left;
         call.effort.interrupted();
         // Whoever else waits for this thread is next.
         Ok(UpdateDeadline::Yield(1))

@@ -2,91 +2,120 @@
 //!
 //! What runs in the sandbox gives its thread back at each tick. That alone is not fair: as many calls of one plugin as
 //! there may be are as many turns that everybody else waits for, and where all threads are busy with plugins, nobody
-//! looks at connections for as long. So of one plugin only some calls run at one moment, and those that did not get done
-//! within a tick go on in the slow lane. So does, from its beginning, the next call of a plugin whose last one was there
-//! for long.
+//! looks at connections for as long. So of one plugin only some calls run at one moment, and those that have computed for
+//! some milliseconds go on in the slow lane. So does, from its beginning, the next call of a plugin whose last one was a
+//! long one.
 
 use std::future::poll_fn;
 use std::mem::replace;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Semaphore;
 
 use crate::lane::{Lane, Woken, Work};
 
-/// Ticks for which a call keeps its turn: whoever takes much memory is done with it before the next of the same plugin
-/// takes as much. Others of the slow lane go in between.
-const SLICE: u32 = 10;
-/// Ticks after which a call was a long one: so many that it computed for one whole at least. One that is short is
-/// interrupted by chance.
-const LONG: u32 = 2;
+/// What a call may have computed by a tick and still go on where it is. One that is short is interrupted by chance, and is
+/// done sooner than it would be its turn elsewhere.
+const SHORT: Duration = Duration::from_millis(2);
+/// What a long call has computed at least: as much as lies between two ticks.
+const LONG: Duration = crate::runtime::TICK;
+/// What a call computes before the next of its plugin goes on: whoever takes much memory is done with it before the next
+/// takes as much. Calls of other plugins go in between, at each tick.
+const SLICE: Duration = Duration::from_millis(50);
 
-/// The turns of one plugin.
+/// The turns of one plugin: of what it is called for by WOTP, and of what anybody may call it for, so that strangers hold
+/// up nothing but that.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// Half of what the slow lane has, so that no plugin has it alone.
+    pub(crate) asked: Line,
+    pub(crate) hearing: Line,
+}
+
+/// Calls that take turns with each other.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Half of what the slow lane has, at least one.
     at_once: Semaphore,
     lane: Arc<Lane>,
     /// Whether the last call was a long one.
     is_long: AtomicBool,
 }
 
-/// What a call has taken so far.
+/// What a call has computed so far, in time of the processor: while the system lets others go first it computes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Effort {
-    ticks: AtomicU32,
     nanoseconds: AtomicU64,
+    /// What the clock of the thread said when the turn began that it has now.
+    begun: AtomicU64,
+    /// Whether a tick ended its turn.
+    interrupted: AtomicBool,
 }
 
 impl Effort {
-    /// Notes that it was interrupted by a tick.
+    /// Notes that a tick ends its turn.
     pub(crate) fn interrupted(&self) {
-        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.interrupted.store(true, Ordering::Relaxed);
     }
 
-    /// How long it computed.
+    /// How long it has computed, without the turn that it has now.
     pub(crate) fn computed(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
-    fn ticks(&self) -> u32 {
-        self.ticks.load(Ordering::Relaxed)
+    /// How long it has computed in the turn that it has now, on this thread.
+    pub(crate) fn turn(&self) -> Duration {
+        Duration::from_nanos(on_this_thread().saturating_sub(self.begun.load(Ordering::Relaxed)))
     }
 
-    /// Counts how long this computes.
+    /// Counts what this computes.
     async fn counted<T>(self: Arc<Self>, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
-            let begun = Instant::now();
+            let begun = on_this_thread();
+            self.begun.store(begun, Ordering::Relaxed);
             let polled = work.as_mut().poll(context);
-            let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+            self.nanoseconds.fetch_add(on_this_thread().saturating_sub(begun), Ordering::Relaxed);
             polled
         })
         .await
     }
 }
 
+/// Time of the processor that this thread has had, in nanoseconds.
+fn on_this_thread() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = time.tv_sec.unsigned_abs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// A call that goes on, here or in the slow lane. Given up, it ends there if it was there, since it may have much to give
 /// back.
 struct UnderWay<'a, T: 'static> {
     work: Option<Work<T>>,
-    lane: &'a Lane,
+    line: &'a Line,
+    effort: &'a Effort,
     /// Who is told when it may go on; none where it never was in the lane.
     woken: Option<Arc<Woken>>,
 }
 
 impl Turns {
     pub(crate) fn new(lane: &Arc<Lane>) -> Self {
+        Self { asked: Line::new(lane), hearing: Line::new(lane) }
+    }
+}
+
+impl Line {
+    fn new(lane: &Arc<Lane>) -> Self {
         let at_once = Semaphore::new((lane.threads() / 2).max(1));
         Self { at_once, lane: Arc::clone(lane), is_long: AtomicBool::default() }
     }
 
-    /// Does this by turns, each of which ends when there is something to wait for, or after some ticks. Whoever has waited
+    /// Does this by turns, each of which ends when there is something to wait for, or after a while. Whoever has waited
     /// longest is next.
     pub(crate) async fn taken<T: Send + 'static>(
         &self,
@@ -94,26 +123,28 @@ impl Turns {
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
         let work: Work<T> = Box::pin(Arc::clone(effort).counted(work));
-        let mut under_way = UnderWay { work: Some(work), lane: &self.lane, woken: None };
-        let mut kept = None;
+        let mut under_way = UnderWay { work: Some(work), line: self, effort, woken: None };
+        let (mut kept, mut begun) = (None, Duration::ZERO);
         loop {
             let turn = match kept.take() {
                 Some(turn) => turn,
-                // It is never closed.
-                None => self.at_once.acquire().await,
+                None => {
+                    begun = effort.computed();
+                    // It is never closed.
+                    self.at_once.acquire().await
+                }
             };
-            let before = effort.ticks();
-            if before > 0 || self.is_long.load(Ordering::Relaxed) {
+            if effort.computed() >= SHORT || self.is_long.load(Ordering::Relaxed) {
                 under_way.woken.get_or_insert_default();
             }
             match under_way.poll().await {
                 Poll::Ready(done) => {
-                    self.is_long.store(effort.ticks() >= LONG, Ordering::Relaxed);
+                    self.is_long.store(effort.computed() >= LONG, Ordering::Relaxed);
                     return done;
                 }
                 Poll::Pending => {
-                    let ticks = effort.ticks();
-                    kept = (ticks > before && !ticks.is_multiple_of(SLICE)).then_some(turn);
+                    let goes_on = effort.interrupted.swap(false, Ordering::Relaxed);
+                    kept = (goes_on && effort.computed() - begun < SLICE).then_some(turn);
                     under_way.woken().await;
                 }
             }
@@ -127,7 +158,7 @@ impl<T: Send + 'static> UnderWay<'_, T> {
         let mut work = self.work.take().expect("it is not done");
         let polled;
         (work, polled) = match &self.woken {
-            Some(woken) => self.lane.poll(work, woken).await,
+            Some(woken) => self.line.lane.poll(work, woken).await,
             None => {
                 let polled = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
                 (work, polled)
@@ -149,8 +180,12 @@ impl<T: Send + 'static> UnderWay<'_, T> {
 
 impl<T: 'static> Drop for UnderWay<'_, T> {
     fn drop(&mut self) {
+        // Given up; what is in the lane at this moment ends there by itself.
+        if self.effort.computed() >= LONG {
+            self.line.is_long.store(true, Ordering::Relaxed);
+        }
         if let (Some(work), Some(_)) = (self.work.take(), &self.woken) {
-            self.lane.drop_there(work);
+            self.line.lane.drop_there(work);
         }
     }
 }
@@ -166,9 +201,9 @@ mod tests {
 
     use super::*;
 
-    fn turns() -> Arc<Turns> {
+    fn line() -> Arc<Line> {
         let lane = Lane::shared().unwrap();
-        Arc::new(Turns { at_once: Semaphore::new(1), lane, is_long: AtomicBool::default() })
+        Arc::new(Line { at_once: Semaphore::new(1), lane, is_long: AtomicBool::default() })
     }
 
     /// Whether what goes on now does so in the slow lane.
@@ -176,27 +211,44 @@ mod tests {
         thread::current().name() == Some("plugins-slow")
     }
 
+    /// Computes for as long, and no tick comes meanwhile.
+    fn compute(time: Duration) {
+        let begun = on_this_thread();
+        while Duration::from_nanos(on_this_thread() - begun) < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// A tick comes.
+    async fn tick(effort: &Effort) {
+        effort.interrupted();
+        yield_now().await;
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn calls_of_one_plugin_do_not_run_at_one_moment() {
-        let (turns, running) = (turns(), Arc::<AtomicUsize>::default());
+        let (line, running) = (line(), Arc::<AtomicUsize>::default());
         let mut calls = JoinSet::new();
         for nth in 0..20 {
-            let (turns, running) = (Arc::clone(&turns), Arc::clone(&running));
+            let (line, running) = (Arc::clone(&line), Arc::clone(&running));
             calls.spawn(async move {
                 let effort = Arc::<Effort>::default();
-                let noted = Arc::clone(&effort);
+                let own = Arc::clone(&effort);
                 let work = async move {
+                    if nth % 4 == 0 {
+                        compute(SHORT);
+                    }
                     for _ in 0..100 {
                         assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "another one runs");
                         thread::yield_now();
                         running.fetch_sub(1, Ordering::SeqCst);
-                        if nth % 2 == 0 {
-                            noted.interrupted();
+                        match nth % 2 == 0 {
+                            true => tick(&own).await,
+                            false => yield_now().await,
                         }
-                        yield_now().await;
                     }
                 };
-                turns.taken(&effort, work).await;
+                line.taken(&effort, work).await;
             });
         }
         while let Some(call) = calls.join_next().await {
@@ -204,62 +256,74 @@ mod tests {
         }
     }
 
-    /// Interrupted so often, where was it before the first time, and after the last?
-    async fn went_on(turns: &Turns, interruptions: u32) -> (bool, bool) {
+    /// Where is it before it computes for so long, after a tick that follows, and, if so, is it given up then?
+    async fn went_on(line: &Line, time: Duration) -> (bool, bool) {
         let effort = Arc::<Effort>::default();
-        let noted = Arc::clone(&effort);
+        let own = Arc::clone(&effort);
         let work = async move {
             let before = is_slow();
-            for _ in 0..interruptions {
-                noted.interrupted();
-                yield_now().await;
-            }
+            compute(time);
+            tick(&own).await;
             (before, is_slow())
         };
-        turns.taken(&effort, work).await
+        line.taken(&effort, work).await
     }
 
     #[tokio::test]
-    async fn what_is_interrupted_goes_on_in_the_slow_lane_and_after_a_long_call_the_next_begins_there() {
-        let turns = turns();
-        assert_eq!(went_on(&turns, 0).await, (false, false));
-        assert_eq!(went_on(&turns, 1).await, (false, true));
-        assert_eq!(went_on(&turns, 0).await, (false, false), "one tick comes by chance");
-        assert_eq!(went_on(&turns, LONG).await, (false, true));
-        assert_eq!(went_on(&turns, 0).await, (true, true));
-        assert_eq!(went_on(&turns, 0).await, (false, false), "the last one was short again");
+    async fn what_computes_for_long_goes_on_in_the_slow_lane_and_after_a_long_call_the_next_begins_there() {
+        let line = line();
+        assert_eq!(went_on(&line, Duration::ZERO).await, (false, false), "a tick comes by chance");
+        assert_eq!(went_on(&line, SHORT).await, (false, true));
+        assert_eq!(went_on(&line, Duration::ZERO).await, (false, false), "that was none of the long ones");
+        assert_eq!(went_on(&line, LONG).await, (false, true));
+        assert_eq!(went_on(&line, Duration::ZERO).await, (true, true));
+        assert_eq!(went_on(&line, Duration::ZERO).await, (false, false), "the last one was short again");
     }
 
     #[tokio::test]
-    async fn a_call_goes_on_for_some_ticks_and_then_the_next_one_does() {
-        let (turns, order) = (turns(), Arc::<Mutex<String>>::default());
+    async fn a_call_goes_on_for_a_while_and_then_the_next_one_does() {
+        let (line, order) = (line(), Arc::<Mutex<String>>::default());
         let call = |name: char| {
-            let (effort, order) = (Arc::<Effort>::default(), Arc::clone(&order));
-            let noted = Arc::clone(&effort);
+            let (line, order, effort) = (Arc::clone(&line), Arc::clone(&order), Arc::<Effort>::default());
+            let own = Arc::clone(&effort);
             let work = async move {
-                for _ in 0..SLICE + 2 {
+                for time in [SLICE / 2, SLICE / 2, Duration::ZERO, Duration::ZERO] {
                     order.lock().unwrap().push(name);
-                    noted.interrupted();
-                    yield_now().await;
+                    compute(time);
+                    tick(&own).await;
                 }
             };
-            let turns = Arc::clone(&turns);
-            async move { turns.taken(&effort, work).await }
+            async move { line.taken(&effort, work).await }
         };
         tokio::join!(call('a'), call('b'));
-        let whole = |name: &str| name.repeat(SLICE as usize);
-        assert_eq!(*order.lock().unwrap(), format!("{}{}aabb", whole("a"), whole("b")));
+        assert_eq!(*order.lock().unwrap(), "aabbaabb");
     }
 
     #[tokio::test]
-    async fn a_turn_is_given_back_by_whoever_is_given_up() {
-        let (turns, effort) = (turns(), Arc::<Effort>::default());
-        for is_long in [false, true] {
-            turns.is_long.store(is_long, Ordering::Relaxed);
-            let waiting = turns.taken(&effort, std::future::pending::<()>());
-            assert!(timeout(Duration::from_millis(1), waiting).await.is_err());
-            assert_eq!(turns.at_once.available_permits(), 1);
+    async fn a_turn_is_given_back_by_whoever_is_given_up_who_ends_where_it_was() {
+        struct Ends(Arc<Mutex<Option<bool>>>);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                *self.0.lock().unwrap() = Some(is_slow());
+            }
         }
-        assert_eq!(turns.taken(&effort, async { 7 }).await, 7);
+        for time in [Duration::ZERO, LONG] {
+            let (line, effort, ended) = (line(), Arc::<Effort>::default(), Arc::default());
+            let (own, ends) = (Arc::clone(&effort), Ends(Arc::clone(&ended)));
+            let waiting = line.taken(&effort, async move {
+                let _ends = ends;
+                compute(time);
+                tick(&own).await;
+                std::future::pending::<()>().await;
+            });
+            assert!(timeout(Duration::from_millis(200), waiting).await.is_err());
+            assert_eq!(line.at_once.available_permits(), 1);
+            assert_eq!(line.is_long.load(Ordering::Relaxed), time == LONG);
+            // In the lane they end in the order in which they came; where there are many threads, about then.
+            while ended.lock().unwrap().is_none() {
+                drop(line.lane.poll(Box::pin(async {}), &Arc::default()).await);
+            }
+            assert_eq!(*ended.lock().unwrap(), Some(time == LONG));
+        }
     }
 }

@@ -84,7 +84,7 @@ impl Workshop {
         let (engine, name) = (runtime.engine.clone(), sha256.to_owned());
         let taken = self.at_shelf(move |shelf| shelf.take(&engine, &name)).await.unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(sha256, error, "what a plugin was compiled to cannot be taken, and it is compiled anew");
+            tracing::warn!(sha256, error, "what a plugin was compiled to cannot be taken");
             None
         });
         let Some(compiled) = taken else { return Ok(None) };

@@ -65,8 +65,8 @@ async fn an_endless_loop_is_stopped_and_others_go_on_meanwhile() {
     let meanwhile = turns.load(Ordering::Relaxed) - before;
     other.abort();
     assert_stopped(&result, "computed for longer than 1 s");
-    // There is one thread, and the plugin gives it away a hundred times.
-    assert!(meanwhile > 20, "others had {meanwhile} turns");
+    // There is one thread for everything else, which the plugin had for one tick or two.
+    assert!(meanwhile > 1000, "others had {meanwhile} turns");
     good(&gateway).await.send(&outgoing(AddressKind::Phone, 2)).await.unwrap();
 }
 

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{NewPlugin, deed, refused, told};
 use crate::app::commit::tried_again;
 use crate::app::{App, Refusal};
@@ -35,12 +37,17 @@ impl App {
             && release.publisher.as_ref() != Some(wanted)
         {
             let whose = release.publisher.as_ref().map_or("nobody".to_owned(), |other| format!("`{other}`"));
-            return Err(Refusal::field(
-                "publisher",
-                format!("did not sign it, but {whose} did; fetch it anew from whoever has that key"),
-            ));
+            let words =
+                format!("is `{wanted}`, and {whose} signed this component; fetch it anew from whoever has that key");
+            return Err(Refusal::field("publisher", words));
         }
-        let plugin = tried_again(|| self.keep(by, &release, &new)).await?;
+        let stored = AtomicBool::new(false);
+        let keep = || self.keep(by, &release, &new, &stored);
+        let plugin = match tried_again(keep).await {
+            // Somebody installed it, or had the channel, since this was looked at: another look says what it is.
+            Err(Refusal::Taken { .. }) => tried_again(keep).await?,
+            done => done?,
+        };
         if let Err(error) = self.drop_orphans().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "components that nothing names are still there");
         }
@@ -48,25 +55,25 @@ impl App {
     }
 
     /// Stores a release that was examined, as what it is among those that are installed now.
-    async fn keep(&self, by: &By, release: &Release, new: &NewPlugin) -> Result<Plugin, Refusal> {
+    async fn keep(&self, by: &By, release: &Release, new: &NewPlugin, stored: &AtomicBool) -> Result<Plugin, Refusal> {
         // Before anything is read that this rests on.
         let noticed = self.plugins_change().await?;
         let installed = self.find_by::<Plugin>("package", &release.package).await?;
-        let release = release.clone();
         let kept = match installed {
-            Some(found) => followed_up(found, release, new.channel.as_deref())?,
-            None => self.begun(release, new).await?,
+            Some(found) => followed_up(found, release.clone(), new.channel.as_deref())?,
+            None => self.begun(release.clone(), new).await?,
         };
+        // Also where it is there already: whoever installs it again may be mending what is stored.
+        if !stored.swap(true, Ordering::Relaxed) {
+            self.store_component(&release.sha256, &new.component).await?;
+        }
         match kept {
             Kept::New(plugin) => {
-                self.store_component(&plugin.releases[0].sha256, &new.component).await?;
                 let deed = Deed::of_platform("plugin.install", plugin.id).after(told(&plugin));
                 self.commit_to_plugins(by, deed, Change::insert(&*plugin), noticed).await?;
                 Ok(*plugin)
             }
             Kept::Release { mut found, release } => {
-                // Also where it is there already: whoever installs it again may be mending what is stored.
-                self.store_component(&release.sha256, &new.component).await?;
                 if found.newest().is_some_and(|newest| is_known(newest, &release)) {
                     return Ok(found.entity);
                 }

@@ -20,7 +20,7 @@ use super::{App, Refusal};
 use crate::domain::audit::{By, Deed};
 use crate::domain::id::{PluginId, TenantId};
 use crate::domain::plugin::{Connecting, PLUGINS_MAX, Plugin, PluginChanges, Release};
-use crate::ports::{Change, EntityList, Owner, PluginFault, Stored};
+use crate::ports::{Change, Entity as _, EntityList, Owner, PluginFault, Stored};
 
 /// What is installed.
 pub struct NewPlugin {
@@ -191,8 +191,8 @@ impl App {
     /// Makes a change of a plugin, of which every node is told.
     async fn commit_to_plugins(&self, by: &By, deed: Deed, change: Change, noticed: Change) -> Result<(), Refusal> {
         match self.commit(by, vec![deed], vec![change, noticed]).await {
-            // Made since this was looked at: another look finds it, and says what it is.
-            Err(Refusal::Taken { .. }) => Err(Refusal::Conflict),
+            // The first change of all, and somebody else's came first.
+            Err(Refusal::Taken { kind: PluginChanges::KIND, .. }) => Err(Refusal::Conflict),
             done => done,
         }
     }

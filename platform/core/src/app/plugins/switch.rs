@@ -19,9 +19,11 @@ impl App {
     /// [`Refusal::Invalid`] where it calls hosts that nobody approved, or does not take the settings that are there;
     /// [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn approve_plugin(&self, by: &By, id: PluginId, approval: Approval) -> Result<Plugin, Refusal> {
-        let approval = &approval;
+        // The one that is meant now, whatever is installed meanwhile.
+        let meant = release_called(&self.plugin(id).await?, approval.release.as_deref())?.sha256.clone();
+        let (approval, meant) = (&approval, &meant);
         self.change_plugin(by, id, "plugin.approve", |mut plugin: Plugin| async move {
-            let release = release_called(&plugin, approval.release.as_deref())?.clone();
+            let release = plugin.release(meant).ok_or(Refusal::NotFound("release"))?.clone();
             let hosts = match &approval.hosts {
                 Some(hosts) => self.approved(&release, hosts)?,
                 None => plugin.hosts.clone(),
@@ -43,7 +45,12 @@ impl App {
     /// [`Refusal::Invalid`] where there is none; [`Refusal::NotFound`], [`Refusal::NoPlugins`], [`Refusal::Conflict`],
     /// [`Refusal::Store`].
     pub async fn roll_back_plugin(&self, by: &By, id: PluginId) -> Result<Plugin, Refusal> {
+        // Of two who go back at once, the second would go forward again.
+        let left = &self.plugin(id).await?.active;
         self.change_plugin(by, id, "plugin.roll_back", |mut plugin: Plugin| async move {
+            if plugin.active != *left {
+                return Err(Refusal::Conflict);
+            }
             let before = plugin.previous.clone().filter(|before| plugin.release(&before.sha256).is_some());
             let Some(Previous { sha256, hosts, settings, connecting }) = before else {
                 return Err(Refusal::field("release", "cannot be gone back from: no other delivered before"));
@@ -191,16 +198,19 @@ impl App {
             let noticed = self.plugins_change().await?;
             let mut found: Stored<Plugin> = self.stored_plugin(id).await?;
             let before = found.entity.clone();
-            found.entity = change(found.entity).await?;
-            if found.entity == before {
-                return Ok((found.entity, false));
+            match change(found.entity).await {
+                Ok(changed) => found.entity = changed,
+                // Also a conflict, if that is what the change says.
+                Err(refusal) => return Ok(Err(refusal)),
             }
-            let deed = deed(action, &before, &found);
-            self.commit_to_plugins(by, deed, Change::replace(&found), noticed).await?;
-            Ok((found.entity, true))
+            if found.entity != before {
+                let deed = deed(action, &before, &found);
+                self.commit_to_plugins(by, deed, Change::replace(&found), noticed).await?;
+            }
+            Ok(Ok((found.entity, before)))
         });
-        let (plugin, is_changed) = changed.await?;
-        if is_changed {
+        let (plugin, before) = changed.await??;
+        if plugin != before {
             self.go_by_plugins(id).await;
         }
         Ok(plugin)

@@ -104,7 +104,9 @@ fn described(file: &Path, component: &Component, publisher: Option<PublisherKey>
         format!("  revokes   {}", if component.revokes() { "codes of what is canceled" } else { "nothing" }),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
-    lines.extend(component.unused().iter().map(|name| format!("  unused    `{name}`: a newer WOTP knows it")));
+    lines.extend(
+        component.unused().iter().map(|name| format!("  unused    `{name}`: not used; a newer WOTP may know it")),
+    );
     lines.extend(publisher.map(|key| format!("  published by {key}")));
     for secret in secrets {
         let places = secret.places.iter().map(|place| name_of(*place)).collect::<Vec<_>>().join(", ");

@@ -239,7 +239,7 @@ async fn only_the_publisher_of_a_plugin_follows_it_up() {
         (signed(manifest(&next, 2).await), "signed by"),
         (json!({}), "nobody"),
         (other, first["publisher"].as_str().unwrap()),
-        (from_nobody, "but nobody did"),
+        (from_nobody, "nobody signed"),
     ] {
         let problem = stage.installing(&next, body).await.expect(422);
         assert!(problem["errors"][0]["message"].as_str().unwrap().contains(whose), "{problem}");
