@@ -48,6 +48,8 @@ pub enum Fault {
     Undecryptable,
     /// What a person writes arrives damaged, so that the client asks for it again.
     Damaged,
+    /// What a person writes to an account of addresses that tell no number comes without their number beside it.
+    Nameless,
 }
 
 /// A fault that waits for its occasion.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use wacore::msg_secret::MsgSecretPolicy;
 use wacore::store::DevicePropsOverride;
 use wacore::store::traits::Backend;
 use whatsapp_rust::anyhow::{self, bail};
@@ -10,6 +11,7 @@ use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
 use whatsapp_rust::prelude::{Bot, TokioRuntime};
 use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
 use whatsapp_rust::waproto::whatsapp::device_props::PlatformType;
+use whatsapp_rust::{CacheConfig, CacheEntryConfig};
 
 use crate::line::Dialer;
 use crate::settings::Settings;
@@ -17,6 +19,9 @@ use crate::settings::Settings;
 /// Keys that others may begin to write with, published at a time: few, since few write to a session, and each is a
 /// write to the store. The client publishes more when they run out.
 const KEYS: usize = 30;
+
+/// Most people of whom both addresses are kept in memory, of each session.
+const ADDRESSES_MAX: u64 = 20_000;
 
 /// Sessions send text: they fetch no pictures, and no version.
 struct NoHttp;
@@ -37,6 +42,13 @@ pub(crate) async fn build(
 ) -> anyhow::Result<Bot> {
     let device =
         DevicePropsOverride::new().with_os(settings.shown_as.as_str()).with_platform_type(PlatformType::CHROME);
+    let cache = CacheConfig {
+        // Nobody edits what sessions send, or votes on it: a secret of each message would be kept for a month.
+        msg_secret_policy: MsgSecretPolicy::Disabled,
+        // Whoever is evicted is looked up again before they are written to, as somebody new: so many that this is rare.
+        lid_pn_cache: CacheEntryConfig::new(None, ADDRESSES_MAX),
+        ..CacheConfig::default()
+    };
     let bot = Bot::builder()
         .with_backend_arc(backend)
         .with_transport_factory(Shared(dialer))
@@ -46,6 +58,7 @@ pub(crate) async fn build(
         .with_device_props(device)
         .with_inbound_durability_hook(inbound)
         .with_wanted_pre_key_count(KEYS)
+        .with_cache_config(cache)
         .skip_history_sync()
         .build()
         .await?;

@@ -12,7 +12,8 @@
 //! # One owner
 //!
 //! Who logs in with the keys of a session ends the one that was there. So a session runs while its process has the right
-//! to ([`Right`]), and not a byte of it goes out after. [`Sessions`] keeps many, each under a lease.
+//! to ([`Right`]), by a lease of the store, and not a byte of it goes out after; what it would write then, the store
+//! refuses, and that ends it as well. [`Sessions`] keeps many.
 //!
 //! # Restraint
 //!
@@ -30,7 +31,7 @@ mod directory;
 mod entrance;
 mod health;
 mod keys;
-mod lease;
+mod leases;
 mod line;
 mod listen;
 mod right;
@@ -41,15 +42,16 @@ mod settings;
 mod share;
 mod state;
 mod status;
+mod wishes;
 
 pub use channel::WhatsApp;
-pub use health::{Allowance, Grade, Health, Held, JITTER_MAX, Reason, Recipient, Report, Step};
-pub use keys::{Kept, Keys, KeysError, Notes};
-pub use lease::{Leases, LeasesError, StoreLeases};
+pub use health::{Allowance, Grade, Health, Held, JITTER_MAX, Reason, Recipient, Report, Step, Told};
+pub use keys::Keys;
+pub use leases::{Leases, Tenure};
 pub use listen::{Incoming, Listen, NotTaken, Reported, SessionId};
 pub use right::Right;
 pub use session::{Letter, PairError, Parts, Session, StartError};
-pub use sessions::{KeepError, Sessions, Tenure};
+pub use sessions::{KeepError, Sessions};
 pub use settings::{Entrance, Patience, Settings, WHATSAPP};
-pub use state::State;
 pub use status::{Away, Ban, OwnNumber, Shown, Status, Unpaired};
+pub use wishes::Wishes;

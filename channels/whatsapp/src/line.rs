@@ -25,13 +25,19 @@ pub(crate) struct Dialer {
     url: String,
     gate: Arc<Gate>,
     right: Arc<Right>,
+    /// Told when the connection that there was is gone: the client itself says nothing where it gave one up that had
+    /// died without a word.
+    gone: Gone,
     /// The connection at hand.
     line: Mutex<Weak<Line>>,
 }
 
+/// Told by which dialer.
+pub(crate) type Gone = Box<dyn Fn(&Dialer) + Send + Sync>;
+
 impl Dialer {
-    pub(crate) fn new(url: String, gate: Arc<Gate>, right: Arc<Right>) -> Self {
-        Self { url, gate, right, line: Mutex::new(Weak::new()) }
+    pub(crate) fn new(url: String, gate: Arc<Gate>, right: Arc<Right>, gone: Gone) -> Self {
+        Self { url, gate, right, gone, line: Mutex::new(Weak::new()) }
     }
 
     fn line(&self) -> Option<Arc<Line>> {
@@ -76,6 +82,7 @@ impl Dialer {
 impl TransportFactory for Dialer {
     /// In its turn, and only while the session is this process's. The client bounds the time.
     async fn create_transport(&self) -> anyhow::Result<(Arc<dyn Transport>, Receiver<TransportEvent>)> {
+        (self.gone)(self);
         let pass = self.gate.pass().await;
         if !self.right.holds() {
             bail!("the session is another's");
@@ -123,5 +130,45 @@ impl Transport for Line {
 
     fn resource_report(&self) -> Option<wacore::stats::TransportResourceReport> {
         self.transport.resource_report()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use wotp_core::domain::Timestamp;
+    use wotp_core::domain::connection_lease::ConnectionLease;
+    use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
+    use wotp_core::ports::TenantAccount;
+    use wotp_core::testing::ManualClock;
+
+    use super::*;
+
+    /// A dialer that reaches nobody, and how often it said that a connection is gone.
+    fn dialer() -> (Arc<Right>, Dialer, Arc<AtomicUsize>) {
+        let of = TenantAccount { tenant: TenantId::from_bytes([1; 16]), connection: ConnectionId::from_bytes([1; 16]) };
+        let lease = ConnectionLease { of, holder: NodeId::from_bytes([1; 16]), fence: 1, until: Timestamp::MAX };
+        let right = Right::new(Arc::new(ManualClock::at("2026-03-01T12:00:00Z")), lease, Timestamp::MAX);
+        let gone = Arc::new(AtomicUsize::new(0));
+        let tell = Arc::clone(&gone);
+        let gate = Arc::new(Gate::new(crate::settings::Entrance::default()));
+        let dialer = Dialer::new(
+            "wss:no host".to_owned(),
+            gate,
+            Arc::clone(&right),
+            Box::new(move |_| _ = tell.fetch_add(1, Ordering::SeqCst)),
+        );
+        (right, dialer, gone)
+    }
+
+    #[tokio::test]
+    async fn whoever_dials_anew_has_no_connection_any_more_whatever_comes_of_it() {
+        let (right, dialer, gone) = dialer();
+        assert!(dialer.create_transport().await.is_err());
+        assert_eq!(gone.load(Ordering::SeqCst), 1);
+        right.end();
+        assert!(dialer.create_transport().await.is_err());
+        assert_eq!(gone.load(Ordering::SeqCst), 2);
     }
 }

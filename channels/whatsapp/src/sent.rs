@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::domain::id::DeliveryId;
@@ -54,15 +55,30 @@ struct Table {
     order: VecDeque<String>,
 }
 
+impl Table {
+    fn know(&mut self, id: &str, reference: Reference) -> &mut Known {
+        if !self.known.contains_key(id) {
+            self.order.push_back(id.to_owned());
+            if self.order.len() > KNOWN_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        let new = || Known { reference, waiting: Vec::new(), answered: true };
+        self.known.entry(id.to_owned()).or_insert_with(new)
+    }
+}
+
 /// The messages of one session.
 pub(crate) struct Sent {
     table: Mutex<Table>,
-    reports: mpsc::UnboundedSender<Reported>,
+    reports: mpsc::Sender<Reported>,
 }
 
 impl Sent {
-    /// What nobody waits for goes to `reports`.
-    pub(crate) fn new(reports: mpsc::UnboundedSender<Reported>) -> Arc<Self> {
+    /// What nobody waits for goes to `reports`, as far as it has room.
+    pub(crate) fn new(reports: mpsc::Sender<Reported>) -> Arc<Self> {
         Arc::new(Self { table: Mutex::default(), reports })
     }
 
@@ -74,23 +90,21 @@ impl Sent {
     pub(crate) fn expect(self: &Arc<Self>, id: &str, reference: Reference) -> Waiting {
         let (answer, answered) = oneshot::channel();
         let mut table = self.lock();
-        match table.known.get_mut(id) {
-            Some(known) => {
-                known.waiting.retain(|waiting| !waiting.is_closed());
-                known.waiting.push(answer);
-                known.answered = false;
-            }
-            None => {
-                table.known.insert(id.to_owned(), Known { reference, waiting: vec![answer], answered: false });
-                table.order.push_back(id.to_owned());
-                if table.order.len() > KNOWN_MAX
-                    && let Some(oldest) = table.order.pop_front()
-                {
-                    table.known.remove(&oldest);
-                }
-            }
-        }
+        let known = table.know(id, reference);
+        known.waiting.retain(|waiting| !waiting.is_closed());
+        known.waiting.push(answer);
+        known.answered = false;
         Waiting { sent: Arc::clone(self), reference, answered }
+    }
+
+    /// Another process has sent a message, which was acknowledged.
+    pub(crate) fn was_sent(&self, id: &str, reference: Reference) {
+        self.lock().know(id, reference);
+    }
+
+    /// Whether a message is known to be one of ours.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.lock().known.contains_key(id)
     }
 
     /// Something was heard of a message. Whether it is one of ours, and this its first answer.
@@ -110,8 +124,10 @@ impl Sent {
     }
 
     fn report(&self, reference: Reference, answer: Answer) {
-        // The session has ended: nobody listens any more.
-        let _ = self.reports.send(Reported { reference, receipt: answer.receipt() });
+        // Or the session has ended, and nobody listens any more.
+        if let Err(TrySendError::Full(_)) = self.reports.try_send(Reported { reference, receipt: answer.receipt() }) {
+            tracing::warn!("what became of a WhatsApp message is lost: receipts are taken too slowly");
+        }
     }
 }
 
@@ -154,8 +170,8 @@ mod tests {
         }
     }
 
-    fn sent() -> (Arc<Sent>, mpsc::UnboundedReceiver<Reported>) {
-        let (reports, reported) = mpsc::unbounded_channel();
+    fn sent() -> (Arc<Sent>, mpsc::Receiver<Reported>) {
+        let (reports, reported) = mpsc::channel(8);
         (Sent::new(reports), reported)
     }
 
@@ -217,6 +233,22 @@ mod tests {
         drop(sent.expect("A", reference(1)));
         assert!(sent.heard("A", OUT));
         assert_eq!(reported.try_recv().unwrap().receipt, Receipt::Sent);
+    }
+
+    #[tokio::test]
+    async fn what_another_process_sent_is_reported_and_more_than_there_is_room_for_is_lost() {
+        let (sent, mut reported) = sent();
+        assert!(!sent.knows("A"));
+        sent.was_sent("A", reference(1));
+        assert!(sent.knows("A") && !sent.heard("A", OUT));
+        assert!(reported.try_recv().is_err(), "that it got out was told");
+        for _ in 0..9 {
+            sent.heard("A", Answer::Reached(DeliveryStatus::Read));
+        }
+        for _ in 0..8 {
+            assert_eq!(reported.try_recv().unwrap(), Reported { reference: reference(1), receipt: Receipt::Read });
+        }
+        assert!(reported.try_recv().is_err());
     }
 
     #[tokio::test]

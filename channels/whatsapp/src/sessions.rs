@@ -7,41 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use tokio::sync::{OwnedMutexGuard, RwLock};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use wotp_core::domain::Timestamp;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use wotp_core::domain::id::TenantId;
-use wotp_core::domain::lease::Lease;
-use wotp_core::ports::{Acknowledged, SendError};
+use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
-use crate::keys::KeysError;
-use crate::lease::{Leases, LeasesError};
 use crate::listen::SessionId;
 use crate::right::Right;
-use crate::session::{Letter, Parts, Session, StartError};
+use crate::session::{Letter, NotSent, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
 use crate::status::Status;
-
-/// How long a process has a session, and how often it says so.
-#[derive(Debug, Clone, Copy)]
-pub struct Tenure {
-    /// How long a lease lasts, unless it is prolonged: so long nobody keeps the sessions of a process that dies.
-    pub lasts: SignedDuration,
-    /// So long before the end of its lease a session is cut off, so that another process does not meet it.
-    pub margin: SignedDuration,
-    /// How often leases are prolonged, and asked for where another process has them.
-    pub every: Duration,
-}
-
-impl Default for Tenure {
-    fn default() -> Self {
-        Self {
-            lasts: SignedDuration::from_secs(15),
-            margin: SignedDuration::from_secs(2),
-            every: Duration::from_secs(4),
-        }
-    }
-}
 
 /// How many sessions are read from what was kept, or asked for, at once.
 const AT_ONCE: usize = 16;
@@ -61,21 +37,17 @@ pub enum KeepError {
     #[error("the process is about to end")]
     Draining,
     /// Nobody says who has it.
-    #[error(transparent)]
-    Leases(#[from] LeasesError),
-    /// It does not begin.
+    #[error("the store does not say whose the session is")]
+    Store(#[from] StoreError),
+    /// It does not begin, or its keys are not erased.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Its keys are not erased.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
 }
 
 /// A session that is kept here.
 struct Held {
     session: Arc<Session>,
     right: Arc<Right>,
-    lease: Lease,
     watch: JoinHandle<()>,
 }
 
@@ -88,44 +60,44 @@ impl Drop for Held {
 #[derive(Default)]
 struct Table {
     held: BTreeMap<SessionId, Held>,
-    /// Those that are to be kept here as soon as nobody else has them.
-    wanted: BTreeSet<SessionId>,
+    /// Who is having a session, or letting it go: one at a time.
+    turns: BTreeMap<SessionId, Weak<tokio::sync::Mutex<()>>>,
 }
 
 /// All sessions of a process.
 pub struct Sessions {
     parts: Parts,
-    leases: Arc<dyn Leases>,
-    tenure: Tenure,
     table: Mutex<Table>,
-    /// Held while leases are taken and given back: what is asked for twice at once is done once.
-    turn: tokio::sync::Mutex<()>,
+    /// Read while a session is being taken: whoever drains waits for those.
+    taking: RwLock<()>,
     draining: AtomicBool,
-    rounds: Mutex<Option<JoinHandle<()>>>,
+    rounds: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Sessions {
     fn drop(&mut self) {
-        if let Some(rounds) = self.rounds.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            rounds.abort();
-        }
+        self.rounds.get_mut().unwrap_or_else(PoisonError::into_inner).iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Sessions {
-    /// None yet.
-    pub fn new(parts: Parts, leases: Arc<dyn Leases>, tenure: Tenure) -> Arc<Self> {
+    /// Keeps from now on what is wanted, as far as no other process does. Sessions that no phone is linked to do not begin
+    /// by themselves.
+    pub fn new(parts: Parts) -> Arc<Self> {
         let sessions = Arc::new(Self {
             parts,
-            leases,
-            tenure,
             table: Mutex::default(),
-            turn: tokio::sync::Mutex::new(()),
+            taking: RwLock::default(),
             draining: AtomicBool::new(false),
-            rounds: Mutex::new(None),
+            rounds: Mutex::default(),
         });
-        let rounds = tokio::spawn(go_round(Arc::downgrade(&sessions), tenure.every));
-        *sessions.rounds.lock().unwrap_or_else(PoisonError::into_inner) = Some(rounds);
+        let every = sessions.parts.leases.every();
+        // Each for itself: leases are prolonged in time, however long it takes to have others.
+        let rounds = [
+            tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), every)),
+            tokio::spawn(go_on_keeping(Arc::downgrade(&sessions), every)),
+        ];
+        *sessions.rounds.lock().unwrap_or_else(PoisonError::into_inner) = rounds.into();
         sessions
     }
 
@@ -133,24 +105,22 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn until(&self) -> Timestamp {
-        self.parts.clock.now().saturating_add(self.tenure.lasts).unwrap_or(Timestamp::MAX)
-    }
-
-    fn right_until(&self, lease: &Lease) -> Timestamp {
-        lease.until.saturating_sub(self.tenure.margin).unwrap_or(Timestamp::MIN)
-    }
-
-    /// Keeps these from now on: at once what nobody has, the others as soon as they can be had. They begin one after the
-    /// other. Those that have no phone linked do not begin by themselves.
-    pub async fn keep(self: &Arc<Self>, sessions: impl IntoIterator<Item = SessionId>) {
-        self.table().wanted.extend(sessions);
-        self.take_wanted().await;
+    /// Waits until nobody else has a session, or lets it go.
+    async fn turn(&self, id: SessionId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut table = self.table();
+            table.turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = table.turns.get(&id).and_then(Weak::upgrade).unwrap_or_default();
+            table.turns.insert(id, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
     }
 
     /// A session that is kept here.
     pub fn find(&self, session: SessionId) -> Option<Arc<Session>> {
-        self.table().held.get(&session).map(|held| Arc::clone(&held.session))
+        let table = self.table();
+        table.held.get(&session).filter(|held| held.right.holds()).map(|held| Arc::clone(&held.session))
     }
 
     /// A tenant's sessions that are kept here.
@@ -162,7 +132,7 @@ impl Sessions {
 
     /// How many are kept here.
     pub fn len(&self) -> usize {
-        self.table().held.len()
+        self.table().held.values().filter(|held| held.right.holds()).count()
     }
 
     /// How many of those that are kept here are connected, and how many there are.
@@ -177,48 +147,68 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Keeps a session here and begins it: it logs in, or shows what links a phone.
+    /// Keeps a session here and begins it: it logs in, or shows what links a phone. From then on some process keeps it, until
+    /// it is disconnected.
     ///
     /// # Errors
     /// [`KeepError`].
     pub async fn start(self: &Arc<Self>, id: SessionId) -> Result<Arc<Session>, KeepError> {
-        self.table().wanted.insert(id);
-        let session = self.own(id).await?;
+        self.parts.wishes.want(id, true).await?;
+        let session = {
+            let _turn = self.turn(id).await;
+            self.own(id).await?
+        };
         session.start().await?;
         Ok(session)
     }
 
-    /// Takes the lease, unless it has it.
+    /// Takes the lease, unless it has it. Its turn is the caller's.
     async fn own(self: &Arc<Self>, id: SessionId) -> Result<Arc<Session>, KeepError> {
-        let _turn = self.turn.lock().await;
+        let _taking = self.taking.read().await;
         if self.draining.load(Ordering::SeqCst) {
             return Err(KeepError::Draining);
         }
-        if let Some(session) = self.find(id) {
-            return Ok(session);
+        let here = self.table().held.get(&id).map(|held| (Arc::clone(&held.session), Arc::clone(&held.right)));
+        if let Some((session, right)) = here {
+            if right.holds() {
+                return Ok(session);
+            }
+            // One that was cut off a moment ago: to its end, or two clients would run.
+            session.give_up().await;
+            self.forget(id, &right);
         }
-        let lease = self.leases.take(id, self.until()).await?.ok_or(KeepError::Elsewhere)?;
-        let right = Right::until(Arc::clone(&self.parts.clock), lease.fence, self.right_until(&lease));
+        let right = self.parts.leases.take(id).await?.ok_or(KeepError::Elsewhere)?;
         let session = Arc::new(Session::new(id, &self.parts, Arc::clone(&right)));
         let watch = tokio::spawn(cut_off(Arc::downgrade(self), id, Arc::clone(&right), Arc::downgrade(&session)));
-        self.table().held.insert(id, Held { session: Arc::clone(&session), right, lease, watch });
+        self.table().held.insert(id, Held { session: Arc::clone(&session), right, watch });
         Ok(session)
     }
 
-    /// Ends a session's connection and leaves it alone until somebody starts it; the phone stays linked.
-    pub async fn disconnect(&self, id: SessionId) {
-        self.table().wanted.remove(&id);
-        if let Some(session) = self.find(id) {
-            session.stop().await;
-            self.let_go(id).await;
+    /// Keeps a session no more that was kept by this right.
+    fn forget(&self, id: SessionId, right: &Arc<Right>) {
+        let mut table = self.table();
+        if table.held.get(&id).is_some_and(|held| Arc::ptr_eq(&held.right, right)) {
+            table.held.remove(&id);
         }
+    }
+
+    /// Ends a session's connection, whichever process keeps it, and leaves it alone until somebody starts it; the phone
+    /// stays linked. Another process than this one ends it within the time in which it looks at what is wanted.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing has changed.
+    pub async fn disconnect(&self, id: SessionId) -> Result<(), StoreError> {
+        self.parts.wishes.want(id, false).await?;
+        self.let_go(id).await;
+        Ok(())
     }
 
     /// Takes a session off the phone and erases its keys, for good. Whether the phone knows.
     ///
     /// # Errors
-    /// [`KeepError`]; with [`KeepError::Keys`] the keys are still there, and this is to be repeated.
+    /// [`KeepError`]; with [`KeepError::Start`] the keys are still there, and this is to be repeated.
     pub async fn log_out(self: &Arc<Self>, id: SessionId) -> Result<bool, KeepError> {
+        let turn = self.turn(id).await;
         let session = self.own(id).await?;
         // The phone is told over a connection. Without one the keys are erased all the same.
         if !session.status().is_connected() && session.resume().await.is_ok() {
@@ -227,18 +217,20 @@ impl Sessions {
             let _ = timeout(CONNECTED_WITHIN, connected).await;
         }
         let told = session.log_out().await?;
-        self.table().wanted.remove(&id);
+        self.parts.wishes.want(id, false).await?;
+        drop(turn);
         self.let_go(id).await;
         Ok(told)
     }
 
-    /// Gives a lease back; the session has ended.
+    /// Ends a session and gives its lease back.
     async fn let_go(&self, id: SessionId) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(id).await;
         let held = self.table().held.remove(&id);
         if let Some(held) = held {
-            held.right.end();
-            if let Err(error) = self.leases.give_back(&held.lease).await {
+            held.watch.abort();
+            held.session.retire().await;
+            if let Err(error) = self.parts.leases.give_back(&held.right).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(connection = %id.connection, error, "others wait for the lease of a session to end");
             }
@@ -248,17 +240,19 @@ impl Sessions {
     /// Ends all sessions, so that other processes take them over, and begins none any more.
     pub async fn drain(self: &Arc<Self>) {
         self.draining.store(true, Ordering::SeqCst);
-        self.table().wanted.clear();
+        // Those that were being taken are in the table then.
+        drop(self.taking.write().await);
         let all: Vec<SessionId> = self.table().held.keys().copied().collect();
         let mut ending = JoinSet::new();
         for id in all {
             let sessions = Arc::clone(self);
-            ending.spawn(async move { sessions.disconnect(id).await });
+            ending.spawn(async move { sessions.let_go(id).await });
         }
         while ending.join_next().await.is_some() {}
     }
 
-    /// Sends through one of the tenant's numbers: through another when one cannot, as long as nothing was handed over.
+    /// Sends through one of the tenant's numbers: through another when one cannot, or may not write to strangers, as long as
+    /// nothing got out.
     ///
     /// # Errors
     /// [`SendError`], of the number that was tried first.
@@ -276,82 +270,66 @@ impl Sessions {
         let mut first = None;
         for id in ranked(letter.reference.delivery, candidates) {
             let Some(session) = self.find(id) else { continue };
-            match session.send(letter).await {
-                Err(away @ SendError::Away { .. }) => first = first.or(Some(away)),
-                done => return done,
+            match session.try_to_send(letter).await {
+                Ok(sent) => return Ok(sent),
+                Err(NotSent { error, for_others: true }) => first = first.or(Some(error)),
+                Err(NotSent { error, for_others: false }) => return Err(error),
             }
         }
         let detail = "no session of the tenant is here".to_owned();
         Err(first.unwrap_or(SendError::Away { after: ELSEWHERE, detail }))
     }
 
-    /// Prolongs all leases.
-    async fn prolong(self: &Arc<Self>) {
-        let all: Vec<SessionId> = self.table().held.keys().copied().collect();
-        let each = |sessions: Arc<Self>, id| async move {
-            match sessions.leases.take(id, sessions.until()).await {
-                Ok(Some(lease)) => sessions.prolonged(id, lease).await,
-                Ok(None) => sessions.lose(id).await,
-                // It is cut off in time, if this lasts.
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::debug!(connection = %id.connection, error, "the lease of a session is not prolonged");
-                }
+    /// Prolongs all leases, together.
+    async fn prolong(&self) {
+        let rights: Vec<Arc<Right>> = self.table().held.values().map(|held| Arc::clone(&held.right)).collect();
+        // Whatever was slept for: the clock may have been set.
+        rights.iter().filter(|right| !right.holds()).for_each(|right| right.end());
+        // Sessions are cut off in time, if this lasts.
+        match timeout(self.parts.leases.patience(), self.parts.leases.prolong(rights)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "the leases of WhatsApp sessions are not prolonged");
             }
-        };
-        self.several(all, each).await;
-    }
-
-    async fn prolonged(&self, id: SessionId, lease: Lease) {
-        let until = self.right_until(&lease);
-        let same = self.table().held.get_mut(&id).map(|held| {
-            let same = held.lease.fence == lease.fence;
-            if same {
-                held.right.prolong(until);
-                held.lease = lease.clone();
-            }
-            same
-        });
-        match same {
-            Some(true) => {}
-            // Somebody else had it meanwhile: what it did before is over.
-            Some(false) => self.lose(id).await,
-            // It was given back while this was asked for.
-            None => {
-                let _ = self.leases.give_back(&lease).await;
-            }
+            Err(_) => tracing::warn!("the leases of WhatsApp sessions are not prolonged in time"),
         }
     }
 
-    /// A session is another process's.
-    async fn lose(&self, id: SessionId) {
-        let held = self.table().held.remove(&id);
-        if let Some(held) = held {
-            tracing::warn!(connection = %id.connection, "a WhatsApp session is another process's now");
-            held.session.give_up().await;
+    /// Ends what is wanted no more, and takes what is wanted and nobody has.
+    async fn follow_wishes(self: &Arc<Self>) -> Result<(), StoreError> {
+        // Before what is wanted is read: one that is started is wanted before it is here.
+        let here: BTreeSet<SessionId> = self.table().held.keys().copied().collect();
+        let wanted = self.parts.wishes.wanted().await?;
+        let let_go = |sessions: Arc<Self>, id| async move { sessions.let_go(id).await };
+        self.several(here.difference(&wanted).copied().collect(), let_go).await;
+        let missing: Vec<SessionId> = wanted.difference(&here).copied().collect();
+        if missing.is_empty() || self.draining.load(Ordering::SeqCst) {
+            return Ok(());
         }
+        let elsewhere = self.parts.leases.of_others().await?;
+        let free = missing.into_iter().filter(|id| !elsewhere.contains(id)).collect();
+        self.several(free, |sessions, id| async move { sessions.take(id).await }).await;
+        Ok(())
     }
 
-    /// Takes those that are wanted and not had, as far as nobody else has them.
-    async fn take_wanted(self: &Arc<Self>) {
-        let missing: Vec<SessionId> = {
-            let table = self.table();
-            table.wanted.iter().filter(|id| !table.held.contains_key(id)).copied().collect()
+    /// Takes a session, if it is still free, and begins it where a phone is linked.
+    async fn take(self: &Arc<Self>, id: SessionId) {
+        let owned = {
+            let _turn = self.turn(id).await;
+            self.own(id).await
         };
-        let each = |sessions: Arc<Self>, id| async move {
-            let begun = match sessions.own(id).await {
-                Ok(session) => session.resume().await.map_err(KeepError::from),
-                Err(error) => Err(error),
-            };
-            match begun {
-                Ok(()) | Err(KeepError::Elsewhere | KeepError::Draining) => {}
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(connection = %id.connection, error, "a WhatsApp session does not begin");
-                }
+        let begun = match owned {
+            Ok(session) => session.resume().await.map_err(KeepError::from),
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(()) | Err(KeepError::Elsewhere | KeepError::Draining) => {}
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(connection = %id.connection, error, "a WhatsApp session does not begin");
             }
-        };
-        self.several(missing, each).await;
+        }
     }
 
     async fn several<F>(self: &Arc<Self>, ids: Vec<SessionId>, each: impl Fn(Arc<Self>, SessionId) -> F)
@@ -369,31 +347,44 @@ impl Sessions {
     }
 }
 
-/// Prolongs leases, and takes those that have become free.
-async fn go_round(sessions: Weak<Sessions>, every: Duration) {
-    let mut tick = interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+fn rounds(every: Duration) -> Interval {
+    let mut rounds = interval(every);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds
+}
+
+/// Prolongs leases.
+async fn go_on_prolonging(sessions: Weak<Sessions>, every: Duration) {
+    let mut rounds = rounds(every);
     loop {
-        tick.tick().await;
+        rounds.tick().await;
         let Some(sessions) = sessions.upgrade() else { return };
         sessions.prolong().await;
-        sessions.take_wanted().await;
+    }
+}
+
+/// Keeps what is wanted.
+async fn go_on_keeping(sessions: Weak<Sessions>, every: Duration) {
+    let mut rounds = rounds(every);
+    loop {
+        rounds.tick().await;
+        let Some(sessions) = sessions.upgrade() else { return };
+        if let Err(error) = sessions.follow_wishes().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "which WhatsApp sessions are wanted cannot be read");
+        }
     }
 }
 
 /// Ends a session when its right is over, whatever the store says or does not.
 async fn cut_off(sessions: Weak<Sessions>, id: SessionId, right: Arc<Right>, session: Weak<Session>) {
-    while right.holds() {
-        sleep(right.lasts().max(SignedDuration::from_millis(1)).unsigned_abs()).await;
-    }
+    right.over().await;
     if let Some(session) = session.upgrade() {
+        tracing::warn!(connection = %id.connection, "a WhatsApp session is this process's no more");
         session.give_up().await;
     }
     if let Some(sessions) = sessions.upgrade() {
-        let mut table = sessions.table();
         // Not one that was begun meanwhile.
-        if table.held.get(&id).is_some_and(|held| Arc::ptr_eq(&held.right, &right)) {
-            table.held.remove(&id);
-        }
+        sessions.forget(id, &right);
     }
 }

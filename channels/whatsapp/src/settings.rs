@@ -45,6 +45,11 @@ pub struct Patience {
     pub login: Duration,
     /// After so long a session that was refused for a reason that may pass is begun anew.
     pub refused: Duration,
+    /// After so long a session is begun anew whose store did not answer.
+    pub not_kept: Duration,
+    /// After so long WhatsApp is asked, by another login, to say again what somebody wrote and nobody took; longer from time to
+    /// time.
+    pub ask_again: Duration,
     /// A session that ends: what it still has to write and to say.
     pub stop: Duration,
 }
@@ -59,6 +64,8 @@ impl Default for Patience {
             lost: Duration::from_secs(90),
             login: Duration::from_secs(240),
             refused: Duration::from_secs(300),
+            not_kept: Duration::from_secs(5),
+            ask_again: Duration::from_secs(10),
             stop: Duration::from_secs(12),
         }
     }

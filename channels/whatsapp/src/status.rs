@@ -163,7 +163,8 @@ impl Status {
         };
         match self {
             Self::Disconnected { why: Away::Lost | Away::Unavailable, since } => Some(gone(*since, patience.lost)),
-            Self::Disconnected { why: Away::Refused(_) | Away::NotKept, since } => Some(gone(*since, patience.refused)),
+            Self::Disconnected { why: Away::Refused(_), since } => Some(gone(*since, patience.refused)),
+            Self::Disconnected { why: Away::NotKept, since } => Some(gone(*since, patience.not_kept)),
             Self::Banned { until: Some(until), .. } => Some(left(*until)),
             Self::Pairing { ends_at, .. } => Some(left(*ends_at)),
             Self::Connecting => Some(patience.login),
@@ -198,6 +199,7 @@ mod tests {
         let away = |why| Status::Disconnected { why, since: then }.stays_for(&patience, now).map(|left| left.as_secs());
         assert_eq!(away(Away::Lost), Some(60));
         assert_eq!(away(Away::Refused(400)), Some(270));
+        assert_eq!(away(Away::NotKept), Some(0));
         assert_eq!([away(Away::Outdated), away(Away::Stopped), away(Away::TakenOver)], [None; 3]);
         let ban = |until| Status::Banned { until, why: Ban::Other }.stays_for(&patience, now);
         assert_eq!(ban(Some(Timestamp::from_second(1_090).unwrap())), Some(Duration::from_secs(60)));

@@ -35,6 +35,7 @@ impl World {
         let said = self.said.get(id).filter(|said| said.to == to.number).ok_or(Error::NoSuchMessage)?;
         let (from, plaintext) = (said.from.clone(), said.plaintext.clone());
         let damaged = self.rules.take(&to.number, |fault| matches!(fault, Fault::Damaged).then_some(())).is_some();
+        let nameless = self.rules.take(&to.number, |fault| matches!(fault, Fault::Nameless).then_some(())).is_some();
         self.begin_if_new(&from, to).await?;
         let person = self.person(&from)?;
         let mut sealed = person.phone.encrypt(to, &plaintext).await?;
@@ -44,7 +45,8 @@ impl World {
         let (lid, number) = (Jid::lid(person.lid.as_str()), Jid::pn(from.as_str()));
         let message = NodeBuilder::new("message");
         let message = if self.person(&to.number)?.lid_migrated {
-            message.attr("from", lid).attr("sender_pn", number).attr("addressing_mode", "lid")
+            let message = message.attr("from", lid).attr("addressing_mode", "lid");
+            if nameless { message } else { message.attr("sender_pn", number) }
         } else {
             message.attr("from", number).attr("sender_lid", lid).attr("addressing_mode", "pn")
         };

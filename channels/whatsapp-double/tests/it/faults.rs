@@ -234,7 +234,8 @@ async fn the_cap_on_new_chats_is_told_and_refuses_what_goes_beyond() {
     let second = client.send(BERT, "two").await;
     assert_eq!(client.ack(&second).await.as_deref(), Some("475"));
     let api = client.api();
-    let asked = whatsapp_rust::MexRequest::new(cap::NAME, cap::DOC_ID, cap::Variables::default());
+    let of_chats = serde_json::json!({ "input": { "type": "INDIVIDUAL_NEW_CHAT_MSG" } });
+    let asked = whatsapp_rust::MexRequest::new(cap::NAME, cap::DOC_ID, of_chats);
     let answer = within("the answer", api.mex().query(asked)).await.unwrap();
     let told: cap::Response = serde_json::from_value(answer.data.unwrap()).unwrap();
     let told = told.xwa2_message_capping_info.unwrap();

@@ -101,12 +101,61 @@ pub struct Report {
 const TOO_MUCH: SignedDuration = SignedDuration::from_mins(1);
 /// How long a lock or a cap is believed in that WhatsApp names no end of: then a stranger shows whether it is still there.
 const UNTOLD: SignedDuration = SignedDuration::from_hours(6);
+/// How long strangers are spared after a refusal of which WhatsApp says, when it is asked, that there is no such thing.
+const DENIED: SignedDuration = SignedDuration::from_mins(15);
 /// Share of strangers is looked at only from so many messages a day on: of a few, all may be strangers.
 const SHARE_FROM: u32 = 50;
 /// After so long without a message the next one goes at once.
 const QUIET: SignedDuration = SignedDuration::from_secs(10);
 /// Longest that a message is held back so that many do not follow each other like a machine's.
 pub const JITTER_MAX: SignedDuration = SignedDuration::from_secs(2);
+
+/// What WhatsApp says of a restriction when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// There is none.
+    None,
+    /// It is in force, and no end of it is named.
+    InForce,
+    /// It is in force until then.
+    Until(Timestamp),
+}
+
+/// A restriction of what may be sent to strangers, as it was told and as it was met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Restriction {
+    told_until: Option<Timestamp>,
+    /// When a message was refused because of it.
+    met_at: Option<Timestamp>,
+    /// Whether WhatsApp has said since that there is none.
+    denied: bool,
+}
+
+impl Restriction {
+    fn met(&mut self, now: Timestamp) {
+        (self.met_at, self.denied) = (Some(now), false);
+    }
+
+    fn told(&mut self, told: Told, now: Timestamp) {
+        match told {
+            // What was refused a moment ago was so all the same.
+            Told::None => (self.told_until, self.denied) = (None, true),
+            Told::Until(until) if now < until => *self = Self { told_until: Some(until), ..Self::default() },
+            Told::Until(_) | Told::InForce => *self = Self { met_at: Some(now), ..Self::default() },
+        }
+    }
+
+    /// Until when it is believed in.
+    fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let met = lasting(self.met_at, if self.denied { DENIED } else { UNTOLD }, now);
+        self.told_until.max(met)
+    }
+}
+
+/// When something ends that began at a moment; none where that is yet to come, because the clock was ahead then.
+fn lasting(began: Option<Timestamp>, lasts: SignedDuration, now: Timestamp) -> Option<Timestamp> {
+    began.filter(|began| *began <= now).map(|began| began.saturating_add(lasts).unwrap_or(Timestamp::MAX))
+}
 
 /// How one sender fares. What it has counted outlives the process: see `Serialize`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,9 +165,9 @@ pub struct Health {
     sent: Window,
     strangers: Window,
     last_at: Option<Timestamp>,
-    time_locked_until: Option<Timestamp>,
-    new_chats_used_up_until: Option<Timestamp>,
-    too_much_until: Option<Timestamp>,
+    time_lock: Restriction,
+    new_chat_cap: Restriction,
+    too_much_at: Option<Timestamp>,
     banned_until: Option<Timestamp>,
 }
 
@@ -130,9 +179,9 @@ impl Health {
             sent: Window::default(),
             strangers: Window::default(),
             last_at: None,
-            time_locked_until: None,
-            new_chats_used_up_until: None,
-            too_much_until: None,
+            time_lock: Restriction::default(),
+            new_chat_cap: Restriction::default(),
+            too_much_at: None,
             banned_until: None,
         }
     }
@@ -177,7 +226,8 @@ impl Health {
 
     fn holds_all(&self, allowance: &Allowance, now: Timestamp) -> Vec<Held> {
         let step = allowance.at(self.age(now));
-        let told = [(Reason::Banned, self.banned_until), (Reason::TooMuch, self.too_much_until)];
+        let too_much = lasting(self.too_much_at, TOO_MUCH, now);
+        let told = [(Reason::Banned, self.banned_until), (Reason::TooMuch, too_much)];
         let mut holds: Vec<Held> = in_force(told, now).collect();
         if self.sent.in_hour(now) >= step.per_hour {
             holds.push(Held { reason: Reason::HourIsFull, until: self.sent.hour_frees(now) });
@@ -191,7 +241,7 @@ impl Health {
     fn holds_strangers(&self, allowance: &Allowance, now: Timestamp) -> Vec<Held> {
         let step = allowance.at(self.age(now));
         let told =
-            [(Reason::TimeLocked, self.time_locked_until), (Reason::NewChatsUsedUp, self.new_chats_used_up_until)];
+            [(Reason::TimeLocked, self.time_lock.until(now)), (Reason::NewChatsUsedUp, self.new_chat_cap.until(now))];
         let mut holds: Vec<Held> = in_force(told, now).collect();
         let (sent, strangers) = (self.sent.in_day(now), self.strangers.in_day(now));
         if strangers >= step.strangers_per_day {
@@ -225,25 +275,22 @@ impl Health {
 
     /// The server refused a message with this code.
     pub fn refused(&mut self, code: u16, now: Timestamp) {
-        let later = |lasts| Some(now.saturating_add(lasts).unwrap_or(Timestamp::MAX));
         match code {
-            // What WhatsApp says when it is asked may be later than this.
-            463 => self.time_locked_until = self.time_locked_until.max(later(UNTOLD)),
-            475 => self.new_chats_used_up_until = self.new_chats_used_up_until.max(later(UNTOLD)),
-            429 => self.too_much_until = later(TOO_MUCH),
+            463 => self.time_lock.met(now),
+            475 => self.new_chat_cap.met(now),
+            429 => self.too_much_at = Some(now),
             _ => {}
         }
     }
 
-    /// What WhatsApp says of its time-lock: until when; none where there is none.
-    pub fn time_lock(&mut self, until: Option<Timestamp>) {
-        self.time_locked_until = until;
+    /// What WhatsApp says of its time-lock.
+    pub fn time_lock(&mut self, told: Told, now: Timestamp) {
+        self.time_lock.told(told, now);
     }
 
-    /// What WhatsApp says of its cap on new chats: whether it is reached, and when it begins anew, if it says.
-    pub fn new_chat_cap(&mut self, reached: bool, until: Option<Timestamp>, now: Timestamp) {
-        let untold = || now.saturating_add(UNTOLD).unwrap_or(Timestamp::MAX);
-        self.new_chats_used_up_until = reached.then(|| until.unwrap_or_else(untold));
+    /// What WhatsApp says of its cap on new chats, which is in force once it is reached.
+    pub fn new_chat_cap(&mut self, told: Told, now: Timestamp) {
+        self.new_chat_cap.told(told, now);
     }
 
     /// WhatsApp has banned the number until then.
@@ -251,10 +298,15 @@ impl Health {
         self.banned_until = Some(until);
     }
 
+    /// WhatsApp let the number in: it is not banned.
+    pub fn is_in(&mut self) {
+        self.banned_until = None;
+    }
+
     /// The number is linked anew, maybe another one: what WhatsApp held against it is asked again; how much was sent stays.
     pub fn linked_anew(&mut self) {
-        (self.time_locked_until, self.new_chats_used_up_until) = (None, None);
-        (self.too_much_until, self.banned_until) = (None, None);
+        (self.time_lock, self.new_chat_cap) = (Restriction::default(), Restriction::default());
+        (self.too_much_at, self.banned_until) = (None, None);
     }
 
     /// How it is, and why.

@@ -142,18 +142,76 @@ fn what_whatsapp_says_of_its_restrictions_holds_over_what_was_guessed() {
     let (clock, allowance) = (clock(), Allowance::flat(900, 900, 900));
     let now = clock.now();
     let mut health = Health::new(now);
+    let held_until =
+        |health: &Health| health.may_send(&allowance, Recipient::Stranger, now).err().map(|held| held.until);
     health.refused(463, now);
-    health.time_lock(Some(now + DAY));
-    assert_eq!(health.may_send(&allowance, Recipient::Stranger, now).unwrap_err().until, now + DAY);
-    health.time_lock(None);
-    assert!(health.may_send(&allowance, Recipient::Stranger, now).is_ok());
-    health.new_chat_cap(true, Some(now + HOUR), now);
-    assert_eq!(health.may_send(&allowance, Recipient::Stranger, now).unwrap_err().until, now + HOUR);
-    health.new_chat_cap(false, None, now);
-    assert!(health.may_send(&allowance, Recipient::Stranger, now).is_ok());
+    health.time_lock(Told::Until(now + DAY), now);
+    assert_eq!(held_until(&health), Some(now + DAY));
+    health.time_lock(Told::None, now);
+    assert_eq!(held_until(&health), None);
+    // In force, whatever end is named: WhatsApp says 0 where it names none.
+    for untold in [Told::InForce, Told::Until(Timestamp::UNIX_EPOCH)] {
+        health.time_lock(untold, now);
+        assert_eq!(held_until(&health), Some(now + UNTOLD));
+    }
+    health.linked_anew();
+    health.new_chat_cap(Told::Until(now + HOUR), now);
+    assert_eq!(held_until(&health), Some(now + HOUR));
+    health.new_chat_cap(Told::None, now);
+    assert_eq!(held_until(&health), None);
     health.banned(now + DAY);
     let held = health.may_send(&allowance, Recipient::Known, now).unwrap_err();
     assert_eq!((held.reason, held.until), (Reason::Banned, now + DAY));
+    health.is_in();
+    assert_eq!(held_until(&health), None);
+}
+
+#[test]
+fn a_refusal_is_not_forgotten_because_whatsapp_says_that_there_is_no_restriction() {
+    let (clock, allowance) = (clock(), Allowance::flat(900, 900, 900));
+    for code in [463, 475] {
+        let (now, mut health) = (clock.now(), Health::new(clock.now()));
+        health.refused(code, now);
+        health.time_lock(Told::None, now);
+        health.new_chat_cap(Told::None, now);
+        assert_eq!(health.may_send(&allowance, Recipient::Stranger, now).unwrap_err().until, now + DENIED);
+        assert!(health.may_send(&allowance, Recipient::Stranger, now + DENIED).is_ok());
+        // It is met again.
+        health.refused(code, now + DENIED);
+        let held = health.may_send(&allowance, Recipient::Stranger, now + DENIED).unwrap_err();
+        assert_eq!(held.until, now + DENIED + UNTOLD);
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_while_holds_nothing() {
+    let (clock, allowance) = (clock(), Allowance::flat(3, 3, 3));
+    let now = clock.now();
+    let (mut health, ahead) = (Health::new(now), now + DAY * 365);
+    assert_eq!(send_all(&mut health, &allowance, Recipient::Stranger, ahead), 3);
+    for code in [463, 475, 429] {
+        health.refused(code, ahead);
+    }
+    assert_eq!(health.report(&allowance, now).grade, Grade::Well);
+    // What was sent meanwhile is seen with the next message.
+    assert_eq!(send_all(&mut health, &allowance, Recipient::Stranger, now), 1);
+    assert!(health.may_send(&allowance, Recipient::Stranger, now + HOUR).is_err(), "the day is full");
+    assert!(health.may_send(&allowance, Recipient::Stranger, now + DAY + HOUR).is_ok());
+}
+
+#[test]
+fn a_message_that_is_taken_back_frees_no_other() {
+    let (clock, allowance) = (clock(), Allowance::flat(2, 100, 100));
+    let first = clock.now();
+    let mut health = Health::new(first);
+    health.admit(&allowance, Recipient::Known, first).unwrap();
+    clock.advance(SignedDuration::from_mins(10));
+    health.admit(&allowance, Recipient::Known, clock.now()).unwrap();
+    health.take_back(Recipient::Known, first);
+    health.admit(&allowance, Recipient::Known, clock.now()).unwrap();
+    // Two were sent now, and they count for an hour from now.
+    clock.advance(HOUR - SignedDuration::from_secs(1));
+    assert!(health.may_send(&allowance, Recipient::Known, clock.now()).is_err());
 }
 
 #[test]

@@ -22,14 +22,23 @@ fn piece(at: Timestamp) -> i64 {
     at.as_second().div_euclid(PIECE_SECONDS)
 }
 
+/// Whether a piece is within the last so many: not one that was counted when the clock was ahead by more than a little, or
+/// that would hold the number until then.
+fn counts(piece: i64, now: i64, pieces: i64) -> bool {
+    (now - pieces..=now + 1).contains(&piece)
+}
+
 impl Window {
     pub(super) fn count(&mut self, now: Timestamp) {
-        // Never behind what was counted last, should the clock have gone back.
-        let newest = self.pieces.back().map_or(i64::MIN, |(piece, _)| *piece);
-        let now = piece(now).max(newest);
+        let now = piece(now);
+        // Should the clock have gone back, what was counted at a later time was so at this one.
+        let mut ahead = 0;
+        while self.pieces.back().is_some_and(|(piece, _)| *piece > now) {
+            ahead += self.pieces.pop_back().map_or(0, |(_, times)| times);
+        }
         match self.pieces.back_mut().filter(|(piece, _)| *piece == now) {
-            Some((_, times)) => *times += 1,
-            None => self.pieces.push_back((now, 1)),
+            Some((_, times)) => *times += ahead + 1,
+            None => self.pieces.push_back((now, ahead + 1)),
         }
         while self.pieces.front().is_some_and(|(piece, _)| *piece < now - DAY_PIECES) {
             self.pieces.pop_front();
@@ -39,14 +48,15 @@ impl Window {
     /// Takes back one that was counted at `at`.
     pub(super) fn uncount(&mut self, at: Timestamp) {
         let at = piece(at);
-        if let Some((_, times)) = self.pieces.iter_mut().rev().find(|(piece, times)| *piece >= at && *times > 0) {
+        // The piece itself, as long as it is there: from a later one it would be taken too early.
+        if let Some((_, times)) = self.pieces.iter_mut().find(|(piece, times)| *piece >= at && *times > 0) {
             *times -= 1;
         }
     }
 
     fn since(&self, now: Timestamp, pieces: i64) -> u32 {
-        let from = piece(now) - pieces;
-        self.pieces.iter().rev().take_while(|(piece, _)| *piece >= from).map(|(_, times)| times).sum()
+        let now = piece(now);
+        self.pieces.iter().filter(|(piece, _)| counts(*piece, now, pieces)).map(|(_, times)| times).sum()
     }
 
     pub(super) fn in_hour(&self, now: Timestamp) -> u32 {
@@ -67,9 +77,9 @@ impl Window {
 
     /// When the oldest that still counts does no more.
     fn frees(&self, now: Timestamp, pieces: i64) -> Timestamp {
-        let from = piece(now) - pieces;
-        let oldest = self.pieces.iter().find(|(piece, times)| *piece >= from && *times > 0);
-        let oldest = oldest.map_or(piece(now), |(piece, _)| *piece);
+        let at = piece(now);
+        let oldest = self.pieces.iter().find(|(piece, times)| counts(*piece, at, pieces) && *times > 0);
+        let oldest = oldest.map_or(at, |(piece, _)| *piece);
         let frees = Timestamp::from_second((oldest + pieces + 1) * PIECE_SECONDS).unwrap_or(Timestamp::MAX);
         frees.max(now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX))
     }

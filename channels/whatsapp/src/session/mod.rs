@@ -5,35 +5,45 @@ mod keeper;
 mod pairing;
 mod sender;
 mod sending;
+mod todos;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use wacore::iq::devices::RemoveCompanionDeviceSpec;
 use whatsapp_rust::Client;
 use whatsapp_rust::prelude::BotHandle;
+use whatsapp_rust::types::events::{Event, EventHandler, EventInterest, EventKind};
+use wotp_core::app::MemoryError;
 use wotp_core::domain::Timestamp;
-use wotp_core::ports::{Clock, Entropy};
+use wotp_core::domain::connection_lease::ConnectionLease;
+use wotp_core::ports::{Clock, Entropy, StoreError};
 
 use crate::client;
 use crate::directory::Directory;
 use crate::entrance::Gate;
 use crate::health::Report;
-use crate::keys::{Kept, Keys, KeysError};
+use crate::keys::Keys;
+use crate::leases::Leases;
 use crate::line::Dialer;
 use crate::listen::{Listen, SessionId};
 use crate::right::Right;
 use crate::sent::Sent;
 use crate::settings::Settings;
+use crate::state::State;
 use crate::status::{Away, Status, Unpaired};
+use crate::wishes::Wishes;
 
 use ear::{Ear, Inbound};
-use keeper::Todo;
 pub use pairing::PairError;
 use sender::Sender;
 pub use sending::Letter;
+pub(crate) use sending::NotSent;
+use todos::{Todo, Todos};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -48,6 +58,10 @@ pub struct Parts {
     pub keys: Arc<dyn Keys>,
     /// Who is told what happens.
     pub listener: Arc<dyn Listen>,
+    /// Under which leases they are kept.
+    pub leases: Arc<Leases>,
+    /// Which of them are to be connected.
+    pub wishes: Arc<Wishes>,
     gate: Arc<Gate>,
 }
 
@@ -59,9 +73,12 @@ impl Parts {
         entropy: Arc<dyn Entropy>,
         keys: Arc<dyn Keys>,
         listener: Arc<dyn Listen>,
+        leases: Leases,
+        wishes: Wishes,
     ) -> Self {
-        let gate = Arc::new(Gate::new(settings.entrance));
-        Self { settings: Arc::new(settings), clock, entropy, keys, listener, gate }
+        let (gate, settings) = (Arc::new(Gate::new(settings.entrance)), Arc::new(settings));
+        let (leases, wishes) = (Arc::new(leases), Arc::new(wishes));
+        Self { settings, clock, entropy, keys, listener, leases, wishes, gate }
     }
 }
 
@@ -71,13 +88,22 @@ pub enum StartError {
     /// It is another process's.
     #[error("the session is another process's")]
     NotOurs,
+    /// Nobody says whose it is.
+    #[error("the store does not say whose the session is")]
+    Lease(#[source] StoreError),
     /// What it keeps cannot be read.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
+    #[error("what the session keeps cannot be read")]
+    Keys(#[from] MemoryError),
     /// The client cannot be set up with what was kept.
     #[error("the client cannot begin with what was kept")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// Receipts of a session that wait to be taken: beyond it they are lost.
+const REPORTS_MAX: usize = 1_024;
+
+/// How long it may take to be told that a client was taken off its phone, once the connection has ended.
+const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether a connection is there, and which it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +118,22 @@ struct Online {
 struct Live {
     client: Arc<Client>,
     dialer: Arc<Dialer>,
-    kept: Kept,
+    state: Arc<State>,
+}
+
+/// Ends a task when it is dropped.
+struct Ends(JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A client that runs, and who watches over what it writes.
+struct Running {
+    bot: BotHandle,
+    _watch: Ends,
 }
 
 /// A client that has given up.
@@ -114,15 +155,17 @@ struct Core {
     directory: Directory,
     sender: Mutex<Sender>,
     live: Mutex<Option<Live>>,
+    /// Whether somebody asked for a phone to be linked.
+    asked: AtomicBool,
     /// Counts the clients: what an older one tells is not heard any more.
     life: AtomicU64,
-    todo: mpsc::UnboundedSender<Todo>,
+    todos: Todos,
     /// The tenant's number, while a code for it is shown.
     code_for: Mutex<Option<String>>,
     /// The client that has given up, until it is ended.
     over: Mutex<Option<Over>>,
     /// Held while it begins or ends.
-    turn: tokio::sync::Mutex<Option<BotHandle>>,
+    turn: tokio::sync::Mutex<Option<Running>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -162,33 +205,48 @@ impl Core {
         lock(&self.over).filter(|over| over.life == life)
     }
 
-    /// The session could not be told what to do when it has ended.
     fn todo(&self, todo: Todo) {
-        let _ = self.todo.send(todo);
+        self.todos.add(todo);
     }
 
-    /// Begins. Where no phone is linked, `pair` says whether to show what links one.
-    async fn start(self: &Arc<Self>, pair: bool) -> Result<(), StartError> {
-        let mut bot = self.turn.lock().await;
-        if bot.is_some() && self.is_over().is_none() {
+    /// Begins. Where no phone is linked, it shows what links one if somebody asked for that. What fails is tried again after
+    /// a while, as long as the session is this process's.
+    async fn start(self: &Arc<Self>) -> Result<(), StartError> {
+        let begun = self.try_to_start().await;
+        if begun.is_err() {
+            self.away(if self.right.holds() { Away::NotKept } else { Away::TakenOver });
+        }
+        begun
+    }
+
+    async fn try_to_start(self: &Arc<Self>) -> Result<(), StartError> {
+        let mut running = self.turn.lock().await;
+        if running.is_some() && self.is_over().is_none() {
             return Ok(());
         }
-        self.end_in_turn(&mut bot, false).await;
-        if !self.right.holds() {
-            return Err(StartError::NotOurs);
-        }
-        let kept = self.parts.keys.open(self.id, self.right.fence()).await?;
+        self.end_in_turn(&mut running, false).await;
+        let (lease, state) = self.open().await?;
         let settings = &self.parts.settings;
-        let dialer = Arc::new(Dialer::new(settings.url.clone(), Arc::clone(&self.parts.gate), Arc::clone(&self.right)));
+        let core = Arc::downgrade(self);
+        let gone = Box::new(move |dialer: &Dialer| {
+            if let Some(core) = core.upgrade() {
+                core.has_no_line(dialer);
+            }
+        });
+        let (url, gate, right) = (settings.url.clone(), Arc::clone(&self.parts.gate), Arc::clone(&self.right));
+        let dialer = Arc::new(Dialer::new(url, gate, right, gone));
         let inbound = Inbound::new(self);
-        let built = client::build(settings, Arc::clone(&kept.backend), Arc::clone(&dialer), inbound).await;
+        let built = client::build(settings, Arc::clone(&state) as _, Arc::clone(&dialer), inbound).await;
         let built = built.map_err(|error| StartError::Client(error.into()))?;
         if !lock(&self.sender).is_read() {
-            let sender = Sender::read(&kept, self.now(), &*self.parts.entropy).await?;
+            let sender = Sender::read(&state, self.now(), &*self.parts.entropy).await?;
             *lock(&self.sender) = sender;
         }
         let client = built.client();
-        if client.pn().is_none() && !pair {
+        if client.pn().is_none() && !self.asked.load(Ordering::SeqCst) {
+            if !matches!(*self.status.borrow(), Status::Unpaired { .. } | Status::LoggedOut { .. }) {
+                self.set(Status::Unpaired { why: Unpaired::NotAsked });
+            }
             return Ok(());
         }
         let life = self.life.fetch_add(1, Ordering::SeqCst) + 1;
@@ -198,21 +256,44 @@ impl Core {
         } else {
             self.show_pairing();
         }
-        *lock(&self.live) = Some(Live { client, dialer, kept });
-        *bot = Some(built.spawn());
+        let watch = watch(Arc::downgrade(self), life, lease, Arc::clone(&state));
+        *lock(&self.live) = Some(Live { client, dialer, state });
+        *running = Some(Running { bot: built.spawn(), _watch: Ends(tokio::spawn(watch)) });
+        Ok(())
+    }
+
+    /// What the session remembers, for a client that begins, or for nobody: from here on no former client writes.
+    async fn open(&self) -> Result<(ConnectionLease, Arc<State>), StartError> {
+        if !self.parts.leases.part_from_former(&self.right).await.map_err(StartError::Lease)? {
+            return Err(StartError::NotOurs);
+        }
+        let lease = self.right.lease();
+        let memory = self.parts.keys.open(&lease).await?;
+        Ok((lease, Arc::new(State::new(Arc::new(memory)))))
+    }
+
+    /// Erases the keys, once no client runs any more.
+    async fn erase(&self) -> Result<(), StartError> {
+        let (_, state) = self.open().await?;
+        // How much a number has sent is known when it is linked again.
+        let count = Sender::kept_count(&state).await?;
+        state.forget_all().await?;
+        if let Some(count) = count {
+            Sender::keep_count(&state, &count).await?;
+        }
         Ok(())
     }
 
     /// Ends the client, if one runs; `log_out` takes it off the phone, as far as it is connected. Whether the phone knows.
     async fn end(&self, log_out: bool) -> bool {
-        let mut bot = self.turn.lock().await;
-        self.end_in_turn(&mut bot, log_out).await
+        let mut running = self.turn.lock().await;
+        self.end_in_turn(&mut running, log_out).await
     }
 
-    async fn end_in_turn(&self, bot: &mut Option<BotHandle>, log_out: bool) -> bool {
+    async fn end_in_turn(&self, running: &mut Option<Running>, log_out: bool) -> bool {
         let erase = self.is_over().is_some_and(|over| over.erase);
-        let told = self.end_client(bot, log_out).await;
-        if erase && let Err(error) = self.parts.keys.erase(self.id, self.right.fence()).await {
+        let told = self.end_client(running, log_out).await;
+        if erase && let Err(error) = self.erase().await {
             // The next login with them is refused, and then this comes again.
             let error: &dyn std::error::Error = &error;
             tracing::error!(connection = %self.id.connection, error, "the keys of a WhatsApp session that was logged out are still there");
@@ -220,23 +301,26 @@ impl Core {
         told
     }
 
-    async fn end_client(&self, bot: &mut Option<BotHandle>, log_out: bool) -> bool {
+    async fn end_client(&self, running: &mut Option<Running>, log_out: bool) -> bool {
         // Nothing that it tells from now on counts.
         self.life.fetch_add(1, Ordering::SeqCst);
         self.go_offline();
         let live = lock(&self.live).take();
-        let (Some(bot), Some(live)) = (bot.take(), live) else { return false };
+        let (Some(Running { bot, _watch }), Some(live)) = (running.take(), live) else { return false };
         let patience = self.parts.settings.patience.stop;
         if !self.right.holds() {
             // Another may log in: nothing of this one may reach WhatsApp any more.
             live.dialer.cut().await;
         }
-        let told = log_out && live.client.is_logged_in() && self.right.holds();
-        if told && timeout(patience, live.client.logout()).await.is_err() {
-            tracing::warn!(connection = %self.id.connection, "WhatsApp did not take a logout in time");
+        let mut told = false;
+        if log_out && self.right.holds() {
+            told = is_removed(&live.client, patience).await;
+        }
+        if log_out && !told {
+            tracing::warn!(connection = %self.id.connection, "WhatsApp was not told that a session is logged out");
         }
         if self.right.holds() {
-            self.note(&live.kept).await;
+            self.note(&live.state).await;
         }
         // What does not end in time is dropped, and that aborts it.
         if timeout(patience, bot.shutdown()).await.is_err() {
@@ -247,13 +331,52 @@ impl Core {
     }
 
     /// Writes down what was counted, as far as it can be written.
-    async fn note(&self, kept: &Kept) {
+    async fn note(&self, state: &State) {
         let Some(unwritten) = lock(&self.sender).unwritten() else { return };
-        if let Err(error) = unwritten.write(kept).await {
+        if let Err(error) = unwritten.write(state, self.now()).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(connection = %self.id.connection, error, "what a WhatsApp session sent is not written down");
             lock(&self.sender).not_written(unwritten);
         }
+    }
+}
+
+/// Asks WhatsApp to take a client off its phone. Whether it has: the client's own way to log out says nothing of that.
+async fn is_removed(client: &Client, patience: Duration) -> bool {
+    let Some(number) = client.pn().filter(|_| client.is_logged_in()) else { return false };
+    let (tell, mut removed) = watch::channel(false);
+    client.subscribe_handler(Arc::new(Removed(tell))).detach();
+    match timeout(patience, client.execute(RemoveCompanionDeviceSpec::new(&number))).await {
+        Ok(Ok(())) => true,
+        // The connection ends with the answer, maybe before that is looked at, and says why.
+        Ok(Err(_)) => matches!(timeout(REMOVED_WITHIN, removed.wait_for(|removed| *removed)).await, Ok(Ok(_))),
+        Err(_) => false,
+    }
+}
+
+/// Hears that a client was taken off its phone.
+struct Removed(watch::Sender<bool>);
+
+impl EventHandler for Removed {
+    fn handle_event(&self, _: Arc<Event>) {
+        self.0.send_replace(true);
+    }
+
+    fn interest(&self) -> EventInterest {
+        EventInterest::of(&[EventKind::LoggedOut])
+    }
+}
+
+/// Watches over what a client writes. Where something is refused, because another process has the session, the right to it
+/// ends at once; where the client could not save itself for a while it is replaced.
+async fn watch(core: Weak<Core>, life: u64, lease: ConnectionLease, state: Arc<State>) {
+    tokio::select! {
+        () = state.lost() => if let Some(core) = core.upgrade() {
+            core.right.lost(&lease);
+        },
+        () = state.fails() => if let Some(core) = core.upgrade() {
+            core.todo(Todo::NotKept { life });
+        },
     }
 }
 
@@ -275,8 +398,7 @@ impl Drop for Session {
 impl Session {
     /// A session that has not begun. `right` says how long it may run.
     pub fn new(id: SessionId, parts: &Parts, right: Arc<Right>) -> Self {
-        let (todo, to_do) = mpsc::unbounded_channel();
-        let (reports, reported) = mpsc::unbounded_channel();
+        let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let now = parts.clock.now();
         let core = Arc::new(Core {
             id,
@@ -288,14 +410,15 @@ impl Session {
             directory: Directory::new(Arc::clone(&parts.clock)),
             sender: Mutex::new(Sender::unknown(now)),
             live: Mutex::new(None),
+            asked: AtomicBool::new(false),
             life: AtomicU64::new(0),
-            todo,
+            todos: Todos::default(),
             code_for: Mutex::new(None),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
         });
         let tasks = vec![
-            tokio::spawn(keeper::keep(Arc::clone(&core), to_do)),
+            tokio::spawn(keeper::keep(Arc::clone(&core))),
             tokio::spawn(keeper::tell(Arc::clone(&core), reported)),
         ];
         Self { core, tasks }
@@ -311,7 +434,8 @@ impl Session {
     /// # Errors
     /// [`StartError`].
     pub async fn start(&self) -> Result<(), StartError> {
-        self.core.start(true).await
+        self.core.asked.store(true, Ordering::SeqCst);
+        self.core.start().await
     }
 
     /// Begins where a phone is linked, and does nothing where none is.
@@ -319,12 +443,22 @@ impl Session {
     /// # Errors
     /// [`StartError`].
     pub async fn resume(&self) -> Result<(), StartError> {
-        self.core.start(false).await
+        self.core.start().await
     }
 
     /// Ends the connection. The phone stays linked.
     pub async fn stop(&self) {
         self.end(Away::Stopped).await;
+    }
+
+    /// Ends the connection for good, so that another process may keep the session. The phone stays linked.
+    pub(crate) async fn retire(&self) {
+        let mut running = self.core.turn.lock().await;
+        let linked = self.is_linked();
+        self.core.end_in_turn(&mut running, false).await;
+        // Whoever would begin it waits for this.
+        self.core.right.end();
+        self.has_ended(linked, Away::Stopped);
     }
 
     /// Ends it because it is another process's now. Not a byte goes out any more, and no send is begun.
@@ -335,8 +469,16 @@ impl Session {
     }
 
     async fn end(&self, why: Away) {
-        let linked = self.core.live().is_some_and(|live| live.client.pn().is_some());
+        let linked = self.is_linked();
         self.core.end(false).await;
+        self.has_ended(linked, why);
+    }
+
+    fn is_linked(&self) -> bool {
+        self.core.live().is_some_and(|live| live.client.pn().is_some())
+    }
+
+    fn has_ended(&self, linked: bool, why: Away) {
         if linked {
             self.core.away(why);
         } else if matches!(self.status(), Status::Pairing { .. }) {
@@ -348,10 +490,11 @@ impl Session {
     /// the session until WhatsApp drops it.
     ///
     /// # Errors
-    /// [`KeysError`] when the keys are not erased: it has ended all the same, and this can be repeated.
-    pub async fn log_out(&self) -> Result<bool, KeysError> {
-        let told = self.core.end(true).await;
-        self.core.parts.keys.erase(self.core.id, self.core.right.fence()).await?;
+    /// [`StartError`] when the keys are not erased: it has ended all the same, and this can be repeated.
+    pub async fn log_out(&self) -> Result<bool, StartError> {
+        let mut running = self.core.turn.lock().await;
+        let told = self.core.end_in_turn(&mut running, true).await;
+        self.core.erase().await?;
         self.core.set(Status::LoggedOut { at: self.core.now() });
         Ok(told)
     }

@@ -96,7 +96,7 @@ impl Session {
     /// # Errors
     /// [`PairError`].
     pub async fn show_code(&self, phone: &Phone) -> Result<(), PairError> {
-        self.core.start(true).await?;
+        self.start().await?;
         self.core.ask_for_code(digits(phone.e164()).to_owned()).await
     }
 }

@@ -1,19 +1,24 @@
 //! What a session has counted of its number, and whom that has written with: what it must remember.
 
 use std::collections::{HashSet, VecDeque};
+use std::mem;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use wacore::store::error::StoreError;
+use wotp_core::app::MemoryError;
 use wotp_core::domain::Timestamp;
-use wotp_core::ports::Entropy;
+use wotp_core::ports::{Entropy, Reference};
 
-use crate::health::{Allowance, Health, Held, Recipient, Report};
-use crate::keys::{Kept, KeysError};
+use crate::health::{Allowance, Health, Held, Recipient, Report, Told};
+use crate::state::{State, failed};
 
 /// Under which name the count is kept.
 const COUNT: &str = "count";
 /// How many are known without asking what was kept.
 const MET_MAX: usize = 10_000;
+/// How many messages wait to be written down.
+const UNWRITTEN_MAX: usize = 1_000;
 
 /// What is kept of it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -35,12 +40,15 @@ pub(super) struct Sender {
     order: VecDeque<[u8; 16]>,
     /// Of those, whom it is not written down of yet.
     newly_met: Vec<Met>,
+    /// What was sent and is not written down yet.
+    newly_sent: Vec<(String, Reference)>,
 }
 
 /// What is to be written down.
 pub(super) struct Unwritten {
     count: Note,
     met: Vec<Met>,
+    sent: Vec<(String, Reference)>,
 }
 
 impl Sender {
@@ -50,7 +58,8 @@ impl Sender {
     }
 
     fn of(note: Note, read: bool) -> Self {
-        Self { note, read, noted: true, met: HashSet::new(), order: VecDeque::new(), newly_met: Vec::new() }
+        let (met, order) = (HashSet::new(), VecDeque::new());
+        Self { note, read, noted: true, met, order, newly_met: Vec::new(), newly_sent: Vec::new() }
     }
 
     /// Whether it is known what was kept. From then on it is known here first.
@@ -59,8 +68,8 @@ impl Sender {
     }
 
     /// As it was kept, or a new one.
-    pub(super) async fn read(kept: &Kept, now: Timestamp, entropy: &dyn Entropy) -> Result<Self, KeysError> {
-        let read = kept.notes.read(COUNT).await?;
+    pub(super) async fn read(state: &State, now: Timestamp, entropy: &dyn Entropy) -> Result<Self, MemoryError> {
+        let read = state.read_note(COUNT).await?;
         // What cannot be read was written by a version to come, or by none: to count anew does less harm than to stand.
         if let Some(note) = read.and_then(|read| serde_json::from_slice(&read).ok()) {
             return Ok(Self::of(note, true));
@@ -71,16 +80,40 @@ impl Sender {
         Ok(sender)
     }
 
+    /// What was kept of its count, whatever it says.
+    pub(super) async fn kept_count(state: &State) -> Result<Option<Vec<u8>>, MemoryError> {
+        state.read_note(COUNT).await
+    }
+
+    /// Keeps a count that was read before.
+    pub(super) async fn keep_count(state: &State, count: &[u8]) -> Result<(), MemoryError> {
+        state.write_notes([(COUNT, count)]).await
+    }
+
     /// What is to be written, if anything changed; it counts as written then.
     pub(super) fn unwritten(&mut self) -> Option<Unwritten> {
-        let changed = !std::mem::replace(&mut self.noted, true) || !self.newly_met.is_empty();
-        changed.then(|| Unwritten { count: self.note.clone(), met: std::mem::take(&mut self.newly_met) })
+        let (met, sent) = (!self.newly_met.is_empty(), !self.newly_sent.is_empty());
+        let changed = !mem::replace(&mut self.noted, true) || met || sent;
+        changed.then(|| Unwritten {
+            count: self.note.clone(),
+            met: mem::take(&mut self.newly_met),
+            sent: mem::take(&mut self.newly_sent),
+        })
     }
 
     /// It was not written after all.
     pub(super) fn not_written(&mut self, unwritten: Unwritten) {
         self.noted = false;
         self.newly_met.extend(unwritten.met);
+        self.newly_sent.extend(unwritten.sent);
+        // What a store that is away for long would have to be told: the oldest is of the least use.
+        let over = self.newly_sent.len().saturating_sub(UNWRITTEN_MAX);
+        self.newly_sent.drain(..over);
+    }
+
+    /// A message went out.
+    pub(super) fn sent(&mut self, id: String, reference: Reference) {
+        self.newly_sent.push((id, reference));
     }
 
     fn change(&mut self) -> &mut Health {
@@ -88,13 +121,15 @@ impl Sender {
         &mut self.note.health
     }
 
-    /// It is linked to this number. One that was not there before begins as new, now.
+    /// It is linked to this number, and logged in. One that was not there before begins as new, now.
     pub(super) fn is(&mut self, number: &str, now: Timestamp) {
         if self.note.number.as_deref() != Some(number) {
             self.note.health = Health::new(now);
             self.note.number = Some(number.to_owned());
-            self.noted = false;
+            // Whom it has written with is another number's as well.
+            (self.met, self.order, self.newly_met) = Default::default();
         }
+        self.change().is_in();
     }
 
     /// Under which name it is kept that it has met a number.
@@ -155,12 +190,12 @@ impl Sender {
         self.change().linked_anew();
     }
 
-    pub(super) fn time_lock(&mut self, until: Option<Timestamp>) {
-        self.change().time_lock(until);
+    pub(super) fn time_lock(&mut self, told: Told, now: Timestamp) {
+        self.change().time_lock(told, now);
     }
 
-    pub(super) fn new_chat_cap(&mut self, reached: bool, until: Option<Timestamp>, now: Timestamp) {
-        self.change().new_chat_cap(reached, until, now);
+    pub(super) fn new_chat_cap(&mut self, told: Told, now: Timestamp) {
+        self.change().new_chat_cap(told, now);
     }
 
     pub(super) fn report(&self, allowance: &Allowance, now: Timestamp) -> Report {
@@ -169,12 +204,13 @@ impl Sender {
 }
 
 impl Unwritten {
-    pub(super) async fn write(&self, kept: &Kept) -> Result<(), KeysError> {
-        for met in &self.met {
-            kept.notes.write(&met.name(), &[1]).await?;
-        }
-        let count = serde_json::to_vec(&self.count).map_err(|error| KeysError(error.into()))?;
-        kept.notes.write(COUNT, &count).await
+    /// What was sent, at about `now`, and then the rest of it together.
+    pub(super) async fn write(&self, state: &State, now: Timestamp) -> Result<(), StoreError> {
+        state.remember_sent(&self.sent, now.as_second()).await?;
+        let count = serde_json::to_vec(&self.count).expect("a count is what JSON can hold");
+        let names: Vec<String> = self.met.iter().map(|met| met.name()).collect();
+        let met = names.iter().map(|name| (name.as_str(), &[1][..]));
+        state.write_notes(met.chain([(COUNT, count.as_slice())])).await.map_err(failed)
     }
 }
 

@@ -13,8 +13,8 @@ use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Reference, SendError};
 
-use super::keeper::Todo;
 use super::pairing::digits;
+use super::todos::Todo;
 use super::{Core, Session, lock};
 use crate::directory::{Refusal, Unknown};
 use crate::health::{Held, Recipient};
@@ -42,6 +42,20 @@ pub struct Letter<'a> {
 impl fmt::Debug for Letter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Letter").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+/// A message that did not get out, as far as is known.
+pub(crate) struct NotSent {
+    pub(crate) error: SendError,
+    /// Whether another number of the tenant may try: nothing of it got out, and what is in the way is this number's.
+    pub(crate) for_others: bool,
+}
+
+impl From<SendError> for NotSent {
+    fn from(error: SendError) -> Self {
+        let for_others = matches!(error, SendError::Away { .. });
+        Self { error, for_others }
     }
 }
 
@@ -80,6 +94,10 @@ impl Session {
     /// # Errors
     /// [`SendError`]. `Away`: nothing was handed over.
     pub async fn send(&self, letter: Letter<'_>) -> Result<Acknowledged, SendError> {
+        self.try_to_send(letter).await.map_err(|not_sent| not_sent.error)
+    }
+
+    pub(crate) async fn try_to_send(&self, letter: Letter<'_>) -> Result<Acknowledged, NotSent> {
         self.core.send(letter).await
     }
 
@@ -90,14 +108,15 @@ impl Session {
 }
 
 impl Core {
-    async fn send(self: &Arc<Self>, letter: Letter<'_>) -> Result<Acknowledged, SendError> {
+    async fn send(self: &Arc<Self>, letter: Letter<'_>) -> Result<Acknowledged, NotSent> {
         self.is_ready()?;
         let number = digits(letter.to.e164());
         let recipient = self.recipient(number).await;
         let (mut counted, jitter) = self.count(recipient)?;
-        if !self.is_registered(number).await? {
+        // Whom it has written with has WhatsApp: few numbers may be looked up.
+        if recipient == Recipient::Stranger && !self.is_registered(number).await? {
             let detail = "nobody has WhatsApp under this number".to_owned();
-            return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail });
+            return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail }.into());
         }
         sleep(jitter.unsigned_abs()).await;
         let answer = self.hand_over(letter, number, &mut counted.out).await?;
@@ -107,14 +126,17 @@ impl Core {
                 let provider_id = Some(message_id(letter.reference.delivery));
                 Ok(Acknowledged { provider_id, reached, cost: None })
             }
-            Answer::Refused(429) => Err(away(LATER, TOO_MUCH)),
+            Answer::Refused(429) => Err(away(LATER, TOO_MUCH).into()),
             Answer::Refused(code) => {
+                // It is this number that may not.
+                let for_others = matches!(code, 463 | 475);
                 let what = match code {
                     463 => "the number is locked out of writing to strangers",
                     475 => "the number has begun too many new chats",
                     _ => "the message was refused",
                 };
-                Err(SendError::Refused { reason: DeliveryFailure::Rejected, detail: format!("{what} ({code})") })
+                let detail = format!("{what} ({code})");
+                Err(NotSent { error: SendError::Refused { reason: DeliveryFailure::Rejected, detail }, for_others })
             }
         }
     }
@@ -146,7 +168,7 @@ impl Core {
             return Recipient::Known;
         }
         let Some(live) = self.live() else { return Recipient::Stranger };
-        match live.kept.notes.read(&name.name()).await {
+        match live.state.read_note(&name.name()).await {
             Ok(Some(_)) => {
                 lock(&self.sender).know(name);
                 Recipient::Known
@@ -205,12 +227,16 @@ impl Core {
     async fn hand_over(&self, letter: Letter<'_>, number: &str, out: &mut bool) -> Result<Answer, SendError> {
         let id = message_id(letter.reference.delivery);
         let mut waiting = self.sent.expect(&id, letter.reference);
+        lock(&self.sender).sent(id.clone(), letter.reference);
         let deadline = Instant::now() + self.parts.settings.patience.send;
         let mut online = self.online.subscribe();
         loop {
-            let login = match timeout_at(deadline, online.wait_for(|online| online.up)).await {
-                Ok(Ok(online)) => online.login,
-                _ => return Err(ended(*out, "the connection broke, and did not come back in time")),
+            let login = tokio::select! {
+                up = timeout_at(deadline, online.wait_for(|online| online.up)) => match up {
+                    Ok(Ok(online)) => online.login,
+                    _ => return Err(ended(*out, "the connection broke, and did not come back in time")),
+                },
+                () = self.right.over() => return Err(ended(*out, "the session is another process's")),
             };
             let Some(live) = self.live().filter(|_| self.right.holds()) else {
                 return Err(ended(*out, "the session has ended"));

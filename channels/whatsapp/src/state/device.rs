@@ -16,7 +16,9 @@ const ID: i32 = 1;
 impl DeviceStore for State {
     async fn save(&self, device: &Device) -> Result<()> {
         let _changing = self.changing.lock().await;
-        self.keep_whole(Kind::Device.only(), device).await
+        let saved = self.keep_whole(Kind::Device.only(), device).await;
+        self.saved(&saved);
+        saved
     }
 
     async fn load(&self) -> Result<Option<Device>> {

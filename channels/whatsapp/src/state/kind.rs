@@ -27,6 +27,7 @@ pub(super) enum Kind {
     MsgSecret = 19,
     Device = 20,
     Note = 21,
+    Sent = 22,
 }
 
 impl Kind {

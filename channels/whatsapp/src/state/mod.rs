@@ -10,16 +10,19 @@ mod device;
 mod kind;
 mod msg_secrets;
 mod protocol;
+mod sent;
 mod signal;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use wacore::store::error::{Result, StoreError};
+use wacore::store::traits::ProtocolStore as _;
 use wotp_core::app::{ConnectionMemory, Memories, Memory, MemoryError};
 use wotp_core::domain::vault::StateName;
 use zeroize::Zeroizing;
@@ -28,24 +31,35 @@ use self::aged::Aged;
 use self::kind::Kind;
 
 /// The memory of one linked account, as its client wants it.
-pub struct State {
+pub(crate) struct State {
     memory: Arc<ConnectionMemory>,
     /// Held while something is read to be changed, and while what may be so is written.
     changing: Mutex<()>,
     sent: Mutex<Aged>,
     inbound: Mutex<Aged>,
     secrets: Mutex<Aged>,
+    /// What was sent through us.
+    out: Mutex<Aged>,
+    /// How often in a row the device was not saved.
+    unsaved: AtomicU32,
+    failing: Notify,
 }
+
+/// After so many the client's own saver is about to end, unseen: it does after ten.
+const UNSAVED_MAX: u32 = 3;
 
 impl State {
     /// Over what a connection remembers. Of one lease there is one: what it knows of the age of things it knows alone.
-    pub fn new(memory: Arc<ConnectionMemory>) -> Self {
+    pub(crate) fn new(memory: Arc<ConnectionMemory>) -> Self {
         Self {
             memory,
             changing: Mutex::default(),
             sent: Mutex::new(Aged::of(Kind::SentMessage)),
             inbound: Mutex::new(Aged::of(Kind::PendingInbound)),
             secrets: Mutex::new(Aged::of(Kind::MsgSecret)),
+            out: Mutex::new(Aged::of(Kind::Sent)),
+            unsaved: AtomicU32::new(0),
+            failing: Notify::new(),
         }
     }
 
@@ -53,16 +67,51 @@ impl State {
     ///
     /// # Errors
     /// [`MemoryError`].
-    pub async fn read_note(&self, name: &str) -> std::result::Result<Option<Vec<u8>>, MemoryError> {
+    pub(crate) async fn read_note(&self, name: &str) -> std::result::Result<Option<Vec<u8>>, MemoryError> {
         Ok(self.memory.find(Kind::Note.named(name)).await?.map(|value| value.to_vec()))
     }
 
-    /// Notes something, in the place of what was there.
+    /// Notes things, each in the place of what was there, all together.
     ///
     /// # Errors
     /// [`MemoryError`].
-    pub async fn write_note(&self, name: &str, value: &[u8]) -> std::result::Result<(), MemoryError> {
-        self.memory.change(&[Memory::Keep(Kind::Note.named(name), value)]).await
+    pub(crate) async fn write_notes<'a>(
+        &self,
+        notes: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> std::result::Result<(), MemoryError> {
+        let keep = notes.into_iter().map(|(name, value)| Memory::Keep(Kind::Note.named(name), value));
+        self.memory.change(&keep.collect::<Vec<_>>()).await
+    }
+
+    /// Waits until a write is refused, because another process has the connection.
+    pub(crate) async fn lost(&self) {
+        self.memory.lost().await;
+    }
+
+    /// Waits until the device could not be saved so often that the client is about to give it up.
+    pub(crate) async fn fails(&self) {
+        self.failing.notified().await;
+    }
+
+    fn saved(&self, saved: &Result<()>) {
+        if saved.is_ok() {
+            self.unsaved.store(0, Ordering::SeqCst);
+        } else if self.unsaved.fetch_add(1, Ordering::SeqCst) + 1 == UNSAVED_MAX {
+            self.failing.notify_one();
+        }
+    }
+
+    /// The number of somebody whose address does not tell it, if it is known.
+    pub(crate) async fn number_of(&self, lid: &str) -> Result<Option<String>> {
+        Ok(self.get_lid_mapping(lid).await?.map(|known| known.phone_number))
+    }
+
+    /// Forgets everything.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub(crate) async fn forget_all(&self) -> std::result::Result<(), MemoryError> {
+        self.memory.forget_all().await
     }
 
     async fn find(&self, name: StateName<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -102,7 +151,7 @@ impl State {
     }
 }
 
-fn failed(error: MemoryError) -> StoreError {
+pub(crate) fn failed(error: MemoryError) -> StoreError {
     match error {
         MemoryError::Sealed(error) => StoreError::Serialization(error.into()),
         error @ (MemoryError::Lost | MemoryError::Store(_)) => StoreError::Database(error.into()),

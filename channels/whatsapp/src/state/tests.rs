@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use wacore::appstate::hash::HashState;
 use wacore::appstate::processor::AppStateMutationMAC;
 use wacore::store::InMemoryBackend;
@@ -13,8 +15,8 @@ use wacore::store::traits::{
     AppStateSyncKey, Backend, DeviceInfo, DeviceListRecord, DeviceStore as _, LidPnMappingEntry, MsgSecretEntry,
     PendingInboundKey, PendingInboundRow, SignalStore as _, TcTokenEntry,
 };
-use wotp_core::domain::id::{ConnectionId, NodeId};
-use wotp_core::ports::{ConnectionStates as _, Entropy as _, StateRange, Store as _, TenantAccount};
+use wotp_core::domain::id::{ConnectionId, DeliveryId, NodeId, VerificationId};
+use wotp_core::ports::{ConnectionStates as _, Entropy as _, Item, Reference, StateRange, Store as _, TenantAccount};
 use wotp_core::testing::SeededEntropy;
 use wotp_core::testing::builders::{a_service, a_tenant, entropy, noon, seconds, vault};
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
@@ -315,10 +317,12 @@ async fn nothing_that_is_stored_tells_whom_it_is_about() {
             call(&state, which, [0, 0, c]).await;
         }
     }
-    state.write_note("12025550123", b"12025550123").await.unwrap();
+    state.write_notes([("12025550123", &b"12025550123"[..])]).await.unwrap();
+    let reference = a_reference(home.account);
+    state.remember_sent(&[("3EB0346C1560879903877D".to_owned(), reference)], 7).await.unwrap();
     let rows = store.list_state(home.account, StateRange::All, None, 10_000).await.unwrap();
     let kinds: BTreeSet<u8> = rows.iter().map(|row| row.key.kind).collect();
-    assert_eq!(kinds, (1..=21).collect(), "something of each kind");
+    assert_eq!(kinds, (1..=22).collect(), "something of each kind");
     for row in rows {
         let stored = [&row.key.to_bytes()[..], &row.value].concat();
         for secret in [&b"1202555"[..], b"whatsapp", b"@lid"] {
@@ -352,9 +356,46 @@ async fn notes_are_remembered_beside_what_the_client_keeps() {
     let home = Home::new().await;
     let (store, state) = home.open().await;
     assert_eq!(state.read_note("budget").await.unwrap(), None);
-    state.write_note("budget", b"one").await.unwrap();
-    state.write_note("budget", b"two").await.unwrap();
+    state.write_notes([("budget", &b"one"[..]), ("other", b"three")]).await.unwrap();
+    state.write_notes([("budget", &b"two"[..])]).await.unwrap();
     drop((state, store));
     let (_store, state) = home.open().await;
     assert_eq!(state.read_note("budget").await.unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+fn a_reference(of: TenantAccount) -> Reference {
+    let item = Item::Verification(VerificationId::from_bytes([2; 16]));
+    Reference { tenant: of.tenant, item, delivery: DeliveryId::from_bytes([3; 16]) }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_known_to_the_next_process_until_it_is_too_old() {
+    let home = Home::new().await;
+    let (store, state) = home.open().await;
+    let (old, new) = ("A".to_owned(), "B".to_owned());
+    let reference = a_reference(home.account);
+    state.remember_sent(&[(old.clone(), reference)], 100).await.unwrap();
+    state.remember_sent(&[(new.clone(), reference)], 200).await.unwrap();
+    assert_eq!(state.find_sent("C").await.unwrap(), None);
+    drop((state, store));
+    let (_store, state) = home.open().await;
+    assert_eq!(state.find_sent(&old).await.unwrap(), Some(reference));
+    state.forget_sent(200).await.unwrap();
+    assert_eq!(state.find_sent(&old).await.unwrap(), None);
+    assert_eq!(state.find_sent(&new).await.unwrap(), Some(reference));
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_saved_three_times_in_a_row_is_told_of() {
+    let home = Home::new().await;
+    let (store, state) = home.open().await;
+    store
+        .hand_over_connection(state.memory.lease(), NodeId::new(noon(), entropy()), seconds(1), seconds(9))
+        .await
+        .unwrap();
+    for times in 1..=3 {
+        assert!(timeout(Duration::ZERO, state.fails()).await.is_err(), "{times}");
+        assert!(state.save(&same_device()).await.is_err());
+    }
+    assert!(timeout(Duration::ZERO, state.fails()).await.is_ok());
 }

@@ -25,6 +25,7 @@ pub mod key_use;
 pub mod known_fields;
 pub mod lease;
 pub mod letter;
+pub mod live_connection;
 pub mod locale;
 pub mod login_brake;
 pub mod magic_link;

@@ -4,15 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use wotp_channel_whatsapp::{Grade, Session, Sessions, WhatsApp};
+use wotp_channel_whatsapp::{Session, Sessions, WhatsApp};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
 use wotp_core::testing::channel::{self, Received, outgoing};
-use wotp_whatsapp_double::{Fault, Rule};
+use wotp_whatsapp_double::{Double, Fault, Rule};
 
-use crate::desk::{Desk, sessions};
-use crate::tenant::{Process, TENANT, connected, id, qr, within};
+use crate::tenant::{Process, TENANT, connected, id, qr, settings, within};
 
 /// The channel, and the messages that it said were acknowledged.
 struct Acknowledging {
@@ -41,6 +40,13 @@ impl Channel for Acknowledging {
     }
 }
 
+/// A process whose store has the tenant whose messages the promises are tried with.
+async fn process() -> Process {
+    let double = Double::start().await.unwrap();
+    let settings = settings(&double);
+    Process::of(double, settings, outgoing(AddressKind::Phone, 1).tenant).await
+}
+
 /// The session of the tenant whose messages the promises are tried with.
 async fn linked(process: &Process, sessions: &Arc<Sessions>) -> Arc<Session> {
     let mut session = id(1);
@@ -52,20 +58,10 @@ async fn linked(process: &Process, sessions: &Arc<Sessions>) -> Arc<Session> {
     session
 }
 
-/// Waits until WhatsApp has said that it holds nothing against a number.
-async fn well(session: &Session) {
-    within("it is well", async {
-        while session.health().grade != Grade::Well {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_what_every_channel_promises() {
-    let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let process = process().await;
+    let sessions = process.sessions(1);
     let channel = Acknowledging { whatsapp: WhatsApp::new(sessions.clone()), acknowledged: Mutex::default() };
     assert!(matches!(channel.send(&outgoing(AddressKind::Phone, 1)).await, Err(SendError::Away { .. })));
     linked(&process, &sessions).await;
@@ -98,10 +94,10 @@ async fn it_keeps_what_every_channel_promises() {
 
 #[tokio::test]
 async fn what_it_says_of_a_failure_shows_neither_the_number_nor_the_code() {
-    let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let process = process().await;
+    let sessions = process.sessions(1);
     let whatsapp = WhatsApp::new(sessions.clone());
-    let session = linked(&process, &sessions).await;
+    linked(&process, &sessions).await;
     assert_eq!(whatsapp.probe().await, Ok(()));
     let overlimit = |namespace: &str| Fault::IqError {
         code: 429,
@@ -119,17 +115,13 @@ async fn what_it_says_of_a_failure_shows_neither_the_number_nor_the_code() {
         error
     };
     process.double.set_registered("+12025550102", false).await.unwrap();
+    within("sending", whatsapp.send(&outgoing(AddressKind::Phone, 1))).await.unwrap();
     let mut errors = vec![fails(2, None).await];
+    let mut away = vec![fails(3, Some(overlimit("usync"))).await];
     for code in [463, 475] {
         errors.push(fails(1, Some(Fault::AckError { code })).await);
-        // It says that there is no lock and no cap.
-        well(&session).await;
     }
     assert!(errors.iter().all(|error| matches!(error, SendError::Refused { .. })), "{errors:?}");
-    let errors = [
-        fails(3, Some(overlimit("usync"))).await,
-        fails(1, Some(Fault::AckError { code: 429 })).await,
-        fails(1, None).await,
-    ];
-    assert!(errors.iter().all(|error| matches!(error, SendError::Away { .. })), "{errors:?}");
+    away.extend([fails(1, Some(Fault::AckError { code: 429 })).await, fails(1, None).await]);
+    assert!(away.iter().all(|error| matches!(error, SendError::Away { .. })), "{away:?}");
 }

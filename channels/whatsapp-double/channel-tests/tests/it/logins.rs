@@ -47,7 +47,7 @@ async fn a_session_that_was_lost_for_long_is_begun_anew_rather_than_waited_for()
     let double = Double::start().await.unwrap();
     let mut set = settings(&double);
     set.patience.lost = Duration::from_secs(3);
-    let process = Process::with(double, set);
+    let process = Process::with(double, set).await;
     let session = process.linked().await;
     process.double.down().await;
     stands(&session, "disconnected").await;
@@ -66,7 +66,7 @@ async fn a_device_that_is_taken_off_the_phone_is_logged_out_and_its_keys_are_era
     stands(&session, "logged_out").await;
     // Once nothing can be sent any more the client has ended, and then they go.
     within("erased", async {
-        while process.memory.has(id(1)) {
+        while process.reach.has(id(1)).await {
             tokio::task::yield_now().await;
         }
     })
@@ -81,7 +81,7 @@ async fn a_login_that_is_refused_as_logged_out_is_a_logout() {
     meet(&process, 401, None, None).await;
     stands(&session, "logged_out").await;
     within("erased", async {
-        while process.memory.has(id(1)) {
+        while process.reach.has(id(1)).await {
             tokio::task::yield_now().await;
         }
     })
@@ -91,18 +91,13 @@ async fn a_login_that_is_refused_as_logged_out_is_a_logout() {
 #[tokio::test]
 async fn whoever_logs_in_with_its_keys_replaces_it_and_the_keys_stay() {
     let process = Process::new().await;
-    let first = process.linked().await;
-    let second = process.session(1);
-    second.start().await.unwrap();
-    connected(&second).await;
-    stands(&first, "replaced").await;
-    assert!(process.memory.has(id(1)));
+    let session = process.linked().await;
     process.double.strike(TENANT, Strike::Conflict).await.unwrap();
-    stands(&second, "replaced").await;
-    second.start().await.unwrap_or_else(|error| panic!("{error}"));
-    until(&second, "it begins again", |status| (status.name() != "replaced").then_some(())).await;
-    connected(&second).await;
-    send(&second, 1, ANNA, "after").await.unwrap();
+    stands(&session, "replaced").await;
+    assert!(process.reach.has(id(1)).await);
+    session.start().await.unwrap();
+    connected(&session).await;
+    send(&session, 1, ANNA, "after").await.unwrap();
 }
 
 #[tokio::test]
@@ -114,7 +109,7 @@ async fn a_ban_for_a_time_says_until_when_and_afterwards_it_comes_back() {
         Status::Banned { until: Some(_), why: Ban::Strangers } => {}
         other => panic!("{other:?}"),
     }
-    assert!(process.memory.has(id(1)));
+    assert!(process.reach.has(id(1)).await);
     assert_eq!(session.health().reasons[0].reason.as_str(), "banned");
     connected(&session).await;
     send(&session, 1, ANNA, "after").await.unwrap();
@@ -126,7 +121,7 @@ async fn a_ban_without_an_end_keeps_the_keys_and_is_not_tried_again() {
     let session = process.linked().await;
     meet(&process, 403, None, None).await;
     assert!(matches!(stands(&session, "banned").await, Status::Banned { until: None, .. }));
-    assert!(process.memory.has(id(1)));
+    assert!(process.reach.has(id(1)).await);
     // Somebody starts it when WhatsApp has been talked to.
     within("it has ended", async {
         while process.double.devices().await[0].connected {

@@ -67,7 +67,7 @@ async fn no_number_text_or_code_gets_into_a_log_of_ours() {
     log::set_max_level(log::LevelFilter::Trace);
 
     let process = Process::new().await;
-    let session = process.session(1);
+    let session = process.session(1).await;
     session.show_code(&Phone::parse(&format!("+{OWN}")).unwrap()).await.unwrap();
     let code = until(&session, "a code", |status| match status {
         Status::Pairing { code: Some(code), .. } => Some(code.text.clone()),

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod channel;
-mod desk;
+mod home;
+mod joined;
 mod logins;
 mod logs;
 mod owners;

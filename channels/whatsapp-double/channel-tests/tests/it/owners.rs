@@ -3,24 +3,23 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use wotp_channel_whatsapp::{Away, KeepError, Session, Status};
+use jiff::SignedDuration;
+use wotp_channel_whatsapp::{Away, KeepError, Session, Status, Tenure};
 use wotp_core::ports::{Clock, SendError};
 
-use crate::desk::{Desk, sessions};
-use crate::tenant::{ANNA, Process, TENANT, connected, id, qr, send, settings, until, within};
+use crate::tenant::{ANNA, Process, TENANT, connected, found, id, qr, send, until, within};
 
 /// Two processes over the same store, the first of which keeps a session that is linked.
 struct Two {
     first: Process,
     second: Process,
-    desk: Arc<Desk>,
 }
 
 impl Two {
     async fn new() -> Self {
         let first = Process::new().await;
-        let second = Process::over(first.double.clone(), settings(&first.double), first.memory.clone());
-        Self { first, second, desk: Desk::new() }
+        let second = first.another();
+        Self { first, second }
     }
 
     async fn link(&self, session: &Session) {
@@ -49,22 +48,10 @@ async fn taken_over(session: &Session) {
     .await;
 }
 
-async fn found(sessions: &wotp_channel_whatsapp::Sessions) -> Arc<Session> {
-    within("it is kept", async {
-        loop {
-            match sessions.find(id(1)) {
-                Some(session) => return session,
-                None => tokio::task::yield_now().await,
-            }
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn of_two_processes_that_want_a_session_one_gets_it() {
     let two = Two::new().await;
-    let (first, second) = (sessions(&two.first, &two.desk, 1), sessions(&two.second, &two.desk, 2));
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let (one, other) = tokio::join!(first.start(id(1)), second.start(id(1)));
     assert!(matches!((&one, &other), (Ok(_), Err(KeepError::Elsewhere)) | (Err(KeepError::Elsewhere), Ok(_))));
     assert_eq!(first.len() + second.len(), 1);
@@ -73,16 +60,15 @@ async fn of_two_processes_that_want_a_session_one_gets_it() {
 #[tokio::test]
 async fn a_process_that_drains_lets_another_take_over_at_once_without_a_conflict() {
     let two = Two::new().await;
-    let (first, second) = (sessions(&two.first, &two.desk, 1), sessions(&two.second, &two.desk, 2));
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
     let stood = history(&session);
-    second.keep([id(1)]).await;
     assert!(second.is_empty());
     first.drain().await;
     assert!(first.is_empty());
     assert!(matches!(first.start(id(1)).await, Err(KeepError::Draining)));
-    let taken = found(&second).await;
+    let taken = found(&second, 1).await;
     connected(&taken).await;
     send(&taken, 1, ANNA, "from the second").await.unwrap();
     assert!(!stood.lock().unwrap().contains(&"replaced"), "{stood:?}");
@@ -92,17 +78,16 @@ async fn a_process_that_drains_lets_another_take_over_at_once_without_a_conflict
 #[tokio::test]
 async fn a_process_that_loses_a_lease_sends_nothing_any_more_and_is_gone_when_the_next_logs_in() {
     let two = Two::new().await;
-    let (first, second) = (sessions(&two.first, &two.desk, 1), sessions(&two.second, &two.desk, 2));
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
     let stood = history(&session);
-    // Not wanted any more after it was lost: otherwise it would be taken back when it is free.
-    two.desk.give_to(id(1), 9);
+    two.first.reach.give_to(id(1), 9).await;
     taken_over(&session).await;
     assert!(matches!(send(&session, 1, ANNA, "no more").await, Err(SendError::Away { .. })));
     assert!(first.is_empty());
     within("it is gone", two.first.double.wait_for(|devices| (!devices[0].connected).then_some(()))).await;
-    two.desk.give_to(id(1), 2);
+    two.first.reach.give_to(id(1), 2).await;
     let taken = second.start(id(1)).await.unwrap();
     connected(&taken).await;
     send(&taken, 2, ANNA, "from the second").await.unwrap();
@@ -113,32 +98,34 @@ async fn a_process_that_loses_a_lease_sends_nothing_any_more_and_is_gone_when_th
 #[tokio::test]
 async fn a_process_that_cannot_prolong_a_lease_is_gone_before_it_ends() {
     let two = Two::new().await;
-    let first = sessions(&two.first, &two.desk, 1);
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
-    two.desk.out_of_reach.store(true, Ordering::SeqCst);
+    two.first.reach.away.store(true, Ordering::SeqCst);
     taken_over(&session).await;
     within("it is gone", two.first.double.wait_for(|devices| (!devices[0].connected).then_some(()))).await;
-    assert!(two.first.clock.now() < two.desk.until(id(1)), "another may have logged in by now");
+    assert!(two.first.clock.now() < two.first.reach.lease(id(1)).await.until, "another may have logged in by now");
     assert!(first.find(id(1)).is_none());
     // It comes back once leases can be had again.
-    two.desk.out_of_reach.store(false, Ordering::SeqCst);
-    connected(&*found(&first).await).await;
+    two.first.reach.away.store(false, Ordering::SeqCst);
+    connected(&*found(&first, 1).await).await;
 }
 
 #[tokio::test]
-async fn what_a_process_that_died_had_is_taken_over_when_its_lease_has_ended() {
+async fn what_a_process_that_died_had_is_taken_over_within_fifteen_seconds() {
     let two = Two::new().await;
-    let (first, second) = (sessions(&two.first, &two.desk, 1), sessions(&two.second, &two.desk, 2));
+    let tenure = Tenure::default();
+    let (first, second) = (two.first.sessions_for(1, tenure), two.second.sessions_for(2, tenure));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
     send(&session, 1, ANNA, "from the first").await.unwrap();
-    second.keep([id(1)]).await;
     // It gives nothing back.
     drop((session, first));
-    let taken = found(&second).await;
+    let died = two.first.clock.now();
+    let taken = found(&second, 1).await;
     connected(&taken).await;
     let sent = send(&taken, 1, ANNA, "from the first").await.unwrap();
+    assert!(two.first.clock.now().duration_since(died) < SignedDuration::from_secs(15));
     let id = sent.provider_id.unwrap();
     let received = within("again", two.first.double.inbox().wait(|message| message.times_sent == 2)).await;
     assert_eq!(received.id, id, "the same message");
@@ -148,18 +135,52 @@ async fn what_a_process_that_died_had_is_taken_over_when_its_lease_has_ended() {
 #[tokio::test]
 async fn a_session_that_was_disconnected_or_logged_out_is_nobodys() {
     let two = Two::new().await;
-    let (first, second) = (sessions(&two.first, &two.desk, 1), sessions(&two.second, &two.desk, 2));
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
-    first.disconnect(id(1)).await;
+    first.disconnect(id(1)).await.unwrap();
     assert!(first.is_empty());
     let session = second.start(id(1)).await.unwrap();
     connected(&session).await;
     assert!(matches!(first.log_out(id(1)).await, Err(KeepError::Elsewhere)));
     assert!(second.log_out(id(1)).await.unwrap());
-    assert!(second.is_empty() && !two.first.memory.has(id(1)));
+    assert!(second.is_empty() && !two.first.reach.has(id(1)).await);
     assert!(two.first.double.devices().await.is_empty());
-    // One that no phone is linked to does not begin by itself.
-    first.keep([id(1)]).await;
-    assert_eq!(found(&first).await.status().name(), "unpaired");
+}
+
+#[tokio::test]
+async fn one_that_no_phone_is_linked_to_does_not_begin_by_itself() {
+    let two = Two::new().await;
+    let first = two.first.sessions(1);
+    let session = first.start(id(1)).await.unwrap();
+    qr(&session).await;
+    first.drain().await;
+    let second = two.second.sessions(2);
+    assert_eq!(found(&second, 1).await.status().name(), "unpaired");
+}
+
+#[tokio::test]
+async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
+    let two = Two::new().await;
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let session = first.start(id(1)).await.unwrap();
+    two.link(&session).await;
+    second.disconnect(id(1)).await.unwrap();
+    within("it is gone", two.first.double.wait_for(|devices| (!devices[0].connected).then_some(()))).await;
+    // Both look at what is wanted and what is free: one of them is to take this.
+    for nth in [2, 3] {
+        let other = two.first.sessions(nth + 10);
+        other.start(id(nth)).await.unwrap();
+        other.drain().await;
+        within("it is taken", async {
+            while first.find(id(nth)).is_none() && second.find(id(nth)).is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    assert!(first.find(id(1)).is_none() && second.find(id(1)).is_none());
+    // Until somebody starts it.
+    connected(&*second.start(id(1)).await.unwrap()).await;
+    assert_eq!(two.first.double.devices().await[0].logins, 2);
 }

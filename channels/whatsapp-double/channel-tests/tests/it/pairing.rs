@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wotp_channel_whatsapp::{PairError, Status, Unpaired};
 use wotp_core::domain::phone::Phone;
-use wotp_whatsapp_double::{Double, Error};
+use wotp_whatsapp_double::{Double, Error, Fault, Rule};
 
 use crate::tenant::{ANNA, Process, TENANT, connected, id, qr, send, settings, until, within};
 
@@ -24,7 +24,7 @@ fn phone() -> Phone {
 #[tokio::test]
 async fn a_qr_links_a_phone_and_what_the_server_does_then_is_no_logout() {
     let process = Process::new().await;
-    let session = process.session(1);
+    let session = process.session(1).await;
     assert_eq!(session.status(), Status::Unpaired { why: Unpaired::NotAsked });
     let mut seen = session.watch();
     let seen = tokio::spawn(async move {
@@ -53,7 +53,7 @@ async fn a_qr_links_a_phone_and_what_the_server_does_then_is_no_logout() {
 #[tokio::test]
 async fn a_qr_that_expires_is_followed_by_another() {
     let process = Process::new().await;
-    let session = process.session(1);
+    let session = process.session(1).await;
     session.start().await.unwrap();
     let expired = qr(&session).await;
     process.double.expire_qr().await;
@@ -72,8 +72,8 @@ async fn qrs_that_nobody_scans_follow_one_another_and_at_last_it_is_over_until_s
     let double = Double::start().await.unwrap();
     let mut set = settings(&double);
     set.patience.pairing = Duration::from_secs(3);
-    let process = Process::with(double, set);
-    let session = process.session(1);
+    let process = Process::with(double, set).await;
+    let session = process.session(1).await;
     session.start().await.unwrap();
     qr(&session).await;
     let over = Status::Unpaired { why: Unpaired::TimedOut };
@@ -84,7 +84,7 @@ async fn qrs_that_nobody_scans_follow_one_another_and_at_last_it_is_over_until_s
 #[tokio::test]
 async fn a_person_types_a_code() {
     let process = Process::new().await;
-    let session = process.session(1);
+    let session = process.session(1).await;
     session.show_code(&phone()).await.unwrap();
     let code = code(&session).await;
     assert_eq!(code.len(), 8);
@@ -96,7 +96,7 @@ async fn a_person_types_a_code() {
 #[tokio::test]
 async fn a_code_that_is_asked_for_again_is_another_and_links() {
     let process = Process::new().await;
-    let session = process.session(1);
+    let session = process.session(1).await;
     session.show_code(&phone()).await.unwrap();
     let first = code(&session).await;
     session.show_code(&phone()).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_session_that_is_stopped_and_started_goes_on_without_a_phone() {
     send(&session, 2, ANNA, "Your code is 123456").await.unwrap();
     drop(session);
     // A process that is started again.
-    let again = process.session(1);
+    let again = process.session(1).await;
     again.start().await.unwrap();
     connected(&again).await;
     send(&again, 3, ANNA, "Your code is 654321").await.unwrap();
@@ -132,23 +132,34 @@ async fn a_session_that_is_stopped_and_started_goes_on_without_a_phone() {
 async fn a_logout_takes_it_off_the_phone_and_erases_its_keys() {
     let process = Process::new().await;
     let session = process.linked().await;
-    assert!(process.memory.has(id(1)));
+    assert!(process.reach.has(id(1)).await);
     assert!(session.log_out().await.unwrap(), "the phone knows");
     assert!(process.double.devices().await.is_empty());
-    assert!(!process.memory.has(id(1)));
+    assert!(!process.reach.has(id(1)).await);
     assert_eq!(session.status().name(), "logged_out");
     // It can be linked again.
     process.link(&session, TENANT).await;
 }
 
 #[tokio::test]
+async fn a_logout_that_whatsapp_does_not_take_says_that_the_phone_does_not_know() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    let fault = Fault::IqError { code: 500, text: "internal".to_owned(), namespace: Some("md".to_owned()) };
+    process.double.arm(Rule::once(fault, TENANT)).await;
+    assert!(!session.log_out().await.unwrap());
+    assert_eq!(process.double.devices().await.len(), 1, "it still shows the session");
+    assert!(!process.reach.has(id(1)).await);
+}
+
+#[tokio::test]
 async fn a_logout_that_cannot_erase_the_keys_says_so_and_can_be_repeated() {
     let process = Process::new().await;
     let session = process.linked().await;
-    process.memory.out_of_reach.store(true, Ordering::SeqCst);
+    process.reach.away.store(true, Ordering::SeqCst);
     assert!(session.log_out().await.is_err());
-    assert!(process.memory.has(id(1)));
-    process.memory.out_of_reach.store(false, Ordering::SeqCst);
+    assert!(process.reach.has(id(1)).await);
+    process.reach.away.store(false, Ordering::SeqCst);
     session.log_out().await.unwrap();
-    assert!(!process.memory.has(id(1)));
+    assert!(!process.reach.has(id(1)).await);
 }

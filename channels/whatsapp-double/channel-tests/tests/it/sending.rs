@@ -1,5 +1,6 @@
 //! What is sent, and what becomes of it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use wotp_channel_whatsapp::{Grade, Letter, Reason};
@@ -155,7 +156,7 @@ async fn an_acknowledgement_that_does_not_come_leaves_it_unknown() {
     let double = Double::start().await.unwrap();
     let mut set = settings(&double);
     set.patience.send = Duration::from_secs(2);
-    let process = Process::with(double, set);
+    let process = Process::with(double, set).await;
     process.double.set_receipts(ANNA, Receipts::None).await.unwrap();
     let session = process.linked().await;
     process.double.arm(Rule::once(Fault::AckLost, TENANT)).await;
@@ -216,7 +217,7 @@ async fn whom_it_has_written_with_it_knows_after_a_restart() {
     session.stop().await;
     drop(session);
     process.double.set_time_lock(TENANT, Some(4_102_444_800)).await.unwrap();
-    let again = process.session(1);
+    let again = process.session(1).await;
     again.start().await.unwrap();
     connected(&again).await;
     within("the lock is read", async {
@@ -232,18 +233,55 @@ async fn whom_it_has_written_with_it_knows_after_a_restart() {
 
 #[tokio::test]
 async fn what_people_write_is_told_with_their_number_and_again_until_it_is_kept() {
-    let process = Process::new().await;
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.patience.ask_again = Duration::from_millis(100);
+    let process = Process::with(double, set).await;
     let session = process.linked().await;
     process.double.say(ANNA, TENANT, "7Q4K-XY").await.unwrap();
     let incoming = process.told.message(0).await;
     assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(ANNA), "7Q4K-XY"));
-    process.told.refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    process.told.refuses.store(true, Ordering::SeqCst);
     process.double.say(BERT, TENANT, "not kept").await.unwrap();
-    within("it waits", process.double.wait_for(|devices| (devices[0].waiting > 0).then_some(()))).await;
-    process.told.refuses.store(false, std::sync::atomic::Ordering::SeqCst);
-    process.double.strike(TENANT, Strike::Drop).await.unwrap();
+    // It asks WhatsApp for it again, by itself.
+    within("another login", process.double.wait_for(|devices| (devices[0].logins > 2).then_some(()))).await;
+    process.told.refuses.store(false, Ordering::SeqCst);
     let incoming = process.told.message(1).await;
     assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(BERT), "not kept"));
     within("all is taken", process.double.wait_for(|devices| (devices[0].waiting == 0).then_some(()))).await;
     drop(session);
+}
+
+#[tokio::test]
+async fn what_somebody_writes_whose_number_is_not_told_is_told_with_it_once_it_is_known() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    process.double.arm(Rule::once(Fault::Nameless, TENANT)).await;
+    process.double.say(ANNA, TENANT, "from an address").await.unwrap();
+    within("it waits", process.double.wait_for(|devices| (devices[0].waiting > 0).then_some(()))).await;
+    process.double.say(ANNA, TENANT, "from a number").await.unwrap();
+    assert_eq!(process.told.message(0).await.text, "from a number");
+    process.double.strike(TENANT, Strike::Drop).await.unwrap();
+    let incoming = process.told.message(1).await;
+    assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(ANNA), "from an address"));
+    // From then on at once.
+    process.double.arm(Rule::once(Fault::Nameless, TENANT)).await;
+    process.double.say(ANNA, TENANT, "once more").await.unwrap();
+    assert_eq!(process.told.message(2).await.text, "once more");
+    drop(session);
+}
+
+#[tokio::test]
+async fn whoever_is_known_is_not_looked_up() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "one").await.unwrap();
+    session.stop().await;
+    drop(session);
+    // What was looked up is forgotten with the process.
+    let again = process.session(1).await;
+    again.start().await.unwrap();
+    connected(&again).await;
+    process.double.set_registered(ANNA, false).await.unwrap();
+    send(&again, 2, ANNA, "two").await.unwrap();
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use wotp_channel_whatsapp::{Letter, Session, Sessions};
+use wotp_channel_whatsapp::{Grade, Letter, Session, Sessions};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::SendError;
 use wotp_whatsapp_double::{Double, Fault, Rule, Strike};
 
-use crate::desk::{Desk, sessions};
-use crate::tenant::{ANNA, Process, connected, id, qr, reference, send, settings, until, within};
+use crate::tenant::{ANNA, Process, connected, found, id, qr, reference, send, settings, until, within};
 
 fn number(nth: u8) -> String {
     format!("120255501{nth:02}")
@@ -30,7 +29,7 @@ async fn linked(process: &Process, sessions: &Arc<Sessions>, count: u8) -> Vec<A
 #[tokio::test]
 async fn one_that_is_logged_out_leaves_the_others_connected() {
     let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let sessions = process.sessions(1);
     let all = linked(&process, &sessions, 3).await;
     process.double.strike(&number(2), Strike::DeviceRemoved).await.unwrap();
     until(&all[1], "it is logged out", |status| (status.name() == "logged_out").then_some(())).await;
@@ -47,7 +46,7 @@ async fn one_that_is_logged_out_leaves_the_others_connected() {
 async fn while_half_of_them_come_and_go_the_others_deliver() {
     const FLAPS: u32 = 3;
     let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let sessions = process.sessions(1);
     let all = linked(&process, &sessions, 6).await;
     let (steady, flapping) = all.split_at(3);
     let flap = async {
@@ -82,15 +81,13 @@ async fn while_half_of_them_come_and_go_the_others_deliver() {
 #[tokio::test]
 async fn all_of_them_are_back_after_a_restart() {
     let process = Process::new().await;
-    let desk = Desk::new();
-    let before = sessions(&process, &desk, 1);
+    let before = process.sessions(1);
     drop(linked(&process, &before, 6).await);
     before.drain().await;
     drop(before);
-    let after = sessions(&process, &desk, 2);
-    after.keep((1..=6).map(id)).await;
-    for session in after.of(id(1).tenant) {
-        connected(&session).await;
+    let after = process.sessions(2);
+    for nth in 1..=6 {
+        connected(&*found(&after, nth).await).await;
     }
     assert_eq!(after.connected(), (6, 6));
 }
@@ -98,7 +95,7 @@ async fn all_of_them_are_back_after_a_restart() {
 #[tokio::test]
 async fn a_message_goes_through_the_number_that_knows_the_recipient_and_through_another_when_that_cannot() {
     let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let sessions = process.sessions(1);
     let all = linked(&process, &sessions, 2).await;
     let to = Phone::parse(ANNA).unwrap();
     let through = |nth: u8| {
@@ -128,8 +125,8 @@ async fn tenants_who_look_at_a_qr_hold_up_nobody() {
     let double = Double::start().await.unwrap();
     let mut set = settings(&double);
     set.entrance.at_once = 1;
-    let process = Process::with(double, set);
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let process = Process::with(double, set).await;
+    let sessions = process.sessions(1);
     let looking = [sessions.start(id(1)).await.unwrap(), sessions.start(id(2)).await.unwrap()];
     for session in &looking {
         qr(session).await;
@@ -143,10 +140,28 @@ async fn tenants_who_look_at_a_qr_hold_up_nobody() {
 #[tokio::test]
 async fn one_that_is_not_connected_is_taken_off_the_phone_as_well() {
     let process = Process::new().await;
-    let sessions = sessions(&process, &Desk::new(), 1);
+    let sessions = process.sessions(1);
     drop(linked(&process, &sessions, 1).await);
-    sessions.disconnect(id(1)).await;
+    sessions.disconnect(id(1)).await.unwrap();
     assert!(sessions.log_out(id(1)).await.unwrap(), "the phone knows");
     assert!(process.double.devices().await.is_empty());
-    assert!(!process.memory.has(id(1)));
+    assert!(!process.reach.has(id(1)).await);
+}
+
+#[tokio::test]
+async fn a_number_that_is_locked_out_of_writing_to_strangers_leaves_them_to_another() {
+    let process = Process::new().await;
+    let sessions = process.sessions(1);
+    let _all = linked(&process, &sessions, 2).await;
+    process.double.set_time_lock(&number(1), Some(4_102_444_800)).await.unwrap();
+    for nth in 0..6 {
+        // Of six strangers one would be the first number's, but for one case in 64.
+        let to = Phone::parse(&format!("+4477009001{nth:02}")).unwrap();
+        let letter = Letter { reference: reference(nth), to: &to, text: "Your code is 123456" };
+        let id = within("sending", sessions.send(id(1).tenant, letter)).await.unwrap().provider_id.unwrap();
+        let received = within("it", process.double.inbox().wait(|message| message.id == id)).await;
+        assert_eq!(received.from, number(2));
+    }
+    let health = sessions.find(id(1)).unwrap().health();
+    assert_eq!(health.grade, Grade::Limited, "it was tried, and that is known");
 }

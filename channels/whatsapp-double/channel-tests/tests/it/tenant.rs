@@ -1,25 +1,26 @@
 //! A tenant with a session, as tests use it.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use tokio::sync::watch;
-use wacore::store::InMemoryBackend;
-use wacore::store::traits::Backend;
 use wotp_channel_whatsapp::{
-    Allowance, Entrance, Incoming, Kept, Keys, KeysError, Letter, Listen, NotTaken, Notes, Parts, Reported, Right,
-    Session, SessionId, Settings, Status,
+    Allowance, Entrance, Incoming, Leases, Letter, Listen, NotTaken, Parts, Reported, Session, SessionId, Sessions,
+    Settings, Status, Tenure, Wishes,
 };
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::{ConnectionId, DeliveryId, TenantId, VerificationId};
 use wotp_core::domain::phone::Phone;
-use wotp_core::ports::{Acknowledged, Clock, Item, Reference, SendError};
+use wotp_core::ports::{Acknowledged, Clock, Item, Reference, SendError, Store as _};
 use wotp_core::testing::SeededEntropy;
+use wotp_store::sqlite::SqliteStore;
 use wotp_whatsapp_double::Double;
+
+use crate::home::{Home, KeysIn, Reach, node};
 
 /// The tenant's number.
 pub const TENANT: &str = "12025550100";
@@ -33,87 +34,31 @@ pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(90), wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
-/// The time of the machine, from a fixed moment on: what the double says is in the machine's time as well.
-pub struct RealTime(tokio::time::Instant, Timestamp);
+/// The time of the machine, from a fixed moment on, since what the double says is in the machine's time as well; and as
+/// much later as a test says.
+pub struct RealTime {
+    began: tokio::time::Instant,
+    at: Timestamp,
+    ahead_microseconds: AtomicI64,
+}
 
 impl RealTime {
     pub fn new() -> Arc<Self> {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-        Arc::new(Self(tokio::time::Instant::now(), Timestamp::from_second(now.as_secs().try_into().unwrap()).unwrap()))
+        let at = Timestamp::from_second(now.as_secs().try_into().unwrap()).unwrap();
+        Arc::new(Self { began: tokio::time::Instant::now(), at, ahead_microseconds: AtomicI64::new(0) })
+    }
+
+    /// Lets time pass at once.
+    pub fn advance(&self, by: SignedDuration) {
+        let by = i64::try_from(by.as_micros()).unwrap();
+        self.ahead_microseconds.fetch_add(by, Ordering::SeqCst);
     }
 }
 
 impl Clock for RealTime {
     fn now(&self) -> Timestamp {
-        self.1 + self.0.elapsed()
-    }
-}
-
-/// Keeps in memory what sessions keep, across their restarts.
-#[derive(Default)]
-pub struct Memory {
-    kept: Mutex<HashMap<SessionId, Kept>>,
-    pub out_of_reach: AtomicBool,
-}
-
-#[derive(Default)]
-struct Notebook(Mutex<HashMap<String, Vec<u8>>>);
-
-#[async_trait]
-impl Notes for Notebook {
-    async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, KeysError> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn write(&self, name: &str, value: &[u8]) -> Result<(), KeysError> {
-        self.0.lock().unwrap().insert(name.to_owned(), value.to_vec());
-        Ok(())
-    }
-}
-
-impl Memory {
-    /// Whether anything is kept of a session.
-    pub fn has(&self, session: SessionId) -> bool {
-        self.kept.lock().unwrap().contains_key(&session)
-    }
-
-    fn reach(&self) -> Result<(), KeysError> {
-        match self.out_of_reach.load(Ordering::SeqCst) {
-            true => Err(KeysError("a test took it away".into())),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Gives a linked account its name, as WhatsApp's settings do, which the double does not have: a client that is started
-/// again on an account without one waits 10 s for it.
-async fn name(backend: &dyn Backend) {
-    if let Some(mut device) = backend.load().await.unwrap()
-        && device.pn.is_some()
-        && device.push_name.is_empty()
-    {
-        device.push_name = "Acme".to_owned();
-        backend.save(&device).await.unwrap();
-    }
-}
-
-#[async_trait]
-impl Keys for Memory {
-    async fn open(&self, session: SessionId, _: u64) -> Result<Kept, KeysError> {
-        self.reach()?;
-        let new = || Kept {
-            backend: Arc::new(InMemoryBackend::new()) as Arc<dyn Backend>,
-            notes: Arc::new(Notebook::default()),
-        };
-        let kept = self.kept.lock().unwrap().entry(session).or_insert_with(new).clone();
-        name(&*kept.backend).await;
-        Ok(kept)
-    }
-
-    async fn erase(&self, session: SessionId, _: u64) -> Result<(), KeysError> {
-        self.reach()?;
-        self.kept.lock().unwrap().remove(&session);
-        Ok(())
+        self.at + self.began.elapsed() + SignedDuration::from_micros(self.ahead_microseconds.load(Ordering::SeqCst))
     }
 }
 
@@ -125,7 +70,7 @@ pub struct Told {
 }
 
 impl Told {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         let (reported, incoming) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
         Arc::new(Self { reported, incoming, refuses: AtomicBool::new(false) })
     }
@@ -167,47 +112,102 @@ impl Listen for Told {
 #[derive(Clone)]
 pub struct Process {
     pub double: Double,
+    /// For sessions whose leases nobody prolongs.
     pub parts: Parts,
-    pub memory: Arc<Memory>,
+    pub home: Arc<Home>,
+    pub reach: Arc<Reach>,
     pub told: Arc<Told>,
     pub clock: Arc<RealTime>,
 }
 
 /// Sessions of tests: nothing holds them back but WhatsApp, and they wait for less.
 pub fn settings(double: &Double) -> Settings {
+    settings_at(double.url())
+}
+
+pub fn settings_at(url: String) -> Settings {
     let mut settings = Settings::new((2, 3000, 1_026_131_876), "Codes");
-    settings.url = double.url();
+    settings.url = url;
     settings.allowance = Allowance::flat(10_000, 10_000, 10_000);
     settings.entrance = Entrance { at_once: 16, apart: Duration::from_millis(1) };
     settings
+}
+
+/// What sessions of a process share that reaches its store like this.
+pub fn parts(settings: Settings, reach: &Arc<Reach>, told: Arc<Told>, clock: Arc<RealTime>, leases: Leases) -> Parts {
+    let (keys, entropy) = (Arc::new(KeysIn(reach.clone())), Arc::new(SeededEntropy::new(7)));
+    let wishes = Wishes::new(reach.store.clone(), clock.clone());
+    Parts::new(settings, clock, entropy, keys, told, leases, wishes)
 }
 
 impl Process {
     pub async fn new() -> Self {
         let double = Double::start().await.unwrap();
         let settings = settings(&double);
-        Self::with(double, settings)
+        Self::with(double, settings).await
     }
 
-    pub fn with(double: Double, settings: Settings) -> Self {
-        Self::over(double, settings, Arc::new(Memory::default()))
+    pub async fn with(double: Double, settings: Settings) -> Self {
+        Self::of(double, settings, TENANT_ID).await
     }
 
-    /// Another process over what one kept.
-    pub fn over(double: Double, settings: Settings, memory: Arc<Memory>) -> Self {
-        let (clock, told) = (RealTime::new(), Told::new());
-        let parts = Parts::new(settings, clock.clone(), Arc::new(SeededEntropy::new(7)), memory.clone(), told.clone());
-        Self { double, parts, memory, told, clock }
+    /// One whose store has another tenant.
+    pub async fn of(double: Double, settings: Settings, tenant: TenantId) -> Self {
+        let (home, store) = Home::of(tenant).await;
+        Self::over(double, settings, home, store, RealTime::new())
+    }
+
+    fn over(
+        double: Double,
+        settings: Settings,
+        home: Arc<Home>,
+        store: Arc<SqliteStore>,
+        clock: Arc<RealTime>,
+    ) -> Self {
+        let (told, reach) = (Told::new(), Reach::new(store, clock.clone()));
+        let day = SignedDuration::from_hours(24);
+        let tenure = Tenure { lasts: day, margin: SignedDuration::ZERO, every: Duration::from_secs(1) };
+        let leases = Leases::new(reach.clone(), clock.clone(), node(0), tenure);
+        let parts = parts(settings, &reach, told.clone(), clock.clone(), leases);
+        Self { double, parts, home, reach, told, clock }
+    }
+
+    /// Another process over the same store, by the same clock.
+    pub fn another(&self) -> Self {
+        let (settings, store) = ((*self.parts.settings).clone(), self.reach.store.clone());
+        Self::over(self.double.clone(), settings, self.home.clone(), store, self.clock.clone())
+    }
+
+    /// The next one, once this one is gone: it opens the store anew.
+    pub async fn next(self) -> Self {
+        let Self { double, parts, home, reach, told, clock } = self;
+        let settings = (*parts.settings).clone();
+        drop((parts, reach, told));
+        let store = home.open();
+        store.recover(clock.now()).await.unwrap();
+        Self::over(double, settings, home, store, clock)
+    }
+
+    /// The sessions that it keeps as the `nth` of several.
+    pub fn sessions(&self, nth: u8) -> Arc<Sessions> {
+        self.sessions_for(nth, TENURE)
+    }
+
+    pub fn sessions_for(&self, nth: u8, tenure: Tenure) -> Arc<Sessions> {
+        let mut parts = self.parts.clone();
+        parts.leases = Arc::new(Leases::new(self.reach.clone(), self.clock.clone(), node(nth), tenure));
+        Sessions::new(parts)
     }
 
     /// A session that has not begun.
-    pub fn session(&self, nth: u8) -> Session {
-        Session::new(id(nth), &self.parts, Right::unlimited(self.clock.clone()))
+    pub async fn session(&self, nth: u8) -> Session {
+        let right = self.parts.leases.take(id(nth)).await.unwrap().unwrap();
+        Session::new(id(nth), &self.parts, right)
     }
 
     /// One that is linked to the tenant's number.
     pub async fn linked(&self) -> Session {
-        let session = self.session(1);
+        let session = self.session(1).await;
         self.link(&session, TENANT).await;
         session
     }
@@ -220,9 +220,19 @@ impl Process {
     }
 }
 
+/// Short, so that tests need not wait for long.
+pub const TENURE: Tenure = Tenure {
+    lasts: SignedDuration::from_secs(4),
+    margin: SignedDuration::from_secs(1),
+    every: Duration::from_millis(300),
+};
+
+/// The tenant of tests.
+pub const TENANT_ID: TenantId = TenantId::from_bytes([1; 16]);
+
 /// The `nth` session of tests.
 pub fn id(nth: u8) -> SessionId {
-    SessionId { tenant: TenantId::from_bytes([1; 16]), connection: ConnectionId::from_bytes([nth; 16]) }
+    SessionId { tenant: TENANT_ID, connection: ConnectionId::from_bytes([nth; 16]) }
 }
 
 /// Names the `nth` delivery.
@@ -232,6 +242,19 @@ pub fn reference(nth: u8) -> Reference {
         item: Item::Verification(VerificationId::from_bytes([nth; 16])),
         delivery: DeliveryId::from_bytes([nth; 16]),
     }
+}
+
+/// The `nth` session, once these keep it.
+pub async fn found(sessions: &Sessions, nth: u8) -> Arc<Session> {
+    within("it is kept", async {
+        loop {
+            match sessions.find(id(nth)) {
+                Some(session) => return session,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
 }
 
 /// Waits until a session stands somewhere.
