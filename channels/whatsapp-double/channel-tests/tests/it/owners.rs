@@ -181,6 +181,6 @@ async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
     }
     assert!(first.find(id(1)).is_none() && second.find(id(1)).is_none());
     // Until somebody starts it.
-    connected(&*second.start(id(1)).await.unwrap()).await;
+    connected(&second.start(id(1)).await.unwrap()).await;
     assert_eq!(two.first.double.devices().await[0].logins, 2);
 }
