@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Where is it before it computes for so long, after a tick that follows, and, if so, is it given up then?
+    /// Whether a call is in the slow lane before it computes for so long, and after the tick that follows.
     async fn went_on(line: &Line, time: Duration) -> (bool, bool) {
         let effort = Arc::<Effort>::default();
         let own = Arc::clone(&effort);
