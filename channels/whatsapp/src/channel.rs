@@ -1,8 +1,9 @@
 //! The channel: a message goes through one of the tenant's own numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use wotp_core::domain::address::{Address, AddressKind};
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
@@ -10,18 +11,31 @@ use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
 use crate::session::Letter;
 use crate::sessions::Sessions;
 
-/// WhatsApp, through the sessions that this process keeps.
+/// When to come again where this process keeps no sessions, or not yet.
+const NOT_BEGUN: SignedDuration = SignedDuration::from_secs(2);
+
+/// WhatsApp, through the sessions that this process keeps, while it keeps any.
+#[derive(Default)]
 pub struct WhatsApp {
-    sessions: Arc<Sessions>,
+    sessions: RwLock<Option<Arc<Sessions>>>,
 }
 
 impl WhatsApp {
     /// What tenants call it.
     pub const NAME: &str = "whatsapp";
 
-    /// Through these sessions.
-    pub fn new(sessions: Arc<Sessions>) -> Self {
-        Self { sessions }
+    /// Sends through these from now on.
+    pub fn begin(&self, sessions: Arc<Sessions>) {
+        *self.sessions.write().unwrap_or_else(PoisonError::into_inner) = Some(sessions);
+    }
+
+    /// Sends through none any more.
+    pub fn end(&self) {
+        self.sessions.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -35,17 +49,24 @@ impl Channel for WhatsApp {
         &[AddressKind::Phone]
     }
 
+    fn keeps_accounts(&self) -> bool {
+        true
+    }
+
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
         let Address::Phone(to) = &outgoing.to else {
             let detail = "only phone numbers have WhatsApp".to_owned();
             return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail });
         };
+        let Some(sessions) = self.sessions() else {
+            return Err(SendError::Later { after: NOT_BEGUN, detail: "sessions have not begun here".to_owned() });
+        };
         let letter = Letter { reference: outgoing.reference(), to, text: &outgoing.text };
-        self.sessions.send(outgoing.tenant, letter).await
+        sessions.send(outgoing.tenant, letter).await
     }
 
     async fn probe(&self) -> Result<(), String> {
-        let (connected, all) = self.sessions.connected();
+        let (connected, all) = self.sessions().map_or((0, 0), |sessions| sessions.connected());
         if all > 0 && connected == 0 {
             return Err(format!(
                 "none of the {all} WhatsApp sessions is connected: see where they stand, and whether WhatsApp can be reached"

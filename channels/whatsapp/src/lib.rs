@@ -42,6 +42,7 @@ mod settings;
 mod share;
 mod state;
 mod status;
+mod version;
 mod wishes;
 
 pub use channel::WhatsApp;
@@ -54,4 +55,5 @@ pub use session::{Letter, PairError, Parts, Session, StartError};
 pub use sessions::{KeepError, Sessions};
 pub use settings::{Entrance, Patience, Settings, WHATSAPP};
 pub use status::{Away, Ban, OwnNumber, Shown, Status, Unpaired};
+pub use version::{VERSION_KNOWN, VERSION_URL, version_in};
 pub use wishes::Wishes;

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use wotp_core::app::App;
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::id::{ConnectionId, TenantId};
+use wotp_core::domain::live_connection::Standing;
 use wotp_core::ports::Reference;
 
 /// Which session: a tenant's connection.
@@ -50,11 +53,40 @@ impl fmt::Debug for Incoming {
 #[error("it could not be kept")]
 pub struct NotTaken;
 
+#[async_trait]
+impl Listen for App {
+    async fn reported(&self, _: SessionId, Reported { reference, receipt }: Reported) {
+        let Reference { tenant, item, delivery } = reference;
+        if let Err(error) = self.record_receipt(tenant, item, delivery, receipt).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(%tenant, %delivery, error, "what became of a WhatsApp message is not written down");
+        }
+    }
+
+    async fn stands(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), NotTaken> {
+        self.tell_standing(lease, standing).await.map_err(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(connection = %lease.of.connection, error, "where a WhatsApp session stands is told later");
+            NotTaken
+        })
+    }
+
+    async fn incoming(&self, _: SessionId, _: &Incoming) -> Result<(), NotTaken> {
+        Ok(())
+    }
+}
+
 /// Who is told what happens in sessions.
 #[async_trait]
 pub trait Listen: Send + Sync {
     /// A receipt, or an acknowledgement that came late.
     async fn reported(&self, session: SessionId, reported: Reported);
+
+    /// Where a session stands has changed, or how it fares. It is this process's by this lease.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: it is told again after a while.
+    async fn stands(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), NotTaken>;
 
     /// Somebody wrote to the tenant's number. Only when this has returned is WhatsApp told that the message arrived, and
     /// the next one comes.

@@ -1,28 +1,32 @@
 //! The sessions that a process keeps, each under a lease.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::sync::{OwnedMutexGuard, RwLock};
+use tokio::sync::{OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use wotp_core::app::{Wanted, WantedConnect};
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::TenantId;
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
 use crate::listen::SessionId;
 use crate::right::Right;
-use crate::session::{Letter, NotSent, Parts, Session, StartError};
+use crate::session::{Letter, NotSent, PairError, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
 use crate::status::Status;
+use crate::wishes::Wishes;
 
 /// How many sessions are read from what was kept, or asked for, at once.
 const AT_ONCE: usize = 16;
-/// When to come again where no session of the tenant is here.
-const ELSEWHERE: SignedDuration = SignedDuration::from_secs(5);
+/// When to come again where another process keeps the sessions of the tenant: whoever takes the message then may be that one.
+const ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
+/// When to come again where nobody keeps one.
+const NOWHERE: SignedDuration = SignedDuration::from_secs(5);
 
 /// How long a session that is to be logged out may take to connect.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
@@ -49,6 +53,8 @@ struct Held {
     session: Arc<Session>,
     right: Arc<Right>,
     watch: JoinHandle<()>,
+    /// When somebody asked for it to connect, as far as that was followed.
+    asked_at: Option<Timestamp>,
 }
 
 impl Drop for Held {
@@ -62,6 +68,10 @@ struct Table {
     held: BTreeMap<SessionId, Held>,
     /// Who is having a session, or letting it go: one at a time.
     turns: BTreeMap<SessionId, Weak<tokio::sync::Mutex<()>>>,
+    /// Those for which what is wanted is being done.
+    followed: BTreeSet<SessionId>,
+    /// Those that other processes keep, as far as that was looked at.
+    elsewhere: BTreeSet<SessionId>,
 }
 
 /// All sessions of a process.
@@ -71,6 +81,8 @@ pub struct Sessions {
     /// Read while a session is being taken: whoever drains waits for those.
     taking: RwLock<()>,
     draining: AtomicBool,
+    /// For what is being done for wishes.
+    places: Semaphore,
     rounds: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -81,21 +93,22 @@ impl Drop for Sessions {
 }
 
 impl Sessions {
-    /// Keeps from now on what is wanted, as far as no other process does. Sessions that no phone is linked to do not begin
-    /// by themselves.
+    /// Keeps from now on what is wanted, as far as no other process does, until it is drained. Where no phone is linked,
+    /// what links one is shown when somebody has just asked for it.
     pub fn new(parts: Parts) -> Arc<Self> {
         let sessions = Arc::new(Self {
             parts,
             table: Mutex::default(),
             taking: RwLock::default(),
             draining: AtomicBool::new(false),
+            places: Semaphore::new(AT_ONCE),
             rounds: Mutex::default(),
         });
         let every = sessions.parts.leases.every();
         // Each for itself: leases are prolonged in time, however long it takes to have others.
         let rounds = [
             tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), every)),
-            tokio::spawn(go_on_keeping(Arc::downgrade(&sessions), every)),
+            tokio::spawn(go_on_keeping(Arc::downgrade(&sessions), Arc::clone(&sessions.parts.wishes), every)),
         ];
         *sessions.rounds.lock().unwrap_or_else(PoisonError::into_inner) = rounds.into();
         sessions
@@ -147,19 +160,58 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Keeps a session here and begins it: it logs in, or shows what links a phone. From then on some process keeps it, until
-    /// it is disconnected.
+    /// Does what is wanted of a session, if this process has it, or can have it.
     ///
     /// # Errors
     /// [`KeepError`].
-    pub async fn start(self: &Arc<Self>, id: SessionId) -> Result<Arc<Session>, KeepError> {
-        self.parts.wishes.want(id, true).await?;
-        let session = {
+    pub async fn follow(self: &Arc<Self>, id: SessionId, wanted: &Wanted) -> Result<(), KeepError> {
+        match wanted {
+            Wanted::Connect(connect) => self.connect(id, connect).await,
+            Wanted::Leave => {
+                self.log_out(id).await?;
+                Ok(self.parts.wishes.left(id).await?)
+            }
+        }
+    }
+
+    /// Keeps a session here: it logs in, or shows what links a phone if somebody has just asked for it.
+    async fn connect(self: &Arc<Self>, id: SessionId, connect: &WantedConnect) -> Result<(), KeepError> {
+        let (session, is_asked) = {
             let _turn = self.turn(id).await;
-            self.own(id).await?
+            let session = self.own(id).await?;
+            (session, self.is_asked_anew(id, connect))
         };
-        session.start().await?;
-        Ok(session)
+        match (&connect.code_for, is_asked) {
+            (_, false) => session.resume().await?,
+            (None, true) => session.start().await?,
+            (Some(phone), true) => {
+                let phone = phone.clone();
+                // It takes as long as WhatsApp does.
+                tokio::spawn(async move {
+                    match session.show_code(&phone).await {
+                        Ok(()) | Err(PairError::Linked) => {}
+                        Err(error) => {
+                            let error: &dyn std::error::Error = &error;
+                            tracing::warn!(connection = %id.connection, error, "no code to link a phone is shown, but a QR");
+                        }
+                    }
+                });
+                return Ok(());
+            }
+        }
+        session.tell_standing().await;
+        Ok(())
+    }
+
+    /// Whether somebody has asked for a session to connect since that was looked at, and not so long ago that a QR would be
+    /// shown to nobody.
+    fn is_asked_anew(&self, id: SessionId, connect: &WantedConnect) -> bool {
+        let (mut table, now) = (self.table(), self.parts.clock.now());
+        let Some(held) = table.held.get_mut(&id) else { return false };
+        let anew = held.asked_at < connect.asked_at;
+        held.asked_at = connect.asked_at;
+        let patience = SignedDuration::try_from(self.parts.settings.patience.pairing).unwrap_or(SignedDuration::MAX);
+        anew && connect.asked_at.is_some_and(|asked_at| now.duration_since(asked_at) < patience)
     }
 
     /// Takes the lease, unless it has it. Its turn is the caller's.
@@ -180,7 +232,7 @@ impl Sessions {
         let right = self.parts.leases.take(id).await?.ok_or(KeepError::Elsewhere)?;
         let session = Arc::new(Session::new(id, &self.parts, Arc::clone(&right)));
         let watch = tokio::spawn(cut_off(Arc::downgrade(self), id, Arc::clone(&right), Arc::downgrade(&session)));
-        self.table().held.insert(id, Held { session: Arc::clone(&session), right, watch });
+        self.table().held.insert(id, Held { session: Arc::clone(&session), right, watch, asked_at: None });
         Ok(session)
     }
 
@@ -190,17 +242,6 @@ impl Sessions {
         if table.held.get(&id).is_some_and(|held| Arc::ptr_eq(&held.right, right)) {
             table.held.remove(&id);
         }
-    }
-
-    /// Ends a session's connection, whichever process keeps it, and leaves it alone until somebody starts it; the phone
-    /// stays linked. Another process than this one ends it within the time in which it looks at what is wanted.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nothing has changed.
-    pub async fn disconnect(&self, id: SessionId) -> Result<(), StoreError> {
-        self.parts.wishes.want(id, false).await?;
-        self.let_go(id).await;
-        Ok(())
     }
 
     /// Takes a session off the phone and erases its keys, for good. Whether the phone knows.
@@ -217,7 +258,6 @@ impl Sessions {
             let _ = timeout(CONNECTED_WITHIN, connected).await;
         }
         let told = session.log_out().await?;
-        self.parts.wishes.want(id, false).await?;
         drop(turn);
         self.let_go(id).await;
         Ok(told)
@@ -276,8 +316,15 @@ impl Sessions {
                 Err(NotSent { error, for_others: false }) => return Err(error),
             }
         }
-        let detail = "no session of the tenant is here".to_owned();
-        Err(first.unwrap_or(SendError::Away { after: ELSEWHERE, detail }))
+        let elsewhere = || {
+            let is_elsewhere = self.table().elsewhere.iter().any(|id| id.tenant == tenant);
+            let detail = "no session of the tenant is here".to_owned();
+            match is_elsewhere {
+                true => SendError::Later { after: ELSEWHERE, detail },
+                false => SendError::Away { after: NOWHERE, detail },
+            }
+        };
+        Err(first.unwrap_or_else(elsewhere))
     }
 
     /// Prolongs all leases, together.
@@ -296,54 +343,77 @@ impl Sessions {
         }
     }
 
-    /// Ends what is wanted no more, and takes what is wanted and nobody has.
+    /// Ends what is wanted no more, and does what is wanted of what nobody else has.
     async fn follow_wishes(self: &Arc<Self>) -> Result<(), StoreError> {
-        // Before what is wanted is read: one that is started is wanted before it is here.
+        // Before what is wanted is read: one that is taken was wanted before.
         let here: BTreeSet<SessionId> = self.table().held.keys().copied().collect();
-        let wanted = self.parts.wishes.wanted().await?;
-        let let_go = |sessions: Arc<Self>, id| async move { sessions.let_go(id).await };
-        self.several(here.difference(&wanted).copied().collect(), let_go).await;
-        let missing: Vec<SessionId> = wanted.difference(&here).copied().collect();
-        if missing.is_empty() || self.draining.load(Ordering::SeqCst) {
-            return Ok(());
+        let wanted: BTreeMap<SessionId, Wanted> = self.parts.wishes.all().await?.into_iter().collect();
+        for id in here.iter().filter(|id| !wanted.contains_key(id)) {
+            self.go_and_follow(*id, None);
         }
-        let elsewhere = self.parts.leases.of_others().await?;
-        let free = missing.into_iter().filter(|id| !elsewhere.contains(id)).collect();
-        self.several(free, |sessions, id| async move { sessions.take(id).await }).await;
+        let elsewhere = match wanted.keys().any(|id| !here.contains(id)) {
+            true => self.parts.leases.of_others().await?,
+            false => BTreeSet::new(),
+        };
+        self.table().elsewhere.clone_from(&elsewhere);
+        for (id, wanted) in wanted {
+            let is_to_do = if here.contains(&id) { !self.is_followed(id, &wanted) } else { !elsewhere.contains(&id) };
+            if is_to_do && !self.draining.load(Ordering::SeqCst) {
+                self.go_and_follow(id, Some(wanted));
+            }
+        }
         Ok(())
     }
 
-    /// Takes a session, if it is still free, and begins it where a phone is linked.
-    async fn take(self: &Arc<Self>, id: SessionId) {
-        let owned = {
-            let _turn = self.turn(id).await;
-            self.own(id).await
-        };
-        let begun = match owned {
-            Ok(session) => session.resume().await.map_err(KeepError::from),
-            Err(error) => Err(error),
-        };
-        match begun {
-            Ok(()) | Err(KeepError::Elsewhere | KeepError::Draining) => {}
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(connection = %id.connection, error, "a WhatsApp session does not begin");
+    /// Whether there is nothing to do for what is wanted of a session that is here.
+    fn is_followed(&self, id: SessionId, wanted: &Wanted) -> bool {
+        match wanted {
+            Wanted::Connect(connect) => {
+                self.table().held.get(&id).is_some_and(|held| held.asked_at >= connect.asked_at)
             }
+            Wanted::Leave => false,
         }
     }
 
-    async fn several<F>(self: &Arc<Self>, ids: Vec<SessionId>, each: impl Fn(Arc<Self>, SessionId) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let mut under_way = JoinSet::new();
-        for id in ids {
-            if under_way.len() >= AT_ONCE {
-                under_way.join_next().await;
-            }
-            under_way.spawn(each(Arc::clone(self), id));
+    /// Does what is wanted of a session, or ends it where nothing is, unless that is being done. Nobody waits for it: to take
+    /// one off its phone may take a while.
+    fn go_and_follow(self: &Arc<Self>, id: SessionId, wanted: Option<Wanted>) {
+        if !self.table().followed.insert(id) {
+            return;
         }
-        while under_way.join_next().await.is_some() {}
+        let following = Following { sessions: Arc::clone(self), id };
+        tokio::spawn(async move {
+            let sessions = &following.sessions;
+            // It is never closed.
+            let place = sessions.places.acquire().await;
+            let done = match &wanted {
+                Some(wanted) => sessions.follow(id, wanted).await,
+                None => {
+                    sessions.let_go(id).await;
+                    Ok(())
+                }
+            };
+            drop(place);
+            match done {
+                Ok(()) | Err(KeepError::Elsewhere | KeepError::Draining) => {}
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(connection = %id.connection, error, "what is wanted of a WhatsApp session is not done");
+                }
+            }
+        });
+    }
+}
+
+/// That what is wanted of a session is being done.
+struct Following {
+    sessions: Arc<Sessions>,
+    id: SessionId,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.sessions.table().followed.remove(&self.id);
     }
 }
 
@@ -364,10 +434,13 @@ async fn go_on_prolonging(sessions: Weak<Sessions>, every: Duration) {
 }
 
 /// Keeps what is wanted.
-async fn go_on_keeping(sessions: Weak<Sessions>, every: Duration) {
+async fn go_on_keeping(sessions: Weak<Sessions>, wishes: Arc<dyn Wishes>, every: Duration) {
     let mut rounds = rounds(every);
     loop {
-        rounds.tick().await;
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = wishes.changed() => {}
+        }
         let Some(sessions) = sessions.upgrade() else { return };
         if let Err(error) = sessions.follow_wishes().await {
             let error: &dyn std::error::Error = &error;

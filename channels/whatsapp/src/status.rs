@@ -1,9 +1,12 @@
 //! Where a session stands.
 
-use std::fmt;
 use std::time::Duration;
 
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Standing};
+pub use wotp_core::domain::live_connection::{OwnNumber, Shown};
+
+use crate::health::{Grade, Report};
 
 /// Where a session stands. It is watched ([`Session::watch`](crate::Session::watch)): whoever shows it sees the newest,
 /// and may miss what was over in between.
@@ -88,6 +91,59 @@ pub enum Away {
     NotKept,
 }
 
+impl Unpaired {
+    /// As it is told; nothing where nobody has asked.
+    fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::NotAsked => None,
+            Self::TimedOut => Some("timed_out"),
+            Self::Failed => Some("failed"),
+        }
+    }
+}
+
+impl Away {
+    /// As it is told.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Unavailable => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::Outdated => "outdated",
+            Self::Stopped => "stopped",
+            Self::TakenOver => "taken_over",
+            Self::NotKept => "not_kept",
+        }
+    }
+}
+
+impl Ban {
+    /// As it is told.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Strangers => "strangers",
+            Self::Blocked => "blocked",
+            Self::SameMessage => "same_message",
+            Self::Other => "other",
+        }
+    }
+}
+
+fn told(report: &Report) -> SenderHealth {
+    let held = report.reasons.iter();
+    SenderHealth {
+        grade: match report.grade {
+            Grade::Well => SenderGrade::Well,
+            Grade::Limited => SenderGrade::Limited,
+            Grade::Held => SenderGrade::Held,
+        },
+        reasons: held.map(|held| SenderHeld { reason: held.reason.as_str().to_owned(), until: held.until }).collect(),
+        sent_today: report.sent_today,
+        left_today: report.left_today,
+        strangers_left_today: report.strangers_left_today,
+    }
+}
+
 /// What an account is banned for, in WhatsApp's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ban {
@@ -101,39 +157,6 @@ pub enum Ban {
     Other,
 }
 
-/// What a person is shown to link their phone. Whoever sees it can link theirs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Shown {
-    /// The content of the QR, or the 8 characters to type.
-    pub text: String,
-    /// Then it is of no use, and another follows.
-    pub expires_at: Timestamp,
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shown").field("expires_at", &self.expires_at).finish_non_exhaustive()
-    }
-}
-
-/// The number that a session is linked to: its digits, without `+`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OwnNumber(pub(crate) String);
-
-impl OwnNumber {
-    /// The digits.
-    pub fn digits(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for OwnNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.len().saturating_sub(2);
-        write!(f, "…{}", self.0.get(shown..).unwrap_or_default())
-    }
-}
-
 impl Status {
     /// Whether a message can go out now.
     pub fn is_connected(&self) -> bool {
@@ -142,16 +165,52 @@ impl Status {
 
     /// One word for it, for metrics and lists.
     pub fn name(&self) -> &'static str {
+        self.live().as_str()
+    }
+
+    fn live(&self) -> LiveStatus {
         match self {
-            Self::Unpaired { .. } => "unpaired",
-            Self::Pairing { .. } => "pairing",
-            Self::Connecting => "connecting",
-            Self::Connected { .. } => "connected",
-            Self::Disconnected { .. } => "disconnected",
-            Self::LoggedOut { .. } => "logged_out",
-            Self::Replaced { .. } => "replaced",
-            Self::Banned { .. } => "banned",
+            Self::Unpaired { .. } => LiveStatus::Unpaired,
+            Self::Pairing { .. } => LiveStatus::Pairing,
+            Self::Connecting => LiveStatus::Connecting,
+            Self::Connected { .. } => LiveStatus::Connected,
+            Self::Disconnected { .. } => LiveStatus::Disconnected,
+            Self::LoggedOut { .. } => LiveStatus::LoggedOut,
+            Self::Replaced { .. } => LiveStatus::Replaced,
+            Self::Banned { .. } => LiveStatus::Banned,
         }
+    }
+
+    /// As it is told to all nodes, since `now` where it does not say itself since when.
+    pub(crate) fn standing(&self, health: Option<&Report>, now: Timestamp) -> Standing {
+        let mut standing = Standing {
+            status: self.live(),
+            reason: None,
+            since: now,
+            until: None,
+            number: None,
+            qr: None,
+            code: None,
+            health: health.map(told),
+        };
+        match self {
+            Self::Unpaired { why } => standing.reason = why.as_str().map(str::to_owned),
+            Self::Pairing { qr, code, ends_at } => {
+                (standing.qr, standing.code, standing.until) = (qr.clone(), code.clone(), Some(*ends_at));
+            }
+            Self::Connecting => {}
+            Self::Connected { number, since } => {
+                (standing.number, standing.since) = (Some(number.clone()), *since);
+            }
+            Self::Disconnected { why, since } => {
+                (standing.reason, standing.since) = (Some(why.as_str().to_owned()), *since);
+            }
+            Self::LoggedOut { at } | Self::Replaced { at } => standing.since = *at,
+            Self::Banned { until, why } => {
+                (standing.until, standing.reason) = (*until, Some(why.as_str().to_owned()));
+            }
+        }
+        standing
     }
 
     /// How long it may stay like this before the session is begun anew; none when it comes back only by somebody's doing,
@@ -181,16 +240,6 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_links_a_phone_and_whose_it_is_does_not_show() {
-        let shown = Shown { text: "ABCD1234".to_owned(), expires_at: Timestamp::UNIX_EPOCH };
-        let pairing = Status::Pairing { qr: Some(shown.clone()), code: Some(shown), ends_at: Timestamp::UNIX_EPOCH };
-        assert!(!format!("{pairing:?}").contains("ABCD"));
-        let connected = Status::Connected { number: OwnNumber("15550100".to_owned()), since: Timestamp::UNIX_EPOCH };
-        let said = format!("{connected:?}");
-        assert!(said.contains("…00") && !said.contains("0100"), "{said}");
-    }
 
     #[test]
     fn what_passes_by_itself_is_waited_for_and_nothing_else() {

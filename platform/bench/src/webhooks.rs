@@ -117,10 +117,10 @@ async fn spans_of(folder: &Folder, mut config: Config, time: Duration) -> Result
     config.webhooks.allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
     config.webhooks.http_allowed = true;
     let folder = DataFolder::create(folder)?;
-    let Wired { app, store, others, alone } = wire(&config, &folder, Purpose::Serve, Vec::new()).await?;
+    let Wired { app, store, live, others, alone } = wire(&config, &folder, Purpose::Serve, Vec::new()).await?;
     let tenants = tenants(&app, &endpoints).await?;
     let (stop, stopping) = watch::channel(false);
-    let jobs = Jobs { app: Arc::clone(&app), others, node: node(&app), concurrency: 1, ready: Arc::default() };
+    let jobs = Jobs { app: Arc::clone(&app), live, others, node: node(&app), concurrency: 1, ready: Arc::default() };
     let jobs = jobs.spawn(stopping);
 
     let answering = span(&app, &tenants, &endpoints, (WARM_UP, time)).await?;

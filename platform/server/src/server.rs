@@ -162,9 +162,9 @@ impl Server {
     /// longer than a minute after it stopped accepting.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, router, ready, metrics, wired, node, concurrency, connections_max, drain, .. } = self;
-        let Wired { app, store, others, alone } = wired;
+        let Wired { app, store, live, others, alone } = wired;
         let (stop_jobs, stopping) = watch::channel(false);
-        let jobs = Jobs { app, others, node, concurrency, ready: Arc::clone(&ready) }.spawn(stopping);
+        let jobs = Jobs { app, live, others, node, concurrency, ready: Arc::clone(&ready) }.spawn(stopping);
         let upkeep = tokio::spawn(async move {
             let mut turns = tokio::time::interval(METRICS_UPKEEP);
             loop {

@@ -5,6 +5,7 @@ mod keeper;
 mod pairing;
 mod sender;
 mod sending;
+mod standing;
 mod todos;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +44,7 @@ pub use pairing::PairError;
 use sender::Sender;
 pub use sending::Letter;
 pub(crate) use sending::NotSent;
+use standing::Said;
 use todos::{Todo, Todos};
 
 /// What all sessions of a process share.
@@ -61,7 +63,7 @@ pub struct Parts {
     /// Under which leases they are kept.
     pub leases: Arc<Leases>,
     /// Which of them are to be connected.
-    pub wishes: Arc<Wishes>,
+    pub wishes: Arc<dyn Wishes>,
     gate: Arc<Gate>,
 }
 
@@ -74,11 +76,10 @@ impl Parts {
         keys: Arc<dyn Keys>,
         listener: Arc<dyn Listen>,
         leases: Leases,
-        wishes: Wishes,
+        wishes: Arc<dyn Wishes>,
     ) -> Self {
         let (gate, settings) = (Arc::new(Gate::new(settings.entrance)), Arc::new(settings));
-        let (leases, wishes) = (Arc::new(leases), Arc::new(wishes));
-        Self { settings, clock, entropy, keys, listener, leases, wishes, gate }
+        Self { settings, clock, entropy, keys, listener, leases: Arc::new(leases), wishes, gate }
     }
 }
 
@@ -166,6 +167,8 @@ struct Core {
     over: Mutex<Option<Over>>,
     /// Held while it begins or ends.
     turn: tokio::sync::Mutex<Option<Running>>,
+    /// What was told of where it stands. Held meanwhile, so that nothing older is told after it.
+    said: tokio::sync::Mutex<Said>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -416,9 +419,11 @@ impl Session {
             code_for: Mutex::new(None),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
+            said: tokio::sync::Mutex::default(),
         });
         let tasks = vec![
             tokio::spawn(keeper::keep(Arc::clone(&core))),
+            tokio::spawn(standing::tell(Arc::clone(&core))),
             tokio::spawn(keeper::tell(Arc::clone(&core), reported)),
         ];
         Self { core, tasks }
@@ -459,6 +464,8 @@ impl Session {
         // Whoever would begin it waits for this.
         self.core.right.end();
         self.has_ended(linked, Away::Stopped);
+        // While the lease is still this process's.
+        self.core.tell_standing().await;
     }
 
     /// Ends it because it is another process's now. Not a byte goes out any more, and no send is begun.
@@ -507,6 +514,11 @@ impl Session {
     /// Where it stands, from now on: whoever waits for a change gets the newest.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.core.status.subscribe()
+    }
+
+    /// Tells where it stands, unless that is known: whoever kept it before may have told something else.
+    pub(crate) async fn tell_standing(&self) {
+        self.core.tell_standing().await;
     }
 
     /// How its number fares as a sender.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{App, Refusal};
 use crate::domain::dispatch::Delivery;
 use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::live_connection::LiveConnection;
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
 use crate::ports::Channel;
@@ -70,15 +71,30 @@ impl App {
     /// The channels that there are for a tenant, in the order they are tried when nobody says another.
     pub(super) async fn available(&self, tenant: TenantId) -> Result<Cow<'_, [ChannelInfo]>, Refusal> {
         let loaded = self.plugins.loaded();
+        let configured = self.configured_for(tenant).await?;
         if !loaded.wanted().any(|(plugin, _)| plugin.is_for(tenant)) {
-            return Ok(Cow::Borrowed(&self.channel_infos));
+            return Ok(configured);
         }
         let connections = self.connections_of(tenant).await?;
         let installed = loaded.wanted().filter(|(plugin, _)| {
             let is_connected = || connections.iter().any(|connection| connection.plugin == plugin.id);
             plugin.is_for(tenant) && (plugin.connecting != Connecting::Required || is_connected())
         });
-        Ok(self.channel_infos.iter().cloned().chain(installed.map(|(_, info)| info.clone())).collect())
+        Ok(configured.iter().cloned().chain(installed.map(|(_, info)| info.clone())).collect())
+    }
+
+    /// The channels of the configuration, without those whose accounts are the tenants' where this tenant has none that is
+    /// to be logged in.
+    async fn configured_for(&self, tenant: TenantId) -> Result<Cow<'_, [ChannelInfo]>, Refusal> {
+        if !self.ports.channels.iter().any(|channel| channel.keeps_accounts()) {
+            return Ok(Cow::Borrowed(&self.channel_infos));
+        }
+        let live = self.live_connections_of(tenant).await?;
+        let is_for = |info: &&ChannelInfo| {
+            let connects = |one: &LiveConnection| one.channel == info.name && one.connects();
+            !self.keeps_accounts(&info.name) || live.iter().any(connects)
+        };
+        Ok(self.channel_infos.iter().filter(is_for).cloned().collect())
     }
 
     /// A channel that is the operator's, whoever it is for.

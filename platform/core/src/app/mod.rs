@@ -29,6 +29,7 @@ mod invitations;
 mod key_uses;
 mod keys;
 mod letters;
+mod live_connections;
 mod magic_link;
 mod members;
 mod operators;
@@ -73,6 +74,7 @@ pub use hear::HearRefusal;
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
 pub use letters::WaitingLetters;
+pub use live_connections::{ConnectLive, LiveSeen, Wanted, WantedConnect};
 pub use magic_link::{BIND_PATH, BoundBrowser, LINK_PATH, LinkAbout, LinkPage, LinkState};
 pub use members::TeamMember;
 pub use operators::{Announced, SeenWork, StuckWork, TenantChange, Work};
@@ -193,6 +195,7 @@ pub struct App {
     key_uses: key_uses::KeyUses,
     plugins: plugins::State,
     connections: connections::State,
+    live_connections: live_connections::State,
 }
 
 impl App {
@@ -222,6 +225,7 @@ impl App {
             key_uses: key_uses::KeyUses::default(),
             plugins: plugins::State::default(),
             connections: connections::State::default(),
+            live_connections: live_connections::State::default(),
         }
     }
 
@@ -253,6 +257,7 @@ impl App {
                 self.webhooks.forget(Some(tenant));
                 self.guards.forget(|guard| guard.tenant == tenant);
                 self.connections.forget(Some(tenant));
+                self.live_connections.forget(Some(tenant));
             }
             Changed::Person(user) => self.signed.forget(|signed| signed.user.id == user),
             Changed::Anything => {
@@ -265,6 +270,7 @@ impl App {
                 self.webhooks.forget(None);
                 self.guards.forget(|_| true);
                 self.connections.forget(None);
+                self.live_connections.forget(None);
             }
         }
     }

@@ -1,30 +1,72 @@
-//! What is wanted of a connection that some node keeps alive, as a linked WhatsApp account: of all nodes the same.
+//! Live connections: accounts that some node keeps logged in, as a linked WhatsApp number.
+//!
+//! What is wanted of one is the same for all nodes ([`LiveConnection`]); where it stands is said by the one that keeps it
+//! ([`Standing`]).
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use super::id::{ConnectionId, TenantId};
+use super::vault::{Sealed, StateName};
 use crate::ports::{Entity, EntityList, IndexKey, Owner};
 
 const WANTED: &str = "wanted";
 
-/// Whether a connection is to be kept.
+/// A tenant's account that a node keeps logged in, and what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveConnection {
-    /// Which it is.
+    /// Its id.
     pub id: ConnectionId,
-    /// Whose.
+    /// Whose it is.
     pub tenant: TenantId,
-    /// Whether it is to be connected.
-    pub wanted: bool,
-    /// When somebody last said so.
-    pub changed_at: Timestamp,
+    /// The channel.
+    pub channel: String,
+    /// What the tenant calls it.
+    pub name: String,
+    /// What is wanted of it.
+    pub wish: Wish,
+    /// When somebody of the tenant accepted that such an account may be banned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_accepted_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When somebody last changed it.
+    pub updated_at: Timestamp,
+}
+
+/// What is wanted of a live connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// Nothing: it stays as it is.
+    Rest,
+    /// To be logged in.
+    Connect(Connect),
+    /// To be logged out for good, and to be gone then.
+    Leave,
+}
+
+/// How a connection is to log in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// When somebody last asked for it: from then on, for some minutes, it shows what links a phone if none is linked.
+    pub asked_at: Timestamp,
+    /// The number of the phone that is to be linked by a code to be typed, sealed for the connection; none for a QR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_for: Option<Sealed>,
 }
 
 impl LiveConnection {
-    /// Those of all tenants that are to be connected.
+    /// Those of all tenants of which something is wanted.
     pub fn all_wanted() -> EntityList {
         EntityList::by(WANTED, [1_u8])
+    }
+
+    /// Whether it is to be logged in.
+    pub fn connects(&self) -> bool {
+        matches!(self.wish, Wish::Connect(_))
     }
 }
 
@@ -40,6 +82,180 @@ impl Entity for LiveConnection {
     }
 
     fn listed(&self) -> Vec<IndexKey> {
-        if self.wanted { vec![IndexKey::new(WANTED, [1_u8])] } else { Vec::new() }
+        match self.wish {
+            Wish::Rest => Vec::new(),
+            Wish::Connect(_) | Wish::Leave => vec![IndexKey::new(WANTED, [1_u8])],
+        }
+    }
+}
+
+/// Where a live connection stands, as the node says that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// In one word.
+    pub status: LiveStatus,
+    /// Why, where that can be said, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When that ends by itself: the linking, or a ban.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The number that it is linked to, where it is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<OwnNumber>,
+    /// The QR to scan with the phone that is to be linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qr: Option<Shown>,
+    /// The code to type on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Shown>,
+    /// How it fares as a sender, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<SenderHealth>,
+}
+
+/// The number of an account: its digits, without `+`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OwnNumber(pub String);
+
+impl OwnNumber {
+    /// The digits.
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OwnNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.len().saturating_sub(2);
+        write!(f, "…{}", self.0.get(shown..).unwrap_or_default())
+    }
+}
+
+/// Where a live connection stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LiveStatus {
+    /// No phone is linked.
+    Unpaired,
+    /// It shows what links one.
+    Pairing,
+    /// It is linked, and logs in.
+    Connecting,
+    /// It is logged in.
+    Connected,
+    /// It is linked and not logged in.
+    Disconnected,
+    /// It was taken off the phone: its keys are gone.
+    LoggedOut,
+    /// Somebody else logged in with its keys.
+    Replaced,
+    /// The account is banned.
+    Banned,
+}
+
+impl LiveStatus {
+    /// All of them, as they are said.
+    pub const NAMES: [&'static str; 8] =
+        ["unpaired", "pairing", "connecting", "connected", "disconnected", "logged_out", "replaced", "banned"];
+
+    /// As it is said.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// What links a phone. Whoever sees it can link theirs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The content of the QR, or what is to be typed.
+    pub text: String,
+    /// Then it is of no use, and another follows.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// How an account fares as a sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderHealth {
+    /// In one word.
+    pub grade: SenderGrade,
+    /// What holds it back: nothing when it is well.
+    pub reasons: Vec<SenderHeld>,
+    /// How many messages went out in the last 24 hours.
+    pub sent_today: u32,
+    /// How many more may today.
+    pub left_today: u32,
+    /// How many of those to people who never wrote with the number.
+    pub strangers_left_today: u32,
+}
+
+/// How an account is as a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SenderGrade {
+    /// It sends to anybody.
+    Well,
+    /// It sends to those it knows.
+    Limited,
+    /// It sends to nobody.
+    Held,
+}
+
+/// What holds a sender back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderHeld {
+    /// In a word.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl Standing {
+    /// Under what it is kept with what the connection remembers. What keeps connections uses lower numbers.
+    pub const NAME: StateName<'static> = StateName { kind: u8::MAX, group: &[], name: b"standing" };
+
+    /// Whether a message can go out now, as far as that goes.
+    pub fn is_connected(&self) -> bool {
+        self.status == LiveStatus::Connected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::builders::noon;
+
+    #[test]
+    fn what_links_a_phone_and_whose_it_is_does_not_show() {
+        let shown = Shown { text: "ABCD1234".to_owned(), expires_at: noon() };
+        let standing = Standing {
+            status: LiveStatus::Pairing,
+            reason: None,
+            since: noon(),
+            until: None,
+            number: Some(OwnNumber("12025550100".to_owned())),
+            qr: Some(shown.clone()),
+            code: Some(shown),
+            health: None,
+        };
+        let said = format!("{standing:?}");
+        assert!(!said.contains("ABCD") && !said.contains("0100") && said.contains("…00"), "{said}");
+    }
+
+    #[test]
+    fn statuses_are_said_as_they_are_stored() {
+        for name in LiveStatus::NAMES {
+            let status: LiveStatus = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(status.as_str(), name);
+        }
     }
 }

@@ -127,6 +127,11 @@ pub trait Channel: Send + Sync {
         0
     }
 
+    /// Whether it sends through accounts of tenants that nodes keep logged in, and for those that have one only.
+    fn keeps_accounts(&self) -> bool {
+        false
+    }
+
     /// How its provider tells it later what became of a message; none where it tells nothing.
     fn ears(&self) -> Option<&dyn Hear> {
         None

@@ -123,8 +123,9 @@ fn read(name: &str, section: Dict, place: &str) -> Result<Plugin, Vec<Complaint>
             Complaint { key: full(&key), source: place.to_owned(), problem: "there is no such key".to_owned(), right }
         })
         .collect();
-    if matches!(name, "console" | "email") || !is_name(name) {
-        let right = "write 1 to 32 small letters, digits and `_`, a letter first, and not `console` or `email`";
+    if matches!(name, "console" | "email" | "whatsapp") || !is_name(name) {
+        let right =
+            "write 1 to 32 small letters, digits and `_`, a letter first, and not `console`, `email` or `whatsapp`";
         let problem = format!("`{name}` is no name for a plugin's channel");
         complaints.push(Complaint { key: full(PLUGIN), source: place.to_owned(), problem, right: right.to_owned() });
     }

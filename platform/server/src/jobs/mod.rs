@@ -20,13 +20,15 @@ use wotp_core::app::App;
 use wotp_core::domain::node::Node;
 use wotp_store::queue::{ListenOptions, RingTask};
 
-use crate::wiring::Others;
+use crate::wiring::{Live, Others};
 pub use worker::{Answer, Running, answer_with};
 
 /// What there is to do.
 pub struct Jobs {
     /// The use cases.
     pub app: Arc<App>,
+    /// Keeps accounts of tenants logged in.
+    pub live: Live,
     /// Who else serves the installation.
     pub others: Others,
     /// This run of the server: what it does, and who it is to others.
@@ -40,10 +42,12 @@ pub struct Jobs {
 impl Jobs {
     /// Does it all until `stop` says true; the task ends when what was in hand is done.
     pub fn spawn(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let Self { app, others, node, concurrency, ready } = self;
+        let Self { app, live, others, node, concurrency, ready } = self;
         let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
+        // Where deliveries are: they go out through what is kept.
+        let live = works.then(|| live.begin(&app, id));
         tasks.push(("the uses of keys", tokio::spawn(key_uses::keep(Arc::clone(&app), stop.clone()))));
         tasks.push(("the plugins", tokio::spawn(plugins::load(Arc::clone(&app), stop.clone()))));
         tasks.push(("the letters that wait", tokio::spawn(letters::count(Arc::clone(&app), stop.clone()))));
@@ -85,6 +89,10 @@ impl Jobs {
                 if let Err(error) = task.await {
                     tracing::error!(name, error = &error as &dyn std::error::Error, "a job panicked");
                 }
+            }
+            // After the workers, who send through them.
+            if let Some(live) = live {
+                live.end().await;
             }
             // After the workers: what they did and what nobody began is told to the queue.
             if let Some(task) = listening {

@@ -3,16 +3,20 @@
 mod channels;
 pub mod embedded;
 mod identity_providers;
+mod live;
 #[cfg(feature = "plugins")]
 mod plugins;
 mod shared;
 mod watched;
+#[cfg(feature = "whatsapp")]
+mod whatsapp;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use channels::{CONSOLE, channels, plugin_host};
+pub use live::Live;
 pub(crate) use shared::look_at_time;
 pub use shared::{Fellows, connect_options, look_at_store, reach_queue};
 use wotp_core::app::{App, Ports};
@@ -38,6 +42,8 @@ pub struct Wired {
     pub app: Arc<App>,
     /// The store behind them, to be closed when all is done.
     pub store: Arc<dyn Store>,
+    /// Keeps accounts of tenants logged in, once it is begun.
+    pub live: Live,
     /// Who else serves it.
     pub others: Others,
     /// The right to what an embedded installation was opened for, until it is dropped. The last to
@@ -233,6 +239,9 @@ pub async fn wire(
     purpose: Purpose,
     channels: Vec<Arc<dyn Channel>>,
 ) -> Result<Wired, WiringError> {
+    let live = Live::of(&config.channels);
+    // Whoever has linked a number wants messages to go out through it.
+    let channels = live.channels().chain(channels).collect();
     let place = |(problem, _)| WiringError::Place(problem);
     let store = config.store_place(folder.path()).map_err(place)?;
     let queue = config.queue_place(folder.path()).map_err(place)?;
@@ -279,5 +288,5 @@ pub async fn wire(
         public_url: config.public_url(),
         alone: alone.is_some(),
     });
-    Ok(Wired { app: Arc::new(app), store, others, alone })
+    Ok(Wired { app: Arc::new(app), store, live, others, alone })
 }

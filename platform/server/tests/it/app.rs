@@ -65,9 +65,16 @@ pub struct Setup {
     limited: bool,
     identity_providers: Vec<Arc<dyn IdentityProvider>>,
     plugins: Arc<dyn PluginHost>,
+    channels: Vec<Arc<dyn Channel>>,
 }
 
 impl Setup {
+    /// With this channel before all others.
+    pub fn channel(mut self, channel: Arc<dyn Channel>) -> Self {
+        self.channels.push(channel);
+        self
+    }
+
     /// Plugins are run by this.
     pub fn plugins(mut self, host: Arc<dyn PluginHost>) -> Self {
         self.plugins = host;
@@ -135,7 +142,7 @@ impl Setup {
             queue,
             bulletin: Arc::new(Unheard),
             limiter,
-            channels: vec![Arc::clone(&outbox) as Arc<dyn Channel>, Arc::clone(&spare) as Arc<dyn Channel>],
+            channels: self.channels.into_iter().chain([Arc::clone(&outbox) as _, Arc::clone(&spare) as _]).collect(),
             plugins: self.plugins,
             identity_providers: self.identity_providers,
             vault: Vault::new(&[master]).expect("there is a master key"),
@@ -217,6 +224,7 @@ impl TestApp {
             limited: true,
             identity_providers,
             plugins: Arc::new(NoPlugins),
+            channels: Vec::new(),
         }
     }
 

@@ -62,6 +62,7 @@ mod retention;
 mod revoking;
 mod secrets;
 mod services;
+mod sessions;
 mod stream;
 mod tenants;
 mod texts;

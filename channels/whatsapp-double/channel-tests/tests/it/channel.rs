@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use wotp_channel_whatsapp::{Session, Sessions, WhatsApp};
+use wotp_channel_whatsapp::{Session, WhatsApp};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
@@ -12,6 +12,7 @@ use wotp_core::testing::channel::{self, Received, outgoing};
 use wotp_whatsapp_double::{Double, Fault, Rule};
 
 use crate::tenant::{Process, TENANT, connected, id, qr, settings, within};
+use crate::wishes::Kept;
 
 /// The channel, and the messages that it said were acknowledged.
 struct Acknowledging {
@@ -35,9 +36,20 @@ impl Channel for Acknowledging {
         Ok(sent)
     }
 
+    fn keeps_accounts(&self) -> bool {
+        self.whatsapp.keeps_accounts()
+    }
+
     async fn probe(&self) -> Result<(), String> {
         self.whatsapp.probe().await
     }
+}
+
+/// The channel through these sessions.
+fn through(sessions: &Kept) -> WhatsApp {
+    let whatsapp = WhatsApp::default();
+    whatsapp.begin(Arc::clone(sessions));
+    whatsapp
 }
 
 /// A process whose store has the tenant whose messages the promises are tried with.
@@ -48,7 +60,7 @@ async fn process() -> Process {
 }
 
 /// The session of the tenant whose messages the promises are tried with.
-async fn linked(process: &Process, sessions: &Arc<Sessions>) -> Arc<Session> {
+async fn linked(process: &Process, sessions: &Kept) -> Arc<Session> {
     let mut session = id(1);
     session.tenant = outgoing(AddressKind::Phone, 1).tenant;
     let session = sessions.start(session).await.unwrap();
@@ -62,7 +74,7 @@ async fn linked(process: &Process, sessions: &Arc<Sessions>) -> Arc<Session> {
 async fn it_keeps_what_every_channel_promises() {
     let process = process().await;
     let sessions = process.sessions(1);
-    let channel = Acknowledging { whatsapp: WhatsApp::new(sessions.clone()), acknowledged: Mutex::default() };
+    let channel = Acknowledging { whatsapp: through(&sessions), acknowledged: Mutex::default() };
     assert!(matches!(channel.send(&outgoing(AddressKind::Phone, 1)).await, Err(SendError::Away { .. })));
     linked(&process, &sessions).await;
     // The phone has a message a moment after the server acknowledged it.
@@ -96,7 +108,7 @@ async fn it_keeps_what_every_channel_promises() {
 async fn what_it_says_of_a_failure_shows_neither_the_number_nor_the_code() {
     let process = process().await;
     let sessions = process.sessions(1);
-    let whatsapp = WhatsApp::new(sessions.clone());
+    let whatsapp = through(&sessions);
     linked(&process, &sessions).await;
     assert_eq!(whatsapp.probe().await, Ok(()));
     let overlimit = |namespace: &str| Fault::IqError {

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use wotp_channel_whatsapp::{Away, Session, Sessions, Status, Tenure};
+use wotp_channel_whatsapp::{Away, Session, Status, Tenure};
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::ports::{Clock, SendError};
 use wotp_whatsapp_double::{Double, Receipt as Sends, Receipts, Received};
 
 use crate::tenant::{ANNA, BERT, Process, TENANT, connected, found, id, qr, reference, send, settings, until, within};
+use crate::wishes::Kept;
 
 /// A tenure in which nobody asks the store whose a session is.
 const LONG: Tenure = Tenure {
@@ -20,7 +21,7 @@ const LONG: Tenure = Tenure {
 };
 
 /// A session of these that is linked to the tenant's number.
-async fn linked(process: &Process, sessions: &Arc<Sessions>) -> Arc<Session> {
+async fn linked(process: &Process, sessions: &Kept) -> Arc<Session> {
     let session = sessions.start(id(1)).await.unwrap();
     let qr = qr(&session).await;
     within("the pairing", process.double.scan(TENANT, &qr)).await.unwrap();

@@ -12,3 +12,4 @@ mod pairing;
 mod sending;
 mod several;
 mod tenant;
+mod wishes;

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
-use wotp_channel_whatsapp::{Away, KeepError, Session, Status, Tenure};
+use wotp_channel_whatsapp::{Away, KeepError, Session, SessionId, Status, Tenure};
+use wotp_core::domain::live_connection::{LiveStatus, Standing};
 use wotp_core::ports::{Clock, SendError};
 
 use crate::tenant::{ANNA, Process, TENANT, connected, found, id, qr, send, until, within};
@@ -138,7 +139,7 @@ async fn a_session_that_was_disconnected_or_logged_out_is_nobodys() {
     let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
-    first.disconnect(id(1)).await.unwrap();
+    first.disconnect(id(1)).await;
     assert!(first.is_empty());
     let session = second.start(id(1)).await.unwrap();
     connected(&session).await;
@@ -165,7 +166,7 @@ async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
     let (first, second) = (two.first.sessions(1), two.second.sessions(2));
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
-    second.disconnect(id(1)).await.unwrap();
+    second.disconnect(id(1)).await;
     within("it is gone", two.first.double.wait_for(|devices| (!devices[0].connected).then_some(()))).await;
     // Both look at what is wanted and what is free: one of them is to take this.
     for nth in [2, 3] {
@@ -183,4 +184,51 @@ async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
     // Until somebody starts it.
     connected(&second.start(id(1)).await.unwrap()).await;
     assert_eq!(two.first.double.devices().await[0].logins, 2);
+}
+
+#[tokio::test]
+async fn what_is_to_leave_is_taken_off_its_phone_by_whoever_has_it_and_nothing_is_left() {
+    let two = Two::new().await;
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let session = first.start(id(1)).await.unwrap();
+    two.link(&session).await;
+    // One that no phone was linked to, and one that never began.
+    qr(&first.start(id(2)).await.unwrap()).await;
+    second.delete(&[id(1), id(2), id(3)].into()).await;
+    assert!(two.first.double.devices().await.is_empty(), "the phone knows");
+    assert!(!two.first.reach.has(id(1)).await);
+    assert!(first.is_empty() && second.is_empty());
+}
+
+#[tokio::test]
+async fn where_it_stands_is_told_to_all_by_whoever_has_it() {
+    let two = Two::new().await;
+    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let session = first.start(id(1)).await.unwrap();
+    two.link(&session).await;
+    let told = |process: &Process| process.told.standings.subscribe();
+    let stands = |status: LiveStatus| {
+        move |all: &Vec<(SessionId, u64, Standing)>| all.last().is_some_and(|(_, _, told)| told.status == status)
+    };
+    let mut of_first = told(&two.first);
+    let connected = within("told", of_first.wait_for(stands(LiveStatus::Connected))).await.unwrap().clone();
+    let (of, fence, standing) = connected.last().unwrap().clone();
+    assert_eq!((of, standing.number.unwrap().digits().to_owned()), (id(1), TENANT.to_owned()));
+    assert_eq!(standing.health.unwrap().sent_today, 0);
+    let shown = connected.iter().find_map(|(_, _, told)| told.qr.clone());
+    assert!(shown.is_some(), "the QR was told as well");
+    assert!(connected.iter().all(|(_, _, told)| told.status == LiveStatus::Pairing || told.qr.is_none()));
+    // What has become of its sender is told after a while.
+    send(&session, 1, ANNA, "one").await.unwrap();
+    let sent = |all: &Vec<(SessionId, u64, Standing)>| {
+        all.last().is_some_and(|(_, _, told)| told.health.as_ref().is_some_and(|health| health.sent_today == 1))
+    };
+    within("the count", of_first.wait_for(sent)).await.unwrap();
+    first.drain().await;
+    let last = two.first.told.standings.borrow().last().unwrap().2.clone();
+    assert_eq!((last.status, last.reason.as_deref()), (LiveStatus::Disconnected, Some("stopped")));
+    let mut of_second = told(&two.second);
+    let taken = within("told", of_second.wait_for(stands(LiveStatus::Connected))).await.unwrap().clone();
+    assert!(taken.iter().all(|(_, by, _)| *by > fence));
+    drop(second);
 }

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use wotp_channel_whatsapp::{Grade, Letter, Session, Sessions};
+use wotp_channel_whatsapp::{Grade, Letter, Session};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::SendError;
 use wotp_whatsapp_double::{Double, Fault, Rule, Strike};
 
 use crate::tenant::{ANNA, Process, connected, found, id, qr, reference, send, settings, until, within};
+use crate::wishes::Kept;
 
 fn number(nth: u8) -> String {
     format!("120255501{nth:02}")
 }
 
 /// So many sessions, each linked to a number of its own.
-async fn linked(process: &Process, sessions: &Arc<Sessions>, count: u8) -> Vec<Arc<Session>> {
+async fn linked(process: &Process, sessions: &Kept, count: u8) -> Vec<Arc<Session>> {
     let mut all = Vec::new();
     for nth in 1..=count {
         let session = sessions.start(id(nth)).await.unwrap();
@@ -142,7 +143,7 @@ async fn one_that_is_not_connected_is_taken_off_the_phone_as_well() {
     let process = Process::new().await;
     let sessions = process.sessions(1);
     drop(linked(&process, &sessions, 1).await);
-    sessions.disconnect(id(1)).await.unwrap();
+    sessions.disconnect(id(1)).await;
     assert!(sessions.log_out(id(1)).await.unwrap(), "the phone knows");
     assert!(process.double.devices().await.is_empty());
     assert!(!process.reach.has(id(1)).await);

@@ -10,10 +10,12 @@ use jiff::SignedDuration;
 use tokio::sync::watch;
 use wotp_channel_whatsapp::{
     Allowance, Entrance, Incoming, Leases, Letter, Listen, NotTaken, Parts, Reported, Session, SessionId, Sessions,
-    Settings, Status, Tenure, Wishes,
+    Settings, Status, Tenure,
 };
 use wotp_core::domain::Timestamp;
+use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::id::{ConnectionId, DeliveryId, TenantId, VerificationId};
+use wotp_core::domain::live_connection::Standing;
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Clock, Item, Reference, SendError, Store as _};
 use wotp_core::testing::SeededEntropy;
@@ -21,6 +23,7 @@ use wotp_store::sqlite::SqliteStore;
 use wotp_whatsapp_double::Double;
 
 use crate::home::{Home, KeysIn, Reach, node};
+use crate::wishes::{Kept, WishesIn};
 
 /// The tenant's number.
 pub const TENANT: &str = "12025550100";
@@ -66,13 +69,16 @@ impl Clock for RealTime {
 pub struct Told {
     pub reported: watch::Sender<Vec<(SessionId, Reported)>>,
     pub incoming: watch::Sender<Vec<(SessionId, Incoming)>>,
+    /// Where sessions stood, and under which fence.
+    pub standings: watch::Sender<Vec<(SessionId, u64, Standing)>>,
     pub refuses: AtomicBool,
 }
 
 impl Told {
     pub fn new() -> Arc<Self> {
         let (reported, incoming) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
-        Arc::new(Self { reported, incoming, refuses: AtomicBool::new(false) })
+        let standings = watch::Sender::new(Vec::new());
+        Arc::new(Self { reported, incoming, standings, refuses: AtomicBool::new(false) })
     }
 
     /// What was reported of a delivery, once it is this much.
@@ -97,6 +103,12 @@ impl Told {
 impl Listen for Told {
     async fn reported(&self, session: SessionId, reported: Reported) {
         self.reported.send_modify(|all| all.push((session, reported)));
+    }
+
+    async fn stands(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), NotTaken> {
+        let session = SessionId { tenant: lease.of.tenant, connection: lease.of.connection };
+        self.standings.send_modify(|all| all.push((session, lease.fence, standing.clone())));
+        Ok(())
     }
 
     async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<(), NotTaken> {
@@ -136,7 +148,7 @@ pub fn settings_at(url: String) -> Settings {
 /// What sessions of a process share that reaches its store like this.
 pub fn parts(settings: Settings, reach: &Arc<Reach>, told: Arc<Told>, clock: Arc<RealTime>, leases: Leases) -> Parts {
     let (keys, entropy) = (Arc::new(KeysIn(reach.clone())), Arc::new(SeededEntropy::new(7)));
-    let wishes = Wishes::new(reach.store.clone(), clock.clone());
+    let wishes = WishesIn::new(reach.store.clone(), clock.clone());
     Parts::new(settings, clock, entropy, keys, told, leases, wishes)
 }
 
@@ -189,14 +201,16 @@ impl Process {
     }
 
     /// The sessions that it keeps as the `nth` of several.
-    pub fn sessions(&self, nth: u8) -> Arc<Sessions> {
+    pub fn sessions(&self, nth: u8) -> Kept {
         self.sessions_for(nth, TENURE)
     }
 
-    pub fn sessions_for(&self, nth: u8, tenure: Tenure) -> Arc<Sessions> {
+    pub fn sessions_for(&self, nth: u8, tenure: Tenure) -> Kept {
         let mut parts = self.parts.clone();
+        let wishes = WishesIn::new(self.reach.store.clone(), self.clock.clone());
+        parts.wishes = wishes.clone();
         parts.leases = Arc::new(Leases::new(self.reach.clone(), self.clock.clone(), node(nth), tenure));
-        Sessions::new(parts)
+        Kept { sessions: Sessions::new(parts), wishes }
     }
 
     /// A session that has not begun.

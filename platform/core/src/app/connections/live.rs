@@ -145,7 +145,7 @@ impl App {
             Ok(running) => self.channel_through(&running, &connection).await.err(),
             Err(problem) => Some(problem.to_owned()),
         };
-        ConnectionSeen { connection, problem }
+        ConnectionSeen::Plugins { connection, problem }
     }
 
     /// The plugin that a connection is to; else why there is none, in words for its tenant.

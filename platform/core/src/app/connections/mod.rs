@@ -7,14 +7,17 @@ use serde_json::Value;
 
 pub(super) use live::State;
 
+use super::commit::Readable;
+use super::live_connections::LiveSeen;
 use super::plugins::Given;
 use super::{ApiCaller, App, FieldError, Refusal};
 use crate::domain::audit::Deed;
 use crate::domain::connection::Connection;
 use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::live_connection::{LiveConnection, Wish};
 use crate::domain::plugin::{Connecting, Plugin, SecretAsked, Settings};
 use crate::domain::routing::ChannelInfo;
-use crate::domain::tenant;
+use crate::domain::tenant::{self, Tenant};
 use crate::domain::vault::Purpose;
 use crate::ports::{Change, EntityList, Owner, Stored};
 
@@ -25,7 +28,7 @@ pub struct TenantChannel {
     pub info: ChannelInfo,
     /// Whether it takes connections.
     pub connecting: Connecting,
-    /// The tenant's own, if there is one.
+    /// The tenant's own, if there is one: the oldest, where there are several.
     pub connection: Option<ConnectionId>,
     /// What a connection is made of; none where it takes none, or is not ready on this node yet.
     pub asks: Option<Asks>,
@@ -60,11 +63,26 @@ pub struct ConnectionChange {
 }
 
 /// A connection, and whether messages get out through it.
-pub struct ConnectionSeen {
-    /// It.
-    pub connection: Connection,
-    /// Why none does; none where they do, as far as can be told without sending one.
-    pub problem: Option<String>,
+pub enum ConnectionSeen {
+    /// To a plugin: it sends with what the tenant gave it.
+    Plugins {
+        /// It.
+        connection: Connection,
+        /// Why none gets out; none where they do, as far as can be told without sending one.
+        problem: Option<String>,
+    },
+    /// One that a node keeps logged in.
+    Live(LiveSeen),
+}
+
+impl ConnectionSeen {
+    /// Its id.
+    pub fn id(&self) -> ConnectionId {
+        match self {
+            Self::Plugins { connection, .. } => connection.id,
+            Self::Live(seen) => seen.connection.id,
+        }
+    }
 }
 
 /// What the audit log says of a connection: of its settings no more than their names, since a plugin's author may ask for
@@ -94,11 +112,16 @@ impl App {
     pub async fn tenant_channels(&self, caller: &ApiCaller) -> Result<Vec<TenantChannel>, Refusal> {
         let tenant = caller.tenant.id;
         let connections = self.connections_of(tenant).await?;
-        let configured = self.channel_infos.iter().map(|info| TenantChannel {
-            info: info.clone(),
-            connecting: Connecting::None,
-            connection: None,
-            asks: None,
+        let live = self.live_connections_of(tenant).await?;
+        let configured = self.channel_infos.iter().map(|info| {
+            let keeps = self.keeps_accounts(&info.name);
+            let own = live.iter().find(|connection| connection.channel == info.name);
+            TenantChannel {
+                info: info.clone(),
+                connecting: if keeps { Connecting::Required } else { Connecting::None },
+                connection: own.filter(|_| caller.service().is_none()).map(|connection| connection.id),
+                asks: None,
+            }
         });
         let loaded = self.plugins.loaded();
         let installed = loaded.installed().filter(|installed| installed.plugin.is_for(tenant));
@@ -133,6 +156,11 @@ impl App {
         for stored in self.list_readable::<Connection>(&list).await?.things {
             seen.push(self.seen(stored.entity).await);
         }
+        for connection in self.live_connections_now(caller.tenant.id).await?.0 {
+            seen.push(ConnectionSeen::Live(self.seen_live(connection).await?));
+        }
+        // Ids begin with the time.
+        seen.sort_by_key(ConnectionSeen::id);
         Ok(seen)
     }
 
@@ -142,11 +170,15 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Store`].
     pub async fn find_connection(&self, caller: &ApiCaller, id: ConnectionId) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
+        if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
+            return Ok(ConnectionSeen::Live(self.seen_live(live.entity).await?));
+        }
         Ok(self.seen(self.connection(caller.tenant.id, id).await?.entity).await)
     }
 
     /// Makes a connection, of which the plugin is asked whether it takes it. From now on the tenant's messages through
-    /// this channel go out through it: here at once, on other nodes within a second.
+    /// this channel go out through it: here at once, on other nodes within a second. One that a node is to keep logged in
+    /// does nothing yet ([`connect_live`](Self::connect_live)).
     ///
     /// # Errors
     /// [`Refusal::Invalid`] where the channel takes none, the tenant has one, or the plugin does not take what it is
@@ -154,6 +186,9 @@ impl App {
     /// [`Refusal::NoPlugins`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn create_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
+        if self.keeps_accounts(&new.channel) {
+            return self.create_live_connection(caller, new).await.map(ConnectionSeen::Live);
+        }
         let plugin = self.connectable(caller.tenant.id, &new.channel)?;
         let now = self.now();
         let mut connection = Connection {
@@ -179,22 +214,56 @@ impl App {
                 let words = format!("is connected already, by `{}`; change that one", other.id);
                 return Err(Refusal::field("channel", words));
             }
-            // Those of plugins that were removed are of no use to anybody, and keep nobody from another.
-            let plugins = self.plugins().await?;
-            let is_there = |other: &&Stored<Connection>| plugins.iter().any(|plugin| plugin.id == other.plugin);
-            let unreadable = there.count - there.things.len();
-            let count = unreadable + there.things.iter().filter(is_there).count();
-            let limit = self.plan_of(&tenant)?.limits.connections.unwrap_or(u64::MAX);
-            if u64::try_from(count).unwrap_or(u64::MAX) >= limit {
-                return Err(Refusal::LimitReached("connections", usize::try_from(limit).unwrap_or(usize::MAX)));
-            }
+            self.room_for_connection(&tenant, &there).await?;
             let deed = Deed::of(tenant.id, "connection.create", connection.id).after(told(connection));
             let changes = vec![Change::insert(connection), Change::ReplaceTenant(Box::new(tenant))];
             self.commit(&caller.by(), vec![deed], changes).await
         })
         .await?;
         self.changed(caller.tenant.id).await;
-        Ok(ConnectionSeen { connection: connection.clone(), problem: None })
+        Ok(ConnectionSeen::Plugins { connection: connection.clone(), problem: None })
+    }
+
+    /// Refuses one more connection where the plan allows no more.
+    async fn room_for_connection(&self, tenant: &Tenant, there: &Readable<Connection>) -> Result<(), Refusal> {
+        // Those of plugins that were removed are of no use to anybody, and keep nobody from another.
+        let plugins = self.plugins().await?;
+        let is_there = |other: &&Stored<Connection>| plugins.iter().any(|plugin| plugin.id == other.plugin);
+        let unreadable = there.count - there.things.len();
+        let (live, unreadable_live) = self.live_connections_now(tenant.id).await?;
+        let count = unreadable + there.things.iter().filter(is_there).count() + live.len() + unreadable_live;
+        let limit = self.plan_of(tenant)?.limits.connections.unwrap_or(u64::MAX);
+        if u64::try_from(count).unwrap_or(u64::MAX) >= limit {
+            return Err(Refusal::LimitReached("connections", usize::try_from(limit).unwrap_or(usize::MAX)));
+        }
+        Ok(())
+    }
+
+    async fn create_live_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<LiveSeen, Refusal> {
+        takes_no_settings(&new.given)?;
+        let name = new.name.as_deref().unwrap_or(&new.channel);
+        let now = self.now();
+        let connection = LiveConnection {
+            id: ConnectionId::new(now, &*self.ports.entropy),
+            tenant: caller.tenant.id,
+            channel: new.channel.clone(),
+            name: tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?,
+            wish: Wish::Rest,
+            risk_accepted_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let connection = &connection;
+        let _turn = self.additions.turn(std::iter::once(Owner::Tenant(connection.tenant))).await;
+        self.in_turn(move || async move {
+            let tenant = self.tenant_to_add_to(&*self.store_of(caller)).await?;
+            let there = self.list_readable::<Connection>(&EntityList::of(Owner::Tenant(tenant.id))).await?;
+            self.room_for_connection(&tenant, &there).await?;
+            self.insert_live_connection(caller, tenant, connection).await
+        })
+        .await?;
+        self.changed(caller.tenant.id).await;
+        self.seen_live(connection.clone()).await
     }
 
     /// Changes a connection, of which the plugin is asked whether it takes it. Calls that are under way end with what they
@@ -210,6 +279,10 @@ impl App {
         change: ConnectionChange,
     ) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
+        if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
+            takes_no_settings(&change.given)?;
+            return self.rename_live(caller, live, change.name.as_deref()).await.map(ConnectionSeen::Live);
+        }
         let mut found = self.connection(caller.tenant.id, id).await?;
         let before = found.entity.clone();
         let plugin = self.connectable(before.tenant, &before.channel).ok();
@@ -239,6 +312,9 @@ impl App {
     /// [`Refusal::NotFound`], [`Refusal::OtherService`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn delete_connection(&self, caller: &ApiCaller, id: ConnectionId) -> Result<(), Refusal> {
         whole_tenant(caller)?;
+        if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
+            return self.leave_live(caller, live).await;
+        }
         let found = self.connection(caller.tenant.id, id).await?;
         let deed = Deed::of(caller.tenant.id, "connection.delete", id).before(told(&found));
         self.commit(&caller.by(), vec![deed], vec![Change::delete(&found)]).await?;
@@ -259,6 +335,8 @@ impl App {
         found.cloned().ok_or_else(|| {
             let known: Vec<_> =
                 loaded.wanted().filter(|(plugin, _)| takes(plugin)).map(|(_, info)| &*info.name).collect();
+            let live = self.ports.channels.iter().filter(|one| one.keeps_accounts()).map(|one| one.name());
+            let known: Vec<_> = live.chain(known).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Refusal::field("channel", format!("is none that you can connect; there are: {known}"))
         })
@@ -301,7 +379,18 @@ impl App {
     }
 }
 
+/// What is linked to a phone has nothing to be set up with.
+fn takes_no_settings(given: &Given) -> Result<(), Refusal> {
+    if given.config.as_ref().is_some_and(|config| !config.is_empty()) {
+        return Err(Refusal::field("config", "is empty for this channel: a phone is linked to it instead"));
+    }
+    if !given.secrets.is_empty() {
+        return Err(Refusal::field("secrets", "are none for this channel: a phone is linked to it instead"));
+    }
+    Ok(())
+}
+
 /// Connections are the tenant's, of all its services: a key that is bound to one neither sees nor changes any.
-fn whole_tenant(caller: &ApiCaller) -> Result<(), Refusal> {
+pub(super) fn whole_tenant(caller: &ApiCaller) -> Result<(), Refusal> {
     if caller.service().is_some() { Err(Refusal::OtherService) } else { Ok(()) }
 }

@@ -4,6 +4,7 @@
 //! them off, and a client that hangs up drops the body and with it all that was waiting.
 
 mod again;
+pub(super) mod connection;
 mod places;
 pub(super) mod stream;
 mod wait;
@@ -11,6 +12,9 @@ mod wait;
 use std::time::Duration;
 
 use again::Again;
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::response::{IntoResponse as _, Response};
 pub(super) use places::Places;
 pub(super) use wait::{Wait, verification};
 use wotp_core::app::Refusal;
@@ -19,6 +23,8 @@ use super::{Api, Problem, ProblemCode};
 
 /// How often it is looked for what other nodes did, and whether this one is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long nothing is said at most, so that nobody in between takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is asked whether the caller still may see what is waited for.
 const ASK_AGAIN_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,6 +37,13 @@ async fn whole<T: Send + 'static>(
         Ok(read) => read,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// A reply of Server-Sent Events.
+fn event_stream(body: Body) -> Response {
+    // Proxies that gather replies before they pass them on are told not to.
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (HeaderName::from_static("x-accel-buffering"), "no")];
+    (headers, body).into_response()
 }
 
 /// Refuses what would wait on a node that is about to stop.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ use wotp_core::domain::id::{EventId, IdError};
 use wotp_core::domain::webhook::endpoint::EventPattern;
 
 use super::places::Place;
-use super::{Again, LOOK_EVERY, is_stopping, stays, whole};
+use super::{Again, HEARTBEAT, LOOK_EVERY, event_stream, is_stopping, stays, whole};
 use crate::http::auth::{Caller, EventsRead};
 use crate::http::events::EventView;
 use crate::http::query::Params;
@@ -26,8 +25,6 @@ use crate::http::verifications::refused;
 use crate::http::{Api, Problem};
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// How long nothing is said at most, so that nobody in between takes the connection for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client waits before it connects again, in milliseconds: it is told at the begin.
 const RETRY_MS: u32 = 2000;
 /// How often whoever waits while much is looked at, and nothing found, is told how far that is.
@@ -109,9 +106,7 @@ pub(crate) async fn stream_events(
         let said = streamed.next().await?;
         Some((Ok::<_, io::Error>(said), streamed))
     });
-    // Proxies that gather replies before they pass them on are told not to.
-    let headers = [(CONTENT_TYPE, "text/event-stream"), (HeaderName::from_static("x-accel-buffering"), "no")];
-    Ok((headers, Body::from_stream(body)).into_response())
+    Ok(event_stream(Body::from_stream(body)))
 }
 
 /// One stream under way.

@@ -94,6 +94,7 @@ fn every_action_has_a_scene() {
         RESTORE,
         PLUGINS,
         CONNECTIONS,
+        LIVE_CONNECTIONS,
     ];
     let mut done: Vec<&str> =
         scenes.iter().chain(of_people::SCENES).copied().flatten().map(|(name, _)| *name).collect();
@@ -116,6 +117,10 @@ pub const PLUGINS: &[Line] = &[
 /// What tenants do with connections: the scene is where plugins are run.
 pub const CONNECTIONS: &[Line] =
     &[("connection.change", Says::Changed), ("connection.create", Says::New), ("connection.delete", Says::Gone)];
+
+/// What tenants do besides with those that are kept logged in.
+pub const LIVE_CONNECTIONS: &[Line] =
+    &[("connection.connect", Says::Changed), ("connection.disconnect", Says::Changed)];
 
 async fn stage() -> (TestApp, TestTenant, TestPerson) {
     let (app, acme) = TestApp::start_with_tenant().await;

@@ -32,7 +32,7 @@ fn foreign(operation: &Operation, thing: Thing) -> Foreign {
         // That there is such a service is known in the tenant.
         Thing::Service | Thing::Template => Foreign::Refused(403, "service_not_allowed"),
         // The tenant's, and of no service.
-        Thing::Connection => Foreign::Refused(403, "service_not_allowed"),
+        Thing::Connection | Thing::LiveConnection => Foreign::Refused(403, "service_not_allowed"),
         _ => operation.foreign,
     }
 }

@@ -239,6 +239,11 @@ pub const OPERATIONS: &[Operation] = &[
         .of(&[Thing::Connection])
         .with(|_| json!({ "name": "Taken over" })),
     op("delete", "/v1/connections/{id}", Asks::Caller(ConnectionsWrite)).of(&[Thing::Connection]),
+    op("get", "/v1/connections/{id}/stream", Asks::Caller(ConnectionsRead)).of(&[Thing::LiveConnection]),
+    op("post", "/v1/connections/{id}/connect", Asks::Caller(ConnectionsWrite))
+        .of(&[Thing::LiveConnection])
+        .with(|_| json!({ "accept_risk": true })),
+    op("post", "/v1/connections/{id}/disconnect", Asks::Caller(ConnectionsWrite)).of(&[Thing::LiveConnection]),
     op("get", "/v1/events", Asks::Caller(EventsRead)),
     op("get", "/v1/events/stream", Asks::Caller(EventsRead))
         .filtered(&[("service", Thing::Service)])

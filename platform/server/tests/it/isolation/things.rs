@@ -12,6 +12,7 @@ use wotp_core::domain::guard::{Destination, State, Watch};
 use wotp_core::domain::id::{ConnectionId, PluginId, TenantId, UserId};
 use wotp_core::domain::identity::LinkedIdentity;
 use wotp_core::domain::invitation::Invitation;
+use wotp_core::domain::live_connection::{LiveConnection, Wish};
 use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::plugin::Settings;
@@ -34,6 +35,8 @@ pub enum Thing {
     Endpoint,
     /// One whose plugin is not there: none is installed where none is run.
     Connection,
+    /// One that is to be kept logged in, where no node keeps any.
+    LiveConnection,
     Event,
     GuardEntry,
     Destination,
@@ -56,7 +59,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::Tenant,
         Self::Service,
         Self::Template,
@@ -65,6 +68,7 @@ impl Thing {
         Self::Message,
         Self::Endpoint,
         Self::Connection,
+        Self::LiveConnection,
         Self::Event,
         Self::GuardEntry,
         Self::Destination,
@@ -162,6 +166,7 @@ impl Things {
                 id(&endpoint["endpoint"]).to_owned()
             }
             Thing::Connection => connection(app, tenant).await,
+            Thing::LiveConnection => live_connection(app, tenant).await,
             Thing::GuardEntry => {
                 let entry = json!({ "effect": "block", "prefix": "+98" });
                 let entry = app.post(format!("{service}/guard/entries")).key(&tenant.live).json(entry).await;
@@ -242,6 +247,24 @@ async fn connection(app: &TestApp, tenant: &TestTenant) -> String {
         plugin: PluginId::from_bytes([1; 16]),
         name: "ours".to_owned(),
         settings: Settings::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    ports.store.commit(vec![Change::insert(&connection)]).await.expect("it is stored");
+    connection.id.to_string()
+}
+
+/// A connection of a tenant that nothing is wanted of yet, by its id.
+async fn live_connection(app: &TestApp, tenant: &TestTenant) -> String {
+    let ports = app.app.ports();
+    let now = ports.clock.now();
+    let connection = LiveConnection {
+        id: ConnectionId::new(now, &*ports.entropy),
+        tenant: tenant.id,
+        channel: "whatsapp".to_owned(),
+        name: "our number".to_owned(),
+        wish: Wish::Rest,
+        risk_accepted_at: None,
         created_at: now,
         updated_at: now,
     };

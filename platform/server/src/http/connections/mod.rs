@@ -1,5 +1,7 @@
 //! `/v1/channels` and `/v1/connections`: which ways there are to reach people, and a tenant's own accounts at them.
 
+pub(super) mod session;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,15 +12,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use wotp_core::app::{ConnectionChange, ConnectionSeen, Given, NewConnection, TenantChannel};
+use wotp_core::app::{ApiCaller, ConnectionChange, ConnectionSeen, Given, LiveSeen, NewConnection, TenantChannel};
 use wotp_core::domain::plugin::{Connecting, SecretAsked};
 use zeroize::Zeroizing;
 
-use super::auth::{Caller, ConnectionsRead, ConnectionsWrite};
+use super::auth::{Caller, ConnectionsRead, ConnectionsWrite, Privilege as _};
 use super::body::Body;
 use super::path::InPath;
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
+use session::SessionView;
 
 /// Whether tenants bring connections of their own.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -85,7 +88,7 @@ pub(super) struct ChannelView {
     reaches: Vec<String>,
     /// Whether you can, or must, connect an account of your own.
     connections: ConnectingName,
-    /// Your connection; null where you have none.
+    /// Your connection; null where you have none. Of several the oldest.
     #[schema(required, example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     connection: Option<String>,
     /// What the settings of a connection may be: a JSON Schema (2020-12). Null where there are no connections, and for a
@@ -142,6 +145,9 @@ pub(super) struct ConnectionView {
     /// Why no message gets out through it; null where they do, as far as can be told without sending one.
     #[schema(required)]
     problem: Option<String>,
+    /// Where it stands, of one that is kept logged in, as `whatsapp`; null for others.
+    #[schema(required)]
+    session: Option<SessionView>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -150,17 +156,38 @@ pub(super) struct ConnectionView {
     updated_at: Timestamp,
 }
 
-impl From<ConnectionSeen> for ConnectionView {
-    fn from(ConnectionSeen { connection, problem }: ConnectionSeen) -> Self {
+impl ConnectionView {
+    /// As it is shown to a caller, who sees what links a phone if they may change connections.
+    pub(super) fn of(seen: ConnectionSeen, caller: &ApiCaller) -> Self {
+        match seen {
+            ConnectionSeen::Plugins { connection, problem } => Self {
+                id: connection.id.to_string(),
+                channel: connection.channel,
+                name: connection.name,
+                config: connection.settings.config,
+                secrets: connection.settings.secrets.into_keys().collect(),
+                problem,
+                session: None,
+                created_at: connection.created_at,
+                updated_at: connection.updated_at,
+            },
+            ConnectionSeen::Live(seen) => Self::live(seen, caller.may(ConnectionsWrite::PERMISSION)),
+        }
+    }
+
+    /// One that is kept logged in, to whoever may link a phone to it or not.
+    fn live(seen: LiveSeen, links: bool) -> Self {
+        let session = SessionView::of(&seen, links);
         Self {
-            id: connection.id.to_string(),
-            channel: connection.channel,
-            name: connection.name,
-            config: connection.settings.config,
-            secrets: connection.settings.secrets.into_keys().collect(),
-            problem,
-            created_at: connection.created_at,
-            updated_at: connection.updated_at,
+            problem: session.problem(),
+            session: Some(session),
+            id: seen.connection.id.to_string(),
+            channel: seen.connection.channel,
+            name: seen.connection.name,
+            config: Map::new(),
+            secrets: Vec::new(),
+            created_at: seen.connection.created_at,
+            updated_at: seen.connection.updated_at,
         }
     }
 }
@@ -229,7 +256,7 @@ pub(super) async fn list_connections(
     caller: Caller<ConnectionsRead>,
 ) -> Result<Json<ConnectionList>, Problem> {
     let seen = api.app.list_connections(&caller).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(Json(ConnectionList { data: seen.into_iter().map(ConnectionView::from).collect() }))
+    Ok(Json(ConnectionList { data: seen.into_iter().map(|seen| ConnectionView::of(seen, &caller)).collect() }))
 }
 
 /// Connect an account of yours to a channel.
@@ -237,7 +264,8 @@ pub(super) async fn list_connections(
 /// From now on your messages through this channel go out through it, of all services, and through nobody else's account.
 /// The channel is asked whether it takes what you give, and nobody is called for that: send yourself a message to see
 /// that it works. Secrets are sealed, and put into requests without the channel's program seeing them. A plan says how
-/// many connections there may be; of each channel there is one.
+/// many connections there may be; of each channel there is one, of `whatsapp` as many as you like, which share the load.
+/// A connection to `whatsapp` takes neither settings nor secrets: connect it, and link your phone.
 #[utoipa::path(post, path = "/v1/connections", tag = "Connections", security(("api_key" = ["connections:write"])), request_body = NewBody,
     responses((status = 201, description = "Made", body = ConnectionView, headers(("Location" = String, description = "Its path"))), openapi::BodyProblems, openapi::AuthProblems, openapi::LimitConflict))]
 pub(super) async fn create_connection(
@@ -249,8 +277,9 @@ pub(super) async fn create_connection(
     let secrets = secrets.into_iter().map(|(name, text)| (name, Some(Zeroizing::new(text)))).collect();
     let new = NewConnection { channel, name, given: Given { config: Some(config), secrets } };
     let seen = api.app.create_connection(&caller, new).await.map_err(|refusal| refused(&api, refusal))?;
-    let path = location("/v1/connections/", &seen.connection.id.to_string());
-    Ok((StatusCode::CREATED, HeaderMap::from_iter([(header::LOCATION, path)]), Json(seen.into())))
+    let path = location("/v1/connections/", &seen.id().to_string());
+    let view = ConnectionView::of(seen, &caller);
+    Ok((StatusCode::CREATED, HeaderMap::from_iter([(header::LOCATION, path)]), Json(view)))
 }
 
 /// Read a connection.
@@ -262,7 +291,7 @@ pub(super) async fn find_connection(
     InPath(id): InPath<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
     let seen = api.app.find_connection(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
-    Ok(Json(seen.into()))
+    Ok(Json(ConnectionView::of(seen, &caller)))
 }
 
 /// Change a connection: calls that are under way end with what they began with.
@@ -278,10 +307,10 @@ pub(super) async fn change_connection(
     let secrets = secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect();
     let change = ConnectionChange { name, given: Given { config, secrets } };
     let seen = api.app.change_connection(&caller, path_id(&id)?, change).await;
-    Ok(Json(seen.map_err(|refusal| refused(&api, refusal))?.into()))
+    Ok(Json(ConnectionView::of(seen.map_err(|refusal| refused(&api, refusal))?, &caller)))
 }
 
-/// Delete a connection, with its secrets.
+/// Delete a connection, with its secrets. One that is kept logged in is taken off its phone.
 ///
 /// What waits for it goes out through the operator's account where there is one for everybody, else to the next channel.
 #[utoipa::path(delete, path = "/v1/connections/{id}", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),

@@ -1,0 +1,145 @@
+//! What the node needs to know that keeps live connections, and what it says of them.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::task::{Poll, Waker};
+
+use crate::app::{App, erase_connection_memory};
+use crate::domain::Timestamp;
+use crate::domain::connection_lease::ConnectionLease;
+use crate::domain::id::ConnectionId;
+use crate::domain::live_connection::{Connect, LiveConnection, Standing, Wish};
+use crate::domain::phone::Phone;
+use crate::domain::vault::Purpose;
+use crate::ports::{
+    Change, CommitError, Entity as _, EntityRow, Owner, StateChange, StateError, StoreError, Stored, TenantAccount,
+};
+
+/// What is wanted of a live connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// To be logged in.
+    Connect(WantedConnect),
+    /// To be logged out for good. Whoever has done that says so ([`App::live_connection_left`]).
+    Leave,
+}
+
+/// How it is to log in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WantedConnect {
+    /// When somebody last asked for it, and so for a phone to be linked where none is; none where that cannot be read.
+    pub asked_at: Option<Timestamp>,
+    /// Whose phone is to be linked by a code that is typed on it; none for a QR.
+    pub code_for: Option<Phone>,
+}
+
+/// Who waits for something to be wanted, by calls to this node.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    told: Mutex<(bool, Option<Waker>)>,
+}
+
+impl Wishes {
+    pub(super) fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.0 = true;
+        if let Some(waker) = told.1.take() {
+            waker.wake();
+        }
+    }
+
+    async fn told(&self) {
+        std::future::poll_fn(|context| {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::take(&mut told.0) {
+                return Poll::Ready(());
+            }
+            told.1 = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl App {
+    /// All live connections of which something is wanted. Of one that cannot be read, as a newer program wrote it, it is
+    /// known that it is to be logged in, and no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn wanted_connections(&self) -> Result<Vec<(TenantAccount, Wanted)>, StoreError> {
+        let rows = self.ports.store.list_entities(LiveConnection::KIND, &LiveConnection::all_wanted()).await?;
+        Ok(rows.into_iter().filter_map(|row| self.wanted(row)).collect())
+    }
+
+    fn wanted(&self, row: EntityRow) -> Option<(TenantAccount, Wanted)> {
+        let Owner::Tenant(tenant) = row.owner else { return None };
+        let connection = ConnectionId::from_bytes(row.id);
+        let wanted = match Stored::<LiveConnection>::read(row).map(|stored| stored.entity.wish) {
+            Ok(Wish::Leave) => Wanted::Leave,
+            Ok(Wish::Connect(connect)) => Wanted::Connect(self.wanted_connect(connection, &connect)),
+            Ok(Wish::Rest) | Err(_) => Wanted::Connect(WantedConnect::default()),
+        };
+        Some((TenantAccount { tenant, connection }, wanted))
+    }
+
+    fn wanted_connect(&self, id: ConnectionId, connect: &Connect) -> WantedConnect {
+        let open = |sealed| self.ports.vault.open(Purpose::Address, &id.to_bytes(), sealed).ok();
+        let code_for = connect.code_for.as_ref().and_then(open).and_then(|number| Phone::parse(&number).ok());
+        WantedConnect { asked_at: Some(connect.asked_at), code_for }
+    }
+
+    /// Waits until something else is wanted by a call to this node, since the last time that this was waited for. By one
+    /// who waits.
+    pub async fn wanted_connections_changed(&self) {
+        self.live_connections.wishes.told().await;
+    }
+
+    /// Says where a connection stands, for the node that keeps it under this lease.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub async fn tell_standing(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), StateError> {
+        let vault = self.ports.vault.of_connection(lease.of);
+        let text = serde_json::to_vec(standing).expect("it has names for keys");
+        let row = vault.seal(Standing::NAME, &text, &*self.ports.entropy);
+        self.ports.store.write_state(lease, vec![StateChange::Put(row)]).await
+    }
+
+    /// A connection that was to be logged out for good is: nothing is left of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]. It is still wanted to leave then.
+    pub async fn live_connection_left(&self, of: TenantAccount) -> Result<(), StoreError> {
+        erase_connection_memory(&*self.ports.store, of).await?;
+        let owner = Owner::Tenant(of.tenant);
+        let row = self.ports.store.find_entity(LiveConnection::KIND, owner, of.connection.to_bytes()).await?;
+        let Some(row) = row else { return Ok(()) };
+        let found = Stored::<LiveConnection>::read(row)?;
+        if found.wish != Wish::Leave {
+            return Ok(());
+        }
+        match self.ports.store.commit(vec![Change::delete(&found)]).await {
+            // Somebody else has seen to it, or is about to.
+            Ok(()) | Err(CommitError::Changed | CommitError::Taken { .. }) => Ok(()),
+            Err(CommitError::Store(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_before_somebody_waits_is_heard_and_once() {
+        let wishes = Wishes::default();
+        assert!(wishes.told().now_or_never().is_none());
+        wishes.tell();
+        wishes.tell();
+        assert!(wishes.told().now_or_never().is_some());
+        assert!(wishes.told().now_or_never().is_none());
+    }
+}

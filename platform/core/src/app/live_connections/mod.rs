@@ -1,0 +1,243 @@
+//! Live connections: a tenant's accounts that a node keeps logged in, as linked WhatsApp numbers.
+//!
+//! Whoever calls says what is wanted, and the node that keeps the account makes it so (`keep.rs`): the call may come to any
+//! node, and what was wanted survives them all.
+
+mod keep;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use keep::{Wanted, WantedConnect};
+
+use super::cache::Cache;
+use super::{ApiCaller, App, Refusal};
+use crate::domain::Timestamp;
+use crate::domain::audit::Deed;
+use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::live_connection::{Connect, LiveConnection, Standing, Wish};
+use crate::domain::phone::Phone;
+use crate::domain::tenant::{self, Tenant};
+use crate::domain::vault::Purpose;
+use crate::ports::{Change, EntityList, Owner, StateRow, Stored, TenantAccount};
+
+/// A live connection, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveSeen {
+    /// It.
+    pub connection: LiveConnection,
+    /// Where it stands, as the node said last that keeps it; none where none ever did.
+    pub standing: Option<Standing>,
+    /// Whether a node keeps it now.
+    pub kept: bool,
+}
+
+/// How a connection is to log in.
+pub struct ConnectLive {
+    /// Whether the caller accepts that such an account may be banned, where nobody of the tenant has yet.
+    pub accept_risk: bool,
+    /// Whose phone is to be linked by a code that is typed on it; none for a QR.
+    pub code_for: Option<Phone>,
+}
+
+/// What of live connections is kept in memory.
+#[derive(Default)]
+pub(super) struct State {
+    lists: Cache<TenantId, Arc<Vec<LiveConnection>>>,
+    wishes: keep::Wishes,
+}
+
+impl State {
+    /// Has the connections of a tenant read again, of all where none is named.
+    pub(super) fn forget(&self, tenant: Option<TenantId>) {
+        self.lists.forget(|list| list.first().is_none_or(|one| tenant.is_none_or(|tenant| one.tenant == tenant)));
+    }
+}
+
+/// What the audit log says of a live connection: not its number.
+#[derive(Serialize)]
+struct Told<'a> {
+    channel: &'a str,
+    name: &'a str,
+    /// When it was last asked to be logged in; none where it is not to be.
+    connect_asked_at: Option<Timestamp>,
+}
+
+fn told(connection: &LiveConnection) -> Told<'_> {
+    let connect_asked_at = match &connection.wish {
+        Wish::Connect(connect) => Some(connect.asked_at),
+        Wish::Rest | Wish::Leave => None,
+    };
+    Told { channel: &connection.channel, name: &connection.name, connect_asked_at }
+}
+
+impl App {
+    /// Whether a channel is one whose accounts are kept logged in.
+    pub(super) fn keeps_accounts(&self, channel: &str) -> bool {
+        self.ports.channels.iter().any(|one| one.name() == channel && one.keeps_accounts())
+    }
+
+    /// The live connections of a tenant, oldest first, as of the last second; those that are to be gone are left out.
+    pub(super) async fn live_connections_of(&self, tenant: TenantId) -> Result<Arc<Vec<LiveConnection>>, Refusal> {
+        let lists = &self.live_connections.lists;
+        if let Some(known) = lists.find(&tenant, self.now()) {
+            return Ok(known);
+        }
+        let forgotten = lists.forgotten();
+        let list = Arc::new(self.live_connections_now(tenant).await?.0);
+        lists.keep_unless_forgotten(forgotten, tenant, Arc::clone(&list), self.now());
+        Ok(list)
+    }
+
+    /// The live connections of a tenant, and how many more cannot be read.
+    pub(super) async fn live_connections_now(&self, tenant: TenantId) -> Result<(Vec<LiveConnection>, usize), Refusal> {
+        let read = self.list_readable::<LiveConnection>(&EntityList::of(Owner::Tenant(tenant))).await?;
+        let unreadable = read.count - read.things.len();
+        let all = read.things.into_iter().map(|stored| stored.entity);
+        Ok((all.filter(|connection| connection.wish != Wish::Leave).collect(), unreadable))
+    }
+
+    /// Makes a connection that nothing is wanted of yet. Its tenant was seen to have room for one more.
+    pub(super) async fn insert_live_connection(
+        &self,
+        caller: &ApiCaller,
+        tenant: Tenant,
+        connection: &LiveConnection,
+    ) -> Result<(), Refusal> {
+        let deed = Deed::of(connection.tenant, "connection.create", connection.id).after(told(connection));
+        let changes = vec![Change::insert(connection), Change::ReplaceTenant(Box::new(tenant))];
+        self.commit(&caller.by(), vec![deed], changes).await
+    }
+
+    pub(super) async fn live_connection(
+        &self,
+        tenant: TenantId,
+        id: ConnectionId,
+    ) -> Result<Option<Stored<LiveConnection>>, Refusal> {
+        let found = self.find::<LiveConnection>(Owner::Tenant(tenant), id.to_bytes()).await?;
+        Ok(found.filter(|connection| connection.wish != Wish::Leave))
+    }
+
+    /// A live connection, and where it stands.
+    pub(super) async fn seen_live(&self, connection: LiveConnection) -> Result<LiveSeen, Refusal> {
+        let of = TenantAccount { tenant: connection.tenant, connection: connection.id };
+        let vault = self.ports.vault.of_connection(of);
+        let key = vault.key(Standing::NAME);
+        let value = self.ports.store.read_state(of, &[key]).await?.pop().flatten();
+        let opened = value.map(|value| vault.open(&StateRow { key, value })).transpose()?;
+        // What a newer program says of it this one may not know.
+        let standing = opened.and_then(|opened| serde_json::from_slice(&opened.value).ok());
+        let lease = self.ports.store.find_connection_lease(of).await?;
+        let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
+        Ok(LiveSeen { connection, standing, kept })
+    }
+
+    /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] where the risk is not accepted, [`Refusal::OtherService`],
+    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn connect_live(
+        &self,
+        caller: &ApiCaller,
+        id: ConnectionId,
+        connect: ConnectLive,
+    ) -> Result<LiveSeen, Refusal> {
+        let mut found = self.own_live_connection(caller, id).await?;
+        let before = found.entity.clone();
+        let now = self.now();
+        if found.risk_accepted_at.is_none() {
+            if !connect.accept_risk {
+                let words = "is to be true once: WhatsApp does not allow programs like this one, and may ban a number \
+                             that uses one; take a number that you can do without";
+                return Err(Refusal::field("accept_risk", words));
+            }
+            found.risk_accepted_at = Some(now);
+        }
+        let seal =
+            |phone: Phone| self.ports.vault.seal(Purpose::Address, &id.to_bytes(), phone.e164(), &*self.ports.entropy);
+        found.wish = Wish::Connect(Connect { asked_at: now, code_for: connect.code_for.map(seal) });
+        self.wish(caller, "connection.connect", before, found).await
+    }
+
+    /// Ends the login of a connection, and leaves it alone until somebody has it connect; the phone stays linked.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::OtherService`], [`Refusal::Conflict`], [`Refusal::Store`].
+    pub async fn disconnect_live(&self, caller: &ApiCaller, id: ConnectionId) -> Result<LiveSeen, Refusal> {
+        let mut found = self.own_live_connection(caller, id).await?;
+        let before = found.entity.clone();
+        if before.wish == Wish::Rest {
+            return self.seen_live(before).await;
+        }
+        found.wish = Wish::Rest;
+        self.wish(caller, "connection.disconnect", before, found).await
+    }
+
+    /// Has a connection taken off its phone, and erased then, with its keys.
+    pub(super) async fn leave_live(
+        &self,
+        caller: &ApiCaller,
+        mut found: Stored<LiveConnection>,
+    ) -> Result<(), Refusal> {
+        let deed = Deed::of(found.tenant, "connection.delete", found.id).before(told(&found));
+        found.wish = Wish::Leave;
+        found.updated_at = self.now();
+        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
+        self.changed(caller.tenant.id).await;
+        self.live_connections.wishes.tell();
+        Ok(())
+    }
+
+    /// Gives a connection another name.
+    pub(super) async fn rename_live(
+        &self,
+        caller: &ApiCaller,
+        mut found: Stored<LiveConnection>,
+        name: Option<&str>,
+    ) -> Result<LiveSeen, Refusal> {
+        let before = found.entity.clone();
+        if let Some(name) = name {
+            found.name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        }
+        if found.entity == before {
+            return self.seen_live(before).await;
+        }
+        self.wish(caller, "connection.change", before, found).await
+    }
+
+    /// A live connection as it is for whoever may change it.
+    async fn own_live_connection(
+        &self,
+        caller: &ApiCaller,
+        id: ConnectionId,
+    ) -> Result<Stored<LiveConnection>, Refusal> {
+        super::connections::whole_tenant(caller)?;
+        if let Some(found) = self.live_connection(caller.tenant.id, id).await? {
+            return Ok(found);
+        }
+        // One of a plugin is there, and is no such.
+        self.find_connection(caller, id).await?;
+        Err(Refusal::field(
+            "id",
+            "is a connection that is not kept logged in: it sends whenever there is something to send",
+        ))
+    }
+
+    /// Stores a change that a caller made, and has it followed at once by this node, by others within seconds.
+    async fn wish(
+        &self,
+        caller: &ApiCaller,
+        action: &'static str,
+        before: LiveConnection,
+        mut found: Stored<LiveConnection>,
+    ) -> Result<LiveSeen, Refusal> {
+        found.updated_at = self.now();
+        let deed = Deed::of(before.tenant, action, before.id).between(told(&before), told(&found));
+        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
+        self.changed(before.tenant).await;
+        self.live_connections.wishes.tell();
+        self.seen_live(found.entity).await
+    }
+}

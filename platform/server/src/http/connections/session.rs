@@ -1,0 +1,312 @@
+//! Connections that are kept logged in, as linked WhatsApp numbers: where they stand, and what is wanted of them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wotp_core::app::{ConnectLive, LiveSeen};
+use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Shown, Standing};
+use wotp_core::domain::phone::Phone;
+
+use super::ConnectionView;
+use crate::http::auth::{Caller, ConnectionsWrite};
+use crate::http::body::Body;
+use crate::http::path::InPath;
+use crate::http::verifications::{path_id, refused};
+use crate::http::{Api, Problem, openapi};
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SessionStatus)]
+enum StatusName {
+    /// No phone is linked.
+    Unpaired,
+    /// It waits for your phone: scan `qr`, or type `code`.
+    Pairing,
+    /// It is linked, and logs in.
+    Connecting,
+    /// It is logged in.
+    Connected,
+    /// It is linked, and not logged in.
+    Disconnected,
+    /// It was taken off the phone: connect it to link one anew.
+    LoggedOut,
+    /// Somebody else logged in with its keys.
+    Replaced,
+    /// WhatsApp has banned the number.
+    Banned,
+}
+
+impl From<LiveStatus> for StatusName {
+    fn from(status: LiveStatus) -> Self {
+        match status {
+            LiveStatus::Unpaired => Self::Unpaired,
+            LiveStatus::Pairing => Self::Pairing,
+            LiveStatus::Connecting => Self::Connecting,
+            LiveStatus::Connected => Self::Connected,
+            LiveStatus::Disconnected => Self::Disconnected,
+            LiveStatus::LoggedOut => Self::LoggedOut,
+            LiveStatus::Replaced => Self::Replaced,
+            LiveStatus::Banned => Self::Banned,
+        }
+    }
+}
+
+/// What links a phone: whoever has it can link theirs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionShown)]
+struct ShownView {
+    /// What the QR is to hold, or the code to type.
+    #[schema(example = "ABCD1234")]
+    text: String,
+    /// Then it is of no use, and another follows.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+impl From<Shown> for ShownView {
+    fn from(Shown { text, expires_at }: Shown) -> Self {
+        Self { text, expires_at }
+    }
+}
+
+/// How a number fares as a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SessionGrade)]
+enum GradeName {
+    /// It sends to anybody.
+    Well,
+    /// It sends to people that it has written with, and to nobody else.
+    Limited,
+    /// It sends to nobody.
+    Held,
+}
+
+/// What holds a number back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionHeld)]
+struct HeldView {
+    /// In a word.
+    #[schema(example = "time_locked")]
+    reason: String,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+    /// What that is, and what to do.
+    #[schema(example = "WhatsApp lets this number write to nobody new for now: …")]
+    advice: String,
+}
+
+/// How a number fares as a sender, with WhatsApp and by our own measure, which holds back before WhatsApp does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionHealth)]
+struct HealthView {
+    /// In one word.
+    grade: GradeName,
+    /// What holds it back: nothing when it is well.
+    reasons: Vec<HeldView>,
+    /// Messages that went out in the last 24 hours.
+    sent_today: u32,
+    /// How many more may today.
+    left_today: u32,
+    /// How many of those to people who never wrote with the number.
+    strangers_left_today: u32,
+}
+
+impl From<SenderHealth> for HealthView {
+    fn from(health: SenderHealth) -> Self {
+        let held = |SenderHeld { reason, until }| HeldView { advice: advice(&reason).to_owned(), reason, until };
+        Self {
+            grade: match health.grade {
+                SenderGrade::Well => GradeName::Well,
+                SenderGrade::Limited => GradeName::Limited,
+                SenderGrade::Held => GradeName::Held,
+            },
+            reasons: health.reasons.into_iter().map(held).collect(),
+            sent_today: health.sent_today,
+            left_today: health.left_today,
+            strangers_left_today: health.strangers_left_today,
+        }
+    }
+}
+
+/// What holds a number back, for its tenant.
+fn advice(reason: &str) -> &'static str {
+    match reason {
+        "time_locked" => {
+            "WhatsApp lets this number write to nobody new for now: connect another number, or let people write to you \
+             first"
+        }
+        "new_chats_used_up" => {
+            "WhatsApp allows this number no more new chats for now: connect another number, or let people write to you \
+             first"
+        }
+        "too_much" => "WhatsApp says that it was too much at once: it goes on by itself",
+        "banned" => "WhatsApp has banned the number for a while: see on the phone what it says, and use another number",
+        "hour_is_full" => "the number has sent what one of its age may in an hour: connect another number for more",
+        "day_is_full" => "the number has sent what one of its age may in a day: connect another number for more",
+        "strangers_of_day" => {
+            "the number has written to as many new people as one of its age may in a day: more would have it banned"
+        }
+        "share_of_strangers" => {
+            "too large a part of what the number sends goes to people who never wrote to it, which has numbers banned"
+        }
+        _ => "see on the phone what WhatsApp says",
+    }
+}
+
+/// Where a connection stands that is kept logged in.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionView {
+    /// In one word.
+    status: StatusName,
+    /// Why, where that can be said: `timed_out` or `failed` of what is unpaired; `lost`, `unavailable`, `refused`,
+    /// `outdated`, `stopped`, `taken_over` or `not_kept` of what is disconnected; `strangers`, `blocked`, `same_message` or
+    /// `other` of what is banned.
+    #[schema(required, example = "lost")]
+    reason: Option<String>,
+    /// Since when; null before somebody had it connect.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// When that ends by itself: linking, or a ban. Null where it does not.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// The number that it is linked to, while it is connected.
+    #[schema(required, example = "+12025550100")]
+    number: Option<String>,
+    /// What the QR is to hold that your phone scans. For whoever may change connections.
+    #[schema(required)]
+    qr: Option<ShownView>,
+    /// The code to type on your phone. For whoever may change connections.
+    #[schema(required)]
+    code: Option<ShownView>,
+    /// How the number fares as a sender; null before it is known.
+    #[schema(required)]
+    health: Option<HealthView>,
+    /// Whether it is to be connected.
+    wanted: bool,
+    /// When somebody of yours accepted that WhatsApp may ban such a number.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    risk_accepted_at: Option<Timestamp>,
+}
+
+impl SessionView {
+    /// As it is shown to whoever may link a phone, or not.
+    pub(super) fn of(seen: &LiveSeen, links: bool) -> Self {
+        let mut view = Self {
+            status: StatusName::Unpaired,
+            reason: None,
+            since: None,
+            until: None,
+            number: None,
+            qr: None,
+            code: None,
+            health: None,
+            wanted: seen.connection.connects(),
+            risk_accepted_at: seen.connection.risk_accepted_at,
+        };
+        let Some(standing) = seen.standing.clone() else { return view };
+        let Standing { status, reason, since, until, number, qr, code, health } = standing;
+        (view.status, view.reason, view.since) = (status.into(), reason, Some(since));
+        view.health = health.map(HealthView::from);
+        if seen.kept {
+            view.until = until;
+            view.number = number.map(|number| format!("+{}", number.digits()));
+            if links {
+                (view.qr, view.code) = (qr.map(ShownView::from), code.map(ShownView::from));
+            }
+        } else if matches!(status, LiveStatus::Connecting | LiveStatus::Connected) {
+            // The node that said so is gone.
+            (view.status, view.reason) = (StatusName::Disconnected, Some("not_kept".to_owned()));
+        } else if status == LiveStatus::Pairing {
+            view.status = StatusName::Unpaired;
+        }
+        view
+    }
+
+    /// Why nothing gets out through it.
+    pub(super) fn problem(&self) -> Option<String> {
+        let words = match (self.status, self.reason.as_deref()) {
+            (StatusName::Connected, _) => match &self.health {
+                Some(health) if health.grade == GradeName::Held => health.reasons.first()?.advice.as_str(),
+                _ => return None,
+            },
+            (StatusName::Unpaired, Some("timed_out")) => "nobody linked a phone in time: have it connect again",
+            (StatusName::Unpaired, Some("failed")) => "the phone could not be linked: have it connect again",
+            (StatusName::Unpaired, _) if self.wanted => "it is about to show what links your phone",
+            (StatusName::Unpaired, _) => "no phone is linked: have it connect",
+            (StatusName::Pairing, _) => "it waits for your phone: scan the QR, or type the code, under Linked devices",
+            (StatusName::Connecting, _) => "it logs in",
+            (StatusName::Disconnected, _) if !self.wanted => "it is disconnected: have it connect",
+            (StatusName::Disconnected, Some("outdated")) => {
+                "WhatsApp wants a newer version of this program: the operator has to see to it"
+            }
+            (StatusName::Disconnected, Some("refused")) => "WhatsApp refused the login; it is tried again by itself",
+            (StatusName::Disconnected, _) => "the connection to WhatsApp is lost; it comes back by itself",
+            (StatusName::LoggedOut, _) => "it was taken off the phone: have it connect, and link the phone again",
+            (StatusName::Replaced, _) => {
+                "somebody else logged in with its keys: have it connect again, and if that was none of yours, take it off \
+                 the phone"
+            }
+            (StatusName::Banned, _) => "WhatsApp has banned the number: see on the phone what it says, and use another",
+        };
+        Some(words.to_owned())
+    }
+}
+
+/// How a connection is to log in.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = ConnectSession)]
+pub(in crate::http) struct ConnectBody {
+    /// True once for each connection: that WhatsApp does not allow programs like this one, and may ban a number that uses
+    /// one. Take a number that you can do without.
+    #[schema(example = true)]
+    accept_risk: bool,
+    /// The number of the phone, to link it by a code that is typed on it; left out, it scans a QR.
+    #[schema(example = "+12025550100")]
+    code_for: Option<String>,
+}
+
+/// Have a connection log in, or show what links your phone.
+///
+/// Where no phone is linked, it shows a QR and, if you give the number of your phone, a code as well, for ten minutes; each
+/// is renewed before it expires. Follow `/v1/connections/{id}/stream` to see them. Scan or type it on the phone under Linked
+/// devices, as for WhatsApp Web.
+///
+/// WhatsApp does not allow programs like this one and may ban a number that uses one, above all a new one that writes to
+/// many strangers. So the first call accepts that with `accept_risk`.
+#[utoipa::path(post, path = "/v1/connections/{id}/connect", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = ConnectBody,
+    responses((status = 202, description = "It is about to", body = ConnectionView), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
+pub(in crate::http) async fn connect_connection(
+    State(api): State<Arc<Api>>,
+    caller: Caller<ConnectionsWrite>,
+    InPath(id): InPath<String>,
+    body: Body<ConnectBody>,
+) -> Result<(StatusCode, Json<ConnectionView>), Problem> {
+    let ConnectBody { accept_risk, code_for } = body.value;
+    let code_for = code_for.map(|number| Phone::parse(&number)).transpose();
+    let code_for = code_for.map_err(|error| Problem::field("code_for", error.to_string()))?;
+    let seen = api.app.connect_live(&caller, path_id(&id)?, ConnectLive { accept_risk, code_for }).await;
+    let seen = seen.map_err(|refusal| refused(&api, refusal))?;
+    Ok((StatusCode::ACCEPTED, Json(ConnectionView::live(seen, true))))
+}
+
+/// End the login of a connection, until you have it connect. The phone stays linked.
+#[utoipa::path(post, path = "/v1/connections/{id}/disconnect", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
+    responses((status = 202, description = "It is about to", body = ConnectionView), openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
+pub(in crate::http) async fn disconnect_connection(
+    State(api): State<Arc<Api>>,
+    caller: Caller<ConnectionsWrite>,
+    InPath(id): InPath<String>,
+) -> Result<(StatusCode, Json<ConnectionView>), Problem> {
+    let seen = api.app.disconnect_live(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    Ok((StatusCode::ACCEPTED, Json(ConnectionView::live(seen, true))))
+}

@@ -1,0 +1,129 @@
+//! WhatsApp, through numbers that tenants link.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use wotp_channel_whatsapp::{
+    Leases, Parts, Sessions, Settings, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WhatsApp, version_in,
+};
+use wotp_core::app::App;
+use wotp_core::domain::id::NodeId;
+use wotp_core::ports::Channel;
+use wotp_outbound::{Caller, Plain, Policy, Reading, Request, SystemResolver};
+
+use crate::config;
+
+/// How often it is looked whether anything is wanted, until something is.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long WhatsApp is asked for its version.
+const ASKED_FOR: Duration = Duration::from_secs(10);
+/// Most that is read of what it answers, in bytes.
+const ANSWER_MAX: usize = 4 << 20;
+/// WhatsApp tells browsers only.
+const BROWSER: &str =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
+
+/// The channel, and how its sessions are set up.
+pub(super) struct Kept {
+    channel: Arc<WhatsApp>,
+    config: config::WhatsApp,
+}
+
+/// Sessions that are kept.
+pub(super) struct Keeping {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Kept {
+    /// None where it is switched off.
+    pub(super) fn of(config: &config::WhatsApp) -> Option<Self> {
+        config.enabled.then(|| Self { channel: Arc::default(), config: config.clone() })
+    }
+
+    pub(super) fn channel(&self) -> Arc<dyn Channel> {
+        Arc::clone(&self.channel) as _
+    }
+
+    pub(super) fn begin(self, app: &Arc<App>, node: NodeId) -> Keeping {
+        let (stop, stopping) = watch::channel(false);
+        Keeping { stop, task: tokio::spawn(keep(self, Arc::clone(app), node, stopping)) }
+    }
+}
+
+impl Keeping {
+    pub(super) async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the WhatsApp sessions panicked");
+        }
+    }
+}
+
+/// Keeps sessions from the first moment that somebody wants one: whoever uses none does not call WhatsApp.
+async fn keep(kept: Kept, app: Arc<App>, node: NodeId, mut stop: watch::Receiver<bool>) {
+    let settings = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => return,
+        settings = settings(&kept.config, &app) => settings,
+    };
+    let ports = app.ports();
+    let leases = Leases::new(Arc::clone(&ports.store) as _, Arc::clone(&ports.clock), node, Tenure::default());
+    let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+    let parts = Parts::new(settings, clock, entropy, Arc::clone(&app) as _, Arc::clone(&app) as _, leases, app as _);
+    let sessions = Sessions::new(parts);
+    kept.channel.begin(Arc::clone(&sessions));
+    // An error means that nobody is left who could say stop: the process ends.
+    let _ = stop.wait_for(|stop| *stop).await;
+    sessions.drain().await;
+    kept.channel.end();
+}
+
+/// How sessions are set up, once one is wanted.
+async fn settings(config: &config::WhatsApp, app: &App) -> Settings {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = app.wanted_connections_changed() => {}
+        }
+        match app.wanted_connections().await {
+            Ok(wanted) if !wanted.is_empty() => break,
+            Ok(_) => {}
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "which WhatsApp sessions are wanted cannot be read");
+            }
+        }
+    }
+    let version = match config.version() {
+        Ok(Some(version)) => version,
+        _ => version().await,
+    };
+    let mut settings = Settings::new(version, config.shown_as.clone());
+    settings.url = if config.url.is_empty() { WHATSAPP.to_owned() } else { config.url.clone() };
+    settings
+}
+
+/// The version of WhatsApp Web that is current; one that was, where WhatsApp does not say.
+async fn version() -> (u32, u32, u32) {
+    let policy = Policy { allowed_networks: Vec::new(), plain: Plain::Never };
+    let caller = Caller::new(policy, Arc::new(SystemResolver::default()));
+    let headers = HeaderMap::from_iter([
+        (header::USER_AGENT, HeaderValue::from_static(BROWSER)),
+        (HeaderName::from_static("sec-fetch-site"), HeaderValue::from_static("none")),
+    ]);
+    let request = Request { method: Method::GET, url: VERSION_URL.to_owned(), headers, body: Default::default() };
+    let answer = caller.call(request, Reading::Whole { bytes: ANSWER_MAX }, ASKED_FOR).await;
+    let found = answer.ok().and_then(|answer| version_in(&String::from_utf8_lossy(&answer.body)));
+    found.unwrap_or_else(|| {
+        let (first, second, third) = VERSION_KNOWN;
+        let version = format!("{first}.{second}.{third}");
+        tracing::warn!(version, "WhatsApp does not say which version is current; this one is used");
+        VERSION_KNOWN
+    })
+}

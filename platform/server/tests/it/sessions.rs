@@ -1,0 +1,263 @@
+//! Connections that a node keeps logged in, as callers of the API see them: what is wanted of one is stored, and where it
+//! stands is what whoever keeps it says. Here it is the test that says so; real sessions are tested against the double of
+//! WhatsApp.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::http::Method;
+use serde_json::{Value, json};
+use wotp_core::app::{Wanted, WantedConnect};
+use wotp_core::domain::address::AddressKind;
+use wotp_core::domain::api_key::Scope;
+use wotp_core::domain::id::NodeId;
+use wotp_core::domain::live_connection::{
+    LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, Standing,
+};
+use wotp_core::domain::phone::Phone;
+use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError, TenantAccount};
+
+use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
+use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, tell};
+use crate::loopback::{Arriving, Loopback};
+
+/// A channel whose accounts are kept logged in, and is busy with something else.
+struct Linked;
+
+#[async_trait]
+impl Channel for Linked {
+    fn name(&self) -> &'static str {
+        "whatsapp"
+    }
+
+    fn reaches(&self) -> &[AddressKind] {
+        &[AddressKind::Phone]
+    }
+
+    fn keeps_accounts(&self) -> bool {
+        true
+    }
+
+    async fn send(&self, _: &Outgoing) -> Result<Acknowledged, SendError> {
+        Err(SendError::Away { after: seconds(5), detail: "nothing is linked".to_owned() })
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+async fn acme(limits: &str) -> (TestApp, TestTenant) {
+    let app = TestApp::with().plan(limits).channel(Arc::new(Linked)).start().await;
+    let mut tenant = app.tenant("Acme").await;
+    tenant.live = app.key(&tenant, |_| {}).await;
+    (app, tenant)
+}
+
+const MANY: &str = "limits = { connections = 3 }";
+
+async fn made(app: &TestApp, tenant: &TestTenant) -> Value {
+    let asked = json!({ "channel": "whatsapp", "name": "Support" });
+    app.post("/v1/connections").key(&tenant.live).json(asked).await.expect(201)
+}
+
+async fn found(app: &TestApp, tenant: &TestTenant, id: &str) -> Value {
+    app.get(format!("/v1/connections/{id}")).key(&tenant.live).await.expect(200)
+}
+
+/// Says where a connection stands, as the node that keeps it.
+async fn stands(app: &TestApp, of: TenantAccount, standing: &Standing) {
+    let ports = app.app.ports();
+    let now = ports.clock.now();
+    let node = NodeId::from_bytes([9; 16]);
+    let lease = ports.store.take_connection(of, node, now, now + seconds(9)).await.unwrap().unwrap();
+    app.app.tell_standing(&lease, standing).await.unwrap();
+}
+
+fn account(tenant: &TestTenant, connection: &Value) -> TenantAccount {
+    TenantAccount { tenant: tenant.id, connection: id(connection).parse().unwrap() }
+}
+
+/// Whether a text stands anywhere in the store.
+fn stored(app: &TestApp, text: &str) -> bool {
+    app.rows().iter().any(|(_, bytes)| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
+fn standing(app: &TestApp, status: LiveStatus) -> Standing {
+    let since = app.app.ports().clock.now();
+    Standing { status, reason: None, since, until: None, number: None, qr: None, code: None, health: None }
+}
+
+#[tokio::test]
+async fn one_is_made_connected_once_the_risk_is_accepted_disconnected_renamed_and_deleted() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    assert_eq!((&connection["channel"], &connection["name"]), (&json!("whatsapp"), &json!("Support")));
+    assert_eq!(connection["session"]["status"], "unpaired");
+    assert_eq!(connection["problem"], "no phone is linked: have it connect");
+    let path = format!("/v1/connections/{}", id(&connection));
+
+    let refused = app.post(format!("{path}/connect")).key(&tenant.live).json(json!({})).await.expect(422);
+    assert_eq!(refused["errors"][0]["field"], "accept_risk");
+    assert!(app.app.wanted_connections().await.unwrap().is_empty());
+    let wrong = json!({ "accept_risk": true, "code_for": "12" });
+    app.post(format!("{path}/connect")).key(&tenant.live).json(wrong).await.expect(422);
+    let asked = json!({ "accept_risk": true, "code_for": NUMBER });
+    let connected = app.post(format!("{path}/connect")).key(&tenant.live).json(asked).await.expect(202);
+    assert_eq!(connected["session"]["wanted"], true);
+    assert_eq!(connected["session"]["risk_accepted_at"], json!("2026-11-22T12:00:00Z"));
+    let of = account(&tenant, &connection);
+    let (asked_at, code_for) = (Some(app.app.ports().clock.now()), Some(Phone::parse(NUMBER).unwrap()));
+    let wanted = app.app.wanted_connections().await.unwrap();
+    assert_eq!(wanted, [(of, Wanted::Connect(WantedConnect { asked_at, code_for }))]);
+    assert!(!stored(&app, &NUMBER[1..]), "the number is sealed");
+
+    // From now on without another word.
+    app.clock.advance(seconds(60));
+    app.post(format!("{path}/connect")).key(&tenant.live).json(json!({})).await.expect(202);
+    let asked_at = Some(app.app.ports().clock.now());
+    let wanted = app.app.wanted_connections().await.unwrap();
+    assert_eq!(wanted, [(of, Wanted::Connect(WantedConnect { asked_at, code_for: None }))]);
+
+    let ended = app.post(format!("{path}/disconnect")).key(&tenant.live).await.expect(202);
+    assert_eq!(ended["session"]["wanted"], false);
+    assert!(app.app.wanted_connections().await.unwrap().is_empty());
+
+    let renamed = json!({ "name": "Sales" });
+    let renamed = app.request(Method::PATCH, &path).key(&tenant.live).json(renamed).await.expect(200);
+    assert_eq!(renamed["name"], "Sales");
+    let settings = json!({ "config": { "a": 1 } });
+    app.request(Method::PATCH, &path).key(&tenant.live).json(settings).await.expect(422);
+
+    app.request(Method::DELETE, &path).key(&tenant.live).await.done();
+    app.get(&path).key(&tenant.live).await.expect(404);
+    assert_eq!(app.app.wanted_connections().await.unwrap(), [(of, Wanted::Leave)]);
+    app.app.live_connection_left(of).await.unwrap();
+    assert!(app.app.wanted_connections().await.unwrap().is_empty());
+    tell(&app, Some(tenant.id), CONNECTIONS).await;
+    tell(&app, Some(tenant.id), LIVE_CONNECTIONS).await;
+}
+
+#[tokio::test]
+async fn where_it_stands_is_what_its_keeper_says_for_as_long_as_there_is_one() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}", id(&connection)));
+    app.post(format!("{path}/connect")).key(&tenant.live).json(json!({ "accept_risk": true })).await.expect(202);
+
+    let soon = app.app.ports().clock.now() + seconds(20);
+    let mut pairing = standing(&app, LiveStatus::Pairing);
+    pairing.qr = Some(Shown { text: "2@abc,def".to_owned(), expires_at: soon });
+    stands(&app, of, &pairing).await;
+    let seen = found(&app, &tenant, id(&connection)).await;
+    assert_eq!(seen["session"]["status"], "pairing");
+    assert_eq!(seen["session"]["qr"], json!({ "text": "2@abc,def", "expires_at": "2026-11-22T12:00:20Z" }));
+    assert!(!stored(&app, "2@abc"), "what links a phone is sealed");
+    // Whoever may read only must not link their own phone.
+    let reader = app.key(&tenant, |settings| settings.scopes = [Scope::ConnectionsRead].into()).await;
+    let seen = app.get(&path).key(&reader).await.expect(200);
+    assert_eq!((&seen["session"]["status"], &seen["session"]["qr"]), (&json!("pairing"), &Value::Null));
+
+    let mut connected = standing(&app, LiveStatus::Connected);
+    connected.number = Some(OwnNumber("12025550100".to_owned()));
+    connected.health = Some(SenderHealth {
+        grade: SenderGrade::Limited,
+        reasons: vec![SenderHeld { reason: "time_locked".to_owned(), until: soon }],
+        sent_today: 3,
+        left_today: 17,
+        strangers_left_today: 0,
+    });
+    app.clock.advance(seconds(10));
+    stands(&app, of, &connected).await;
+    let seen = found(&app, &tenant, id(&connection)).await;
+    assert_eq!((&seen["session"]["number"], &seen["problem"]), (&json!("+12025550100"), &Value::Null));
+    let held = &seen["session"]["health"]["reasons"][0];
+    assert!(held["advice"].as_str().unwrap().contains("let people write to you"), "{held}");
+    // The node is gone, and no other has taken it yet.
+    app.clock.advance(seconds(10));
+    let seen = found(&app, &tenant, id(&connection)).await;
+    assert_eq!((&seen["session"]["status"], &seen["session"]["reason"]), (&json!("disconnected"), &json!("not_kept")));
+    assert_eq!(seen["session"]["number"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_channel_is_there_for_tenants_with_a_connection_that_is_to_be_logged_in() {
+    let (app, tenant) = acme(MANY).await;
+    let start = || app.starting(&tenant.live, json!({ "to": NUMBER, "channels": ["whatsapp"] }));
+    assert!(start().await.expect(422)["detail"].as_str().unwrap().contains("there is no channel `whatsapp`"));
+    let connection = made(&app, &tenant).await;
+    start().await.expect(422);
+    let path = format!("/v1/connections/{}/connect", id(&connection));
+    app.post(path).key(&tenant.live).json(json!({ "accept_risk": true })).await.expect(202);
+    start().await.expect(201);
+    // It comes first, and what it cannot send goes out through the next.
+    let started = app.starting(&tenant.live, json!({ "to": "+447700900123" })).await.expect(201);
+    let channels: Vec<_> = started["deliveries"].as_array().unwrap().iter().map(|one| &one["channel"]).collect();
+    assert_eq!(channels, ["whatsapp"]);
+    app.run_jobs().await;
+    let now = app.get(format!("/v1/verifications/{}", id(&started))).key(&tenant.live).await.expect(200);
+    assert_eq!(now["deliveries"].as_array().unwrap().last().unwrap()["channel"], "outbox");
+    // Nobody else has it.
+    let mut other = app.tenant("Other").await;
+    other.live = app.key(&other, |_| {}).await;
+    app.starting(&other.live, json!({ "to": NUMBER, "channels": ["whatsapp"] })).await.expect(422);
+    let theirs = app.get("/v1/channels").key(&other.live).await.expect(200);
+    assert_eq!(theirs["data"][0]["connections"], "required");
+    assert_eq!(theirs["data"][0]["connection"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_plan_bounds_them_with_all_other_connections_also_where_many_are_made_at_once() {
+    let (app, tenant) = acme("limits = { connections = 2 }").await;
+    let make =
+        || async { app.post("/v1/connections").key(&tenant.live).json(json!({ "channel": "whatsapp" })).await.status };
+    let (mut made, mut refused) = (0, 0);
+    for status in futures_util::future::join_all((0..8).map(|_| make())).await {
+        match status {
+            201 => made += 1,
+            409 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((made, refused), (2, 6));
+    // One that is deleted makes room at once, though its phone is still told.
+    let all = app.get("/v1/connections").key(&tenant.live).await.expect(200);
+    let first = id(&all["data"][0]).to_owned();
+    app.request(Method::DELETE, format!("/v1/connections/{first}")).key(&tenant.live).await.done();
+    assert_eq!(make().await, 201);
+}
+
+#[tokio::test]
+async fn its_stream_tells_what_changes_until_it_is_gone() {
+    let (app, tenant) = acme(MANY).await;
+    let served = Loopback::serve(app.router()).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}", id(&connection)));
+    let mut stream = served.get(&format!("{path}/stream"), &tenant.live, &[]).await;
+    assert_eq!((stream.status, stream.header("content-type")), (200, "text/event-stream"));
+    let mut rest = String::new();
+    let first = told(&mut stream, &mut rest).await;
+    assert_eq!((first.0.as_str(), &first.1["session"]["wanted"]), ("connection", &json!(false)));
+    app.post(format!("{path}/connect")).key(&tenant.live).json(json!({ "accept_risk": true })).await.expect(202);
+    assert_eq!(told(&mut stream, &mut rest).await.1["session"]["wanted"], true);
+    let mut pairing = standing(&app, LiveStatus::Pairing);
+    pairing.qr = Some(Shown { text: "2@abc,def".to_owned(), expires_at: pairing.since + seconds(20) });
+    stands(&app, of, &pairing).await;
+    assert_eq!(told(&mut stream, &mut rest).await.1["session"]["qr"]["text"], "2@abc,def");
+    app.request(Method::DELETE, &path).key(&tenant.live).await.done();
+    assert_eq!(told(&mut stream, &mut rest).await.0, "gone");
+    assert_eq!(stream.chunk().await.unwrap(), None);
+}
+
+/// The next that a stream tells: what kind, and its data.
+async fn told(stream: &mut Arriving, rest: &mut String) -> (String, Value) {
+    while !rest.contains("\n\n") {
+        let chunk = stream.chunk().await.expect("it is not cut off");
+        rest.push_str(&chunk.expect("the stream goes on"));
+    }
+    let (event, after) = rest.split_once("\n\n").unwrap();
+    let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+    let told = (field("event: "), serde_json::from_str(&field("data: ")).unwrap());
+    *rest = after.to_owned();
+    told
+}
