@@ -77,6 +77,9 @@ impl World {
                 leaf("client-props", props.encode_to_vec()),
                 device,
                 NodeBuilder::new("platform").attr("name", "android").build(),
+                // A business, whose name comes with the link. Other accounts have theirs among the settings of the
+                // phone, which are not played: without a name a client waits ten seconds for those at each start.
+                NodeBuilder::new("biz").attr("name", "A business").build(),
             ],
         );
         line.send(ask(&id, "md", success));

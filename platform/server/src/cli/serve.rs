@@ -70,7 +70,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<ExitCod
     }
     let mut lock = folder.lock().await?;
     let channels = channels(&loaded.config, &folder).await?;
-    if channels.is_empty() {
+    if channels.is_empty() && !loaded.config.channels.whatsapp.enabled {
         tracing::warn!("no channel is switched on: only test keys and sandbox numbers can be used");
     }
     let mut stop = Stop::listen()?;

@@ -11,8 +11,9 @@ use wotp_channel_whatsapp::{
     Leases, Parts, Sessions, Settings, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WhatsApp, version_in,
 };
 use wotp_core::app::App;
+use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::NodeId;
-use wotp_core::ports::Channel;
+use wotp_core::ports::{Channel, Store, StoreError};
 use wotp_outbound::{Caller, Plain, Policy, Reading, Request, SystemResolver};
 
 use crate::config;
@@ -71,6 +72,12 @@ async fn keep(kept: Kept, app: Arc<App>, node: NodeId, mut stop: watch::Receiver
         settings = settings(&kept.config, &app) => settings,
     };
     let ports = app.ports();
+    if ports.alone
+        && let Err(error) = release_all(&*ports.store, ports.clock.now()).await
+    {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "what the last process kept of WhatsApp is taken when its leases end");
+    }
     let leases = Leases::new(Arc::clone(&ports.store) as _, Arc::clone(&ports.clock), node, Tenure::default());
     let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     let parts = Parts::new(settings, clock, entropy, Arc::clone(&app) as _, Arc::clone(&app) as _, leases, app as _);
@@ -80,6 +87,16 @@ async fn keep(kept: Kept, app: Arc<App>, node: NodeId, mut stop: watch::Receiver
     let _ = stop.wait_for(|stop| *stop).await;
     sessions.drain().await;
     kept.channel.end();
+}
+
+/// Where no other process uses the store, leases that are in force are of one that was killed.
+async fn release_all(store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+    for lease in store.connection_leases().await? {
+        if lease.is_in_force(now) {
+            store.release_connection(&lease, now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// How sessions are set up, once one is wanted.

@@ -10,15 +10,10 @@ use wotp_core::domain::dispatch::Receipt;
 use wotp_core::ports::{Clock, SendError};
 use wotp_whatsapp_double::{Double, Receipt as Sends, Receipts, Received};
 
-use crate::tenant::{ANNA, BERT, Process, TENANT, connected, found, id, qr, reference, send, settings, until, within};
-use crate::wishes::Kept;
-
-/// A tenure in which nobody asks the store whose a session is.
-const LONG: Tenure = Tenure {
-    lasts: SignedDuration::from_hours(2),
-    margin: SignedDuration::from_secs(1),
-    every: Duration::from_secs(3_600),
+use crate::tenant::{
+    ANNA, BERT, LONG, Process, TENANT, connected, found, id, qr, reference, send, settings, until, within,
 };
+use crate::wishes::Kept;
 
 /// A session of these that is linked to the tenant's number.
 async fn linked(process: &Process, sessions: &Kept) -> Arc<Session> {

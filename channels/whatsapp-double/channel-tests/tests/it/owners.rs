@@ -8,7 +8,7 @@ use wotp_channel_whatsapp::{Away, KeepError, Session, SessionId, Status, Tenure}
 use wotp_core::domain::live_connection::{LiveStatus, Standing};
 use wotp_core::ports::{Clock, SendError};
 
-use crate::tenant::{ANNA, Process, TENANT, connected, found, id, qr, send, until, within};
+use crate::tenant::{ANNA, LONG, Process, TENANT, connected, found, id, qr, send, until, within};
 
 /// Two processes over the same store, the first of which keeps a session that is linked.
 struct Two {
@@ -61,9 +61,10 @@ async fn of_two_processes_that_want_a_session_one_gets_it() {
 #[tokio::test]
 async fn a_process_that_drains_lets_another_take_over_at_once_without_a_conflict() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions(2);
     let stood = history(&session);
     assert!(second.is_empty());
     first.drain().await;
@@ -79,9 +80,10 @@ async fn a_process_that_drains_lets_another_take_over_at_once_without_a_conflict
 #[tokio::test]
 async fn a_process_that_loses_a_lease_sends_nothing_any_more_and_is_gone_when_the_next_logs_in() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions(2);
     let stood = history(&session);
     two.first.reach.give_to(id(1), 9).await;
     taken_over(&session).await;
@@ -116,9 +118,10 @@ async fn a_process_that_cannot_prolong_a_lease_is_gone_before_it_ends() {
 async fn what_a_process_that_died_had_is_taken_over_within_fifteen_seconds() {
     let two = Two::new().await;
     let tenure = Tenure::default();
-    let (first, second) = (two.first.sessions_for(1, tenure), two.second.sessions_for(2, tenure));
+    let first = two.first.sessions_for(1, tenure);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions_for(2, tenure);
     send(&session, 1, ANNA, "from the first").await.unwrap();
     // It gives nothing back.
     drop((session, first));
@@ -136,9 +139,11 @@ async fn what_a_process_that_died_had_is_taken_over_within_fifteen_seconds() {
 #[tokio::test]
 async fn a_session_that_was_disconnected_or_logged_out_is_nobodys() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    // Neither looks at what is wanted but when its own tenant says so.
+    let first = two.first.sessions_for(1, LONG);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions_for(2, LONG);
     first.disconnect(id(1)).await;
     assert!(first.is_empty());
     let session = second.start(id(1)).await.unwrap();
@@ -163,9 +168,10 @@ async fn one_that_no_phone_is_linked_to_does_not_begin_by_itself() {
 #[tokio::test]
 async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions(2);
     second.disconnect(id(1)).await;
     within("it is gone", two.first.double.wait_for(|devices| (!devices[0].connected).then_some(()))).await;
     // Both look at what is wanted and what is free: one of them is to take this.
@@ -182,6 +188,7 @@ async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
     }
     assert!(first.find(id(1)).is_none() && second.find(id(1)).is_none());
     // Until somebody starts it.
+    first.drain().await;
     connected(&second.start(id(1)).await.unwrap()).await;
     assert_eq!(two.first.double.devices().await[0].logins, 2);
 }
@@ -189,11 +196,12 @@ async fn what_one_process_disconnects_another_ends_and_nobody_begins_again() {
 #[tokio::test]
 async fn what_is_to_leave_is_taken_off_its_phone_by_whoever_has_it_and_nothing_is_left() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
-    // One that no phone was linked to, and one that never began.
+    // One that no phone was linked to; the third never began.
     qr(&first.start(id(2)).await.unwrap()).await;
+    let second = two.second.sessions(2);
     second.delete(&[id(1), id(2), id(3)].into()).await;
     assert!(two.first.double.devices().await.is_empty(), "the phone knows");
     assert!(!two.first.reach.has(id(1)).await);
@@ -203,9 +211,10 @@ async fn what_is_to_leave_is_taken_off_its_phone_by_whoever_has_it_and_nothing_i
 #[tokio::test]
 async fn where_it_stands_is_told_to_all_by_whoever_has_it() {
     let two = Two::new().await;
-    let (first, second) = (two.first.sessions(1), two.second.sessions(2));
+    let first = two.first.sessions(1);
     let session = first.start(id(1)).await.unwrap();
     two.link(&session).await;
+    let second = two.second.sessions(2);
     let told = |process: &Process| process.told.standings.subscribe();
     let stands = |status: LiveStatus| {
         move |all: &Vec<(SessionId, u64, Standing)>| all.last().is_some_and(|(_, _, told)| told.status == status)

@@ -241,6 +241,13 @@ pub const TENURE: Tenure = Tenure {
     every: Duration::from_millis(300),
 };
 
+/// A tenure in which nobody asks the store whose a session is.
+pub const LONG: Tenure = Tenure {
+    lasts: SignedDuration::from_hours(2),
+    margin: SignedDuration::from_secs(1),
+    every: Duration::from_secs(3_600),
+};
+
 /// The tenant of tests.
 pub const TENANT_ID: TenantId = TenantId::from_bytes([1; 16]);
 

@@ -11,7 +11,9 @@ use wotp_core::app::{Wanted, WantedConnect, erase_connection_memory};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::ConnectionId;
 use wotp_core::domain::live_connection::{Connect, LiveConnection, Wish};
-use wotp_core::ports::{Change, Clock, ConnectionStates as _, Entities as _, Entity as _, Owner, StoreError, Stored, TenantAccount};
+use wotp_core::ports::{
+    Change, Clock, ConnectionStates as _, Entities as _, Entity as _, Owner, StoreError, Stored, TenantAccount,
+};
 use wotp_store::sqlite::SqliteStore;
 
 use crate::tenant::{RealTime, within};

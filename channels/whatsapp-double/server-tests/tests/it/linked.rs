@@ -1,0 +1,92 @@
+//! A tenant links a phone, and codes go out through it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::block_in_place;
+use wotp_whatsapp_double::{Double, Receipts, Received};
+
+use crate::process::{Place, Server};
+
+const TENANT: &str = "12025550100";
+const ANNA: &str = "+447700900123";
+
+async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(90), wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// The next message that a person has, after those that were seen.
+async fn next(double: &Double, seen: &mut BTreeSet<String>) -> Received {
+    let message = within("a message", double.inbox().wait(|message| !seen.contains(&message.id))).await;
+    seen.insert(message.id.clone());
+    message
+}
+
+fn code_in(text: &str) -> String {
+    let digits = text.split(|letter: char| !letter.is_ascii_digit()).find(|digits| digits.len() == 6);
+    digits.unwrap_or_else(|| panic!("no code in {text}")).to_owned()
+}
+
+/// A connection of a tenant whose phone has scanned its QR.
+async fn linked(server: &Server, double: &Double, key: &str) -> String {
+    let (id, qr) = block_in_place(|| server.shows_qr(key, "Support"));
+    within("the pairing", double.scan(TENANT, &qr)).await.unwrap();
+    let connected = block_in_place(|| server.stands(&id, key, "connected"));
+    assert_eq!(connected["session"]["number"], json!(format!("+{TENANT}")));
+    assert_eq!(connected["problem"], json!(null));
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_server_was_killed() {
+    let double = Double::start().await.unwrap();
+    double.set_receipts(ANNA, Receipts::Read).await.unwrap();
+    let place = Place::new(double.url());
+    let key = place.tenant("Acme");
+    let server = block_in_place(|| Server::start(&place));
+    let connection = linked(&server, &double, &key).await;
+
+    let mut seen = BTreeSet::new();
+    let verify = async |server: &Server, seen: &mut BTreeSet<String>| {
+        let started = block_in_place(|| server.post("/v1/verifications", &key, &json!({ "to": ANNA }), 201));
+        let id = started["id"].as_str().unwrap().to_owned();
+        let message = next(&double, seen).await;
+        assert_eq!((message.from.as_str(), message.to.as_str()), (TENANT, &ANNA[1..]));
+        let code = code_in(message.text.as_deref().unwrap());
+        let read = block_in_place(|| server.delivered(&id, &key, "read"));
+        assert_eq!(read["deliveries"][0]["channel"], "whatsapp");
+        let path = format!("/v1/verifications/{id}/check");
+        let checked = block_in_place(|| server.post(&path, &key, &json!({ "code": code }), 200));
+        assert_eq!(checked["valid"], true);
+        code
+    };
+    let mut codes = vec![verify(&server, &mut seen).await];
+
+    // Nothing is given back. The next one needs no phone.
+    server.kill();
+    let server = block_in_place(|| Server::start(&place));
+    block_in_place(|| server.stands(&connection, &key, "connected"));
+    codes.push(verify(&server, &mut seen).await);
+    assert_eq!(double.devices().await.len(), 1);
+
+    // Disconnected it sends nothing, and nobody else's account is taken for it.
+    let path = format!("/v1/connections/{connection}");
+    block_in_place(|| server.post(&format!("{path}/disconnect"), &key, &json!({}), 202));
+    block_in_place(|| server.stands(&connection, &key, "disconnected"));
+    let refused = block_in_place(|| server.post("/v1/verifications", &key, &json!({ "to": ANNA }), 422));
+    assert_eq!(refused["code"], "no_channel", "{refused}");
+    block_in_place(|| server.post(&format!("{path}/connect"), &key, &json!({}), 202));
+    block_in_place(|| server.stands(&connection, &key, "connected"));
+
+    // Deleted it is taken off the phone.
+    block_in_place(|| server.call("DELETE", &path, &key, None, 204));
+    within("it is off the phone", double.wait_for(|devices| devices.is_empty().then_some(()))).await;
+    drop(server);
+    let traces = place.traces();
+    for secret in codes.iter().map(String::as_str).chain([&ANNA[1..], TENANT]) {
+        let found = traces.windows(secret.len()).position(|window| window == secret.as_bytes());
+        let around = found.map(|at| String::from_utf8_lossy(&traces[at.saturating_sub(200)..at + 40]).into_owned());
+        assert_eq!(around, None, "{secret} stands in a log or in the store");
+    }
+}
