@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use wotp_core::domain::address::{Address, AddressKind};
 use wotp_core::domain::dispatch::DeliveryFailure;
+use wotp_core::domain::id::{NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
 
 use crate::session::Letter;
@@ -51,6 +52,10 @@ impl Channel for WhatsApp {
 
     fn keeps_accounts(&self) -> bool {
         true
+    }
+
+    fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
+        self.sessions()?.kept_by_another(tenant)
     }
 
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {

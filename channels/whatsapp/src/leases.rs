@@ -1,7 +1,7 @@
 //! The leases under which this process keeps its sessions: those of the store that also refuses what a former holder
 //! writes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,11 +73,12 @@ impl Leases {
         (now, until, until.saturating_sub(self.tenure.margin).unwrap_or(Timestamp::MIN))
     }
 
-    /// Those that other processes have now.
-    pub(crate) async fn of_others(&self) -> Result<BTreeSet<SessionId>, StoreError> {
+    /// Those that other processes have now, and which.
+    pub(crate) async fn of_others(&self) -> Result<BTreeMap<SessionId, NodeId>, StoreError> {
         let (leases, now) = (self.store.connection_leases().await?, self.clock.now());
         let others = leases.into_iter().filter(|lease| lease.holder != self.node && lease.is_in_force(now));
-        Ok(others.map(|lease| SessionId { tenant: lease.of.tenant, connection: lease.of.connection }).collect())
+        let session = |of: TenantAccount| SessionId { tenant: of.tenant, connection: of.connection };
+        Ok(others.map(|lease| (session(lease.of), lease.holder)).collect())
     }
 
     /// Takes the lease of a session; none while another process has it, or when its tenant is gone.

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use wotp_core::app::{Wanted, WantedConnect};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::id::TenantId;
+use wotp_core::domain::id::{NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
 use crate::listen::SessionId;
@@ -70,8 +70,8 @@ struct Table {
     turns: BTreeMap<SessionId, Weak<tokio::sync::Mutex<()>>>,
     /// Those for which what is wanted is being done.
     followed: BTreeSet<SessionId>,
-    /// Those that other processes keep, as far as that was looked at.
-    elsewhere: BTreeSet<SessionId>,
+    /// Those that other processes keep, and which, as far as that was looked at.
+    elsewhere: BTreeMap<SessionId, NodeId>,
 }
 
 /// All sessions of a process.
@@ -141,6 +141,15 @@ impl Sessions {
         let table = self.table();
         let of = table.held.iter().filter(|(id, _)| id.tenant == tenant);
         of.map(|(_, held)| Arc::clone(&held.session)).collect()
+    }
+
+    /// Which other process keeps sessions of a tenant, where this one keeps none.
+    pub fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
+        let table = self.table();
+        if table.held.iter().any(|(id, held)| id.tenant == tenant && held.right.holds()) {
+            return None;
+        }
+        table.elsewhere.iter().find(|(id, _)| id.tenant == tenant).map(|(_, node)| *node)
     }
 
     /// How many are kept here.
@@ -317,9 +326,8 @@ impl Sessions {
             }
         }
         let elsewhere = || {
-            let is_elsewhere = self.table().elsewhere.iter().any(|id| id.tenant == tenant);
             let detail = "no session of the tenant is here".to_owned();
-            match is_elsewhere {
+            match self.kept_by_another(tenant).is_some() {
                 true => SendError::Later { after: ELSEWHERE, detail },
                 false => SendError::Away { after: NOWHERE, detail },
             }
@@ -353,11 +361,12 @@ impl Sessions {
         }
         let elsewhere = match wanted.keys().any(|id| !here.contains(id)) {
             true => self.parts.leases.of_others().await?,
-            false => BTreeSet::new(),
+            false => BTreeMap::new(),
         };
         self.table().elsewhere.clone_from(&elsewhere);
         for (id, wanted) in wanted {
-            let is_to_do = if here.contains(&id) { !self.is_followed(id, &wanted) } else { !elsewhere.contains(&id) };
+            let is_to_do =
+                if here.contains(&id) { !self.is_followed(id, &wanted) } else { !elsewhere.contains_key(&id) };
             if is_to_do && !self.draining.load(Ordering::SeqCst) {
                 self.go_and_follow(id, Some(wanted));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{App, Refusal};
 use crate::domain::dispatch::Delivery;
-use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::id::{ConnectionId, NodeId, TenantId};
 use crate::domain::live_connection::LiveConnection;
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
@@ -51,6 +51,11 @@ impl Found {
     /// Whether its provider can be asked about a delivery.
     pub(super) fn asks(&self) -> bool {
         self.channel().is_some_and(|channel| channel.asks().is_some())
+    }
+
+    /// Which other node has to call it for a tenant.
+    pub(super) fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
+        self.channel().and_then(|channel| channel.kept_by_another(tenant))
     }
 
     /// The seat that calling it takes; none where it has a room of its own.

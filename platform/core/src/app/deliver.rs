@@ -178,6 +178,9 @@ impl App {
         };
         let ready = self.ready_verification(&verification, now)?;
         let channel = self.channel_to_call(&ready, &mut verification, &*store, token).await?;
+        if self.handed_over(&ready, &channel, token).await {
+            return Ok(Delivered::Nothing);
+        }
         let seat = channel.seat(seat);
         let verdict = self.call(&ready, &channel, self.keep_hold(&mut verification, &*store, token)).await;
         drop(seat);
@@ -259,6 +262,9 @@ impl App {
         };
         let ready = self.ready_message(&message)?;
         let channel = self.channel_to_call(&ready, &mut message, &*store, token).await?;
+        if self.handed_over(&ready, &channel, token).await {
+            return Ok(Delivered::Nothing);
+        }
         let seat = channel.seat(seat);
         let verdict = self.call(&ready, &channel, self.keep_hold(&mut message, &*store, token)).await;
         drop(seat);
@@ -292,6 +298,20 @@ impl App {
                 Err(ReplaceError::Store(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether another node goes on with a delivery, under the hold that this one has: the one that keeps the tenant's
+    /// account. Where that is gone by now, the hold ends in a while, and whoever is rung for next has it.
+    async fn handed_over(&self, ready: &Ready, channel: &Found, token: LeaseToken) -> bool {
+        let Outgoing { tenant, item, .. } = ready.outgoing;
+        let node = channel.kept_by_another(tenant).filter(|_| ready.simulated.is_none());
+        let Some(node) = node else { return false };
+        let handed_over = self.ports.queue.ring_node(node, Job { tenant, item, token: Some(token) }).await;
+        if let Err(error) = &handed_over {
+            let error: &dyn std::error::Error = error;
+            tracing::debug!(%node, error, "a delivery is not handed over to the node that keeps its account");
+        }
+        handed_over.is_ok()
     }
 
     /// A fail-over goes on at once; a later try is rung for by the sweep when its time comes.

@@ -8,7 +8,7 @@ use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
 use crate::domain::cost::Cost;
 use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus};
-use crate::domain::id::{DeliveryId, TenantId};
+use crate::domain::id::{DeliveryId, NodeId, TenantId};
 use crate::domain::locale::Locale;
 
 /// What a channel is asked to send.
@@ -130,6 +130,11 @@ pub trait Channel: Send + Sync {
     /// Whether it sends through accounts of tenants that nodes keep logged in, and for those that have one only.
     fn keeps_accounts(&self) -> bool {
         false
+    }
+
+    /// Which other node keeps the accounts of a tenant, where this one keeps none of them.
+    fn kept_by_another(&self, _: TenantId) -> Option<NodeId> {
+        None
     }
 
     /// How its provider tells it later what became of a message; none where it tells nothing.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::block_in_place;
-use wotp_whatsapp_double::{Double, Receipts, Received};
+use tokio::time::Instant;
+use wotp_test_servers::{MongoDatabase, Redis};
+use wotp_whatsapp_double::{DeviceStatus, Double, Receipts, Received};
 
 use crate::process::{Place, Server};
 
@@ -38,6 +40,21 @@ async fn linked(server: &Server, double: &Double, key: &str) -> String {
     id
 }
 
+/// Sends Anna a code, has her read it, and checks it. The code.
+async fn verifies(server: &Server, double: &Double, key: &str, seen: &mut BTreeSet<String>) -> String {
+    let started = block_in_place(|| server.post("/v1/verifications", key, &json!({ "to": ANNA }), 201));
+    let id = started["id"].as_str().unwrap().to_owned();
+    let message = next(double, seen).await;
+    assert_eq!((message.from.as_str(), message.to.as_str()), (TENANT, &ANNA[1..]));
+    let code = code_in(message.text.as_deref().unwrap());
+    let read = block_in_place(|| server.delivered(&id, key, "read"));
+    assert_eq!(read["deliveries"][0]["channel"], "whatsapp");
+    let path = format!("/v1/verifications/{id}/check");
+    let checked = block_in_place(|| server.post(&path, key, &json!({ "code": code }), 200));
+    assert_eq!(checked["valid"], true);
+    code
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_server_was_killed() {
     let double = Double::start().await.unwrap();
@@ -48,26 +65,13 @@ async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_serv
     let connection = linked(&server, &double, &key).await;
 
     let mut seen = BTreeSet::new();
-    let verify = async |server: &Server, seen: &mut BTreeSet<String>| {
-        let started = block_in_place(|| server.post("/v1/verifications", &key, &json!({ "to": ANNA }), 201));
-        let id = started["id"].as_str().unwrap().to_owned();
-        let message = next(&double, seen).await;
-        assert_eq!((message.from.as_str(), message.to.as_str()), (TENANT, &ANNA[1..]));
-        let code = code_in(message.text.as_deref().unwrap());
-        let read = block_in_place(|| server.delivered(&id, &key, "read"));
-        assert_eq!(read["deliveries"][0]["channel"], "whatsapp");
-        let path = format!("/v1/verifications/{id}/check");
-        let checked = block_in_place(|| server.post(&path, &key, &json!({ "code": code }), 200));
-        assert_eq!(checked["valid"], true);
-        code
-    };
-    let mut codes = vec![verify(&server, &mut seen).await];
+    let mut codes = vec![verifies(&server, &double, &key, &mut seen).await];
 
     // Nothing is given back. The next one needs no phone.
     server.kill();
     let server = block_in_place(|| Server::start(&place));
     block_in_place(|| server.stands(&connection, &key, "connected"));
-    codes.push(verify(&server, &mut seen).await);
+    codes.push(verifies(&server, &double, &key, &mut seen).await);
     assert_eq!(double.devices().await.len(), 1);
 
     // Disconnected it sends nothing, and nobody else's account is taken for it.
@@ -89,4 +93,38 @@ async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_serv
         let around = found.map(|at| String::from_utf8_lossy(&traces[at.saturating_sub(200)..at + 40]).into_owned());
         assert_eq!(around, None, "{secret} stands in a log or in the store");
     }
+}
+
+/// Over MongoDB and Redis. The first node keeps the session, the second serves the calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_node_is_called_and_what_a_killed_one_kept_another_keeps_within_fifteen_seconds() {
+    let (mongo, redis) = block_in_place(|| (MongoDatabase::fresh(), Redis::start()));
+    let double = Double::start().await.unwrap();
+    double.set_receipts(ANNA, Receipts::Read).await.unwrap();
+    let place = Place::shared(double.url(), mongo.url(), &format!("redis://127.0.0.1:{}", redis.port()));
+    let key = block_in_place(|| place.tenant("Acme"));
+    let first = block_in_place(|| Server::start(&place));
+    let connection = linked(&first, &double, &key).await;
+    let other = place.another();
+    let second = block_in_place(|| Server::start(&other));
+    let seen_there = block_in_place(|| second.stands(&connection, &key, "connected"));
+    assert_eq!(seen_there["session"]["number"], json!(format!("+{TENANT}")));
+    let mut seen = BTreeSet::new();
+    for _ in 0..3 {
+        verifies(&second, &double, &key, &mut seen).await;
+        double.set_receipts(ANNA, Receipts::Read).await.unwrap();
+    }
+
+    let killed = Instant::now();
+    first.kill();
+    let logins =
+        |count| move |devices: &[DeviceStatus]| (devices[0].connected && devices[0].logins == count).then_some(());
+    within("another keeps it", double.wait_for(logins(2))).await;
+    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
+    verifies(&second, &double, &key, &mut seen).await;
+    // It is asked of one node, and done by whoever has it.
+    let third = block_in_place(|| Server::start(&place));
+    block_in_place(|| third.call("DELETE", &format!("/v1/connections/{connection}"), &key, None, 204));
+    within("it is off the phone", double.wait_for(|devices| devices.is_empty().then_some(()))).await;
+    assert!(!String::from_utf8_lossy(&place.traces()).contains("replaced"), "nobody logged in beside another");
 }

@@ -18,14 +18,31 @@ const VERSION: &str = "2.3000.1026131876";
 /// An installation, where WhatsApp is at some URL.
 pub struct Place {
     folder: TempDir,
-    whatsapp: String,
+    variables: Vec<(&'static str, String)>,
     /// What its servers said.
     said: Arc<Mutex<String>>,
 }
 
 impl Place {
     pub fn new(whatsapp: String) -> Self {
-        Self { folder: TempDir::new().unwrap(), whatsapp, said: Arc::default() }
+        let variables = vec![("WOTP_CHANNELS__WHATSAPP__URL", whatsapp)];
+        Self { folder: TempDir::new().unwrap(), variables, said: Arc::default() }
+    }
+
+    /// One that others may be nodes of.
+    pub fn shared(whatsapp: String, store: &str, queue: &str) -> Self {
+        let mut place = Self::new(whatsapp);
+        place.variables.extend([("WOTP_STORE__URL", store.to_owned()), ("WOTP_QUEUE__URL", queue.to_owned())]);
+        place
+    }
+
+    /// Where another node of it is.
+    pub fn another(&self) -> Self {
+        let place =
+            Self { folder: TempDir::new().unwrap(), variables: self.variables.clone(), said: Arc::clone(&self.said) };
+        std::fs::create_dir(place.data()).unwrap();
+        std::fs::copy(self.data().join("master.key"), place.data().join("master.key")).unwrap();
+        place
     }
 
     fn data(&self) -> PathBuf {
@@ -35,7 +52,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wotp-for-the-double"));
         command.args(arguments).arg("--data").arg(self.data()).env("WOTP_LIMITS__PER_IP_PER_SECOND", "0");
-        command.env("WOTP_CHANNELS__WHATSAPP__URL", &self.whatsapp).env("WOTP_CHANNELS__WHATSAPP__VERSION", VERSION);
+        command.envs(self.variables.iter().cloned()).env("WOTP_CHANNELS__WHATSAPP__VERSION", VERSION);
         command.env("WOTP_CHANNELS__CONSOLE__ENABLED", "false").env("WOTP_LOG__LEVEL", "debug");
         command
     }
@@ -184,5 +201,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+impl Drop for Place {
+    /// What its servers said is the only trace of what went wrong.
+    #[expect(clippy::print_stderr, reason = "of a test that fails")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in self.said.lock().unwrap().lines().filter(|line| !line.contains("DEBUG request")) {
+                eprintln!("{line}");
+            }
+        }
     }
 }
