@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::Timestamp;
 use super::dispatch::{DeliveryFailure, DeliveryStatus};
-use super::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use super::id::{ConnectionId, EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use super::live_connection::{LiveStatus, SenderGrade};
 use super::magic_link::Method;
 use super::mode::Mode;
 use super::quota::{Resource, WindowKind};
@@ -165,6 +166,18 @@ events! {
     GuardDestinationReleased(DestinationData) = "guard.destination_released";
     /// A webhook endpoint was disabled, since it kept failing or said that it is gone.
     WebhookEndpointDisabled(EndpointData) = "webhook.endpoint_disabled";
+    /// A connection is logged in: for the first time, or again after another of these was told.
+    ConnectionConnected(ConnectionData) = "connection.connected";
+    /// A connection is not logged in, and may not come back by itself. One that breaks and comes back is not told.
+    ConnectionDisconnected(ConnectionData) = "connection.disconnected";
+    /// A connection was taken off its phone.
+    ConnectionLoggedOut(ConnectionData) = "connection.logged_out";
+    /// Somebody else logged in with the keys of a connection.
+    ConnectionReplaced(ConnectionData) = "connection.replaced";
+    /// The account of a connection is banned.
+    ConnectionBanned(ConnectionData) = "connection.banned";
+    /// A connection sends to more people, or to fewer, than before.
+    ConnectionHealth(ConnectionData) = "connection.health";
     /// An operator of the platform acts as the tenant for a while.
     TenantAccessedByOperator(AccessData) = "tenant.accessed_by_operator";
     /// Whoever runs the platform stopped the tenant: its callers are refused.
@@ -314,6 +327,23 @@ pub struct EndpointData {
     pub reason: DisabledByUs,
     /// Since when nothing was taken.
     pub failing_since: Option<Timestamp>,
+}
+
+/// What is told of a connection that is kept logged in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionData {
+    /// Its id.
+    pub connection: ConnectionId,
+    /// The channel.
+    pub channel: String,
+    /// Where it stands.
+    pub status: LiveStatus,
+    /// Why, where that can be said.
+    pub reason: Option<String>,
+    /// How it fares as a sender, once that is known.
+    pub health: Option<SenderGrade>,
+    /// What holds it back.
+    pub held_by: Vec<String>,
 }
 
 /// What is told of an operator who acts as the tenant.

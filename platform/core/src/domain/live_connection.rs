@@ -210,6 +210,12 @@ pub enum SenderGrade {
     Held,
 }
 
+impl SenderGrade {
+    fn well() -> Self {
+        Self::Well
+    }
+}
+
 /// What holds a sender back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SenderHeld {
@@ -219,7 +225,60 @@ pub struct SenderHeld {
     pub until: Timestamp,
 }
 
+/// Where a connection stands, and what its tenant was told of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptStanding {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// The last status that was told; none before one was.
+    #[serde(default)]
+    told: Option<LiveStatus>,
+    /// The last grade that was told.
+    #[serde(default = "SenderGrade::well")]
+    told_grade: SenderGrade,
+}
+
+/// What a tenant is told of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionNews {
+    /// Its status.
+    Status(LiveStatus),
+    /// How it fares as a sender.
+    Health,
+}
+
+impl KeptStanding {
+    /// Where a connection stands now, after it stood like `before`, and what its tenant is told.
+    pub fn next(before: Option<&Self>, standing: Standing) -> (Self, Vec<ConnectionNews>) {
+        let told = before.and_then(|before| before.told);
+        let told_grade = before.map_or(SenderGrade::Well, |before| before.told_grade);
+        let mut next = Self { told, told_grade, standing };
+        let mut news = Vec::new();
+        if next.standing.is_told() && told != Some(next.standing.status) {
+            next.told = Some(next.standing.status);
+            news.push(ConnectionNews::Status(next.standing.status));
+        }
+        if let Some(grade) = next.standing.health.as_ref().map(|health| health.grade)
+            && grade != told_grade
+        {
+            next.told_grade = grade;
+            news.push(ConnectionNews::Health);
+        }
+        (next, news)
+    }
+}
+
 impl Standing {
+    /// Whether its tenant is told: that it is connected, and what does not pass by itself.
+    fn is_told(&self) -> bool {
+        match self.status {
+            LiveStatus::Connected | LiveStatus::LoggedOut | LiveStatus::Replaced | LiveStatus::Banned => true,
+            LiveStatus::Disconnected => matches!(self.reason.as_deref(), Some("outdated" | "refused")),
+            LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::Connecting => false,
+        }
+    }
+
     /// Under what it is kept with what the connection remembers. What keeps connections uses lower numbers.
     pub const NAME: StateName<'static> = StateName { kind: u8::MAX, group: &[], name: b"standing" };
 
@@ -249,6 +308,46 @@ mod tests {
         };
         let said = format!("{standing:?}");
         assert!(!said.contains("ABCD") && !said.contains("0100") && said.contains("…00"), "{said}");
+    }
+
+    fn standing(status: LiveStatus, reason: Option<&str>) -> Standing {
+        let reason = reason.map(str::to_owned);
+        Standing { status, reason, since: noon(), until: None, number: None, qr: None, code: None, health: None }
+    }
+
+    #[test]
+    fn a_tenant_is_told_what_does_not_pass_by_itself_and_once() {
+        use ConnectionNews::{Health, Status};
+        let mut kept: Option<KeptStanding> = None;
+        let mut stands = |standing: Standing| {
+            let (next, news) = KeptStanding::next(kept.as_ref(), standing);
+            // As it is stored.
+            kept = Some(serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap());
+            news
+        };
+        assert_eq!(stands(standing(LiveStatus::Pairing, None)), []);
+        assert_eq!(stands(standing(LiveStatus::Connected, None)), [Status(LiveStatus::Connected)]);
+        // It breaks, and comes back.
+        for (status, reason) in [(LiveStatus::Disconnected, Some("lost")), (LiveStatus::Connecting, None)] {
+            assert_eq!(stands(standing(status, reason)), []);
+        }
+        assert_eq!(stands(standing(LiveStatus::Connected, None)), []);
+        let mut limited = standing(LiveStatus::Connected, None);
+        limited.health = Some(SenderHealth {
+            grade: SenderGrade::Limited,
+            reasons: Vec::new(),
+            sent_today: 3,
+            left_today: 1,
+            strangers_left_today: 0,
+        });
+        assert_eq!(stands(limited.clone()), [Health]);
+        assert_eq!(stands(limited.clone()), []);
+        limited.health.as_mut().unwrap().grade = SenderGrade::Well;
+        assert_eq!(stands(limited), [Health]);
+        assert_eq!(stands(standing(LiveStatus::Banned, Some("blocked"))), [Status(LiveStatus::Banned)]);
+        assert_eq!(stands(standing(LiveStatus::Connected, None)), [Status(LiveStatus::Connected)]);
+        let outdated = || standing(LiveStatus::Disconnected, Some("outdated"));
+        assert_eq!([stands(outdated()), stands(outdated())], [vec![Status(LiveStatus::Disconnected)], vec![]]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use wotp_core::ports::Item;
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, path, seconds};
 use crate::guard;
+use crate::sessions;
 use crate::webhooks::{Say, stage};
 
 const CONTENT: &str = "Your parcel is at the door.";
@@ -84,6 +85,12 @@ async fn scene(kind: EventKind) -> (TestApp, TestTenant) {
             app.run_webhooks().await;
             (app, acme)
         }
+        EventKind::ConnectionConnected
+        | EventKind::ConnectionDisconnected
+        | EventKind::ConnectionLoggedOut
+        | EventKind::ConnectionReplaced
+        | EventKind::ConnectionBanned
+        | EventKind::ConnectionHealth => sessions::everything_befell().await,
         EventKind::TenantAccessedByOperator => {
             let (app, acme) = heard().await;
             let operator = app.operator().await;

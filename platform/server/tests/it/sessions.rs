@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use wotp_core::app::{Wanted, WantedConnect};
 use wotp_core::domain::address::AddressKind;
@@ -88,6 +89,36 @@ fn standing(app: &TestApp, status: LiveStatus) -> Standing {
     Standing { status, reason: None, since, until: None, number: None, qr: None, code: None, health: None }
 }
 
+/// A tenant whose events somebody reads, and whose connection went through whatever there is.
+pub async fn everything_befell() -> (TestApp, TestTenant) {
+    let (app, tenant) = acme(MANY).await;
+    app.get("/v1/events").key(&tenant.live).await.expect(200);
+    let connection = made(&app, &tenant).await;
+    let of = account(&tenant, &connection);
+    let mut held = standing(&app, LiveStatus::Connected);
+    held.health = Some(limited(held.since));
+    stands(&app, of, &held).await;
+    for (status, reason) in [
+        (LiveStatus::Disconnected, Some("outdated")),
+        (LiveStatus::Replaced, None),
+        (LiveStatus::Banned, Some("blocked")),
+        (LiveStatus::LoggedOut, None),
+    ] {
+        stands(&app, of, &Standing { reason: reason.map(str::to_owned), ..standing(&app, status) }).await;
+    }
+    (app, tenant)
+}
+
+fn limited(until: Timestamp) -> SenderHealth {
+    SenderHealth {
+        grade: SenderGrade::Limited,
+        reasons: vec![SenderHeld { reason: "time_locked".to_owned(), until }],
+        sent_today: 3,
+        left_today: 17,
+        strangers_left_today: 0,
+    }
+}
+
 #[tokio::test]
 async fn one_is_made_connected_once_the_risk_is_accepted_disconnected_renamed_and_deleted() {
     let (app, tenant) = acme(MANY).await;
@@ -160,13 +191,7 @@ async fn where_it_stands_is_what_its_keeper_says_for_as_long_as_there_is_one() {
 
     let mut connected = standing(&app, LiveStatus::Connected);
     connected.number = Some(OwnNumber("12025550100".to_owned()));
-    connected.health = Some(SenderHealth {
-        grade: SenderGrade::Limited,
-        reasons: vec![SenderHeld { reason: "time_locked".to_owned(), until: soon }],
-        sent_today: 3,
-        left_today: 17,
-        strangers_left_today: 0,
-    });
+    connected.health = Some(limited(soon));
     app.clock.advance(seconds(10));
     stands(&app, of, &connected).await;
     let seen = found(&app, &tenant, id(&connection)).await;
@@ -247,6 +272,38 @@ async fn its_stream_tells_what_changes_until_it_is_gone() {
     app.request(Method::DELETE, &path).key(&tenant.live).await.done();
     assert_eq!(told(&mut stream, &mut rest).await.0, "gone");
     assert_eq!(stream.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_tenant_is_told_what_does_not_pass_by_itself_and_not_of_one_that_it_deletes() {
+    let (app, tenant) = acme(MANY).await;
+    let endpoint = json!({ "url": "https://hooks.example.com/wotp", "events": ["connection.*"] });
+    app.post("/v1/webhooks/endpoints").key(&tenant.live).json(endpoint).await.expect(201);
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}", id(&connection)));
+    let told = || async {
+        let page = app.get("/v1/events?type=connection.*&limit=100").key(&tenant.live).await.expect(200);
+        let events = page["data"].as_array().unwrap().iter().rev();
+        events.map(|event| event["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let stand = |status, reason: Option<&str>| {
+        let standing = Standing { reason: reason.map(str::to_owned), ..standing(&app, status) };
+        let app = &app;
+        async move { stands(app, of, &standing).await }
+    };
+    stand(LiveStatus::Pairing, None).await;
+    stand(LiveStatus::Connected, None).await;
+    stand(LiveStatus::Disconnected, Some("lost")).await;
+    stand(LiveStatus::Connected, None).await;
+    assert_eq!(told().await, ["connection.connected"]);
+    stand(LiveStatus::Banned, Some("strangers")).await;
+    assert_eq!(told().await, ["connection.connected", "connection.banned"]);
+    let page = app.get("/v1/events?type=connection.banned&limit=1").key(&tenant.live).await.expect(200);
+    let data = &page["data"][0]["data"];
+    assert_eq!((&data["connection"], &data["reason"]), (&connection["id"], &json!("strangers")));
+    app.request(Method::DELETE, &path).key(&tenant.live).await.done();
+    stand(LiveStatus::LoggedOut, None).await;
+    assert_eq!(told().await.len(), 2);
 }
 
 /// The next that a stream tells: what kind, and its data.

@@ -4,11 +4,15 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 
-use crate::app::{App, erase_connection_memory};
+use crate::app::fold::Told;
+use crate::app::{App, Refusal, erase_connection_memory};
 use crate::domain::Timestamp;
 use crate::domain::connection_lease::ConnectionLease;
+use crate::domain::event::{ConnectionData, Fact};
 use crate::domain::id::ConnectionId;
-use crate::domain::live_connection::{Connect, LiveConnection, Standing, Wish};
+use crate::domain::live_connection::{
+    Connect, ConnectionNews, KeptStanding, LiveConnection, LiveStatus, Standing, Wish,
+};
 use crate::domain::phone::Phone;
 use crate::domain::vault::Purpose;
 use crate::ports::{
@@ -95,15 +99,75 @@ impl App {
         self.live_connections.wishes.told().await;
     }
 
-    /// Says where a connection stands, for the node that keeps it under this lease.
+    /// Says where a connection stands, for the node that keeps it under this lease, and tells its tenant what does not pass
+    /// by itself: more than once where the node dies in between, since an event cannot be stored with what a connection
+    /// remembers.
     ///
     /// # Errors
-    /// [`StateError`].
-    pub async fn tell_standing(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), StateError> {
+    /// [`Refusal::Conflict`] when another node keeps it, [`Refusal::Store`], [`Refusal::Vault`].
+    pub async fn tell_standing(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), Refusal> {
+        let before = self.kept_standing(lease.of).await?;
+        let (kept, news) = KeptStanding::next(before.as_ref(), standing.clone());
+        if !news.is_empty() {
+            self.tell_connection_news(lease.of, standing, news).await?;
+        }
         let vault = self.ports.vault.of_connection(lease.of);
-        let text = serde_json::to_vec(standing).expect("it has names for keys");
+        let text = serde_json::to_vec(&kept).expect("it has names for keys");
         let row = vault.seal(Standing::NAME, &text, &*self.ports.entropy);
-        self.ports.store.write_state(lease, vec![StateChange::Put(row)]).await
+        self.ports.store.write_state(lease, vec![StateChange::Put(row)]).await.map_err(|error| match error {
+            StateError::Fenced => Refusal::Conflict,
+            StateError::Store(error) => error.into(),
+        })
+    }
+
+    async fn tell_connection_news(
+        &self,
+        of: TenantAccount,
+        standing: &Standing,
+        news: Vec<ConnectionNews>,
+    ) -> Result<(), Refusal> {
+        // Of one that is being deleted nothing is told, least of all that it is logged out.
+        let Some(connection) = self.live_connection(of.tenant, of.connection).await? else { return Ok(()) };
+        if !self.listens(of.tenant).await? {
+            return Ok(());
+        }
+        let now = self.now();
+        let data = || ConnectionData {
+            connection: of.connection,
+            channel: connection.channel.clone(),
+            status: standing.status,
+            reason: standing.reason.clone(),
+            health: standing.health.as_ref().map(|health| health.grade),
+            held_by: standing
+                .health
+                .iter()
+                .flat_map(|health| &health.reasons)
+                .map(|held| held.reason.clone())
+                .collect(),
+        };
+        let told = news.into_iter().filter_map(|news| {
+            let fact = match news {
+                ConnectionNews::Health => Fact::ConnectionHealth(data()),
+                ConnectionNews::Status(LiveStatus::Connected) => Fact::ConnectionConnected(data()),
+                ConnectionNews::Status(LiveStatus::Disconnected) => Fact::ConnectionDisconnected(data()),
+                ConnectionNews::Status(LiveStatus::LoggedOut) => Fact::ConnectionLoggedOut(data()),
+                ConnectionNews::Status(LiveStatus::Replaced) => Fact::ConnectionReplaced(data()),
+                ConnectionNews::Status(LiveStatus::Banned) => Fact::ConnectionBanned(data()),
+                ConnectionNews::Status(LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::Connecting) => {
+                    return None;
+                }
+            };
+            Some(Told { tenant: of.tenant, service: None, at: now, fact })
+        });
+        let events = self.events(told.collect(), now);
+        match self.ports.store.commit(events.iter().map(Change::insert).collect()).await {
+            Ok(()) => {
+                self.webhooks.bell().ring();
+                Ok(())
+            }
+            Err(CommitError::Changed | CommitError::Taken { .. }) => Err(Refusal::Conflict),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
     }
 
     /// A connection that was to be logged out for good is: nothing is left of it.

@@ -16,7 +16,7 @@ use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::id::{ConnectionId, TenantId};
-use crate::domain::live_connection::{Connect, LiveConnection, Standing, Wish};
+use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, Standing, Wish};
 use crate::domain::phone::Phone;
 use crate::domain::tenant::{self, Tenant};
 use crate::domain::vault::Purpose;
@@ -122,15 +122,20 @@ impl App {
     /// A live connection, and where it stands.
     pub(super) async fn seen_live(&self, connection: LiveConnection) -> Result<LiveSeen, Refusal> {
         let of = TenantAccount { tenant: connection.tenant, connection: connection.id };
+        let standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        let lease = self.ports.store.find_connection_lease(of).await?;
+        let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
+        Ok(LiveSeen { connection, standing, kept })
+    }
+
+    /// What was said last of where a connection stands.
+    async fn kept_standing(&self, of: TenantAccount) -> Result<Option<KeptStanding>, Refusal> {
         let vault = self.ports.vault.of_connection(of);
         let key = vault.key(Standing::NAME);
         let value = self.ports.store.read_state(of, &[key]).await?.pop().flatten();
         let opened = value.map(|value| vault.open(&StateRow { key, value })).transpose()?;
         // What a newer program says of it this one may not know.
-        let standing = opened.and_then(|opened| serde_json::from_slice(&opened.value).ok());
-        let lease = self.ports.store.find_connection_lease(of).await?;
-        let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
-        Ok(LiveSeen { connection, standing, kept })
+        Ok(opened.and_then(|opened| serde_json::from_slice(&opened.value).ok()))
     }
 
     /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes.

@@ -23,7 +23,7 @@ use crate::http::{Api, Problem, openapi};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SessionStatus)]
-enum StatusName {
+pub(in crate::http) enum SessionStatusName {
     /// No phone is linked.
     Unpaired,
     /// It waits for your phone: scan `qr`, or type `code`.
@@ -42,7 +42,7 @@ enum StatusName {
     Banned,
 }
 
-impl From<LiveStatus> for StatusName {
+impl From<LiveStatus> for SessionStatusName {
     fn from(status: LiveStatus) -> Self {
         match status {
             LiveStatus::Unpaired => Self::Unpaired,
@@ -79,7 +79,7 @@ impl From<Shown> for ShownView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SessionGrade)]
-enum GradeName {
+pub(in crate::http) enum SessionGradeName {
     /// It sends to anybody.
     Well,
     /// It sends to people that it has written with, and to nobody else.
@@ -108,7 +108,7 @@ struct HeldView {
 #[schema(as = SessionHealth)]
 struct HealthView {
     /// In one word.
-    grade: GradeName,
+    grade: SessionGradeName,
     /// What holds it back: nothing when it is well.
     reasons: Vec<HeldView>,
     /// Messages that went out in the last 24 hours.
@@ -124,9 +124,9 @@ impl From<SenderHealth> for HealthView {
         let held = |SenderHeld { reason, until }| HeldView { advice: advice(&reason).to_owned(), reason, until };
         Self {
             grade: match health.grade {
-                SenderGrade::Well => GradeName::Well,
-                SenderGrade::Limited => GradeName::Limited,
-                SenderGrade::Held => GradeName::Held,
+                SenderGrade::Well => SessionGradeName::Well,
+                SenderGrade::Limited => SessionGradeName::Limited,
+                SenderGrade::Held => SessionGradeName::Held,
             },
             reasons: health.reasons.into_iter().map(held).collect(),
             sent_today: health.sent_today,
@@ -166,7 +166,7 @@ fn advice(reason: &str) -> &'static str {
 #[schema(as = Session)]
 pub(super) struct SessionView {
     /// In one word.
-    status: StatusName,
+    status: SessionStatusName,
     /// Why, where that can be said: `timed_out` or `failed` of what is unpaired; `lost`, `unavailable`, `refused`,
     /// `outdated`, `stopped`, `taken_over` or `not_kept` of what is disconnected; `strangers`, `blocked`, `same_message` or
     /// `other` of what is banned.
@@ -201,7 +201,7 @@ impl SessionView {
     /// As it is shown to whoever may link a phone, or not.
     pub(super) fn of(seen: &LiveSeen, links: bool) -> Self {
         let mut view = Self {
-            status: StatusName::Unpaired,
+            status: SessionStatusName::Unpaired,
             reason: None,
             since: None,
             until: None,
@@ -224,9 +224,9 @@ impl SessionView {
             }
         } else if matches!(status, LiveStatus::Connecting | LiveStatus::Connected) {
             // The node that said so is gone.
-            (view.status, view.reason) = (StatusName::Disconnected, Some("not_kept".to_owned()));
+            (view.status, view.reason) = (SessionStatusName::Disconnected, Some("not_kept".to_owned()));
         } else if status == LiveStatus::Pairing {
-            view.status = StatusName::Unpaired;
+            view.status = SessionStatusName::Unpaired;
         }
         view
     }
@@ -234,28 +234,36 @@ impl SessionView {
     /// Why nothing gets out through it.
     pub(super) fn problem(&self) -> Option<String> {
         let words = match (self.status, self.reason.as_deref()) {
-            (StatusName::Connected, _) => match &self.health {
-                Some(health) if health.grade == GradeName::Held => health.reasons.first()?.advice.as_str(),
+            (SessionStatusName::Connected, _) => match &self.health {
+                Some(health) if health.grade == SessionGradeName::Held => health.reasons.first()?.advice.as_str(),
                 _ => return None,
             },
-            (StatusName::Unpaired, Some("timed_out")) => "nobody linked a phone in time: have it connect again",
-            (StatusName::Unpaired, Some("failed")) => "the phone could not be linked: have it connect again",
-            (StatusName::Unpaired, _) if self.wanted => "it is about to show what links your phone",
-            (StatusName::Unpaired, _) => "no phone is linked: have it connect",
-            (StatusName::Pairing, _) => "it waits for your phone: scan the QR, or type the code, under Linked devices",
-            (StatusName::Connecting, _) => "it logs in",
-            (StatusName::Disconnected, _) if !self.wanted => "it is disconnected: have it connect",
-            (StatusName::Disconnected, Some("outdated")) => {
+            (SessionStatusName::Unpaired, Some("timed_out")) => "nobody linked a phone in time: have it connect again",
+            (SessionStatusName::Unpaired, Some("failed")) => "the phone could not be linked: have it connect again",
+            (SessionStatusName::Unpaired, _) if self.wanted => "it is about to show what links your phone",
+            (SessionStatusName::Unpaired, _) => "no phone is linked: have it connect",
+            (SessionStatusName::Pairing, _) => {
+                "it waits for your phone: scan the QR, or type the code, under Linked devices"
+            }
+            (SessionStatusName::Connecting, _) => "it logs in",
+            (SessionStatusName::Disconnected, _) if !self.wanted => "it is disconnected: have it connect",
+            (SessionStatusName::Disconnected, Some("outdated")) => {
                 "WhatsApp wants a newer version of this program: the operator has to see to it"
             }
-            (StatusName::Disconnected, Some("refused")) => "WhatsApp refused the login; it is tried again by itself",
-            (StatusName::Disconnected, _) => "the connection to WhatsApp is lost; it comes back by itself",
-            (StatusName::LoggedOut, _) => "it was taken off the phone: have it connect, and link the phone again",
-            (StatusName::Replaced, _) => {
+            (SessionStatusName::Disconnected, Some("refused")) => {
+                "WhatsApp refused the login; it is tried again by itself"
+            }
+            (SessionStatusName::Disconnected, _) => "the connection to WhatsApp is lost; it comes back by itself",
+            (SessionStatusName::LoggedOut, _) => {
+                "it was taken off the phone: have it connect, and link the phone again"
+            }
+            (SessionStatusName::Replaced, _) => {
                 "somebody else logged in with its keys: have it connect again, and if that was none of yours, take it off \
                  the phone"
             }
-            (StatusName::Banned, _) => "WhatsApp has banned the number: see on the phone what it says, and use another",
+            (SessionStatusName::Banned, _) => {
+                "WhatsApp has banned the number: see on the phone what it says, and use another"
+            }
         };
         Some(words.to_owned())
     }

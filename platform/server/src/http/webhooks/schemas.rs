@@ -2,6 +2,7 @@
 
 use utoipa::ToSchema;
 
+use crate::http::connections::session::{SessionGradeName, SessionStatusName};
 use crate::http::verifications::{DeliveryFailureName, DeliveryStatusName, FailureReasonName, MethodName, StatusName};
 
 /// Why an endpoint was disabled.
@@ -171,6 +172,23 @@ data! {
         #[schema(value_type = Option<String>, format = DateTime)]
         failing_since: Option<String>,
     }
+    /// Of `connection.connected`, `.disconnected`, `.logged_out`, `.replaced`, `.banned` and `.health`.
+    ConnectionEventData {
+        /// The connection.
+        #[schema(example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
+        connection: String,
+        /// The channel.
+        #[schema(example = "whatsapp")]
+        channel: String,
+        /// Where it stands.
+        status: SessionStatusName,
+        /// Why, as in the `session` of the connection.
+        reason: Option<String>,
+        /// How it fares as a sender; null before that is known.
+        health: Option<SessionGradeName>,
+        /// What holds it back, as in `time_locked`.
+        held_by: Vec<String>,
+    }
     /// Of `tenant.accessed_by_operator`.
     AccessEventData {
         /// Who.
@@ -223,6 +241,7 @@ pub(in crate::http) enum EventData {
     Quota(QuotaEventData),
     Destination(DestinationEventData),
     Endpoint(EndpointEventData),
+    Connection(ConnectionEventData),
     Access(AccessEventData),
     Suspension(SuspensionEventData),
     Plan(PlanEventData),

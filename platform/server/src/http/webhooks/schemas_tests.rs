@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus};
 use wotp_core::domain::event::{
-    AccessData, DestinationData, DisabledByUs, EndpointData, Event, EventKind, Fact, MessageData, PAYLOAD_SIZE_MAX,
-    PlanData, QuotaData, SuspensionData, TestData, VerificationData,
+    AccessData, ConnectionData, DestinationData, DisabledByUs, EndpointData, Event, EventKind, Fact, MessageData,
+    PAYLOAD_SIZE_MAX, PlanData, QuotaData, SuspensionData, TestData, VerificationData,
 };
-use wotp_core::domain::id::{EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
+use wotp_core::domain::id::{
+    ConnectionId, EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId,
+};
+use wotp_core::domain::live_connection::{LiveStatus, SenderGrade};
 use wotp_core::domain::magic_link::Method;
 use wotp_core::domain::quota::{Resource, WindowKind};
 use wotp_core::domain::verification::{FailureReason, Status};
@@ -49,6 +52,14 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         shadow: false,
         until: Some(NOW),
     };
+    let connection = || ConnectionData {
+        connection: ConnectionId::from_bytes([1; 16]),
+        channel: "whatsapp".to_owned(),
+        status: LiveStatus::Banned,
+        reason: Some("other".to_owned()),
+        health: Some(SenderGrade::Held),
+        held_by: vec!["banned".to_owned()],
+    };
     let suspension = || SuspensionData { reason: "unpaid".to_owned(), since: NOW };
     let endpoint = EndpointId::from_bytes([7; 16]);
     match kind {
@@ -75,6 +86,12 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
             let data = EndpointData { endpoint, reason: DisabledByUs::Failing, failing_since: Some(NOW) };
             ("EndpointEventData", Fact::WebhookEndpointDisabled(data))
         }
+        EventKind::ConnectionConnected => ("ConnectionEventData", Fact::ConnectionConnected(connection())),
+        EventKind::ConnectionDisconnected => ("ConnectionEventData", Fact::ConnectionDisconnected(connection())),
+        EventKind::ConnectionLoggedOut => ("ConnectionEventData", Fact::ConnectionLoggedOut(connection())),
+        EventKind::ConnectionReplaced => ("ConnectionEventData", Fact::ConnectionReplaced(connection())),
+        EventKind::ConnectionBanned => ("ConnectionEventData", Fact::ConnectionBanned(connection())),
+        EventKind::ConnectionHealth => ("ConnectionEventData", Fact::ConnectionHealth(connection())),
         EventKind::TenantAccessedByOperator => {
             let operator = UserId::from_bytes([7; 16]);
             let data = AccessData { operator, reason: "a ticket".to_owned(), until: NOW };
