@@ -3,13 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use wotp_core::app::App;
+use wotp_core::app::{App, Refusal, WrittenMessage};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::dispatch::Receipt;
 use wotp_core::domain::id::{ConnectionId, TenantId};
 use wotp_core::domain::live_connection::Standing;
-use wotp_core::ports::Reference;
+use wotp_core::ports::{Reference, StoreError, TenantAccount};
 
 /// Which session: a tenant's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,8 +71,25 @@ impl Listen for App {
         })
     }
 
-    async fn incoming(&self, _: SessionId, _: &Incoming) -> Result<(), NotTaken> {
-        Ok(())
+    async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<Option<String>, NotTaken> {
+        let SessionId { tenant, connection } = session;
+        let Incoming { from, text, sent_at, .. } = incoming;
+        let written = WrittenMessage { to: TenantAccount { tenant, connection }, from, text, sent_at: *sent_at };
+        self.take_in_message(written).await.or_else(|error| {
+            let passes = match &error {
+                Refusal::Maintenance { .. } => true,
+                Refusal::Store(error) => !matches!(error, StoreError::Damaged(_)),
+                _ => false,
+            };
+            let error: &dyn std::error::Error = &error;
+            if passes {
+                tracing::debug!(%connection, error, "what somebody wrote is taken in later");
+                return Err(NotTaken);
+            }
+            // It would be the same the next time, and all that others write waits behind it.
+            tracing::error!(%connection, error, "what somebody wrote cannot be taken in");
+            Ok(None)
+        })
     }
 }
 
@@ -89,9 +106,9 @@ pub trait Listen: Send + Sync {
     async fn stands(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), NotTaken>;
 
     /// Somebody wrote to the tenant's number. Only when this has returned is WhatsApp told that the message arrived, and
-    /// the next one comes.
+    /// the next one comes. What is returned they are answered, once, however often the message is told.
     ///
     /// # Errors
     /// [`NotTaken`]: it comes again after the next login.
-    async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<(), NotTaken>;
+    async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<Option<String>, NotTaken>;
 }

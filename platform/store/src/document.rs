@@ -16,6 +16,7 @@ use wotp_core::domain::asking::Asking;
 use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
 use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::inbound::InboundTerms;
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::magic_link::LinkTerms;
 use wotp_core::domain::message::Message;
@@ -58,6 +59,8 @@ pub(crate) struct FixedVerification<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     link: Option<Cow<'a, LinkTerms>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    inbound: Option<Cow<'a, InboundTerms>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     country: Option<Cow<'a, str>>,
 }
 
@@ -77,6 +80,8 @@ pub(crate) struct VerificationState<'a> {
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    other_numbers: u8,
     #[serde(default, skip_serializing_if = "no_notes")]
     guard: Cow<'a, [GuardNote]>,
     #[serde(default, skip_serializing_if = "no_charges")]
@@ -115,6 +120,11 @@ pub(crate) struct MessageState<'a> {
     guard: Cow<'a, [GuardNote]>,
     #[serde(default, skip_serializing_if = "no_asking")]
     asking: Cow<'a, [Asking]>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 fn no_notes(guard: &[GuardNote]) -> bool {
@@ -172,6 +182,7 @@ impl Document for Verification {
             expires_at: self.expires_at,
             metadata: Cow::Borrowed(&self.metadata),
             link: self.link.as_ref().map(Cow::Borrowed),
+            inbound: self.inbound.as_ref().map(Cow::Borrowed),
             country: self.country.as_deref().map(Cow::Borrowed),
         }
     }
@@ -188,6 +199,7 @@ impl Document for Verification {
             counted: self.counted,
             created_at: self.created_at,
             ended_at: self.ended_at,
+            other_numbers: self.other_numbers,
             guard: Cow::Borrowed(&self.guard),
             charges: Cow::Borrowed(&self.charges),
             asking: Cow::Borrowed(&self.asking),
@@ -217,6 +229,8 @@ impl Document for Verification {
             ended_at: state.ended_at,
             metadata: fixed.metadata.into_owned(),
             link: fixed.link.map(Cow::into_owned),
+            inbound: fixed.inbound.map(Cow::into_owned),
+            other_numbers: state.other_numbers,
             guard: state.guard.into_owned(),
             country: fixed.country.map(Cow::into_owned),
             charges: state.charges.into_owned(),

@@ -289,7 +289,8 @@ impl InboundDurabilityHook for Inbound {
             core.met(&from);
             let incoming = Incoming { from, text, id: message.info.id.to_string(), sent_at };
             match timeout(TAKEN_WITHIN, core.parts.listener.incoming(core.id, &incoming)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(text))) => core.answer(incoming, text),
                 Ok(Err(_)) | Err(_) => {
                     core.todo(Todo::AskAgain { life: core.life.load(Ordering::SeqCst) });
                     bail!("what somebody wrote is not kept");

@@ -1,5 +1,6 @@
 //! One session: the client of one number, and where it stands.
 
+mod answers;
 mod ear;
 mod keeper;
 mod pairing;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wacore::iq::devices::RemoveCompanionDeviceSpec;
@@ -161,6 +162,8 @@ struct Core {
     /// Counts the clients: what an older one tells is not heard any more.
     life: AtomicU64,
     todos: Todos,
+    /// Places for answers that are under way.
+    answers: Arc<Semaphore>,
     /// The tenant's number, while a code for it is shown.
     code_for: Mutex<Option<String>>,
     /// The client that has given up, until it is ended.
@@ -416,6 +419,7 @@ impl Session {
             asked: AtomicBool::new(false),
             life: AtomicU64::new(0),
             todos: Todos::default(),
+            answers: Arc::new(Semaphore::new(answers::AT_ONCE)),
             code_for: Mutex::new(None),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),

@@ -45,6 +45,15 @@ impl fmt::Debug for Letter<'_> {
     }
 }
 
+/// A message to one account.
+#[derive(Clone, Copy)]
+pub(super) struct Addressed<'a> {
+    pub(super) reference: Reference,
+    /// The digits of its number.
+    pub(super) number: &'a str,
+    pub(super) text: &'a str,
+}
+
 /// A message that did not get out, as far as is known.
 pub(crate) struct NotSent {
     pub(crate) error: SendError,
@@ -98,7 +107,8 @@ impl Session {
     }
 
     pub(crate) async fn try_to_send(&self, letter: Letter<'_>) -> Result<Acknowledged, NotSent> {
-        self.core.send(letter).await
+        let Letter { reference, to, text } = letter;
+        self.core.send(Addressed { reference, number: digits(to.e164()), text }).await
     }
 
     /// Whether the number has written with somebody before.
@@ -108,9 +118,9 @@ impl Session {
 }
 
 impl Core {
-    async fn send(self: &Arc<Self>, letter: Letter<'_>) -> Result<Acknowledged, NotSent> {
+    pub(super) async fn send(self: &Arc<Self>, letter: Addressed<'_>) -> Result<Acknowledged, NotSent> {
         self.is_ready()?;
-        let number = digits(letter.to.e164());
+        let number = letter.number;
         let recipient = self.recipient(number).await;
         let (mut counted, jitter) = self.count(recipient)?;
         // Whom it has written with has WhatsApp: few numbers may be looked up.
@@ -119,7 +129,7 @@ impl Core {
             return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail }.into());
         }
         sleep(jitter.unsigned_abs()).await;
-        let answer = self.hand_over(letter, number, &mut counted.out).await?;
+        let answer = self.hand_over(letter, &mut counted.out).await?;
         match answer {
             Answer::Reached(reached) => {
                 self.met(number);
@@ -224,7 +234,7 @@ impl Core {
     }
 
     /// Hands a message over, and waits for the answer; `out` says whether it may have left.
-    async fn hand_over(&self, letter: Letter<'_>, number: &str, out: &mut bool) -> Result<Answer, SendError> {
+    async fn hand_over(&self, letter: Addressed<'_>, out: &mut bool) -> Result<Answer, SendError> {
         let id = message_id(letter.reference.delivery);
         let mut waiting = self.sent.expect(&id, letter.reference);
         lock(&self.sender).sent(id.clone(), letter.reference);
@@ -243,7 +253,7 @@ impl Core {
             };
             let before = std::mem::replace(out, true);
             let within = deadline.min(Instant::now() + self.parts.settings.patience.hand_over);
-            let (client, number) = (Arc::clone(&live.client), number.to_owned());
+            let (client, number) = (Arc::clone(&live.client), letter.number.to_owned());
             let (text, own_id) = (letter.text.to_owned(), id.clone());
             // On its own: whoever gives up waiting must not cut the client off between encrypting and keeping the keys.
             let handing = async move { timeout_at(within, deliver(&client, &number, &text, &own_id)).await };

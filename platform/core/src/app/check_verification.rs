@@ -5,6 +5,7 @@ use super::{ApiCaller, App, Refusal};
 use crate::domain::address::Address;
 use crate::domain::code::Code;
 use crate::domain::id::VerificationId;
+use crate::domain::magic_link::Method;
 use crate::domain::service::EXPIRY_MAX_SECONDS;
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Filter, ReplaceError};
@@ -26,7 +27,7 @@ impl App {
     /// Checks a code against a verification. Of any number of checks at most one is ever valid.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::HasLink`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::HasLink`], [`Refusal::IsInbound`], [`Refusal::Store`].
     pub async fn check_verification(
         &self,
         caller: &ApiCaller,
@@ -38,8 +39,10 @@ impl App {
         // Each round that is lost is a guess that somebody else made, and those are bounded.
         loop {
             let mut verification = self.find_verification(caller, id).await?;
-            if verification.link.is_some() {
-                return Err(Refusal::HasLink);
+            match verification.method() {
+                Method::Code => {}
+                Method::Link => return Err(Refusal::HasLink),
+                Method::Inbound => return Err(Refusal::IsInbound),
             }
             let before = (verification.status, verification.checks_used, verification.counted.refunded);
             let valid = verification.check(|hash| self.ports.vault.code_matches(&owner, &guess, hash), self.now());
@@ -68,11 +71,12 @@ impl App {
     ///
     /// A wrong code is counted on each of them, or several open ones would multiply the guesses. An
     /// older code that is still open is right too, so that a second request for a code does not
-    /// make the first one useless while it is on its way. Those that a link approves have no code, and are none of them.
+    /// make the first one useless while it is on its way. Those that a link or a message approves have no code, and are
+    /// none of them.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`], [`Refusal::NotFound`], [`Refusal::HasLink`] where the address was sent nothing but links,
-    /// [`Refusal::Store`].
+    /// [`Refusal::Invalid`], [`Refusal::NotFound`], [`Refusal::HasLink`] or [`Refusal::IsInbound`] where the address was
+    /// sent no code, [`Refusal::Store`].
     pub async fn check_address(
         &self,
         caller: &ApiCaller,
@@ -95,7 +99,7 @@ impl App {
         let created_from = now.saturating_sub(SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into())).ok();
         let pending = Filter { status: Some(Status::Pending), created_from, ..filter.clone() };
         let mut open = store.verifications_to_check(&pending, OPEN_MAX).await?;
-        open.retain(|verification| verification.is_open(now) && verification.link.is_none());
+        open.retain(|verification| verification.is_open(now) && verification.method().is_code());
         let guess = Code::typed(code);
         let is_right = |verification: &Verification| {
             let hash = verification.code.as_ref().map(|code| &code.hash);
@@ -112,7 +116,7 @@ impl App {
             Some(newest) => Some(newest.id),
             None => {
                 let latest = store.verifications_to_check(&filter, OPEN_MAX).await?;
-                let with_code = latest.iter().find(|verification| verification.link.is_none());
+                let with_code = latest.iter().find(|verification| verification.method().is_code());
                 with_code.or(latest.first()).map(|verification| verification.id)
             }
         };

@@ -187,6 +187,12 @@ pub enum Refusal {
     /// It is approved by its link: there is no code to check.
     #[error("it is approved by its link")]
     HasLink,
+    /// A message of the person's approves the verification: there is no code, and nothing that could be sent again.
+    #[error("a message of the person's approves the verification")]
+    IsInbound,
+    /// None of the tenant's numbers is connected, so that nobody could write to it.
+    #[error("no number of the tenant's is connected")]
+    NoNumber,
     /// The plan's quota is used up.
     #[error("the quota is used up")]
     Quota(QuotaExceeded),

@@ -9,11 +9,14 @@ impl App {
     /// Sends the same code again: same expiry, same guesses left, one more send counted.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Ended`], [`Refusal::CoolDown`], [`Refusal::NoSendsLeft`],
+    /// [`Refusal::NotFound`], [`Refusal::IsInbound`], [`Refusal::Ended`], [`Refusal::CoolDown`], [`Refusal::NoSendsLeft`],
     /// [`Refusal::Address`], [`Refusal::Blocked`], [`Refusal::Store`].
     pub async fn resend_verification(&self, caller: &ApiCaller, id: VerificationId) -> Result<Verification, Refusal> {
         loop {
             let mut verification = self.find_verification(caller, id).await?;
+            if verification.inbound.is_some() {
+                return Err(Refusal::IsInbound);
+            }
             let now = self.now();
             let token = self.token();
             let delivery = DeliveryId::new(now, &*self.ports.entropy);

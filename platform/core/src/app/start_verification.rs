@@ -13,6 +13,7 @@ use crate::domain::code::{self, Code, CodeKind};
 use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::guard::Step;
 use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
+use crate::domain::inbound::{InboundTerms, InboundToken};
 use crate::domain::locale::{self, Locale};
 use crate::domain::magic_link::{LinkTerms, MagicLink, Method};
 use crate::domain::mode::Mode;
@@ -99,7 +100,11 @@ impl App {
     ) -> Result<Verification, Refusal> {
         let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
         let available = self.available(service.tenant).await?;
-        let (mut new, ip, token) = self.new_verification(caller, &service, request, &available)?;
+        let number = match request.method {
+            Method::Inbound => Some(self.own_number(caller).await),
+            Method::Code | Method::Link => None,
+        };
+        let (mut new, ip, token) = self.new_verification(caller, &service, request, &available, number)?;
         let id = new.verification.id;
         let mut judgement = self.judge(&guard, &new.verification, ip, Step::Start).await?;
         let against = judgement.blocked().cloned();
@@ -113,8 +118,12 @@ impl App {
         judgement.is_admitted();
         match admitted {
             Ok(Admission::Admitted(verification)) if verification.status == Status::Pending => {
-                self.ring(Job { tenant: caller.tenant.id, item: Item::Verification(id), token: Some(token) }).await;
-                self.note_started(&verification, &judgement);
+                // Where the person writes nothing goes out, and the watch looks at what does.
+                if verification.inbound.is_none() {
+                    let item = Item::Verification(id);
+                    self.ring(Job { tenant: caller.tenant.id, item, token: Some(token) }).await;
+                    self.note_started(&verification, &judgement);
+                }
                 Ok(verification)
             }
             Ok(Admission::Admitted(blocked)) => Ok(blocked),
@@ -129,13 +138,15 @@ impl App {
         }
     }
 
-    /// What is to be admitted, for whom, and the token of the hold that it is born with.
+    /// What is to be admitted, for whom, and the token of the hold that it is born with. `number` is the one to write to,
+    /// where the person is to write.
     fn new_verification(
         &self,
         caller: &ApiCaller,
         service: &Service,
         request: StartVerification,
         available: &[ChannelInfo],
+        number: Option<Result<String, Refusal>>,
     ) -> Result<(NewVerification, Option<IpAddr>, LeaseToken), Refusal> {
         let now = self.now();
         let mode = caller.mode();
@@ -143,6 +154,7 @@ impl App {
         let address = Address::parse(&request.to).map_err(|error| push(&mut errors, "to", error)).ok();
         let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(service, &request, &policy, &mut errors);
+        fits_method(&request, address.as_ref(), &mut errors);
         let link = link_terms(&request, &mut errors);
         check_metadata(&request.metadata, &mut errors);
         let ip = end_user_ip(request.ip.as_deref(), &mut errors);
@@ -152,15 +164,20 @@ impl App {
         if link.is_some() {
             self.public_url()?;
         }
-        let channels = self.route(mode, &request.channels, service, &address, available)?;
+        let number = number.transpose()?;
+        let channels = match number {
+            Some(_) => Vec::new(),
+            None => self.route(mode, &request.channels, service, &address, available)?,
+        };
 
         let entropy = Drawn::from(&*self.ports.entropy);
         let id = request.id.unwrap_or_else(|| VerificationId::new(now, &entropy));
         let token = token(&entropy);
         let own_limits = request.address_limits.clone();
-        let (purpose, code) = match &link {
-            Some(_) => (Purpose::Link, MagicLink::draw(caller.tenant.id, id, &entropy).secret()),
-            None => {
+        let (purpose, code) = match request.method {
+            Method::Inbound => (Purpose::Inbound, InboundToken::draw(id, &entropy).secret()),
+            Method::Link => (Purpose::Link, MagicLink::draw(caller.tenant.id, id, &entropy).secret()),
+            Method::Code => {
                 let drawn = || Code::draw(policy.code_kind, policy.code_length, &entropy);
                 (Purpose::Code, code.unwrap_or_else(drawn))
             }
@@ -172,14 +189,19 @@ impl App {
         let expires_at = after(now, policy.expires_in_seconds);
         let delivery = DeliveryId::new(now, &entropy);
         let policy = Arc::new(Policy {
-            templates: match link {
-                Some(_) => Vec::new(),
-                None => templates(service, &request, &policy, &channels, now),
+            templates: match request.method {
+                Method::Inbound | Method::Link => Vec::new(),
+                Method::Code => templates(service, &request, &policy, &channels, now),
             },
             code_length,
             retention: policy.retention.at_most(self.plan_of(&caller.tenant)?.limits.retention_days),
             ..policy
         });
+        let inbound = number.map(|number| InboundTerms {
+            number: self.ports.vault.seal(Purpose::OwnNumber, &owner, &number, &entropy),
+            replies: service.settings.inbound_replies,
+        });
+        let is_sent = inbound.is_none();
         let verification = Verification {
             id,
             tenant: caller.tenant.id,
@@ -195,14 +217,19 @@ impl App {
                 sealed: self.ports.vault.seal(purpose, &owner, code.as_str(), &entropy),
             }),
             checks_used: 0,
-            sends: vec![now],
-            dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
+            sends: if is_sent { vec![now] } else { Vec::new() },
+            dispatch: match is_sent {
+                true => Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),
+                false => Dispatch::none(),
+            },
             counted: counted(&quota),
             created_at: now,
             expires_at,
             ended_at: None,
             metadata: request.metadata,
             link,
+            inbound,
+            other_numbers: 0,
             guard: Vec::new(),
             country: None,
             charges: Vec::new(),
@@ -212,9 +239,9 @@ impl App {
             charged: Vec::new(),
             policy,
         };
-        let address_limits = sandbox::find(&address)
-            .is_none()
-            .then(|| own_limits.unwrap_or_else(|| service.settings.address_limits.clone()));
+        // They bound what the address is sent.
+        let is_limited = is_sent && sandbox::find(&address).is_none();
+        let address_limits = is_limited.then(|| own_limits.unwrap_or_else(|| service.settings.address_limits.clone()));
         Ok((NewVerification { verification, quota, address_limits, idempotency, unkept: None }, ip, token))
     }
 
@@ -326,7 +353,7 @@ impl App {
     /// [`Refusal::Vault`].
     pub fn test_code(&self, verification: &Verification) -> Result<Option<Code>, Refusal> {
         match &verification.code {
-            Some(code) if verification.mode == Mode::Test && verification.link.is_none() => {
+            Some(code) if verification.mode == Mode::Test && verification.method().is_code() => {
                 let text = self.ports.vault.open(Purpose::Code, &verification.id.to_bytes(), &code.sealed)?;
                 Ok(Some(Code::unsealed(text)))
             }
@@ -439,15 +466,14 @@ fn chosen_code(
     Some(code)
 }
 
-/// What is agreed about a link, if there is to be one. What a code is made of and what is said around it is none of a
-/// link's, so a call that names both has mistaken something.
-fn link_terms(request: &StartVerification, errors: &mut Vec<FieldError>) -> Option<LinkTerms> {
-    if request.method == Method::Code {
-        if request.link.is_some() {
-            push(errors, "link", "is for `method: \"link\"`; leave it out, or name that method");
-        }
-        return None;
-    }
+/// Says what is of no use with the method. What a code is made of and what is said around it is none of a link's or a
+/// message's, nor by what a message that the person writes is sent, so a call that names both has mistaken something.
+fn fits_method(request: &StartVerification, address: Option<&Address>, errors: &mut Vec<FieldError>) {
+    let name = match request.method {
+        Method::Code => return,
+        Method::Link => "link",
+        Method::Inbound => "inbound",
+    };
     let of_codes = [
         ("code", request.code.is_some()),
         ("code_length", request.code_length.is_some()),
@@ -455,7 +481,30 @@ fn link_terms(request: &StartVerification, errors: &mut Vec<FieldError>) -> Opti
         ("template", request.template.is_some()),
     ];
     for (field, _) in of_codes.into_iter().filter(|(_, is_given)| *is_given) {
-        push(errors, field, "is for codes; with `method: \"link\"` leave it out");
+        push(errors, field, format!("is for codes; with `method: \"{name}\"` leave it out"));
+    }
+    if request.method != Method::Inbound {
+        return;
+    }
+    if !request.channels.is_empty() {
+        push(
+            errors,
+            "channels",
+            "are for what is sent; with `method: \"inbound\"` the person writes, so leave them out",
+        );
+    }
+    if matches!(address, Some(Address::Email(_))) {
+        push(errors, "to", "is a phone number with `method: \"inbound\"`: a message comes from one");
+    }
+}
+
+/// What is agreed about a link, if there is to be one.
+fn link_terms(request: &StartVerification, errors: &mut Vec<FieldError>) -> Option<LinkTerms> {
+    if request.method != Method::Link {
+        if request.link.is_some() {
+            push(errors, "link", "is for `method: \"link\"`; leave it out, or name that method");
+        }
+        return None;
     }
     let terms = request.link.clone().unwrap_or_default();
     let urls = [("link.redirect_url", &terms.redirect_url), ("link.same_browser.return_url", &terms.return_url)];

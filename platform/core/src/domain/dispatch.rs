@@ -239,6 +239,11 @@ impl Dispatch {
         Self { turn: Turn::Leased { until, token }, channels, deliveries }
     }
 
+    /// Of something that nobody is sent anything for.
+    pub fn none() -> Self {
+        Self { turn: Turn::Settled, channels: Vec::new(), deliveries: Vec::new() }
+    }
+
     /// The delivery at hand: the newest.
     pub fn current(&self) -> Option<&Delivery> {
         self.deliveries.last()

@@ -27,6 +27,9 @@ pub struct LiveConnection {
     pub name: String,
     /// What is wanted of it.
     pub wish: Wish,
+    /// What is answered to people who write to it, and not to confirm themselves; nothing where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_reply: Option<String>,
     /// When somebody of the tenant accepted that such an account may be banned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_accepted_at: Option<Timestamp>,

@@ -38,6 +38,8 @@ pub enum Method {
     Code,
     /// The link of the message is opened, and a button pressed.
     Link,
+    /// The person writes a message to the tenant's number.
+    Inbound,
 }
 
 impl Method {

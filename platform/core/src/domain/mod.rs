@@ -20,6 +20,7 @@ pub mod event;
 pub mod guard;
 pub mod id;
 pub mod identity;
+pub mod inbound;
 pub mod invitation;
 pub mod key_use;
 pub mod known_fields;

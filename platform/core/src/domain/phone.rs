@@ -72,6 +72,31 @@ impl Phone {
         Ok(Self::admitted(e164, Some(&region.to_string())))
     }
 
+    /// The number of a WhatsApp account, by its digits.
+    ///
+    /// Accounts keep the digits that their number had when they were made: those of Brazil from before mobile numbers got
+    /// a ninth digit are without it.
+    ///
+    /// Source: Anatel, resolution 553/2010: a `9` before mobile numbers of eight digits, which began with 6 to 9.
+    ///
+    /// ```
+    /// use wotp_core::domain::phone::Phone;
+    /// assert_eq!(Phone::of_account("12025550123"), Phone::parse("+12025550123"));
+    /// assert_eq!(Phone::of_account("553188881234"), Phone::parse("+5531988881234"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`PhoneError`].
+    pub fn of_account(digits: &str) -> Result<Self, PhoneError> {
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(PhoneError::NotANumber);
+        }
+        match (digits.strip_prefix("55"), digits.len()) {
+            (Some(rest), 12) if rest.as_bytes()[2] >= b'6' => Self::parse(&format!("+55{}9{}", &rest[..2], &rest[2..])),
+            _ => Self::parse(&format!("+{digits}")),
+        }
+    }
+
     /// A number that [`parse`](Self::parse) gave before, with its region: what was admitted once
     /// stays a number, whatever the rules say by now, and they are slow to ask.
     pub(super) fn admitted(e164: String, region: Option<&str>) -> Self {

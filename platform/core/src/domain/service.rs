@@ -110,6 +110,15 @@ pub struct Settings {
     pub sms_retriever_hash: Option<String>,
     /// Whether templates may hold links.
     pub links_allowed: bool,
+    /// Whether people who confirm themselves by a message are told what came of it. Not stored as long as they are: older
+    /// programs refuse settings that they do not know.
+    #[serde(skip_serializing_if = "is_true")]
+    pub inbound_replies: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_true(yes: &bool) -> bool {
+    *yes
 }
 
 impl Default for Settings {
@@ -125,6 +134,7 @@ impl Default for Settings {
             web_origin: None,
             sms_retriever_hash: None,
             links_allowed: false,
+            inbound_replies: true,
         }
     }
 }

@@ -128,8 +128,12 @@ pub enum Purpose {
     Code,
     /// The secret of the link of a verification. A program that knows of codes only does not send it for one.
     Link,
+    /// The secret of the token that a person writes to the tenant's number.
+    Inbound,
     /// An address.
     Address,
+    /// The tenant's number that a person is to write to.
+    OwnNumber,
     /// The content of a direct message.
     Content,
     /// What a person's authenticator app shares with us.
@@ -149,7 +153,9 @@ impl Purpose {
         match self {
             Self::Code => b"code\0",
             Self::Link => b"link\0",
+            Self::Inbound => b"inbound\0",
             Self::Address => b"address\0",
+            Self::OwnNumber => b"own number\0",
             Self::Content => b"content\0",
             Self::SecondFactor => b"second factor\0",
             Self::SigningKey => b"signing key\0",

@@ -15,6 +15,7 @@ use super::cost::Cost;
 use super::dispatch::{Delivery, DeliveryFailure, Dispatch, LeaseToken, Outcome, Receipt, Turn, Verdict};
 use super::guard::note::{self, GuardNote};
 use super::id::{ApiKeyId, DeliveryId, ServiceId, TenantId, VerificationId};
+use super::inbound::{InboundTerms, MessageOutcome};
 use super::locale::Locale;
 use super::magic_link::{LinkTerms, Method};
 use super::mode::Mode;
@@ -28,9 +29,9 @@ use super::vault::{AddressIndex, CodeHash, Sealed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waiting for the right code, or for its link.
+    /// Waiting for the right code, for its link, or for the person to write.
     Pending,
-    /// The right code was typed in time, or its link approved it.
+    /// The right code was typed in time, or its link or a message of the person's approved it.
     Approved,
     /// Its time ran out.
     Expired,
@@ -95,7 +96,7 @@ pub struct StoredAddress {
     pub region: Option<String>,
 }
 
-/// A code, or what approves of a link, as it is kept: until the verification ends, and no longer.
+/// A code, or what approves of a link or a message, as it is kept: until the verification ends, and no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredCode {
     /// What guesses are compared with.
@@ -176,7 +177,7 @@ pub struct Verification {
     pub version: u64,
     /// Live or test.
     pub mode: Mode,
-    /// Where the code goes; gone once retention ends.
+    /// Where the code goes, or who is to write, if that is known; gone once retention ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<StoredAddress>,
     /// The settings in force. Shared, since a record is copied often and these never change.
@@ -186,7 +187,7 @@ pub struct Verification {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
-    /// The code, or what approves of the link; gone once it ends.
+    /// The code, or what approves of the link or the message; gone once it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<StoredCode>,
     /// Guesses made.
@@ -210,6 +211,12 @@ pub struct Verification {
     /// What was agreed about its link; none where a code is typed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkTerms>,
+    /// What was agreed about the message that the person writes; none where they are sent something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<InboundTerms>,
+    /// How many messages with its token came from other numbers, up to as many as guesses are allowed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub other_numbers: u8,
     /// What the guard did with it, oldest first; empty where no rule had anything to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guard: Vec<GuardNote>,
@@ -267,6 +274,12 @@ pub enum ResendRefusal {
     TooMany,
 }
 
+/// Whether there are none of something.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none(count: &u8) -> bool {
+    *count == 0
+}
+
 /// `moment` + `days`, saturating.
 pub(super) fn days_after(moment: Timestamp, days: u32) -> Timestamp {
     moment.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX)
@@ -280,7 +293,11 @@ impl Verification {
 
     /// How it is approved.
     pub fn method(&self) -> Method {
-        if self.link.is_some() { Method::Link } else { Method::Code }
+        match (&self.inbound, &self.link) {
+            (Some(_), _) => Method::Inbound,
+            (None, Some(_)) => Method::Link,
+            (None, None) => Method::Code,
+        }
     }
 
     /// Approves it by its link, if that is right, in time, and the first time; says whether it did.
@@ -296,13 +313,40 @@ impl Verification {
         right
     }
 
+    /// Takes in a message with its token, which approves it if that is right, in time, the first one, and from the number
+    /// that is to be verified.
+    ///
+    /// A right token from another number is counted, and the verification stays open: whoever has seen the token is not to
+    /// stop the person, nor to use up what their address may guess. What is wrong is not counted, as with links: nobody
+    /// guesses 72 bits.
+    pub fn take_message(
+        &mut self,
+        is_right: impl FnOnce(&CodeHash) -> bool,
+        sender: &AddressIndex,
+        now: Timestamp,
+    ) -> MessageOutcome {
+        self.expire(now);
+        let Some(code) = self.code.as_ref().filter(|_| self.status == Status::Pending) else {
+            return MessageOutcome::Over;
+        };
+        if self.inbound.is_none() || !is_right(&code.hash) {
+            return MessageOutcome::Wrong;
+        }
+        if self.address.as_ref().is_none_or(|address| address.index != *sender) {
+            self.other_numbers = self.other_numbers.saturating_add(1).min(self.policy.checks_allowed);
+            return MessageOutcome::OtherNumber;
+        }
+        self.end(Status::Approved, None, now);
+        MessageOutcome::Approved
+    }
+
     /// Counts one guess. Returns whether it was right, in time, and the first right one.
     ///
     /// The last allowed guess counts: if it is right, it is approved. A guess at something that
     /// has ended changes nothing.
     pub fn check(&mut self, is_right: impl FnOnce(&CodeHash) -> bool, now: Timestamp) -> bool {
         self.expire(now);
-        let guessable = self.status == Status::Pending && self.link.is_none();
+        let guessable = self.status == Status::Pending && self.method().is_code();
         let Some(code) = self.code.as_ref().filter(|_| guessable) else { return false };
         let right = is_right(&code.hash);
         self.checks_used = self.checks_used.saturating_add(1);
@@ -378,10 +422,11 @@ impl Verification {
     /// Ends it if its time ran out; says whether that changed anything.
     ///
     /// When nothing ever got out it has failed, and is not counted. A call that is still under way,
-    /// or that nobody acknowledged, may have got out.
+    /// or that nobody acknowledged, may have got out. Where the person writes, nothing is to get out.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.status == Status::Pending && now >= self.expires_at;
-        if over && (self.dispatch.got_out() || self.dispatch.may_have_got_out(now)) {
+        let reached = self.inbound.is_some() || self.dispatch.got_out() || self.dispatch.may_have_got_out(now);
+        if over && reached {
             self.end(Status::Expired, None, now);
         } else if over {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);

@@ -84,6 +84,8 @@ fn verification(channels: &[&str]) -> Verification {
         ended_at: None,
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         link: None,
+        inbound: None,
+        other_numbers: 0,
         guard: Vec::new(),
         country: None,
         charges: vec![],
@@ -121,6 +123,52 @@ fn the_last_wrong_guess_ends_it_and_a_right_one_after_it_is_refused() {
     assert_eq!(verification.reason, Some(FailureReason::MaxChecks));
     assert!(!verification.check(|_| true, at(1)));
     assert_eq!(verification.checks_used, 5);
+}
+
+fn by_message() -> Verification {
+    let sealed = verification(&["a"]).code.unwrap().sealed;
+    let inbound = Some(InboundTerms { number: sealed, replies: true });
+    Verification { inbound, sends: vec![], dispatch: Dispatch::none(), ..verification(&["a"]) }
+}
+
+fn index(number: &str) -> AddressIndex {
+    let vault = Vault::new(&[MasterKey { id: 1, bytes: [1; 32].into() }]).unwrap();
+    vault.index(TenantId::from_bytes([2; 16]), &Address::parse(number).unwrap())
+}
+
+#[test]
+fn a_message_approves_once_in_time_and_from_the_number_that_is_verified() {
+    let (theirs, others) = (index("+12025550123"), index("+447700900123"));
+    let mut approved = by_message();
+    assert_eq!(approved.method(), Method::Inbound);
+    assert!(!approved.check(|_| true, at(1)), "it has no code");
+    assert!(!approved.approve_by_link(|_| true, at(1)), "nor a link");
+    assert_eq!(approved.take_message(|_| false, &theirs, at(1)), MessageOutcome::Wrong);
+    for count in [1, 2, 3, 4, 5, 5] {
+        assert_eq!(approved.take_message(|_| true, &others, at(1)), MessageOutcome::OtherNumber);
+        assert_eq!(approved.other_numbers, count);
+    }
+    assert_eq!((approved.status, approved.checks_used), (Status::Pending, 0));
+    assert_eq!(approved.take_message(|_| true, &theirs, at(299)), MessageOutcome::Approved);
+    assert_eq!(approved.take_message(|_| true, &theirs, at(299)), MessageOutcome::Over);
+    assert_eq!((approved.status, approved.checks_used, &approved.code), (Status::Approved, 0, &None));
+    assert_eq!(approved.news.iter().filter(|happening| happening.what == What::Approved).count(), 1);
+
+    let mut late = by_message();
+    assert_eq!(late.take_message(|_| true, &theirs, at(300)), MessageOutcome::Over);
+    // Nothing was to get out, so nothing failed, and it stays counted.
+    assert_eq!((late.status, late.reason, late.counted.refunded), (Status::Expired, None, false));
+    let mut with_code = verification(&["a"]);
+    assert_eq!(with_code.take_message(|_| true, &theirs, at(1)), MessageOutcome::Wrong);
+}
+
+#[test]
+fn nothing_is_to_be_done_for_a_message_until_its_time_is_over() {
+    let mut waiting = by_message();
+    assert_eq!((waiting.wake_at(), waiting.wake(at(299)), waiting.wake(at(300))), (at(300), Wake::Wait, Wake::Expire));
+    assert_eq!((waiting.next_send_at(), waiting.dispatch.current()), (None, None));
+    assert!(waiting.cancel(at(5)));
+    assert_eq!((waiting.status, waiting.counted.refunded), (Status::Canceled, false));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::domain::api_key::{ApiKey, KeyHash, Scope, Secret};
 use crate::domain::code::{Code, CodeKind};
 use crate::domain::dispatch::Dispatch;
 use crate::domain::id::{ApiKeyId, DeliveryId, MessageId, NodeId, ServiceId, TenantId, UserId, VerificationId};
+use crate::domain::inbound::InboundTerms;
 use crate::domain::invitation::Invitation;
 use crate::domain::locale::Locale;
 use crate::domain::message::Message;
@@ -215,6 +216,8 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         ended_at: None,
         metadata: std::collections::BTreeMap::new(),
         link: None,
+        inbound: None,
+        other_numbers: 0,
         guard: Vec::new(),
         country: None,
         charges: Vec::new(),
@@ -222,6 +225,22 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         revoking: Vec::new(),
         news: Vec::new(),
         charged: Vec::new(),
+    }
+}
+
+/// A live verification that waits for a message until five minutes after `at`: of anybody, where no number is named.
+///
+/// # Panics
+/// When the text is no address.
+pub fn an_inbound_verification(tenant: TenantId, to: Option<&str>, at: Timestamp) -> Verification {
+    let verification = a_verification(tenant, to.unwrap_or("+12025550123"), at);
+    let number = vault().seal(Purpose::OwnNumber, &verification.id.to_bytes(), "+12025550100", entropy());
+    Verification {
+        address: verification.address.filter(|_| to.is_some()),
+        inbound: Some(InboundTerms { number, replies: true }),
+        sends: Vec::new(),
+        dispatch: Dispatch::none(),
+        ..verification
     }
 }
 

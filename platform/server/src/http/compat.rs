@@ -207,8 +207,10 @@ pub(super) async fn otp_verify(
         Ok(checked) if checked.verification.reason == Some(FailureReason::MaxChecks) => {
             said(false, "Too many wrong codes; request a new one")
         }
-        // Who was sent a link has no code to be right.
-        Ok(_) | Err(Refusal::NotFound(_) | Refusal::HasLink) => said(false, "Invalid or expired OTP"),
+        // Who was sent a link, or is to write, has no code to be right.
+        Ok(_) | Err(Refusal::NotFound(_) | Refusal::HasLink | Refusal::IsInbound) => {
+            said(false, "Invalid or expired OTP")
+        }
         Err(refusal) => Err(refused(&api, refusal)),
     }
 }

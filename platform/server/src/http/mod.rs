@@ -122,6 +122,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(verifications::check_verification))
         .routes(routes!(verifications::resend_verification))
         .routes(routes!(verifications::cancel_verification))
+        .routes(routes!(verifications::inbound::simulate_message))
         .routes(routes!(messages::send_message, messages::list_messages))
         .routes(routes!(messages::find_message))
         .routes(routes!(services::list_services, services::create_service))

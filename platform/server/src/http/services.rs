@@ -126,6 +126,9 @@ pub(super) struct ServiceBody {
     /// Whether templates may hold links.
     #[serde(skip_serializing_if = "Option::is_none")]
     links_allowed: Option<bool>,
+    /// Whether people who write to your number to confirm themselves are told what came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbound_replies: Option<bool>,
 }
 
 /// Tells a field that is null from one that is left out.
@@ -225,6 +228,9 @@ pub(super) struct ServiceView {
     sms_retriever_hash: Option<String>,
     /// Whether templates may hold links.
     links_allowed: bool,
+    /// Whether people who write to your number to confirm themselves are told what came of it.
+    #[schema(example = true)]
+    inbound_replies: bool,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -245,6 +251,7 @@ fn view(service: Service) -> ServiceView {
         web_origin,
         sms_retriever_hash,
         links_allowed,
+        inbound_replies,
     } = service.settings;
     ServiceView {
         id: service.id.to_string(),
@@ -270,6 +277,7 @@ fn view(service: Service) -> ServiceView {
         web_origin,
         sms_retriever_hash,
         links_allowed,
+        inbound_replies,
         created_at: service.created_at,
         updated_at: service.updated_at,
     }

@@ -38,6 +38,7 @@ mod guard;
 mod health;
 mod hooks;
 mod idempotency;
+mod inbound;
 #[cfg(feature = "plugins")]
 mod installed;
 mod isolation;

@@ -23,7 +23,7 @@ use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, tell};
 use crate::loopback::{Arriving, Loopback};
 
 /// A channel whose accounts are kept logged in, and is busy with something else.
-struct Linked;
+pub struct Linked;
 
 #[async_trait]
 impl Channel for Linked {
@@ -55,9 +55,9 @@ async fn acme(limits: &str) -> (TestApp, TestTenant) {
     (app, tenant)
 }
 
-const MANY: &str = "limits = { connections = 3 }";
+pub const MANY: &str = "limits = { connections = 3 }";
 
-async fn made(app: &TestApp, tenant: &TestTenant) -> Value {
+pub async fn made(app: &TestApp, tenant: &TestTenant) -> Value {
     let asked = json!({ "channel": "whatsapp", "name": "Support" });
     app.post("/v1/connections").key(&tenant.live).json(asked).await.expect(201)
 }
@@ -67,7 +67,7 @@ async fn found(app: &TestApp, tenant: &TestTenant, id: &str) -> Value {
 }
 
 /// Says where a connection stands, as the node that keeps it.
-async fn stands(app: &TestApp, of: TenantAccount, standing: &Standing) {
+pub async fn stands(app: &TestApp, of: TenantAccount, standing: &Standing) {
     let ports = app.app.ports();
     let now = ports.clock.now();
     let node = NodeId::from_bytes([9; 16]);
@@ -75,16 +75,16 @@ async fn stands(app: &TestApp, of: TenantAccount, standing: &Standing) {
     app.app.tell_standing(&lease, standing).await.unwrap();
 }
 
-fn account(tenant: &TestTenant, connection: &Value) -> TenantAccount {
+pub fn account(tenant: &TestTenant, connection: &Value) -> TenantAccount {
     TenantAccount { tenant: tenant.id, connection: id(connection).parse().unwrap() }
 }
 
 /// Whether a text stands anywhere in the store.
-fn stored(app: &TestApp, text: &str) -> bool {
+pub fn stored(app: &TestApp, text: &str) -> bool {
     app.rows().iter().any(|(_, bytes)| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
-fn standing(app: &TestApp, status: LiveStatus) -> Standing {
+pub fn standing(app: &TestApp, status: LiveStatus) -> Standing {
     let since = app.app.ports().clock.now();
     Standing { status, reason: None, since, until: None, number: None, qr: None, code: None, health: None }
 }

@@ -1,7 +1,7 @@
 //! A tenant with a session, as tests use it.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -72,13 +72,15 @@ pub struct Told {
     /// Where sessions stood, and under which fence.
     pub standings: watch::Sender<Vec<(SessionId, u64, Standing)>>,
     pub refuses: AtomicBool,
+    /// What whoever writes is answered.
+    pub answer: Mutex<Option<String>>,
 }
 
 impl Told {
     pub fn new() -> Arc<Self> {
         let (reported, incoming) = (watch::Sender::new(Vec::new()), watch::Sender::new(Vec::new()));
         let standings = watch::Sender::new(Vec::new());
-        Arc::new(Self { reported, incoming, standings, refuses: AtomicBool::new(false) })
+        Arc::new(Self { reported, incoming, standings, refuses: AtomicBool::new(false), answer: Mutex::default() })
     }
 
     /// What was reported of a delivery, once it is this much.
@@ -111,12 +113,12 @@ impl Listen for Told {
         Ok(())
     }
 
-    async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<(), NotTaken> {
+    async fn incoming(&self, session: SessionId, incoming: &Incoming) -> Result<Option<String>, NotTaken> {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(NotTaken);
         }
         self.incoming.send_modify(|all| all.push((session, incoming.clone())));
-        Ok(())
+        Ok(self.answer.lock().unwrap().clone())
     }
 }
 

@@ -47,6 +47,7 @@ impl WishesIn {
             channel: "whatsapp".to_owned(),
             name: "a number".to_owned(),
             wish,
+            auto_reply: None,
             risk_accepted_at: Some(now),
             created_at: now,
             updated_at: now,

@@ -58,6 +58,8 @@ pub struct NewConnection {
 pub struct ConnectionChange {
     /// What the tenant calls it.
     pub name: Option<String>,
+    /// What is answered to people who write to it, and not to confirm themselves: none within takes it away.
+    pub auto_reply: Option<Option<String>>,
     /// What it works with.
     pub given: Given,
 }
@@ -72,7 +74,13 @@ pub enum ConnectionSeen {
         problem: Option<String>,
     },
     /// One that a node keeps logged in.
-    Live(LiveSeen),
+    Live(Box<LiveSeen>),
+}
+
+impl From<LiveSeen> for ConnectionSeen {
+    fn from(seen: LiveSeen) -> Self {
+        Self::Live(Box::new(seen))
+    }
 }
 
 impl ConnectionSeen {
@@ -157,7 +165,7 @@ impl App {
             seen.push(self.seen(stored.entity).await);
         }
         for connection in self.live_connections_now(caller.tenant.id).await?.0 {
-            seen.push(ConnectionSeen::Live(self.seen_live(connection).await?));
+            seen.push(ConnectionSeen::from(self.seen_live(connection).await?));
         }
         // Ids begin with the time.
         seen.sort_by_key(ConnectionSeen::id);
@@ -171,7 +179,7 @@ impl App {
     pub async fn find_connection(&self, caller: &ApiCaller, id: ConnectionId) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
         if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
-            return Ok(ConnectionSeen::Live(self.seen_live(live.entity).await?));
+            return Ok(ConnectionSeen::from(self.seen_live(live.entity).await?));
         }
         Ok(self.seen(self.connection(caller.tenant.id, id).await?.entity).await)
     }
@@ -187,7 +195,7 @@ impl App {
     pub async fn create_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
         if self.keeps_accounts(&new.channel) {
-            return self.create_live_connection(caller, new).await.map(ConnectionSeen::Live);
+            return self.create_live_connection(caller, new).await.map(ConnectionSeen::from);
         }
         let plugin = self.connectable(caller.tenant.id, &new.channel)?;
         let now = self.now();
@@ -201,7 +209,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let change = ConnectionChange { name: new.name, given: new.given };
+        let change = ConnectionChange { name: new.name, auto_reply: None, given: new.given };
         self.set_up_connection(&mut connection, &plugin, change).await?;
         let connection = &connection;
         // Many at once would fail each other over and over: they go one after another, and only nodes race.
@@ -249,6 +257,7 @@ impl App {
             channel: new.channel.clone(),
             name: tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?,
             wish: Wish::Rest,
+            auto_reply: None,
             risk_accepted_at: None,
             created_at: now,
             updated_at: now,
@@ -281,7 +290,10 @@ impl App {
         whole_tenant(caller)?;
         if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
             takes_no_settings(&change.given)?;
-            return self.rename_live(caller, live, change.name.as_deref()).await.map(ConnectionSeen::Live);
+            return self.change_live(caller, live, change).await.map(ConnectionSeen::from);
+        }
+        if change.auto_reply.is_some() {
+            return Err(Refusal::field("auto_reply", "is for connections that people write to, as to `whatsapp`"));
         }
         let mut found = self.connection(caller.tenant.id, id).await?;
         let before = found.entity.clone();

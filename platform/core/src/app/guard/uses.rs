@@ -8,9 +8,10 @@ use jiff::SignedDuration;
 
 use super::{App, Refusal};
 use crate::domain::Timestamp;
+use crate::domain::address::Address;
 use crate::domain::guard::{Rule, Span, UseCount};
 use crate::domain::id::{CountId, ServiceId, TenantId};
-use crate::ports::{Change, Entity as _, IndexKey, Owner, Stored};
+use crate::ports::{Change, Entity as _, IndexKey, Owner, Stored, TenantAccount};
 
 /// How long the counts of other nodes are gone by.
 const FRESH: SignedDuration = SignedDuration::from_secs(2);
@@ -194,6 +195,23 @@ impl App {
         }
         uses.iter().for_each(|one| counts.add(one));
         Ok((Taken(uses), beyond))
+    }
+
+    /// Counts one answer that a number of the tenant's gives somebody by itself; says whether it is within so many of the
+    /// day (UTC). One node keeps the number, so this is exact but for what the last one did not tell any more.
+    pub(in crate::app) async fn take_reply(
+        &self,
+        from: TenantAccount,
+        what: &str,
+        to: &Address,
+        limit: u64,
+    ) -> Result<bool, Refusal> {
+        let value = [&from.connection.to_bytes(), what.as_bytes(), b"\0", to.as_str().as_bytes()].concat();
+        let mark = CountId::from_bytes(self.ports.vault.mark(from.tenant, "reply", &value));
+        let one = Use { rule: Rule::CapAddress, mark, span: Span::day(self.now()), limit, weight: 1 };
+        // It is no service's.
+        let at = (from.tenant, ServiceId::from_bytes(from.connection.to_bytes()));
+        Ok(self.take_uses(at, vec![one], false).await?.1.is_empty())
     }
 
     /// Takes back what was counted for something that did not happen.

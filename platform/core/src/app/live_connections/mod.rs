@@ -12,10 +12,11 @@ use serde::Serialize;
 pub use keep::{Wanted, WantedConnect};
 
 use super::cache::Cache;
-use super::{ApiCaller, App, Refusal};
+use super::{ApiCaller, App, ConnectionChange, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
 use crate::domain::id::{ConnectionId, TenantId};
+use crate::domain::inbound;
 use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, Standing, Wish};
 use crate::domain::phone::Phone;
 use crate::domain::tenant::{self, Tenant};
@@ -60,6 +61,7 @@ impl State {
 struct Told<'a> {
     channel: &'a str,
     name: &'a str,
+    auto_reply: Option<&'a str>,
     /// When it was last asked to be logged in; none where it is not to be.
     connect_asked_at: Option<Timestamp>,
 }
@@ -69,7 +71,8 @@ fn told(connection: &LiveConnection) -> Told<'_> {
         Wish::Connect(connect) => Some(connect.asked_at),
         Wish::Rest | Wish::Leave => None,
     };
-    Told { channel: &connection.channel, name: &connection.name, connect_asked_at }
+    let LiveConnection { channel, name, auto_reply, .. } = connection;
+    Told { channel, name, auto_reply: auto_reply.as_deref(), connect_asked_at }
 }
 
 impl App {
@@ -195,16 +198,20 @@ impl App {
         Ok(())
     }
 
-    /// Gives a connection another name.
-    pub(super) async fn rename_live(
+    /// Gives a connection another name, and another answer to whoever writes to it.
+    pub(super) async fn change_live(
         &self,
         caller: &ApiCaller,
         mut found: Stored<LiveConnection>,
-        name: Option<&str>,
+        change: ConnectionChange,
     ) -> Result<LiveSeen, Refusal> {
         let before = found.entity.clone();
-        if let Some(name) = name {
-            found.name = tenant::name(name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        if let Some(name) = change.name {
+            found.name = tenant::name(&name).map_err(|error| Refusal::field("name", error.to_string()))?;
+        }
+        if let Some(reply) = change.auto_reply {
+            let reply = reply.map(|text| inbound::auto_reply(&text)).transpose();
+            found.auto_reply = reply.map_err(|error| Refusal::field("auto_reply", error.to_string()))?;
         }
         if found.entity == before {
             return self.seen_live(before).await;

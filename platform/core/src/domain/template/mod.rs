@@ -3,6 +3,7 @@
 
 mod builtin;
 mod custom;
+mod inbound_words;
 mod link;
 mod link_words;
 mod parse;
@@ -20,6 +21,7 @@ use crate::domain::locale::Locale;
 pub use self::{
     builtin::{languages, speaks},
     custom::{CustomTemplate, TemplateSet},
+    inbound_words::{InboundSentence, render_inbound},
     link_words::{LinkWords, link_words, render_link},
     parse::Placeholder,
     sms::{

@@ -10,11 +10,15 @@ use crate::domain::Timestamp;
 use crate::domain::address_limits::{AddressLimits, AddressRefusal};
 use crate::domain::dispatch::{DeliveryFailure, Verdict};
 use crate::domain::id::DeliveryId;
+use crate::domain::inbound::MessageOutcome;
 use crate::domain::magic_link::LinkTerms;
 use crate::domain::quota::{Charge, Resource};
 use crate::domain::verification::{Status, Verification};
 use crate::ports::{Admission, NewVerification, ReplaceError, ResendError, Usage};
-use crate::testing::builders::{a_quota, a_verification, admission, an_idempotency, entropy, noon, seconds};
+use crate::testing::builders::{
+    a_quota, a_stored_address, a_verification, admission, an_idempotency, an_inbound_verification, entropy, noon,
+    seconds,
+};
 
 fn resend(verification: &mut Verification, now: Timestamp) {
     let until = now.saturating_add(jiff::SignedDuration::from_secs(30)).expect("within the calendar");
@@ -59,6 +63,26 @@ pub async fn what_was_agreed_about_a_link_is_kept_until_it_is_redacted(store: Su
     store.tenant(tenant).replace(&mut found, false).await.expect(ANSWERS);
     let redacted = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
     assert_eq!(redacted.and_then(|redacted| redacted.link), Some(LinkTerms::default()));
+}
+
+/// A message counts where it comes from another number, and what was agreed about it outlasts the address.
+pub async fn what_was_agreed_about_a_message_is_kept_with_it(store: Subject) {
+    let tenant = new_tenant();
+    let born = an_inbound_verification(tenant, Some(TO), noon());
+    let terms = born.inbound.clone();
+    let mut verification = started(&store, born).await;
+    let other = a_stored_address(tenant, &verification.id.to_bytes(), "+447700900456").index;
+    assert_eq!(verification.take_message(|_| true, &other, seconds(1)), MessageOutcome::OtherNumber);
+    store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+    let found = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
+    let mut found = found.expect("it is there");
+    assert_eq!((&found.inbound, found.other_numbers), (&terms, 1));
+    assert!(found.cancel(seconds(2)));
+    store.tenant(tenant).replace(&mut found, false).await.expect(ANSWERS);
+    found.redact();
+    store.tenant(tenant).replace(&mut found, false).await.expect(ANSWERS);
+    let redacted = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
+    assert_eq!(redacted.map(|redacted| (redacted.inbound, redacted.address)), Some((terms, None)));
 }
 
 /// What lost keeps its version, so that it can be seen that it lost.

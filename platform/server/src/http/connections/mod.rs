@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::auth::{Caller, ConnectionsRead, ConnectionsWrite, Privilege as _};
 use super::body::Body;
+use super::keys::nullable;
 use super::path::InPath;
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
@@ -145,6 +146,9 @@ pub(super) struct ConnectionView {
     /// Why no message gets out through it; null where they do, as far as can be told without sending one.
     #[schema(required)]
     problem: Option<String>,
+    /// What people are answered who write to it, and not to confirm themselves, once a day each; null where it is nothing.
+    #[schema(required, example = "Nobody reads what is written here.")]
+    auto_reply: Option<String>,
     /// Where it stands, of one that is kept logged in, as `whatsapp`; null for others.
     #[schema(required)]
     session: Option<SessionView>,
@@ -167,11 +171,12 @@ impl ConnectionView {
                 config: connection.settings.config,
                 secrets: connection.settings.secrets.into_keys().collect(),
                 problem,
+                auto_reply: None,
                 session: None,
                 created_at: connection.created_at,
                 updated_at: connection.updated_at,
             },
-            ConnectionSeen::Live(seen) => Self::live(seen, caller.may(ConnectionsWrite::PERMISSION)),
+            ConnectionSeen::Live(seen) => Self::live(*seen, caller.may(ConnectionsWrite::PERMISSION)),
         }
     }
 
@@ -181,6 +186,7 @@ impl ConnectionView {
         Self {
             problem: session.problem(),
             session: Some(session),
+            auto_reply: seen.connection.auto_reply,
             id: seen.connection.id.to_string(),
             channel: seen.connection.channel,
             name: seen.connection.name,
@@ -228,6 +234,11 @@ pub(super) struct ChangeBody {
     /// What you call it.
     #[schema(example = "Our Twilio account", min_length = 1, max_length = 64)]
     name: Option<String>,
+    /// What people are answered who write to it, and not to confirm themselves, once a day each; null for nothing. For
+    /// connections to `whatsapp`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, example = "Nobody reads what is written here.", min_length = 1, max_length = 1000)]
+    auto_reply: Option<Option<String>>,
     /// Its settings, all of them.
     #[schema(example = json!({ "account_sid": "AC0123456789abcdef0123456789abcdef" }))]
     config: Option<Map<String, Value>>,
@@ -303,9 +314,9 @@ pub(super) async fn change_connection(
     InPath(id): InPath<String>,
     body: Body<ChangeBody>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    let ChangeBody { name, config, secrets } = body.value;
+    let ChangeBody { name, auto_reply, config, secrets } = body.value;
     let secrets = secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect();
-    let change = ConnectionChange { name, given: Given { config, secrets } };
+    let change = ConnectionChange { name, auto_reply, given: Given { config, secrets } };
     let seen = api.app.change_connection(&caller, path_id(&id)?, change).await;
     Ok(Json(ConnectionView::of(seen.map_err(|refusal| refused(&api, refusal))?, &caller)))
 }

@@ -112,6 +112,14 @@ fn advice(code: ProblemCode) -> &'static str {
             "Do not ask the person for a code. The page of the link approves it; `GET /v1/verifications/{id}?wait=60` \
              answers once it has."
         }
+        ProblemCode::VerificationInbound => {
+            "Do not ask the person for a code, and show them again what they are to write. `GET \
+             /v1/verifications/{id}?wait=60` answers once they have."
+        }
+        ProblemCode::NoNumber => {
+            "Connect a WhatsApp number (`POST /v1/connections`, then `/connect`), or wait until the one that you have is \
+             back; meanwhile start with `method: \"code\"`."
+        }
         ProblemCode::WorkEnded => "Nothing: it was done or given up, and nothing of it is due.",
         ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",
         ProblemCode::Conflict => "Read it again, and repeat the change on what it is now.",

@@ -54,12 +54,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
 }
 
 /// What of a verification is waited for: what its reply shows, and not what workers note for themselves.
-type Shape = (Status, u8, usize, Vec<(DeliveryId, DeliveryStatus)>);
+type Shape = (Status, u8, u8, usize, Vec<(DeliveryId, DeliveryStatus)>);
 
 fn shape(verification: &Verification) -> Shape {
     let deliveries = verification.dispatch.deliveries.iter();
     let deliveries = deliveries.map(|delivery| (delivery.id, delivery.status)).collect();
-    (verification.status, verification.checks_used, verification.sends.len(), deliveries)
+    let Verification { status, checks_used, other_numbers, sends, .. } = verification;
+    (*status, *checks_used, *other_numbers, sends.len(), deliveries)
 }
 
 /// The verification, at once if it has ended, else when it has changed or the time is up.

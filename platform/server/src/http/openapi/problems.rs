@@ -56,13 +56,14 @@ problem_sets! {
         TooLarge = 413,
         /// `unsupported_media_type`
         MediaType = 415,
-        /// `invalid_request`, `unknown_channel`, `no_channel`, `links_unavailable`, `idempotency_key_reused`
+        /// `invalid_request`, `unknown_channel`, `no_channel`, `links_unavailable`, `no_number`,
+        /// `idempotency_key_reused`
         Invalid = 422,
     }
 
     /// A verification that has no code.
     CheckConflict {
-        /// `verification_has_link`
+        /// `verification_has_link`, `verification_inbound`
         HasLink = 409,
     }
 
@@ -289,7 +290,7 @@ problem_sets! {
 
     /// A code that cannot be sent again.
     ResendConflict {
-        /// `verification_ended`, `no_sends_left`, `guard_blocked`
+        /// `verification_ended`, `verification_inbound`, `no_sends_left`, `guard_blocked`
         Conflict = 409,
     }
 

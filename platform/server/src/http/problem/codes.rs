@@ -138,6 +138,8 @@ problems! {
     NoChannel = "no_channel", UNPROCESSABLE_ENTITY, false, "No channel reaches this address";
     /// The operator has not said where links are to lead.
     LinksUnavailable = "links_unavailable", UNPROCESSABLE_ENTITY, false, "Links cannot be sent from here";
+    /// None of the tenant's numbers is connected.
+    NoNumber = "no_number", UNPROCESSABLE_ENTITY, true, "No number to write to is connected";
     /// The plan's quota is used up.
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
     /// Too many calls a second.
@@ -156,6 +158,8 @@ problems! {
     VerificationEnded = "verification_ended", CONFLICT, false, "The verification has ended";
     /// A link approves it: there is no code to check.
     VerificationHasLink = "verification_has_link", CONFLICT, false, "The verification is approved by its link";
+    /// A message of the person's approves it: there is no code to check, and nothing to send again.
+    VerificationInbound = "verification_inbound", CONFLICT, false, "The verification is approved by a message";
     /// Nothing is left to do of it.
     WorkEnded = "work_ended", CONFLICT, false, "Nothing is left to do of it";
     /// The idempotency key was used for another request.

@@ -313,6 +313,17 @@ impl Problem {
                 "it was started with `method: \"link\"`, so there is no code: the person opens the link and presses the \
                  button; follow its status, or wait for `verification.approved`",
             ),
+            Refusal::IsInbound => Self::new(
+                ProblemCode::VerificationInbound,
+                "it was started with `method: \"inbound\"`, so there is no code, and nothing that was sent: the person writes \
+                 to your number; show them the link or the QR again, follow its status, or wait for `verification.approved`",
+            ),
+            Refusal::NoNumber => Self::new(
+                ProblemCode::NoNumber,
+                "none of your WhatsApp numbers is connected, so nobody can write to one: `POST /v1/connections` with \
+                 `channel: \"whatsapp\"` makes a connection, `POST /v1/connections/{id}/connect` links a phone, and \
+                 `GET /v1/connections` says where each stands",
+            ),
             Refusal::WorkEnded => {
                 Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
             }

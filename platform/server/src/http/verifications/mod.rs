@@ -1,5 +1,7 @@
 //! `/v1/verifications`: start, check, resend, cancel, read.
 
+pub(super) mod inbound;
+mod qr;
 mod views;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use super::live::{self, Wait};
 use super::path::InPath;
 use super::query::{ListPage, ListQuery};
 use super::{Api, Problem, idempotency, rate_limit, to_the_end};
+use inbound::InboundView;
 use views::{Checks, LinkBody};
 pub(super) use views::{
     CodeKindName, DeliveryFailureName, DeliveryStatusName, DeliveryView, FailureReasonName, MethodName, StatusName,
@@ -37,7 +40,8 @@ pub(super) struct StartBody {
     /// A phone number in E.164, or an email address.
     #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
     to: String,
-    /// `code`, which your app asks for and checks, or `link`, which the person opens to approve by a button.
+    /// `code`, which your app asks for and checks, `link`, which the person opens to approve by a button, or `inbound`,
+    /// where the person writes to your number.
     #[serde(default)]
     #[schema(default = "code")]
     method: MethodName,
@@ -46,7 +50,7 @@ pub(super) struct StartBody {
     /// The service's id; the key's or the tenant's default when left out.
     #[schema(example = "svc_01J9ZK3V8X6W5T4S3R2Q1P0N9M")]
     service: Option<String>,
-    /// Channels in the order they are tried; the service's when left out.
+    /// Channels in the order they are tried; the service's when left out, and none with `method: "inbound"`.
     #[serde(default)]
     #[schema(example = json!(["console"]), max_items = 10)]
     channels: Vec<String>,
@@ -125,12 +129,14 @@ pub(super) fn path_id<T: std::str::FromStr<Err = wotp_core::domain::id::IdError>
         .map_err(|error: wotp_core::domain::id::IdError| Problem::new(super::ProblemCode::NotFound, error.to_string()))
 }
 
-/// Start a verification: sends a code, or a link.
+/// Start a verification: sends a code, or a link, or says what the person is to write.
 ///
 /// When the reply is there, the verification is stored and will be attempted, whatever crashes.
 /// The message goes out within moments; follow `deliveries`. With `method: "link"` it carries a link to a page of this
 /// server, whose button approves; the browser that it is bound to by `link.same_browser` is to be sent to `bind_url`,
-/// which is in this reply only. One that the guard of the service stops is started as
+/// which is in this reply only. With `method: "inbound"` nothing is sent: show the person the link or the QR of
+/// `inbound.message`, which is in this reply only; their message to your WhatsApp number, with the token in it, approves. One
+/// that the guard of the service stops is started as
 /// `failed`, with the reason in `verdict`: nothing is sent, and nothing is counted. Of these and of messages, 1,000 a
 /// day are stored; one more is `guard_blocked` (409): it names the `rule`, and has no id.
 #[utoipa::path(post, path = "/v1/verifications", tag = "Verifications", security(("api_key" = ["verifications:write"])), request_body = StartBody,
@@ -176,8 +182,11 @@ pub(super) async fn start_verification(
     headers.insert(header::LOCATION, location("/v1/verifications/", &verification.id.to_string()));
     // Whoever only reads verifications is not to bind a browser of theirs.
     let bind_url = api.app.bind_url(&verification).map_err(|refusal| refused(&api, refusal))?;
+    let inbound = InboundView::of(&api, &verification)?;
+    let inbound = inbound.map(|inbound| inbound.with_message(&api, &verification)).transpose()?;
     let mut started = view(&api, &caller, verification)?;
     started.bind_url = bind_url;
+    started.inbound = inbound;
     Ok((StatusCode::CREATED, headers, Json(started)).into_response())
 }
 

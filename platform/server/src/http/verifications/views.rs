@@ -13,6 +13,7 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::permission::Permission;
 use wotp_core::domain::verification::{BelowStandard, FailureReason, Status, StoredAddress, Verification};
 
+use super::inbound::InboundView;
 use super::refused;
 use crate::http::guard::{NoteView, VerdictView};
 use crate::http::{Api, Problem};
@@ -60,6 +61,8 @@ pub(in crate::http) enum MethodName {
     Code,
     /// The link of the message is opened, and the button of its page pressed.
     Link,
+    /// The person writes to your number.
+    Inbound,
 }
 
 impl From<MethodName> for Method {
@@ -67,6 +70,7 @@ impl From<MethodName> for Method {
         match name {
             MethodName::Code => Self::Code,
             MethodName::Link => Self::Link,
+            MethodName::Inbound => Self::Inbound,
         }
     }
 }
@@ -76,6 +80,7 @@ impl From<Method> for MethodName {
         match method {
             Method::Code => Self::Code,
             Method::Link => Self::Link,
+            Method::Inbound => Self::Inbound,
         }
     }
 }
@@ -121,9 +126,9 @@ impl From<LinkTerms> for LinkBody {
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerificationStatus)]
 pub(in crate::http) enum StatusName {
-    /// Waiting for the right code, or for its link.
+    /// Waiting for the right code, for its link, or for the person to write.
     Pending,
-    /// The right code was typed in time, or its link approved it.
+    /// The right code was typed in time, or its link or the person's message approved it.
     Approved,
     /// Its time ran out.
     Expired,
@@ -323,9 +328,12 @@ pub(in crate::http) struct VerificationView {
     /// What the guard's rules did, oldest first; left out where none had anything to say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     timeline: Vec<NoteView>,
-    /// What was agreed about the link; left out where a code is typed in.
+    /// What was agreed about the link; left out where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<LinkBody>,
+    /// How the person confirms themselves by a message; left out where they are sent something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inbound: Option<InboundView>,
     /// Where to send the browser that the link is bound to, in the reply to the start only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "https://wotp.example.com/l/browser/…")]
@@ -338,6 +346,10 @@ pub(in crate::http) struct VerificationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "https://wotp.example.com/l/…")]
     test_link: Option<String>,
+    /// The token that the person is to write, with a test key and while it is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "WOTP…")]
+    test_token: Option<String>,
 }
 
 /// What a reply shows of an address.
@@ -362,6 +374,8 @@ pub(in crate::http) fn view(
     let to = shown_address(api, caller, &verification.id.to_bytes(), verification.address.as_ref())?;
     let test_code = api.app.test_code(&verification).map_err(|refusal| refused(api, refusal))?;
     let test_link = api.app.test_link(&verification).map_err(|refusal| refused(api, refusal))?;
+    let test_token = api.app.test_token(&verification).map_err(|refusal| refused(api, refusal))?;
+    let inbound = InboundView::of(api, &verification)?;
     Ok(VerificationView {
         id: verification.id.to_string(),
         method: verification.method().into(),
@@ -382,9 +396,11 @@ pub(in crate::http) fn view(
         ended_at: verification.ended_at,
         test_mode: verification.mode == Mode::Test,
         below_standard: verification.policy.below_standard(),
+        inbound,
         bind_url: None,
         test_code: test_code.map(|code| code.as_str().to_owned()),
         test_link: test_link.map(|link| link.to_string()),
+        test_token: test_token.map(|token| token.to_string()),
         link: verification.link.map(LinkBody::from),
         verdict: VerdictView::of(&verification.guard),
         timeline: verification.guard.into_iter().map(NoteView::from).collect(),

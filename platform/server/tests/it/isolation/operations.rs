@@ -196,6 +196,11 @@ pub const OPERATIONS: &[Operation] = &[
         .with(|own| json!({ "code": own.code() })),
     op("post", "/v1/verifications/{id}/resend", Asks::Caller(VerificationsWrite)).of(&[Thing::Verification]),
     op("post", "/v1/verifications/{id}/cancel", Asks::Caller(VerificationsWrite)).of(&[Thing::Verification]),
+    op("post", "/v1/verifications/{id}/simulate-message", Asks::Caller(VerificationsWrite))
+        .of(&[Thing::Verification])
+        .with(|_| json!({ "from": "+447700900101" }))
+        // It is one with a code.
+        .answers(422, "invalid_request"),
     op("post", "/v1/messages", Asks::Caller(MessagesWrite))
         .with(|own| json!({ "to": "+447700900101", "content": "Hello", "service": own.name(Thing::Service) })),
     op("get", "/v1/messages", Asks::Caller(MessagesRead)).filtered(LISTED).finds_nothing(),

@@ -264,6 +264,7 @@ async fn live_connection(app: &TestApp, tenant: &TestTenant) -> String {
         channel: "whatsapp".to_owned(),
         name: "our number".to_owned(),
         wish: Wish::Rest,
+        auto_reply: None,
         risk_accepted_at: None,
         created_at: now,
         updated_at: now,
