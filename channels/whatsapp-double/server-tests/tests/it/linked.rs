@@ -128,3 +128,47 @@ async fn whatever_node_is_called_and_what_a_killed_one_kept_another_keeps_within
     within("it is off the phone", double.wait_for(|devices| devices.is_empty().then_some(()))).await;
     assert!(!String::from_utf8_lossy(&place.traces()).contains("replaced"), "nobody logged in beside another");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_to_the_number_from_theirs_is_verified_and_answered_and_then_no_stranger() {
+    let double = Double::start().await.unwrap();
+    let place = Place::new(double.url());
+    let key = place.tenant("Acme");
+    let server = block_in_place(|| Server::start(&place));
+    let asked = json!({ "to": ANNA, "method": "inbound" });
+    let refused = block_in_place(|| server.post("/v1/verifications", &key, &asked, 422));
+    assert_eq!(refused["code"], "no_number", "{refused}");
+    let connection = linked(&server, &double, &key).await;
+
+    let started = block_in_place(|| server.post("/v1/verifications", &key, &asked, 201));
+    let id = started["id"].as_str().unwrap().to_owned();
+    assert_eq!(started["inbound"]["number"], json!(format!("+{TENANT}")));
+    let text = started["inbound"]["message"]["text"].as_str().unwrap();
+    let token = started["inbound"]["message"]["token"].as_str().unwrap();
+    let link = started["inbound"]["message"]["link"].as_str().unwrap();
+    assert!(link.starts_with(&format!("https://wa.me/{TENANT}?text=")), "{link}");
+
+    // Somebody else, who was shown the same.
+    let mut seen = BTreeSet::new();
+    double.say("+447700900456", TENANT, text).await.unwrap();
+    let answer = next(&double, &mut seen).await;
+    assert_eq!(answer.to, "447700900456");
+    double.say(ANNA, TENANT, &format!("Hi there! {token}.")).await.unwrap();
+    let answer = next(&double, &mut seen).await;
+    assert_eq!((answer.from.as_str(), answer.to.as_str()), (TENANT, &ANNA[1..]));
+    let path = format!("/v1/verifications/{id}");
+    let found = block_in_place(|| server.get(&path, &key));
+    assert_eq!((&found["status"], &found["inbound"]["other_numbers"]), (&json!("approved"), &json!(1)));
+
+    // Neither was a stranger.
+    let left = |seen: &serde_json::Value| seen["session"]["health"]["strangers_left_today"].as_u64();
+    let shown = block_in_place(|| server.get(&format!("/v1/connections/{connection}"), &key));
+    let before = left(&shown).unwrap();
+    double.set_receipts(ANNA, Receipts::Read).await.unwrap();
+    verifies(&server, &double, &key, &mut seen).await;
+    let counted = |seen: &serde_json::Value| (seen["session"]["health"]["sent_today"] == 3).then(|| left(seen).unwrap());
+    assert_eq!(block_in_place(|| server.follow(&connection, &key, "it is counted", counted)), before);
+    drop(server);
+    let traces = String::from_utf8_lossy(&place.traces()).into_owned();
+    assert!(!traces.contains(token) && !traces.contains(&ANNA[1..]));
+}
