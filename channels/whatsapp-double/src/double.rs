@@ -24,12 +24,19 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) certificate: Certificate,
     changed: watch::Sender<()>,
+    /// How often a client ended the handshake.
+    refusals: watch::Sender<u32>,
 }
 
 impl Shared {
     /// Wakes whoever waits for something about devices.
     pub(crate) fn changed(&self) {
         self.changed.send_replace(());
+    }
+
+    /// A client ended the handshake.
+    pub(crate) fn was_refused(&self) {
+        self.refusals.send_modify(|refusals| *refusals += 1);
     }
 }
 
@@ -103,6 +110,7 @@ impl Double {
             inbox: Inbox::new(),
             certificate: Certificate::new()?,
             changed: watch::Sender::new(()),
+            refusals: watch::Sender::new(0),
         });
         let running = tokio::spawn(serve(Arc::clone(&shared), listener));
         Ok(Self { shared, server: Arc::new(Server { address, running: Mutex::new(Some(running)) }) })
@@ -300,6 +308,14 @@ impl Double {
         drop(world);
         self.shared.changed();
         struck
+    }
+
+    /// Waits until clients have ended the handshake so often, as those do that check the certificate.
+    pub async fn wait_for_refusals(&self, count: u32) {
+        let mut refusals = self.shared.refusals.subscribe();
+        if refusals.wait_for(|refusals| *refusals >= count).await.is_err() {
+            unreachable!("the sender is in here");
+        }
     }
 
     /// The clients that are linked.

@@ -26,6 +26,7 @@ mod operator;
 mod path;
 mod people;
 mod problem;
+mod qr;
 mod query;
 mod rate_limit;
 mod request_metrics;

@@ -21,6 +21,7 @@ mod relay;
 mod addresses;
 mod analytics;
 mod catalogue;
+mod certificate;
 mod checks;
 mod cli;
 mod codes;

@@ -182,7 +182,10 @@ async fn where_it_stands_is_what_its_keeper_says_for_as_long_as_there_is_one() {
     stands(&app, of, &pairing).await;
     let seen = found(&app, &tenant, id(&connection)).await;
     assert_eq!(seen["session"]["status"], "pairing");
-    assert_eq!(seen["session"]["qr"], json!({ "text": "2@abc,def", "expires_at": "2026-11-22T12:00:20Z" }));
+    let qr = &seen["session"]["qr"];
+    assert_eq!((&qr["text"], &qr["expires_at"]), (&json!("2@abc,def"), &json!("2026-11-22T12:00:20Z")));
+    assert!(qr["svg"].as_str().unwrap().starts_with("<svg "));
+    assert!(qr["png"].as_str().unwrap().starts_with("data:image/png;base64,"));
     assert!(!stored(&app, "2@abc"), "what links a phone is sealed");
     // Whoever may read only must not link their own phone.
     let reader = app.key(&tenant, |settings| settings.scopes = [Scope::ConnectionsRead].into()).await;

@@ -16,6 +16,7 @@ use super::ConnectionView;
 use crate::http::auth::{Caller, ConnectionsWrite};
 use crate::http::body::Body;
 use crate::http::path::InPath;
+use crate::http::qr::Qr;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem, openapi};
 
@@ -57,11 +58,37 @@ impl From<LiveStatus> for SessionStatusName {
     }
 }
 
-/// What links a phone: whoever has it can link theirs.
+/// A QR that links a phone: whoever has it can link theirs.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SessionShown)]
-struct ShownView {
-    /// What the QR is to hold, or the code to type.
+#[schema(as = SessionQr)]
+struct QrView {
+    /// What it holds.
+    #[schema(example = "2@…")]
+    text: String,
+    /// It, as an SVG.
+    #[schema(example = "<svg …")]
+    svg: String,
+    /// It as a picture, for the `src` of an image: a PNG in a `data:` URL.
+    #[schema(example = "data:image/png;base64,…")]
+    png: String,
+    /// Then it is of no use, and another follows.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+impl QrView {
+    /// None where WhatsApp says more than fits into one.
+    fn of(Shown { text, expires_at }: Shown) -> Option<Self> {
+        let qr = Qr::of(&text)?;
+        Some(Self { svg: qr.svg(), png: qr.png_url(), text, expires_at })
+    }
+}
+
+/// A code that links a phone: whoever has it can link theirs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionCode)]
+struct CodeView {
+    /// The code to type.
     #[schema(example = "ABCD1234")]
     text: String,
     /// Then it is of no use, and another follows.
@@ -69,7 +96,7 @@ struct ShownView {
     expires_at: Timestamp,
 }
 
-impl From<Shown> for ShownView {
+impl From<Shown> for CodeView {
     fn from(Shown { text, expires_at }: Shown) -> Self {
         Self { text, expires_at }
     }
@@ -181,12 +208,12 @@ pub(super) struct SessionView {
     /// The number that it is linked to, while it is connected.
     #[schema(required, example = "+12025550100")]
     number: Option<String>,
-    /// What the QR is to hold that your phone scans. For whoever may change connections.
+    /// The QR that your phone scans. For whoever may change connections.
     #[schema(required)]
-    qr: Option<ShownView>,
+    qr: Option<QrView>,
     /// The code to type on your phone. For whoever may change connections.
     #[schema(required)]
-    code: Option<ShownView>,
+    code: Option<CodeView>,
     /// How the number fares as a sender; null before it is known.
     #[schema(required)]
     health: Option<HealthView>,
@@ -220,7 +247,7 @@ impl SessionView {
             view.until = until;
             view.number = number.map(|number| format!("+{}", number.digits()));
             if links {
-                (view.qr, view.code) = (qr.map(ShownView::from), code.map(ShownView::from));
+                (view.qr, view.code) = (qr.and_then(QrView::of), code.map(CodeView::from));
             }
         } else if matches!(status, LiveStatus::Connecting | LiveStatus::Connected) {
             // The node that said so is gone.

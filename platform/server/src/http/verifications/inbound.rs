@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::domain::verification::Verification;
 
-use super::qr::Qr;
 use super::{VerificationView, path_id, refused, view};
 use crate::http::auth::{Caller, VerificationsWrite};
 use crate::http::body::Body;
 use crate::http::path::InPath;
+use crate::http::qr::Qr;
 use crate::http::{Api, Problem, openapi};
 
 /// How the person confirms themselves by a message.

@@ -1,7 +1,6 @@
 //! `/v1/verifications`: start, check, resend, cancel, read.
 
 pub(super) mod inbound;
-mod qr;
 mod views;
 
 use std::collections::BTreeMap;
