@@ -117,7 +117,7 @@ async fn model(app: &App, name: &str) -> Result<Model, PreloadError> {
     let new = app.create_tenant(name, "unlimited").await?;
     let key = app.authenticate(Some(new.test_key.reveal()), None, None).await?;
     let caller: ApiCaller = key;
-    let request = StartVerification { to: "+12025550123".to_owned(), ..StartVerification::default() };
+    let request = StartVerification { to: Some("+12025550123".to_owned()), ..StartVerification::default() };
     let mut verification = app.start_verification(&caller, request).await?;
     let now = verification.created_at;
     let next = DeliveryId::new(now, &*app.ports().entropy);

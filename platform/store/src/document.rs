@@ -236,6 +236,7 @@ impl Document for Verification {
             charges: state.charges.into_owned(),
             asking: state.asking.into_owned(),
             revoking: state.revoking.into_owned(),
+            rewritten: false,
             news: Vec::new(),
             charged: Vec::new(),
         }

@@ -55,6 +55,8 @@ pub(crate) trait Record: Document + Serialize + DeserializeOwned + Clone + Send 
     fn news_of_start(&self) -> Option<News>;
     /// What is to be told of it once it has this version.
     fn news_of_change(&self, version: u64) -> Option<News>;
+    /// Whether what else stays as it is, is to be written again: its address is erased, or became known.
+    fn is_rewritten(&self) -> bool;
     /// Forgets what happened, once that is stored.
     fn clear_news(&mut self);
 }
@@ -129,7 +131,11 @@ impl Record for Verification {
     fn news_of_change(&self, version: u64) -> Option<News> {
         VerificationNews::of_change(self, version).map(News::Verification)
     }
+    fn is_rewritten(&self) -> bool {
+        self.rewritten
+    }
     fn clear_news(&mut self) {
+        self.rewritten = false;
         self.news.clear();
         self.charged.clear();
     }
@@ -157,6 +163,9 @@ impl Record for Message {
     }
     fn news_of_change(&self, version: u64) -> Option<News> {
         MessageNews::of_change(self, version).map(News::Message)
+    }
+    fn is_rewritten(&self) -> bool {
+        self.address.is_none()
     }
     fn clear_news(&mut self) {
         self.news.clear();

@@ -5,10 +5,12 @@ use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 use super::authenticate::served;
+use super::guard::Judgement;
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::code::Code;
+use crate::domain::guard::Step;
 use crate::domain::id::{TenantId, VerificationId};
 use crate::domain::inbound::{InboundToken, MessageOutcome, TEST_NUMBER, deep_link};
 use crate::domain::live_connection::LiveConnection;
@@ -141,7 +143,6 @@ impl App {
         from: &Address,
     ) -> Result<Option<(MessageOutcome, Verification)>, Refusal> {
         let (id, store) = (token.verification(), self.ports.store.tenant(tenant));
-        let sender = self.ports.vault.index(tenant, from);
         let is_right = |hash: &_| self.ports.vault.code_matches(&id.to_bytes(), &token.secret(), hash);
         // Each round that is lost is somebody else's change: another message with the token, an end. Those are bounded.
         loop {
@@ -149,7 +150,10 @@ impl App {
             let of_messages = |found: &Verification| found.inbound.is_some() && found.mode == mode;
             let Some(mut verification) = found.filter(of_messages) else { return Ok(None) };
             let before = (verification.status, verification.other_numbers);
-            let outcome = verification.take_message(is_right, &sender, self.now());
+            let sender = self.store_address(tenant, &id.to_bytes(), from, &*self.ports.entropy);
+            let named = verification.address.is_some();
+            let unheard = verification.clone();
+            let mut outcome = verification.take_message(is_right, sender, self.now());
             if outcome == MessageOutcome::Wrong {
                 return Ok(None);
             }
@@ -157,12 +161,31 @@ impl App {
                 return Ok(Some((outcome, verification)));
             }
             self.may_change().await?;
-            let replaced = store.replace(&mut verification, false).await;
+            // The guard looks at a number when it is known: at the start, or now.
+            let judgement = match outcome {
+                MessageOutcome::Approved if !named => {
+                    let guard = self.guard_of(tenant, verification.service).await?;
+                    self.judge(&guard, &verification, None, Step::Start).await?
+                }
+                _ => Judgement::default(),
+            };
+            let blocked = judgement.blocked().is_some();
+            if blocked {
+                // Without the number: it is nobody's that was verified.
+                verification = unheard;
+                verification.block(self.now());
+                outcome = MessageOutcome::Over;
+            }
+            judgement.notes.iter().for_each(|note| verification.note(note.clone()));
+            let replaced = store.replace(&mut verification, blocked).await;
             self.changes.tell(id);
             match replaced {
                 Ok(()) => return Ok(Some((outcome, verification))),
-                Err(ReplaceError::Conflict) => {}
-                Err(ReplaceError::Store(error)) => return Err(error.into()),
+                Err(ReplaceError::Conflict) => self.judged_in_vain(&judgement),
+                Err(ReplaceError::Store(error)) => {
+                    self.judged_in_vain(&judgement);
+                    return Err(error.into());
+                }
             }
         }
     }

@@ -110,7 +110,7 @@ impl App {
             key: caller.key().map(|key| key.id),
             version: 1,
             mode,
-            address: Some(self.store_address(caller, &owner, &address, &entropy)),
+            address: Some(self.store_address(caller.tenant.id, &owner, &address, &entropy)),
             content: Some(self.ports.vault.seal(Purpose::Content, &owner, &request.content, &entropy)),
             brand: settings.brand.clone(),
             locale: locale::resolve(None, address.region(), &settings.locale),

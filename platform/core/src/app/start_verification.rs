@@ -12,7 +12,7 @@ use crate::domain::address_limits::AddressLimits;
 use crate::domain::code::{self, Code, CodeKind};
 use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::guard::Step;
-use crate::domain::id::{DeliveryId, ServiceId, VerificationId};
+use crate::domain::id::{DeliveryId, ServiceId, TenantId, VerificationId};
 use crate::domain::inbound::{InboundTerms, InboundToken};
 use crate::domain::locale::{self, Locale};
 use crate::domain::magic_link::{LinkTerms, MagicLink, Method};
@@ -47,8 +47,8 @@ pub struct IdempotencyKey {
 /// A request to verify an address.
 #[derive(Debug, Clone, Default)]
 pub struct StartVerification {
-    /// A phone number in E.164 or an email address.
-    pub to: String,
+    /// A phone number in E.164 or an email address; none where the person writes, and whoever does is verified.
+    pub to: Option<String>,
     /// How it is approved.
     pub method: Method,
     /// What is agreed about its link; only where it is approved by one.
@@ -151,7 +151,14 @@ impl App {
         let now = self.now();
         let mode = caller.mode();
         let mut errors = Vec::new();
-        let address = Address::parse(&request.to).map_err(|error| push(&mut errors, "to", error)).ok();
+        let address = match (&request.to, request.method) {
+            (Some(to), _) => Address::parse(to).map_err(|error| push(&mut errors, "to", error)).ok(),
+            (None, Method::Inbound) => None,
+            (None, Method::Code | Method::Link) => {
+                push(&mut errors, "to", "is missing");
+                None
+            }
+        };
         let policy = self.policy(service, &request, address.as_ref(), now, &mut errors);
         let code = chosen_code(service, &request, &policy, &mut errors);
         fits_method(&request, address.as_ref(), &mut errors);
@@ -160,14 +167,16 @@ impl App {
         let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency =
             idempotency("start_verification", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
-        let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
+        if !errors.is_empty() {
+            return Err(Refusal::Invalid(errors));
+        }
         if link.is_some() {
             self.public_url()?;
         }
         let number = number.transpose()?;
-        let channels = match number {
-            Some(_) => Vec::new(),
-            None => self.route(mode, &request.channels, service, &address, available)?,
+        let channels = match &address {
+            Some(address) if number.is_none() => self.route(mode, &request.channels, service, address, available)?,
+            _ => Vec::new(),
         };
 
         let entropy = Drawn::from(&*self.ports.entropy);
@@ -209,7 +218,7 @@ impl App {
             key: caller.key().map(|key| key.id),
             version: 1,
             mode,
-            address: Some(self.store_address(caller, &owner, &address, &entropy)),
+            address: address.as_ref().map(|address| self.store_address(caller.tenant.id, &owner, address, &entropy)),
             status: Status::Pending,
             reason: None,
             code: Some(StoredCode {
@@ -235,12 +244,13 @@ impl App {
             charges: Vec::new(),
             asking: Vec::new(),
             revoking: Vec::new(),
+            rewritten: false,
             news: Vec::new(),
             charged: Vec::new(),
             policy,
         };
         // They bound what the address is sent.
-        let is_limited = is_sent && sandbox::find(&address).is_none();
+        let is_limited = is_sent && address.as_ref().and_then(sandbox::find).is_none();
         let address_limits = is_limited.then(|| own_limits.unwrap_or_else(|| service.settings.address_limits.clone()));
         Ok((NewVerification { verification, quota, address_limits, idempotency, unkept: None }, ip, token))
     }
@@ -325,14 +335,14 @@ impl App {
 
     pub(super) fn store_address(
         &self,
-        caller: &ApiCaller,
+        tenant: TenantId,
         owner: &[u8; 16],
         address: &Address,
         entropy: &dyn Entropy,
     ) -> StoredAddress {
         StoredAddress {
             sealed: self.ports.vault.seal(Purpose::Address, owner, address.as_str(), entropy),
-            index: self.ports.vault.index(caller.tenant.id, address),
+            index: self.ports.vault.index(tenant, address),
             masked: address.masked(),
             kind: address.kind(),
             region: address.region().map(str::to_owned),

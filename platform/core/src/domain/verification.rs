@@ -233,6 +233,9 @@ pub struct Verification {
     /// Deliveries that providers are to take back, since it was canceled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoking: Vec<Asking>,
+    /// Whether its address became known since it was read, or was erased. Stores write again what else stays as it is.
+    #[serde(skip)]
+    pub rewritten: bool,
     /// What happened since it was read. Stored with the change, beside the record.
     #[serde(skip)]
     pub news: Vec<Happening>,
@@ -314,7 +317,7 @@ impl Verification {
     }
 
     /// Takes in a message with its token, which approves it if that is right, in time, the first one, and from the number
-    /// that is to be verified.
+    /// that is to be verified. Where that was not said, it is the one that the message comes from.
     ///
     /// A right token from another number is counted, and the verification stays open: whoever has seen the token is not to
     /// stop the person, nor to use up what their address may guess. What is wrong is not counted, as with links: nobody
@@ -322,7 +325,7 @@ impl Verification {
     pub fn take_message(
         &mut self,
         is_right: impl FnOnce(&CodeHash) -> bool,
-        sender: &AddressIndex,
+        sender: StoredAddress,
         now: Timestamp,
     ) -> MessageOutcome {
         self.expire(now);
@@ -332,9 +335,13 @@ impl Verification {
         if self.inbound.is_none() || !is_right(&code.hash) {
             return MessageOutcome::Wrong;
         }
-        if self.address.as_ref().is_none_or(|address| address.index != *sender) {
+        if self.address.as_ref().is_some_and(|address| address.index != sender.index) {
             self.other_numbers = self.other_numbers.saturating_add(1).min(self.policy.checks_allowed);
             return MessageOutcome::OtherNumber;
+        }
+        if self.address.is_none() {
+            self.address = Some(sender);
+            self.rewritten = true;
         }
         self.end(Status::Approved, None, now);
         MessageOutcome::Approved
@@ -585,6 +592,7 @@ impl Verification {
 
     /// Erases the address and what else may name a person.
     pub fn redact(&mut self) {
+        self.rewritten = true;
         self.country = self.address.take().and_then(|address| address.region).or(self.country.take());
         self.metadata.clear();
         if let Some(link) = &mut self.link {
@@ -597,12 +605,17 @@ impl Verification {
         self.address.as_ref().and_then(|address| address.region.as_deref()).or(self.country.as_deref())
     }
 
+    /// Whether it still has what may name a person.
+    fn names_somebody(&self) -> bool {
+        self.address.is_some() || !self.metadata.is_empty()
+    }
+
     /// Until when it stays as it is: its code, its address, and then itself.
     fn kept_until(&self) -> Timestamp {
         let ended = self.ended_at.unwrap_or(self.expires_at);
         match self.status {
             Status::Pending => self.expires_at,
-            _ if self.address.is_some() => days_after(ended, self.policy.retention.addresses_days),
+            _ if self.names_somebody() => days_after(ended, self.policy.retention.addresses_days),
             _ => days_after(ended, self.policy.retention.records_days),
         }
     }
@@ -633,7 +646,7 @@ impl Verification {
             Status::Pending => Wake::Ask,
             _ if self.dispatch.is_due(now) => Wake::Cut,
             _ if now < self.kept_until() => Wake::Ask,
-            _ if self.address.is_some() => Wake::Redact,
+            _ if self.names_somebody() => Wake::Redact,
             _ => Wake::Delete,
         }
     }

@@ -91,6 +91,7 @@ fn verification(channels: &[&str]) -> Verification {
         charges: vec![],
         asking: vec![],
         revoking: vec![],
+        rewritten: false,
         news: vec![],
         charged: vec![],
     }
@@ -131,35 +132,58 @@ fn by_message() -> Verification {
     Verification { inbound, sends: vec![], dispatch: Dispatch::none(), ..verification(&["a"]) }
 }
 
-fn index(number: &str) -> AddressIndex {
+fn sender(number: &str) -> StoredAddress {
     let vault = Vault::new(&[MasterKey { id: 1, bytes: [1; 32].into() }]).unwrap();
-    vault.index(TenantId::from_bytes([2; 16]), &Address::parse(number).unwrap())
+    let index = vault.index(TenantId::from_bytes([2; 16]), &Address::parse(number).unwrap());
+    StoredAddress { index, ..verification(&["a"]).address.unwrap() }
 }
 
 #[test]
 fn a_message_approves_once_in_time_and_from_the_number_that_is_verified() {
-    let (theirs, others) = (index("+12025550123"), index("+447700900123"));
+    let (theirs, others) = (|| sender("+12025550123"), || sender("+447700900123"));
     let mut approved = by_message();
     assert_eq!(approved.method(), Method::Inbound);
     assert!(!approved.check(|_| true, at(1)), "it has no code");
     assert!(!approved.approve_by_link(|_| true, at(1)), "nor a link");
-    assert_eq!(approved.take_message(|_| false, &theirs, at(1)), MessageOutcome::Wrong);
+    assert_eq!(approved.take_message(|_| false, theirs(), at(1)), MessageOutcome::Wrong);
     for count in [1, 2, 3, 4, 5, 5] {
-        assert_eq!(approved.take_message(|_| true, &others, at(1)), MessageOutcome::OtherNumber);
+        assert_eq!(approved.take_message(|_| true, others(), at(1)), MessageOutcome::OtherNumber);
         assert_eq!(approved.other_numbers, count);
     }
     assert_eq!((approved.status, approved.checks_used), (Status::Pending, 0));
-    assert_eq!(approved.take_message(|_| true, &theirs, at(299)), MessageOutcome::Approved);
-    assert_eq!(approved.take_message(|_| true, &theirs, at(299)), MessageOutcome::Over);
+    assert_eq!(approved.take_message(|_| true, theirs(), at(299)), MessageOutcome::Approved);
+    assert_eq!(approved.take_message(|_| true, theirs(), at(299)), MessageOutcome::Over);
     assert_eq!((approved.status, approved.checks_used, &approved.code), (Status::Approved, 0, &None));
     assert_eq!(approved.news.iter().filter(|happening| happening.what == What::Approved).count(), 1);
 
     let mut late = by_message();
-    assert_eq!(late.take_message(|_| true, &theirs, at(300)), MessageOutcome::Over);
+    assert_eq!(late.take_message(|_| true, theirs(), at(300)), MessageOutcome::Over);
     // Nothing was to get out, so nothing failed, and it stays counted.
     assert_eq!((late.status, late.reason, late.counted.refunded), (Status::Expired, None, false));
     let mut with_code = verification(&["a"]);
-    assert_eq!(with_code.take_message(|_| true, &theirs, at(1)), MessageOutcome::Wrong);
+    assert_eq!(with_code.take_message(|_| true, theirs(), at(1)), MessageOutcome::Wrong);
+}
+
+#[test]
+fn whoever_writes_first_is_verified_where_nobody_was_named() {
+    let anybody = || Verification { address: None, ..by_message() };
+    let mut open = anybody();
+    assert_eq!(open.take_message(|_| false, sender("+447700900123"), at(1)), MessageOutcome::Wrong);
+    assert_eq!((&open.address, open.rewritten), (&None, false));
+    assert_eq!(open.take_message(|_| true, sender("+447700900123"), at(1)), MessageOutcome::Approved);
+    assert_eq!((open.address.as_ref(), open.rewritten), (Some(&sender("+447700900123")), true));
+    assert_eq!(open.take_message(|_| true, sender("+12025550123"), at(1)), MessageOutcome::Over);
+    assert_eq!(open.address, Some(sender("+447700900123")));
+
+    // Of one that nobody wrote for, only its notes may name somebody.
+    let mut expired = anybody();
+    assert_eq!(expired.take_message(|_| true, sender("+447700900123"), at(300)), MessageOutcome::Over);
+    let day = 24 * 3600;
+    assert_eq!((&expired.address, expired.wake_at()), (&None, at(300 + 30 * day)));
+    assert_eq!(expired.wake(at(300 + 30 * day)), Wake::Redact);
+    expired.redact();
+    assert!(expired.metadata.is_empty() && expired.rewritten);
+    assert_eq!((expired.wake_at(), expired.wake(at(300 + 90 * day))), (at(300 + 90 * day), Wake::Delete));
 }
 
 #[test]

@@ -223,6 +223,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
         charges: Vec::new(),
         asking: Vec::new(),
         revoking: Vec::new(),
+        rewritten: false,
         news: Vec::new(),
         charged: Vec::new(),
     }

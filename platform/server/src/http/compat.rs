@@ -157,7 +157,7 @@ pub(super) async fn otp_send(
     let body = body.value;
     api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
     let request = StartVerification {
-        to: body.phone.clone(),
+        to: Some(body.phone.clone()),
         code_length: body.length,
         code_kind: body.kind.map(CodeKind::from),
         expires_in_seconds: body.expires_in,

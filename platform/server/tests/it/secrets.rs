@@ -1,18 +1,21 @@
 //! What must not be found: not in the log, not in the metrics, not in the store's files.
 
 use std::io::Write;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
+use wotp_core::app::WrittenMessage;
 use wotp_core::domain::dispatch::DeliveryFailure;
 
 use crate::app::{TestApp, days, id, number, path, seconds};
+use crate::inbound::connected;
 use crate::links::{ORIGIN, path_in};
 use crate::outbox::Answer;
+use crate::sessions::Linked;
 
 /// Everything that was ever logged in this process.
 static LOG: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(Mutex::default);
@@ -61,6 +64,7 @@ impl Secrets {
 const PHONE: &str = "+12025550187";
 const SECOND_PHONE: &str = "+447700900987";
 const THIRD_PHONE: &str = "+447700900988";
+const OWN_PHONE: &str = "+12025550155";
 const EMAIL: &str = "ada.lovelace@example.com";
 const CONTENT: &str = "The gardener did it, in the library.";
 
@@ -128,6 +132,25 @@ async fn busy_day(app: &TestApp) -> Secrets {
     codes.push(cookie.split_once('=').unwrap().1.to_owned());
     app.post(&*link).header("cookie", cookie).await;
 
+    // Messages of people: to confirm themselves, from another number, and whatever else.
+    let mut globex = app.tenant("Globex").await;
+    globex.live = app.key(&globex, |_| {}).await;
+    let (_, to) = connected(app, &globex, &OWN_PHONE[1..]).await;
+    let inbound = json!({ "to": PHONE, "method": "inbound" });
+    for key in [&globex.live, &globex.test] {
+        let asked = app.starting(key, inbound.clone()).await.expect(201);
+        let token = asked["inbound"]["message"]["token"].as_str().unwrap().to_owned();
+        let simulate = app.post(format!("{}/simulate-message", path(&asked))).key(key);
+        simulate.json(json!({ "from": SECOND_PHONE, "text": token })).await;
+        for (from, text) in [(SECOND_PHONE, &*token), (PHONE, CONTENT), (PHONE, &token[..43]), (PHONE, &*token)] {
+            let sent_at = app.app.ports().clock.now();
+            let written = WrittenMessage { to, from: &from[1..], text, sent_at };
+            app.app.take_in_message(written).await.unwrap();
+        }
+        // The id is no secret: what is behind it.
+        codes.push(token[4 + 26..].to_owned());
+    }
+
     // Refusals of all kinds.
     codes.push(app.started(&acme.live, PHONE).await.1);
     app.starting(&acme.live, json!({ "to": PHONE })).await.problem(429, "cool_down");
@@ -138,7 +161,7 @@ async fn busy_day(app: &TestApp) -> Secrets {
     app.get(format!("/v1/nothing/{PHONE}")).key(&acme.live).await.expect(404);
     app.get("/v1/services").key(&acme.live).await.expect(200);
 
-    let digits = [PHONE, SECOND_PHONE, THIRD_PHONE].map(|phone| phone[phone.len() - 10..].to_owned());
+    let digits = [PHONE, SECOND_PHONE, THIRD_PHONE, OWN_PHONE].map(|phone| phone[phone.len() - 10..].to_owned());
     // The part of a key after its prefix: the first four characters may be shown.
     let keys = [&acme.live, &acme.test, &whole].map(|key| key[12..].to_owned());
     let others = [EMAIL, CONTENT, "998877665544"].map(str::to_owned);
@@ -153,6 +176,7 @@ async fn neither_log_nor_metrics_nor_jobs_hold_a_code_an_address_or_a_key() {
     let handle = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let app = TestApp::with()
+        .channel(Arc::new(Linked))
         .http(|http| {
             http.metrics = handle;
             http.public_url = Some(ORIGIN.to_owned());
@@ -189,7 +213,8 @@ async fn a_job_holds_ids_only() {
 
 #[tokio::test]
 async fn a_stolen_store_tells_neither_codes_nor_addresses_nor_keys() {
-    let app = TestApp::with().http(|http| http.public_url = Some(ORIGIN.to_owned())).start().await;
+    let with_url = |http: &mut wotp_server::http::HttpSettings| http.public_url = Some(ORIGIN.to_owned());
+    let app = TestApp::with().channel(Arc::new(Linked)).http(with_url).start().await;
     let secrets = busy_day(&app).await;
     let stolen = app.stolen();
     let log = |name: &str| name.ends_with("-wal") || name == "verifications";

@@ -126,7 +126,9 @@ pub(super) async fn replace<R: Row>(
         Err(Fault::Foreign) => return Err(ReplaceError::Conflict),
         statement => statement.map_err(store_error)?,
     };
-    let made = if refund {
+    let made = if record.is_rewritten() && R::SEQUENCE && record.address().is_some() {
+        learn(server, tenant, record, statement).await
+    } else if refund {
         let counted = *record.counted();
         let overage = counted.charge == wotp_core::domain::quota::Charge::Overage;
         let refunds = Place::of(tenant, &counted).counts().map(|key| usage::refund(key, overage)).to_vec();
@@ -140,6 +142,28 @@ pub(super) async fn replace<R: Row>(
     *record.version_mut() = expected.saturating_add(1);
     record.clear_news();
     Ok(())
+}
+
+/// Stores a record whose address became known, at the end of that address's sequence; says whether nobody changed it since.
+async fn learn<R: Row>(server: &Server, tenant: TenantId, record: &R, mut statement: Change) -> Result<bool, Fault> {
+    let address = record.address().map(|address| address.index).ok_or(Fault::Shape("an address is known"))?;
+    let recipient = (tenant, record.mode(), address);
+    loop {
+        let history = history::of(server, &[recipient], record.created_at()).await?;
+        let place = history.into_values().next().unwrap_or_default().next_place();
+        let set = statement.get_document_mut("u").and_then(|change| change.get_document_mut("$set"));
+        set.map_err(|_| Fault::Shape("a change sets nothing"))?.insert("q", place);
+        let (wanted, change) = (statement.get_document("q"), statement.get_document("u"));
+        let (Ok(wanted), Ok(change)) = (wanted.cloned(), change.cloned()) else {
+            return Err(Fault::Shape("a statement has no condition"));
+        };
+        match server.collection(R::COLLECTION).update_one(wanted, change).await {
+            Ok(updated) => return Ok(updated.matched_count == 1),
+            // Its place was taken meanwhile: somebody else is of the address.
+            Err(error) if fault::is_duplicate(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn store_error(fault: Fault) -> ReplaceError {

@@ -159,11 +159,18 @@ pub(super) fn replacement<R: Row>(tenant: TenantId, record: &mut R, expected: u6
     let Bson::Document(state) = state? else { return Err(Fault::Shape("a state is no document")) };
     let mut unset = Document::new();
     fields::change::<R::State>("state", state, &mut set, &mut unset);
-    if record.address().is_none() {
-        // Redacted: what stays is written again as a whole, without the address and without what this
+    if record.is_rewritten() {
+        set.insert("fixed", fixed(record)?);
+    }
+    if let Some(address) = record.address().filter(|_| record.is_rewritten()) {
+        // Without its place among those of the address, which whoever stores it looks for.
+        set.insert("a", binary(address.index.as_bytes()));
+    }
+    let is_redacted = record.is_rewritten() && record.address().is_none();
+    if is_redacted {
+        // What stays is written again as a whole, without the address and without what this
         // program does not know, which might tell it; and what the idempotency key would repeat holds
         // the address too.
-        set.insert("fixed", fixed(record)?);
         unset.extend(doc! { "a": 1, "q": 1, "idem": 1 });
     } else if !record.is_under_way() {
         unset.insert(R::SECRET, 1);

@@ -19,7 +19,7 @@ pub(super) struct Statements {
     insert_state: &'static str,
     replace: &'static str,
     pub(super) version: &'static str,
-    redact: &'static str,
+    rewrite: &'static str,
     address: &'static str,
     pub(super) find: &'static str,
     delete: &'static str,
@@ -66,7 +66,7 @@ macro_rules! statements {
                 $table,
                 "_state USING (number) WHERE tenant = ? AND id = ?"
             ),
-            redact: concat!("UPDATE ", $table, " SET doc = ?3, address_index = NULL WHERE tenant = ?1 AND id = ?2"),
+            rewrite: concat!("UPDATE ", $table, " SET doc = ?3, address_index = ?4 WHERE tenant = ?1 AND id = ?2"),
             address: concat!("SELECT address_index FROM ", $table, " WHERE tenant = ? AND id = ?"),
             find: concat!(
                 "SELECT ",
@@ -241,8 +241,9 @@ impl Columns {
             service: record.service().to_bytes(),
             address,
             ended: !record.is_under_way(),
-            // Nothing of it ever changes but that it is redacted: what is to change belongs in `state`.
-            fixed: address.is_none().then(|| serde_json::to_string(&record.fixed())).transpose()?,
+            // Nothing of it ever changes but that its address becomes known or is redacted: what is to change belongs in
+            // `state`.
+            fixed: record.is_rewritten().then(|| serde_json::to_string(&record.fixed())).transpose()?,
             state: serde_json::to_string(&record.state())?,
             news: record.news_of_change(record.version()).map(|news| serde_json::to_string(&news)).transpose()?,
         })
@@ -285,10 +286,10 @@ impl Columns {
         if let Some(key) = key.filter(|_| self.ended) {
             forget_secret::<R>(connection, &self.tenant, &key, &self.id)?;
         }
-        if let (None, Some(fixed)) = (self.address, &self.fixed) {
-            self.redact::<R>(work, fixed)?;
+        if let Some(fixed) = &self.fixed {
+            self.rewrite::<R>(work, fixed)?;
             // What the idempotency key would repeat holds the address too.
-            if let Some(key) = key {
+            if let Some(key) = key.filter(|_| self.address.is_none()) {
                 forget_key(connection, &self.tenant, &key, &self.id)?;
             }
         }
@@ -299,15 +300,21 @@ impl Columns {
         self.news.as_ref().map_or(Ok(()), |news| outbox::append(connection, &self.id, self.version, news))
     }
 
-    fn redact<R: Table>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {
+    fn rewrite<R: Table>(&self, work: &mut Work<'_>, fixed: &str) -> Result<(), Fault> {
         let connection = work.connection;
         let held: Option<[u8; 24]> =
             connection.prepare_cached(R::SQL.address)?.query_row(params![self.tenant, self.id], |row| row.get(0))?;
-        connection.prepare_cached(R::SQL.redact)?.execute(params![self.tenant, self.id, fixed])?;
-        match held {
-            Some(address) => {
-                R::addresses(work).forget(connection, (self.tenant, AddressIndex::from_bytes(address), self.id))
-            }
+        let address = self.address.as_ref().map(|index| index.as_bytes());
+        connection.prepare_cached(R::SQL.rewrite)?.execute(params![self.tenant, self.id, fixed, address])?;
+        let held = held.map(AddressIndex::from_bytes);
+        if held == self.address {
+            return Ok(());
+        }
+        if let Some(address) = held {
+            R::addresses(work).forget(connection, (self.tenant, address, self.id))?;
+        }
+        match self.address {
+            Some(address) => R::addresses(work).add(connection, (self.tenant, address, self.id)),
             None => Ok(()),
         }
     }
@@ -384,7 +391,7 @@ mod tests {
         for (sql, expected) in [
             (R::SQL.replace.to_owned(), &by_id_alone),
             (R::SQL.version.to_owned(), &by_id_alone),
-            (R::SQL.redact.to_owned(), &by_id),
+            (R::SQL.rewrite.to_owned(), &by_id),
             (R::SQL.address.to_owned(), &by_id),
             (R::SQL.find.to_owned(), &by_id),
             (R::SQL.delete.to_owned(), &by_id),

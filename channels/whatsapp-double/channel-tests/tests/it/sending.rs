@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wotp_channel_whatsapp::{Grade, Letter, Reason};
+use wotp_channel_whatsapp::{Allowance, Grade, Letter, Reason};
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::SendError;
@@ -284,4 +284,29 @@ async fn whoever_is_known_is_not_looked_up() {
     connected(&again).await;
     process.double.set_registered(ANNA, false).await.unwrap();
     send(&again, 2, ANNA, "two").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_person_is_answered_reaches_them_once_however_often_their_message_is_told() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.patience.ask_again = Duration::from_millis(100);
+    // Nobody may be written to who has not written first.
+    set.allowance = Allowance::flat(10_000, 10_000, 0);
+    let process = Process::with(double, set).await;
+    *process.told.answer.lock().unwrap() = Some("Thank you.".to_owned());
+    let session = process.linked().await;
+    process.told.refuses.store(true, Ordering::SeqCst);
+    process.double.say(ANNA, TENANT, "WOTP").await.unwrap();
+    within("another login", process.double.wait_for(|devices| (devices[0].logins > 2).then_some(()))).await;
+    assert!(process.double.inbox().all().is_empty(), "what is not taken is not answered");
+    process.told.refuses.store(false, Ordering::SeqCst);
+    let answered = |to: &'static str| process.double.inbox().wait(move |message| message.to == digits(to));
+    assert_eq!(within("the answer", answered(ANNA)).await.text.as_deref(), Some("Thank you."));
+    assert_eq!((session.health().sent_today, session.health().grade), (1, Grade::Limited));
+
+    process.double.say(BERT, TENANT, "hello").await.unwrap();
+    within("the next answer", answered(BERT)).await;
+    assert_eq!(process.double.inbox().all().len(), 2);
+    assert!(matches!(send(&session, 1, "+447700900789", "to a stranger").await, Err(SendError::Away { .. })));
 }

@@ -141,7 +141,7 @@ impl App {
         let house = self.house(whence).await?;
         let request = StartVerification {
             id: Some(id),
-            to: email.as_str().to_owned(),
+            to: Some(email.as_str().to_owned()),
             code_kind: Some(CodeKind::Alphanumeric),
             code_length: Some(CODE_LENGTH),
             expires_in_seconds: Some(CODE_LIFE_SECONDS),

@@ -83,6 +83,8 @@ macro_rules! store_contract {
             a_replaced_verification_is_found_with_its_next_version
             what_was_agreed_about_a_link_is_kept_until_it_is_redacted
             what_was_agreed_about_a_message_is_kept_with_it
+            an_address_that_becomes_known_is_kept_and_found
+            a_change_of_what_has_no_address_yet_leaves_its_key
             a_verification_is_replaced_only_as_it_was_read
             of_50_racing_replaces_of_one_version_one_wins
             fifty_racing_guesses_count_fifty

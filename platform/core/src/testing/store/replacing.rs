@@ -14,7 +14,7 @@ use crate::domain::inbound::MessageOutcome;
 use crate::domain::magic_link::LinkTerms;
 use crate::domain::quota::{Charge, Resource};
 use crate::domain::verification::{Status, Verification};
-use crate::ports::{Admission, NewVerification, ReplaceError, ResendError, Usage};
+use crate::ports::{Admission, Filter, NewVerification, ReplaceError, ResendError, Usage};
 use crate::testing::builders::{
     a_quota, a_stored_address, a_verification, admission, an_idempotency, an_inbound_verification, entropy, noon,
     seconds,
@@ -71,8 +71,8 @@ pub async fn what_was_agreed_about_a_message_is_kept_with_it(store: Subject) {
     let born = an_inbound_verification(tenant, Some(TO), noon());
     let terms = born.inbound.clone();
     let mut verification = started(&store, born).await;
-    let other = a_stored_address(tenant, &verification.id.to_bytes(), "+447700900456").index;
-    assert_eq!(verification.take_message(|_| true, &other, seconds(1)), MessageOutcome::OtherNumber);
+    let other = a_stored_address(tenant, &verification.id.to_bytes(), "+447700900456");
+    assert_eq!(verification.take_message(|_| true, other, seconds(1)), MessageOutcome::OtherNumber);
     store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
     let found = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
     let mut found = found.expect("it is there");
@@ -83,6 +83,56 @@ pub async fn what_was_agreed_about_a_message_is_kept_with_it(store: Subject) {
     store.tenant(tenant).replace(&mut found, false).await.expect(ANSWERS);
     let redacted = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
     assert_eq!(redacted.map(|redacted| (redacted.inbound, redacted.address)), Some((terms, None)));
+}
+
+/// From then on it is found by it, like any other, and erased with it; any number of them are of one address.
+pub async fn an_address_that_becomes_known_is_kept_and_found(store: Subject) {
+    let tenant = new_tenant();
+    let find = async |index| {
+        let filter = Filter { address: Some(index), ..Filter::default() };
+        store.tenant(tenant).verifications(&filter, None, 10).await.expect(ANSWERS).items
+    };
+    let mut learned = Vec::new();
+    for second in 1..4 {
+        let mut verification = started(&store, an_inbound_verification(tenant, None, noon())).await;
+        // Before that, changes leave it without.
+        verification.other_numbers = 1;
+        store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+        let sender = a_stored_address(tenant, &verification.id.to_bytes(), TO);
+        let index = sender.index;
+        assert_eq!(verification.take_message(|_| true, sender, seconds(second)), MessageOutcome::Approved);
+        store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+        let found = store.tenant(tenant).find_verification(verification.id).await.expect(ANSWERS);
+        assert_eq!(found.as_ref(), Some(&verification));
+        learned.insert(0, verification);
+        assert_eq!(find(index).await.len(), learned.len());
+    }
+    let index = learned[0].address.as_ref().expect("it is known").index;
+    // A start for the same address comes behind them.
+    let code = started(&store, a_verification(tenant, TO, seconds(5))).await;
+    assert_eq!(find(index).await.len(), 4);
+    for verification in &mut learned {
+        verification.redact();
+        store.tenant(tenant).replace(verification, false).await.expect(ANSWERS);
+    }
+    assert_eq!(find(index).await, [code]);
+}
+
+/// The key is the caller's word for the start, whatever becomes known later; only what is erased is not repeated.
+pub async fn a_change_of_what_has_no_address_yet_leaves_its_key(store: Subject) {
+    let tenant = new_tenant();
+    let born = NewVerification {
+        idempotency: Some(an_idempotency(1, 1, noon())),
+        ..admission(an_inbound_verification(tenant, None, noon()))
+    };
+    let mut verification = admitted(&store, born.clone()).await;
+    let repeated = async || matches!(try_admit(&store, born.clone()).await, Ok(Admission::Repeated(_)));
+    verification.other_numbers = 1;
+    store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+    assert!(repeated().await, "it is open");
+    assert!(verification.cancel(seconds(1)));
+    store.tenant(tenant).replace(&mut verification, false).await.expect(ANSWERS);
+    assert!(repeated().await, "it has ended");
 }
 
 /// What lost keeps its version, so that it can be seen that it lost.

@@ -36,9 +36,10 @@ pub(super) use views::{
 #[serde(deny_unknown_fields)]
 #[schema(as = StartVerification)]
 pub(super) struct StartBody {
-    /// A phone number in E.164, or an email address.
+    /// A phone number in E.164, or an email address. With `method: "inbound"` a phone number, or left out: then whoever
+    /// writes is verified.
     #[schema(example = "+12025550123", min_length = 3, max_length = 254)]
-    to: String,
+    to: Option<String>,
     /// `code`, which your app asks for and checks, `link`, which the person opens to approve by a button, or `inbound`,
     /// where the person writes to your number.
     #[serde(default)]

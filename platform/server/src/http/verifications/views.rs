@@ -286,7 +286,8 @@ pub(in crate::http) struct VerificationView {
     /// Why it failed.
     #[schema(required, value_type = Option<FailureReasonName>)]
     reason: Option<FailureReason>,
-    /// The address: masked, unless the key has `addresses:read`; null once retention has ended.
+    /// The address: masked, unless the key has `addresses:read`; null once retention has ended, and until somebody writes
+    /// where it was left out.
     #[schema(required, example = "+1********23")]
     to: Option<String>,
     /// For which service.

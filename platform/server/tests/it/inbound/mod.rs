@@ -2,6 +2,7 @@
 //! message is told by the test, as the channel does; real sessions are tested against the double of WhatsApp.
 
 mod answers;
+mod anybody;
 mod trial;
 
 use std::sync::Arc;
