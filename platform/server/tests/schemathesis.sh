@@ -75,6 +75,8 @@ trap 'exit 143' TERM
 # All calls come from one address, so the per-address limit would be all we test.
 export WOTP_LIMITS__PER_IP_PER_SECOND=0
 export WOTP_LOG__LEVEL=${WOTP_LOG__LEVEL:-warn}
+# Whatever is called, nobody outside is: there is nobody at this address.
+export WOTP_CHANNELS__WHATSAPP__URL=ws://127.0.0.1:9 WOTP_CHANNELS__WHATSAPP__VERSION=2.3000.1026131876
 
 key=$("$wotp" tenant create schemathesis --plan unlimited --data "$work/data" --json |
     "$python" -c 'import json, sys; print(json.load(sys.stdin)["test_key"])')

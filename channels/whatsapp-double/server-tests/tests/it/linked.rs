@@ -166,7 +166,8 @@ async fn who_writes_to_the_number_from_theirs_is_verified_and_answered_and_then_
     let before = left(&shown).unwrap();
     double.set_receipts(ANNA, Receipts::Read).await.unwrap();
     verifies(&server, &double, &key, &mut seen).await;
-    let counted = |seen: &serde_json::Value| (seen["session"]["health"]["sent_today"] == 3).then(|| left(seen).unwrap());
+    let counted =
+        |seen: &serde_json::Value| (seen["session"]["health"]["sent_today"] == 3).then(|| left(seen).unwrap());
     assert_eq!(block_in_place(|| server.follow(&connection, &key, "it is counted", counted)), before);
     drop(server);
     let traces = String::from_utf8_lossy(&place.traces()).into_owned();

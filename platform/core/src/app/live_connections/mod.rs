@@ -136,7 +136,10 @@ impl App {
         let vault = self.ports.vault.of_connection(of);
         let key = vault.key(Standing::NAME);
         let value = self.ports.store.read_state(of, &[key]).await?.pop().flatten();
-        let opened = value.map(|value| vault.open(&StateRow { key, value })).transpose()?;
+        let opened = value.and_then(|value| {
+            let opened = vault.open(&StateRow { key, value });
+            opened.inspect_err(|error| tracing::error!(connection = %of.connection, %error, "where a connection stands cannot be read")).ok()
+        });
         // What a newer program says of it this one may not know.
         Ok(opened.and_then(|opened| serde_json::from_slice(&opened.value).ok()))
     }
