@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use tokio::sync::Semaphore;
 use wotp_core::domain::address::{Address, AddressKind};
 use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::domain::id::{NodeId, TenantId};
@@ -15,10 +16,21 @@ use crate::sessions::Sessions;
 /// When to come again where this process keeps no sessions, or not yet.
 const NOT_BEGUN: SignedDuration = SignedDuration::from_secs(2);
 
+/// Messages that are under way at once: each waits for WhatsApp, up to half a minute, and takes no seat from other channels.
+const ROOM: usize = 256;
+/// When to come again where that many are.
+const NO_ROOM: SignedDuration = SignedDuration::from_secs(1);
+
 /// WhatsApp, through the sessions that this process keeps, while it keeps any.
-#[derive(Default)]
 pub struct WhatsApp {
     sessions: RwLock<Option<Arc<Sessions>>>,
+    room: Semaphore,
+}
+
+impl Default for WhatsApp {
+    fn default() -> Self {
+        Self { sessions: RwLock::default(), room: Semaphore::new(ROOM) }
+    }
 }
 
 impl WhatsApp {
@@ -54,6 +66,10 @@ impl Channel for WhatsApp {
         true
     }
 
+    fn own_room(&self) -> usize {
+        ROOM
+    }
+
     fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
         self.sessions()?.kept_by_another(tenant)
     }
@@ -64,7 +80,10 @@ impl Channel for WhatsApp {
             return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail });
         };
         let Some(sessions) = self.sessions() else {
-            return Err(SendError::Later { after: NOT_BEGUN, detail: "sessions have not begun here".to_owned() });
+            return Err(SendError::Away { after: NOT_BEGUN, detail: "sessions have not begun here".to_owned() });
+        };
+        let Ok(_place) = self.room.try_acquire() else {
+            return Err(SendError::Away { after: NO_ROOM, detail: "so many messages are under way here".to_owned() });
         };
         let letter = Letter { reference: outgoing.reference(), to, text: &outgoing.text };
         sessions.send(outgoing.tenant, letter).await

@@ -23,9 +23,7 @@ use crate::wishes::Wishes;
 
 /// How many sessions are read from what was kept, or asked for, at once.
 const AT_ONCE: usize = 16;
-/// When to come again where another process keeps the sessions of the tenant: whoever takes the message then may be that one.
-const ELSEWHERE: SignedDuration = SignedDuration::from_secs(1);
-/// When to come again where nobody keeps one.
+/// When to come again where no session of the tenant is here.
 const NOWHERE: SignedDuration = SignedDuration::from_secs(5);
 
 /// How long a session that is to be logged out may take to connect.
@@ -263,7 +261,7 @@ impl Sessions {
         // The phone is told over a connection. Without one the keys are erased all the same.
         if !session.status().is_connected() && session.resume().await.is_ok() {
             let mut watch = session.watch();
-            let connected = watch.wait_for(|status| !matches!(status, Status::Connecting));
+            let connected = watch.wait_for(|status| !status.is_about_to_connect());
             let _ = timeout(CONNECTED_WITHIN, connected).await;
         }
         let told = session.log_out().await?;
@@ -325,14 +323,9 @@ impl Sessions {
                 Err(NotSent { error, for_others: false }) => return Err(error),
             }
         }
-        let elsewhere = || {
-            let detail = "no session of the tenant is here".to_owned();
-            match self.kept_by_another(tenant).is_some() {
-                true => SendError::Later { after: ELSEWHERE, detail },
-                false => SendError::Away { after: NOWHERE, detail },
-            }
-        };
-        Err(first.unwrap_or_else(elsewhere))
+        // It may be kept elsewhere, by a node that could not be rung for: that is no try.
+        let detail = "no session of the tenant is here".to_owned();
+        Err(first.unwrap_or(SendError::Away { after: NOWHERE, detail }))
     }
 
     /// Prolongs all leases, together.
@@ -364,9 +357,14 @@ impl Sessions {
             false => BTreeMap::new(),
         };
         self.table().elsewhere.clone_from(&elsewhere);
+        // All of a tenant's are kept together: whoever has one of its messages then has all of its numbers.
+        let here_of: BTreeSet<TenantId> = here.iter().map(|id| id.tenant).collect();
+        let elsewhere_of: BTreeSet<TenantId> = elsewhere.keys().map(|id| id.tenant).collect();
+        let is_free = |id: &SessionId| {
+            !elsewhere.contains_key(id) && (here_of.contains(&id.tenant) || !elsewhere_of.contains(&id.tenant))
+        };
         for (id, wanted) in wanted {
-            let is_to_do =
-                if here.contains(&id) { !self.is_followed(id, &wanted) } else { !elsewhere.contains_key(&id) };
+            let is_to_do = if here.contains(&id) { !self.is_followed(id, &wanted) } else { is_free(&id) };
             if is_to_do && !self.draining.load(Ordering::SeqCst) {
                 self.go_and_follow(id, Some(wanted));
             }

@@ -163,6 +163,12 @@ impl Status {
         matches!(self, Self::Connected { .. })
     }
 
+    /// Whether it logs in, or will by itself soon.
+    pub(crate) fn is_about_to_connect(&self) -> bool {
+        use Away::{Lost, NotKept, Unavailable};
+        matches!(self, Self::Connecting | Self::Disconnected { why: Lost | Unavailable | NotKept, .. })
+    }
+
     /// One word for it, for metrics and lists.
     pub fn name(&self) -> &'static str {
         self.live().as_str()

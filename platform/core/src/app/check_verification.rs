@@ -13,6 +13,8 @@ use crate::ports::{Filter, ReplaceError};
 /// Most open verifications of an address that a code is compared with: a service allows at most 20
 /// sends in 10 minutes.
 const OPEN_MAX: usize = 20;
+/// Newest verifications of an address among which those with a code are looked for.
+const LOOKED_AT_MAX: usize = 500;
 
 /// What came of a check.
 #[derive(Debug, Clone)]
@@ -98,8 +100,10 @@ impl App {
         // number before.
         let created_from = now.saturating_sub(SignedDuration::from_secs(EXPIRY_MAX_SECONDS.into())).ok();
         let pending = Filter { status: Some(Status::Pending), created_from, ..filter.clone() };
-        let mut open = store.verifications_to_check(&pending, OPEN_MAX).await?;
+        // Those that a message approves have no limit by address, and are not to hide those with a code.
+        let mut open = store.verifications_to_check(&pending, LOOKED_AT_MAX).await?;
         open.retain(|verification| verification.is_open(now) && verification.method().is_code());
+        open.truncate(OPEN_MAX);
         let guess = Code::typed(code);
         let is_right = |verification: &Verification| {
             let hash = verification.code.as_ref().map(|code| &code.hash);
@@ -115,7 +119,7 @@ impl App {
         let newest = match open.first() {
             Some(newest) => Some(newest.id),
             None => {
-                let latest = store.verifications_to_check(&filter, OPEN_MAX).await?;
+                let latest = store.verifications_to_check(&filter, LOOKED_AT_MAX).await?;
                 let with_code = latest.iter().find(|verification| verification.method().is_code());
                 with_code.or(latest.first()).map(|verification| verification.id)
             }

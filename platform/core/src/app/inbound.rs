@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 use super::authenticate::served;
-use super::guard::Judgement;
+use super::guard::{Judged, Judgement};
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
@@ -80,10 +80,20 @@ impl App {
         };
         let from = Address::Phone(from);
         let is_fresh = self.now().duration_since(sent_at) < ANSWERED_WITHIN;
+        let mut taken = None;
         for token in InboundToken::find(text) {
-            let Some((outcome, verification)) = self.take_token(to.tenant, Mode::Live, &token, &from).await? else {
-                continue;
-            };
+            let of_token = self.take_token(to.tenant, Mode::Live, &token, &from).await?;
+            let Some((outcome, verification)) = of_token else { continue };
+            let approves = outcome == MessageOutcome::Approved;
+            // Beside one that is over there may be another that is not: people quote what they wrote before.
+            if approves || taken.is_none() {
+                taken = Some((outcome, verification));
+            }
+            if approves {
+                break;
+            }
+        }
+        if let Some((outcome, verification)) = taken {
             let Some(reply) = self.reply(outcome, &verification, &from) else { return Ok(None) };
             let answers = is_fresh && self.take_reply(to, "token", &from, REPLIES_PER_DAY).await?;
             return Ok(answers.then_some(reply));
@@ -165,7 +175,7 @@ impl App {
             let judgement = match outcome {
                 MessageOutcome::Approved if !named => {
                     let guard = self.guard_of(tenant, verification.service).await?;
-                    self.judge(&guard, &verification, None, Step::Start).await?
+                    self.judge(&guard, Judged::by_its_number(&verification), None, Step::Start).await?
                 }
                 _ => Judgement::default(),
             };

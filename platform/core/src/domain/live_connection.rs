@@ -252,6 +252,18 @@ pub enum ConnectionNews {
 }
 
 impl KeptStanding {
+    /// Whether it says why no phone is linked, and what is told now says only that none is: as the next keeper does, who
+    /// does not know.
+    pub fn says_more_than(&self, standing: &Standing) -> bool {
+        let no_reason = standing.status == LiveStatus::Unpaired && standing.reason.is_none();
+        no_reason
+            && match self.standing.status {
+                LiveStatus::LoggedOut => true,
+                LiveStatus::Unpaired => self.standing.reason.is_some(),
+                _ => false,
+            }
+    }
+
     /// Where a connection stands now, after it stood like `before`, and what its tenant is told.
     pub fn next(before: Option<&Self>, standing: Standing) -> (Self, Vec<ConnectionNews>) {
         let told = before.and_then(|before| before.told);
@@ -351,6 +363,21 @@ mod tests {
         assert_eq!(stands(standing(LiveStatus::Connected, None)), [Status(LiveStatus::Connected)]);
         let outdated = || standing(LiveStatus::Disconnected, Some("outdated"));
         assert_eq!([stands(outdated()), stands(outdated())], [vec![Status(LiveStatus::Disconnected)], vec![]]);
+    }
+
+    #[test]
+    fn whoever_keeps_it_next_and_knows_less_does_not_say_less() {
+        let says_more = |before: Standing, now: &Standing| KeptStanding::next(None, before).0.says_more_than(now);
+        let unpaired = standing(LiveStatus::Unpaired, None);
+        assert!(says_more(standing(LiveStatus::LoggedOut, None), &unpaired));
+        assert!(says_more(standing(LiveStatus::Unpaired, Some("timed_out")), &unpaired));
+        for (before, now) in [
+            (LiveStatus::Pairing, &unpaired),
+            (LiveStatus::LoggedOut, &standing(LiveStatus::Pairing, None)),
+            (LiveStatus::LoggedOut, &standing(LiveStatus::Unpaired, Some("failed"))),
+        ] {
+            assert!(!says_more(standing(before, None), now));
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Phone {
     /// use wotp_core::domain::phone::Phone;
     /// assert_eq!(Phone::of_account("12025550123"), Phone::parse("+12025550123"));
     /// assert_eq!(Phone::of_account("553188881234"), Phone::parse("+5531988881234"));
+    /// assert_eq!(Phone::of_account("5215512345678").unwrap().e164(), "+525512345678");
     /// ```
     ///
     /// # Errors
@@ -90,6 +91,10 @@ impl Phone {
     pub fn of_account(digits: &str) -> Result<Self, PhoneError> {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(PhoneError::NotANumber);
+        }
+        // Mexico had a 1 before mobile numbers until 2019, which accounts of that time still have.
+        if let Some(rest) = digits.strip_prefix("521").filter(|rest| rest.len() == 10) {
+            return Self::parse(&format!("+52{rest}"));
         }
         match (digits.strip_prefix("55"), digits.len()) {
             (Some(rest), 12) if rest.as_bytes()[2] >= b'6' => Self::parse(&format!("+55{}9{}", &rest[..2], &rest[2..])),

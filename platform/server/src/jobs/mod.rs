@@ -44,6 +44,7 @@ impl Jobs {
     pub fn spawn(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let Self { app, live, others, node, concurrency, ready } = self;
         let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
+        let mut workers = None;
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
         // Where deliveries are: they go out through what is kept.
@@ -71,7 +72,7 @@ impl Jobs {
         };
         if works {
             if let Some(rings) = rings {
-                tasks.push(("the workers", tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone()))));
+                workers = Some(tokio::spawn(work(Arc::clone(&app), rings, concurrency, stop.clone())));
             }
             tasks.push(("the webhooks", tokio::spawn(webhooks::run(Arc::clone(&app), stop.clone()))));
             tasks.push(("the replays", tokio::spawn(webhooks::replay(Arc::clone(&app), stop.clone()))));
@@ -85,20 +86,27 @@ impl Jobs {
         }
         tasks.push(("what the guard counts", tokio::spawn(guard::tell(app, stop))));
         tokio::spawn(async move {
-            for (name, task) in tasks {
-                if let Err(error) = task.await {
-                    tracing::error!(name, error = &error as &dyn std::error::Error, "a job panicked");
-                }
+            if let Some(workers) = workers {
+                ended("the workers", workers).await;
             }
-            // After the workers, who send through them.
+            // After the workers, who send through them, and before all else: other nodes wait for them.
             if let Some(live) = live {
                 live.end().await;
+            }
+            for (name, task) in tasks {
+                ended(name, task).await;
             }
             // After the workers: what they did and what nobody began is told to the queue.
             if let Some(task) = listening {
                 task.ended().await;
             }
         })
+    }
+}
+
+async fn ended(name: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(name, error = &error as &dyn std::error::Error, "a job panicked");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::domain::guard::{Cap, Destination, GuardMode, ListEffect, Span, State}
 use crate::domain::id::{CountId, TenantId};
 use crate::domain::message::Message;
 use crate::domain::mode::Mode;
+use crate::domain::phone::Phone;
 use crate::domain::quota::{Resource, Window};
 use crate::domain::sandbox;
 use crate::domain::vault::AddressIndex;
@@ -55,26 +56,38 @@ pub(in crate::app) struct Judged<'a> {
     to: Option<&'a StoredAddress>,
     mode: Mode,
     what: What,
+    /// Whether it was judged when it was started, as one whose number nobody knew.
+    was_judged: bool,
 }
 
-/// Codes and messages are counted together against caps. Only codes tell the watch anything.
+/// What is sent, and what people write, is counted together against caps. Only codes tell the watch anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Code,
+    /// Nothing is sent: the person writes, from a number that may not be known yet.
+    Inbound,
     Message,
 }
 
 impl<'a> From<&'a Verification> for Judged<'a> {
     fn from(verification: &'a Verification) -> Self {
         let Verification { id, address, mode, .. } = verification;
-        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what: What::Code }
+        let what = if verification.inbound.is_some() { What::Inbound } else { What::Code };
+        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what, was_judged: false }
+    }
+}
+
+impl<'a> Judged<'a> {
+    /// A verification whose number is known by now: what is asked of the number, and nothing that its start was asked.
+    pub(in crate::app) fn by_its_number(verification: &'a Verification) -> Self {
+        Self { was_judged: true, ..verification.into() }
     }
 }
 
 impl<'a> From<&'a Message> for Judged<'a> {
     fn from(message: &'a Message) -> Self {
         let Message { id, address, mode, .. } = message;
-        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what: What::Message }
+        Self { owner: id.to_bytes(), to: address.as_ref(), mode: *mode, what: What::Message, was_judged: false }
     }
 }
 
@@ -82,8 +95,9 @@ impl<'a> From<&'a Message> for Judged<'a> {
 struct Case<'a> {
     guard: &'a Guard,
     what: What,
-    address: &'a Address,
-    index: AddressIndex,
+    was_judged: bool,
+    /// The address and what it is found by; none where nobody knows it yet.
+    to: Option<(&'a Address, AddressIndex)>,
     ip: Option<IpAddr>,
     /// Whether it is counted: nothing reaches a person in test mode and at sandbox numbers.
     counts: bool,
@@ -105,17 +119,19 @@ impl Case<'_> {
         ends
     }
 
-    fn number(&self) -> Option<&str> {
-        match self.address {
-            Address::Phone(phone) => Some(phone.e164()),
-            Address::Email(_) => None,
+    fn phone(&self) -> Option<&Phone> {
+        match self.to {
+            Some((Address::Phone(phone), _)) => Some(phone),
+            Some((Address::Email(_), _)) | None => None,
         }
     }
 
     /// Asks the lists. Says whether that is the end of it: it is on one.
     fn asks_lists(&mut self) -> bool {
         let Some(list) = &self.guard.list else { return false };
-        let found = [list.of_address(&self.index, self.number()), self.ip.and_then(|ip| list.of_ip(ip))];
+        let number = self.phone().map(Phone::e164);
+        let of_address = self.to.as_ref().and_then(|(_, index)| list.of_address(index, number));
+        let found = [of_address, self.ip.and_then(|ip| list.of_ip(ip))];
         let found = found.into_iter().flatten();
         let mut found: Vec<(Rule, ListEffect)> = found.map(|entry| (entry.what.rule(), entry.effect)).collect();
         // Where the one would let it pass and the other would not, it is blocked.
@@ -131,11 +147,9 @@ impl Case<'_> {
     }
 
     fn asks_countries(&mut self) -> bool {
-        if !matches!(self.address, Address::Phone(_)) {
-            return false;
-        }
+        let Some(phone) = self.phone() else { return false };
         let countries = &self.guard.settings.countries;
-        let region = self.address.region();
+        let region = phone.region();
         let lists = |listed: &[String]| region.is_some_and(|region| listed.iter().any(|country| country == region));
         let rule = if lists(&countries.blocked) {
             Rule::CountryBlocked
@@ -151,7 +165,7 @@ impl Case<'_> {
     }
 
     fn destinations(&self) -> Vec<Destination> {
-        let Address::Phone(phone) = self.address else { return Vec::new() };
+        let Some(phone) = self.phone() else { return Vec::new() };
         let country = phone.region().map(|region| Destination::Country(region.to_owned()));
         [Destination::Prefix(phone.prefix().to_owned())].into_iter().chain(country).collect()
     }
@@ -179,10 +193,14 @@ impl Case<'_> {
                 State::Probing => either(Rule::PrefixProbed, Rule::CountryProbed),
             };
             let limit = restriction.per_minute;
-            // Apart from each other: messages must not take the place of the codes by which the watch tells
+            // Apart from each other: nothing else must take the place of the codes by which the watch tells
             // whether it is over.
-            let of_messages: &[u8] = if self.what == What::Message { b"\0message" } else { b"" };
-            let mark = self.mark(app, rule, &[destination.value().as_bytes(), of_messages].concat());
+            let apart: &[u8] = match self.what {
+                What::Code => b"",
+                What::Inbound => b"\0inbound",
+                What::Message => b"\0message",
+            };
+            let mark = self.mark(app, rule, &[destination.value().as_bytes(), apart].concat());
             uses.push(Use { rule, mark, span: Span::minute(self.now), limit, weight: 1 });
         }
         false
@@ -207,17 +225,23 @@ impl Case<'_> {
                 uses.push(Use { rule, mark, span, limit, weight: 1 });
             }
         };
-        add(Rule::CapAddress, &caps.address, self.address.as_str().as_bytes());
-        if let Address::Phone(phone) = self.address {
+        if let Some((address, _)) = self.to {
+            add(Rule::CapAddress, &caps.address, address.as_str().as_bytes());
+        }
+        if let Some(phone) = self.phone() {
             add(Rule::CapPrefix, &caps.prefix, phone.prefix().as_bytes());
         }
         if let Some(ip) = self.ip {
             add(Rule::CapIp, &caps.ip, &network_of(ip));
         }
-        add(Rule::CapService, &caps.service, b"");
-        if let (Some(limit), Address::Phone(_)) = (caps.spend_micros_per_day, self.address) {
+        if !self.was_judged {
+            add(Rule::CapService, &caps.service, b"");
+        }
+        // What a person writes costs nothing.
+        let sent = self.phone().filter(|_| self.what != What::Inbound);
+        if let (Some(limit), Some(phone)) = (caps.spend_micros_per_day, sent) {
             let (mark, span) = (self.mark(app, Rule::CapSpend, b""), Span::day(self.now));
-            let weight = settings.cost_micros(self.address.region());
+            let weight = settings.cost_micros(phone.region());
             uses.push(Use { rule: Rule::CapSpend, mark, span, limit, weight });
         }
     }
@@ -246,17 +270,20 @@ impl App {
             return Ok(Judgement::default());
         }
         let watches = guard.settings.watches();
-        let Judged { owner, to, mode, what } = judged.into();
-        let (Some(address), Some(stored)) = (self.open_address(&owner, to)?, to) else {
+        let Judged { owner, to, mode, what, was_judged } = judged.into();
+        let address = self.open_address(&owner, to)?;
+        let to = address.as_ref().zip(to.map(|stored| stored.index));
+        // Of one that is sent, it was erased.
+        if to.is_none() && what != What::Inbound {
             return Ok(Judgement::default());
-        };
+        }
         let mut case = Case {
             guard,
             what,
-            address: &address,
-            index: stored.index,
+            was_judged,
+            to,
             ip: ip.map(|ip| ip.to_canonical()),
-            counts: mode == Mode::Live && sandbox::find(&address).is_none(),
+            counts: mode == Mode::Live && to.is_none_or(|(address, _)| sandbox::find(address).is_none()),
             step,
             now: self.now(),
             notes: Vec::new(),
@@ -278,7 +305,8 @@ impl App {
     /// Asks the cap of the tenant, by what the quota has counted and by what is on its way there from this node. Says
     /// whether that is the end of it.
     async fn asks_tenant_cap(&self, case: &mut Case<'_>) -> Result<bool, Refusal> {
-        let Some(cap) = case.guard.settings.caps.tenant_per_day else { return Ok(false) };
+        let cap = case.guard.settings.caps.tenant_per_day.filter(|_| !case.was_judged);
+        let Some(cap) = cap else { return Ok(false) };
         let day = Window::day(case.now);
         if case.step == Step::Resend {
             // It is not counted by the quota, so it needs no room in it.

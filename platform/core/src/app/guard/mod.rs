@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::{join, try_join, try_join_all};
-pub(super) use judge::Judgement;
+pub(super) use judge::{Judged, Judgement};
 pub(super) use seen::Happened;
 pub use settings::{NewEntry, NewListed};
 pub use watching::GuardWatched;

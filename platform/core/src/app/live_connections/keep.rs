@@ -107,6 +107,14 @@ impl App {
     /// [`Refusal::Conflict`] when another node keeps it, [`Refusal::Store`], [`Refusal::Vault`].
     pub async fn tell_standing(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), Refusal> {
         let before = self.kept_standing(lease.of).await?;
+        if before.as_ref().is_some_and(|before| before.says_more_than(standing)) {
+            return Ok(());
+        }
+        // What is written is refused to a former keeper, and what is told is not written there.
+        let newest = self.ports.store.find_connection_lease(lease.of).await?;
+        if newest.is_none_or(|newest| newest.fence != lease.fence) {
+            return Err(Refusal::Conflict);
+        }
         let (kept, news) = KeptStanding::next(before.as_ref(), standing.clone());
         if !news.is_empty() {
             self.tell_connection_news(lease.of, standing, news).await?;

@@ -267,7 +267,9 @@ impl SessionView {
             },
             (SessionStatusName::Unpaired, Some("timed_out")) => "nobody linked a phone in time: have it connect again",
             (SessionStatusName::Unpaired, Some("failed")) => "the phone could not be linked: have it connect again",
-            (SessionStatusName::Unpaired, _) if self.wanted => "it is about to show what links your phone",
+            (SessionStatusName::Unpaired, _) if self.wanted && self.since.is_none() => {
+                "it is about to show what links your phone"
+            }
             (SessionStatusName::Unpaired, _) => "no phone is linked: have it connect",
             (SessionStatusName::Pairing, _) => {
                 "it waits for your phone: scan the QR, or type the code, under Linked devices"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wotp_core::app::WrittenMessage;
 
 use super::{DONE, OTHER, OVER, PERSON, Scene};
-use crate::app::{days, id, path, seconds};
+use crate::app::{NUMBER, days, id, path, seconds};
 use crate::sessions::stored;
 
 impl Scene {
@@ -124,6 +124,51 @@ async fn the_guard_looks_at_the_number_once_it_is_known() {
     let named = scene.app.starting(&scene.acme.live, json!({ "to": "+447700900123", "method": "inbound" }));
     let named = named.await.expect(201);
     assert_eq!((&named["status"], &named["inbound"]["message"]), (&json!("failed"), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_caps_ask_at_the_start_what_needs_no_number_and_nothing_twice() {
+    let scene = Scene::set().await;
+    let set = async |rules: Value| {
+        let guard = format!("/v1/services/{}/guard", scene.acme.service);
+        scene.app.request(Method::PUT, guard).key(&scene.acme.live).json(rules).await.expect(200);
+    };
+    set(json!({ "mode": "on", "caps": { "tenant_per_day": 1, "service": { "per_day": 1 } } })).await;
+    let (passes, token) = scene.anybody().await;
+    let stopped = scene.app.starting(&scene.acme.live, json!({ "method": "inbound" })).await.expect(201);
+    assert_eq!((&stopped["status"], &stopped["verdict"]["reason"]), (&json!("failed"), &json!("cap_tenant")));
+    // The one that is counted is not held against itself.
+    assert_eq!(scene.writes(PERSON, &token).await.as_deref(), Some(DONE));
+    assert_eq!(scene.status(&passes).await, "approved");
+
+    set(json!({ "mode": "on", "caps": { "ip": { "per_hour": 1 } } })).await;
+    let from = |ip: &str| scene.app.starting(&scene.acme.live, json!({ "method": "inbound", "ip": ip }));
+    assert_eq!(from("192.0.2.1").await.expect(201)["status"], "pending");
+    assert_eq!(from("192.0.2.1").await.expect(201)["verdict"]["reason"], "cap_ip");
+    assert_eq!(from("192.0.2.2").await.expect(201)["status"], "pending");
+}
+
+#[tokio::test]
+async fn beside_a_token_that_is_over_another_is_found() {
+    let scene = Scene::set().await;
+    let (_, over) = scene.anybody().await;
+    assert_eq!(scene.writes(PERSON, &over).await.as_deref(), Some(DONE));
+    let (verification, token) = scene.anybody().await;
+    let both = format!("> {over}\nthis one: {token}");
+    assert_eq!(scene.writes(PERSON, &both).await.as_deref(), Some(DONE));
+    assert_eq!(scene.status(&verification).await, "approved");
+}
+
+#[tokio::test]
+async fn those_that_a_message_approves_hide_none_with_a_code() {
+    let scene = Scene::set().await;
+    let (_, code) = scene.app.started(&scene.acme.live, NUMBER).await;
+    for _ in 0..21 {
+        scene.started(NUMBER).await;
+    }
+    let check = scene.app.post("/v1/verifications/check").key(&scene.acme.live);
+    let checked = check.json(json!({ "to": NUMBER, "code": code })).await.expect(200);
+    assert_eq!(checked["valid"], true);
 }
 
 #[tokio::test]
