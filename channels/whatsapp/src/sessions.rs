@@ -18,7 +18,6 @@ use crate::listen::SessionId;
 use crate::right::Right;
 use crate::session::{Letter, NotSent, PairError, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
-use crate::status::Status;
 use crate::wishes::Wishes;
 
 /// How many sessions are read from what was kept, or asked for, at once.

@@ -127,6 +127,8 @@ async fn every_record_of_version_1_reads_as_it_was_written() {
     for expected in &mut verifications {
         // Version 1 had none.
         expected.news.clear();
+        // What is read is as it was stored.
+        expected.rewritten = false;
         assert_eq!(door.find_verification(expected.id).await.unwrap().as_ref(), Some(&*expected));
     }
     for expected in &mut messages {
