@@ -71,18 +71,16 @@ fn plugins_that_misbehave_fail_in_time_with_a_sentence() {
     fs::write(&settings, "url = \"https://allowed.example/\"\n").unwrap();
     fs::write(&script, "hosts = [\"allowed.example\"]\n").unwrap();
     for (name, words) in [
-        // Where others leave it no processor to compute on, the time of the delivery is over first.
-        ("endless_loop", &["computed for longer than 1 s", "gave no answer in time and was stopped"][..]),
-        ("memory_bomb", &["the plugin crashed"]),
-        ("log_flood", &["made no request"]),
-        ("nosy_webhook", &["without a signature"]),
-        ("secret_thief", &["a mark went out as it is"]),
-        ("wasi_import", &["plugins get nothing of WASI"]),
+        ("endless_loop", "computed for longer than 1 s"),
+        ("memory_bomb", "the plugin crashed"),
+        ("log_flood", "made no request"),
+        ("nosy_webhook", "without a signature"),
+        ("secret_thief", "a mark went out as it is"),
+        ("wasi_import", "plugins get nothing of WASI"),
     ] {
-        let says = |said: &str| words.iter().any(|words| said.contains(words));
         let said = place.run(&["plugin", "test", &component(name), "--settings", &settings, "--script", &script]);
         assert_eq!(said.code, 1, "{name}: {}", said.err);
-        assert!(said.out.contains("not allowed: ") && says(&said.out), "{name}: {}", said.out);
+        assert!(said.out.contains("not allowed: ") && said.out.contains(words), "{name}: {}", said.out);
         assert!(said.out.trim_end().ends_with("do not hold"), "{}", said.out);
     }
     let said = place.run(&["plugin", "test", &component("trap"), "--script", &script, "--json"]);
