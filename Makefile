@@ -44,8 +44,11 @@ crash: ## kill -9 a server under load 100 times; nothing may be lost or approved
 bench: ## build for release and measure; the table on screen, the figures in target/bench.json
 	@.ci/prerequisites bench
 	@cargo build --release --locked -p wotp-server
+	@cargo build --release --locked --manifest-path channels/whatsapp-double/Cargo.toml --workspace --bins \
+		--target-dir $(TARGET)/whatsapp-double
 	@components=$$(.ci/guests); cargo run --release --locked -p wotp-bench -- --components "$$components" \
-		--wotp $(TARGET)/release/wotp --json $(TARGET)/bench.json --scratch $(TARGET)/bench
+		--whatsapp $(TARGET)/whatsapp-double/release --wotp $(TARGET)/release/wotp \
+		--json $(TARGET)/bench.json --scratch $(TARGET)/bench
 
 lint: ## format, clippy, rustdoc, unused dependencies, licences, advisories, shell scripts
 	@.ci/prerequisites lint

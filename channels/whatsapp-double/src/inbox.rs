@@ -22,6 +22,8 @@ pub struct Received {
     pub times_sent: u32,
     /// Whether the sender's own phone got its copy.
     pub own_copy: bool,
+    /// When it came first, in microseconds since 1970.
+    pub at_micros: u64,
 }
 
 /// All messages that were received, the oldest first.

@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
     let double = Double::start_at(arguments.listen).await?;
     let listener = TcpListener::bind(arguments.admin).await?;
-    writeln!(std::io::stdout(), "clients {}\nadmin http://{}", double.url(), listener.local_addr()?)?;
+    writeln!(std::io::stdout(), "clients {}\nadmin listening on http://{}", double.url(), listener.local_addr()?)?;
     axum::serve(listener, admin::router(double)).await?;
     Ok(())
 }

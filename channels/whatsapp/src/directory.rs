@@ -17,8 +17,7 @@ const NOT_THERE: SignedDuration = SignedDuration::from_mins(10);
 const KNOWN_MAX: usize = 10_000;
 /// Most questions at once.
 const AT_ONCE: usize = 4;
-/// Most questions in [`WINDOW`]: people who ask for numbers that are not there must not have the sender refused.
-const IN_WINDOW: usize = 60;
+/// A minute, in which there may be so many questions.
 const WINDOW: SignedDuration = SignedDuration::from_mins(1);
 /// How long nothing is asked after WhatsApp said that it was too much, unless it says how long.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -56,13 +55,15 @@ struct Table {
 /// What one session knows of who has WhatsApp.
 pub(crate) struct Directory {
     clock: Arc<dyn Clock>,
+    per_minute: usize,
     table: Mutex<Table>,
     at_once: Semaphore,
 }
 
 impl Directory {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, table: Mutex::default(), at_once: Semaphore::new(AT_ONCE) }
+    /// That asks of so many numbers in a minute at most.
+    pub(crate) fn new(clock: Arc<dyn Clock>, per_minute: u32) -> Self {
+        Self { clock, per_minute: per_minute as usize, table: Mutex::default(), at_once: Semaphore::new(AT_ONCE) }
     }
 
     /// Whether a number has WhatsApp: as is known, or as `ask` says. Of many who want to know of one number at once, one
@@ -116,7 +117,7 @@ impl Directory {
         while table.asked.front().is_some_and(|asked| now.duration_since(*asked) >= WINDOW) {
             table.asked.pop_front();
         }
-        if table.asked.len() >= IN_WINDOW
+        if table.asked.len() >= self.per_minute
             && let Some(oldest) = table.asked.front()
         {
             return Err(Unknown::TooMuch(oldest.saturating_add(WINDOW).unwrap_or(Timestamp::MAX)));
@@ -158,9 +159,11 @@ mod tests {
         }
     }
 
+    const PER_MINUTE: u32 = 60;
+
     fn directory() -> (Arc<ManualClock>, Arc<Directory>) {
         let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z"));
-        (clock.clone(), Arc::new(Directory::new(clock)))
+        (clock.clone(), Arc::new(Directory::new(clock, PER_MINUTE)))
     }
 
     #[tokio::test]
@@ -224,14 +227,14 @@ mod tests {
     async fn so_much_is_asked_in_a_minute_and_no_more() {
         let (clock, directory) = directory();
         let asked = Asked::default();
-        for n in 0..IN_WINDOW {
+        for n in 0..PER_MINUTE {
             directory.is_registered(&n.to_string(), || asked.answer(Ok(false))).await.unwrap();
         }
         let until = clock.now() + WINDOW;
         assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Err(Unknown::TooMuch(until)));
         clock.advance(WINDOW);
         assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Ok(false));
-        assert_eq!(asked.times(), IN_WINDOW + 1);
+        assert_eq!(asked.times(), PER_MINUTE as usize + 1);
     }
 
     #[tokio::test]

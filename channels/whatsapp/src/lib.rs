@@ -46,7 +46,7 @@ mod version;
 mod wishes;
 
 pub use channel::WhatsApp;
-pub use health::{Allowance, Grade, Health, Held, JITTER_MAX, Reason, Recipient, Report, Step, Told};
+pub use health::{Allowance, Grade, Health, Held, Reason, Recipient, Report, Step, Told, WAIT_MAX};
 pub use keys::Keys;
 pub use leases::{Leases, Tenure};
 pub use listen::{Incoming, Listen, NotTaken, Reported, SessionId};

@@ -24,6 +24,7 @@ mod stand;
 mod stub;
 mod suite;
 mod webhooks;
+mod whatsapp;
 
 use std::error::Error;
 use std::fs;
@@ -69,6 +70,9 @@ struct Arguments {
     /// Where the components of plugins are: the folder that `.ci/guests` prints.
     #[arg(long, value_name = "FOLDER")]
     components: Option<PathBuf>,
+    /// Where the programs are that are built beside the double of WhatsApp: `…/whatsapp-double/release`.
+    #[arg(long, value_name = "FOLDER")]
+    whatsapp: Option<PathBuf>,
     /// One short round, and no million stored: shows that it works, not how well.
     #[arg(long)]
     quick: bool,
@@ -173,6 +177,8 @@ impl Arguments {
                 true => vec![Provider::TwilioSms, Provider::VonageSms],
                 false => Provider::value_variants().to_vec(),
             },
+            whatsapp: self.whatsapp.clone(),
+            sessions: if quick { 8 } else { 1_000 },
         }
     }
 

@@ -11,6 +11,7 @@ mod people;
 mod plugins;
 mod values;
 mod webhooks;
+mod whatsapp;
 
 use std::fs;
 use std::io;
@@ -35,6 +36,7 @@ use crate::rollups::SeedError;
 use crate::scenario::{self, Callers, Mode};
 use crate::stand::{Pair, Side, Stand, StandError, folder_bytes, progress, target, wait_until_ready};
 use crate::webhooks::WebhookError;
+use crate::whatsapp::WhatsAppError;
 use values::{check_latency, clean, early, measured, megabytes, ratios, whole};
 pub use values::{failures, handover_latency, micros, middle, note_failures, spread, start_latency};
 
@@ -84,6 +86,10 @@ pub enum Part {
     Plugins,
     /// Tenants beside plugins that misbehave.
     Hostile,
+    /// Sessions of WhatsApp.
+    #[value(name = "whatsapp")]
+    #[serde(rename = "whatsapp")]
+    WhatsApp,
 }
 
 /// How the report is made.
@@ -125,6 +131,10 @@ pub struct Plan {
     pub plugins: usize,
     /// Providers whose plugins are compared with what is built in.
     pub providers: Vec<Provider>,
+    /// Where the programs are that are built beside the double of WhatsApp.
+    pub whatsapp: Option<PathBuf>,
+    /// Sessions of WhatsApp in one process.
+    pub sessions: usize,
 }
 
 impl Plan {
@@ -183,6 +193,9 @@ pub enum SuiteError {
     /// Plugins cannot be measured.
     #[error("plugins cannot be measured")]
     Plugins(#[from] PluginsError),
+    /// Sessions of WhatsApp cannot be measured.
+    #[error("sessions of WhatsApp cannot be measured")]
+    WhatsApp(#[from] WhatsAppError),
     /// The queue cannot be measured.
     #[error("the queue cannot be measured")]
     Queue(#[from] queue::PartError),
@@ -226,6 +239,7 @@ impl Suite {
             Part::Analytics => self.analytics().await,
             Part::Plugins => self.plugins().await,
             Part::Hostile => self.hostile().await,
+            Part::WhatsApp => self.whatsapp().await,
         }
     }
 

@@ -8,7 +8,7 @@ use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use waproto::whatsapp::Message;
 
-use crate::clock::now_seconds;
+use crate::clock::{now_micros, now_seconds};
 use crate::double::Shared;
 use crate::error::{Error, Result};
 use crate::faults::Fault;
@@ -169,6 +169,7 @@ impl World {
             devices,
             times_sent,
             own_copy,
+            at_micros: now_micros(),
         });
         Ok(())
     }

@@ -23,7 +23,7 @@ async fn started() -> (Child, String) {
     let mut line = async || within("what it prints", lines.next_line()).await.unwrap().unwrap();
     assert!(line().await.starts_with("clients ws://127.0.0.1:"));
     let admin = line().await;
-    (program, admin.strip_prefix("admin ").unwrap().to_owned())
+    (program, admin.strip_prefix("admin listening on ").unwrap().to_owned())
 }
 
 #[tokio::test]

@@ -23,7 +23,15 @@ pub struct Allowance {
     /// Most strangers among all that is sent in 24 hours, in percent. 100 where codes are all that is sent: those go to
     /// strangers by nature, and how many a day is what counts.
     pub strangers_percent_max: u8,
+    /// Longest that a message is held back so that many do not follow each other like a machine's.
+    pub wait_max: SignedDuration,
+    /// Most numbers in a minute of which WhatsApp is asked whether somebody has it there: people who ask for codes to numbers
+    /// that are not there must not have the sender refused.
+    pub look_ups_per_minute: u32,
 }
+
+/// Longest that codes are ever held back.
+pub const WAIT_MAX: SignedDuration = SignedDuration::from_secs(2);
 
 const fn step(days: i64, per_hour: u32, per_day: u32, strangers_per_day: u32) -> Step {
     Step { from: SignedDuration::from_hours(24 * days), per_hour, per_day, strangers_per_day }
@@ -41,21 +49,21 @@ const USUAL: [Step; 6] = [
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { steps: USUAL.to_vec(), strangers_percent_max: 100 }
+        Self { steps: USUAL.to_vec(), strangers_percent_max: 100, wait_max: WAIT_MAX, look_ups_per_minute: 60 }
     }
 }
 
 impl Allowance {
     /// By age. None when there is no step, when the first is not for new numbers, or when they are not in order.
-    pub fn new(steps: Vec<Step>, strangers_percent_max: u8) -> Option<Self> {
+    pub fn new(steps: Vec<Step>) -> Option<Self> {
         let begins = steps.first().is_some_and(|first| first.from <= SignedDuration::ZERO);
         let ordered = steps.windows(2).all(|two| two[0].from < two[1].from);
-        (begins && ordered).then_some(Self { steps, strangers_percent_max })
+        (begins && ordered).then_some(Self { steps, ..Self::default() })
     }
 
     /// One for numbers of any age.
     pub fn flat(per_hour: u32, per_day: u32, strangers_per_day: u32) -> Self {
-        Self { steps: vec![step(0, per_hour, per_day, strangers_per_day)], strangers_percent_max: 100 }
+        Self { steps: vec![step(0, per_hour, per_day, strangers_per_day)], ..Self::default() }
     }
 
     /// What a number of this age may send.

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use wotp_core::domain::Timestamp;
 
-pub use allowance::{Allowance, Step};
+pub use allowance::{Allowance, Step, WAIT_MAX};
 use window::Window;
 
 /// To whom a message goes.
@@ -107,8 +107,6 @@ const DENIED: SignedDuration = SignedDuration::from_mins(15);
 const SHARE_FROM: u32 = 50;
 /// After so long without a message the next one goes at once.
 const QUIET: SignedDuration = SignedDuration::from_secs(10);
-/// Longest that a message is held back so that many do not follow each other like a machine's.
-pub const JITTER_MAX: SignedDuration = SignedDuration::from_secs(2);
 
 /// What WhatsApp says of a restriction when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,15 +257,15 @@ impl Health {
         now.duration_since(self.since)
     }
 
-    /// How long a message waits before it goes: not at all after a pause, else by chance (`dice`) up to [`JITTER_MAX`];
-    /// those to people it knows a quarter of that.
-    pub fn jitter(&self, to: Recipient, now: Timestamp, dice: u16) -> SignedDuration {
+    /// How long a message waits before it goes: not at all after a pause, else by chance (`dice`) up to
+    /// [`Allowance::wait_max`]; those to people it knows a quarter of that.
+    pub fn jitter(&self, allowance: &Allowance, to: Recipient, now: Timestamp, dice: u16) -> SignedDuration {
         if self.last_at.is_none_or(|last| now.duration_since(last) >= QUIET) {
             return SignedDuration::ZERO;
         }
         let most = match to {
-            Recipient::Stranger => JITTER_MAX.as_millis(),
-            Recipient::Known => JITTER_MAX.as_millis() / 4,
+            Recipient::Stranger => allowance.wait_max.as_millis(),
+            Recipient::Known => allowance.wait_max.as_millis() / 4,
         };
         let millis = most * i128::from(dice) / i128::from(u16::MAX);
         SignedDuration::from_millis(i64::try_from(millis).unwrap_or(0))

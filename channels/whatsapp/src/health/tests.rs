@@ -102,11 +102,8 @@ fn a_message_that_did_not_go_out_costs_nothing() {
 #[test]
 fn most_of_what_is_sent_may_not_go_to_strangers_once_it_is_much() {
     let clock = clock();
-    let allowance = Allowance::new(
-        vec![Step { from: SignedDuration::ZERO, per_hour: 900, per_day: 900, strangers_per_day: 900 }],
-        50,
-    )
-    .unwrap();
+    let mut allowance = Allowance::flat(900, 900, 900);
+    allowance.strangers_percent_max = 50;
     let mut health = Health::new(clock.now());
     assert_eq!(send_all(&mut health, &allowance, Recipient::Stranger, clock.now()), 50);
     let held = health.may_send(&allowance, Recipient::Stranger, clock.now()).unwrap_err();
@@ -237,15 +234,18 @@ fn a_report_names_all_that_holds_it_and_what_is_left() {
 fn messages_that_follow_each_other_wait_up_to_two_seconds_and_one_after_a_pause_does_not() {
     let (clock, allowance) = (clock(), Allowance::flat(900, 900, 900));
     let mut health = Health::new(clock.now());
-    assert_eq!(health.jitter(Recipient::Stranger, clock.now(), u16::MAX), SignedDuration::ZERO);
+    let wait = |health: &Health, to, dice| health.jitter(&allowance, to, clock.now(), dice);
+    assert_eq!(wait(&health, Recipient::Stranger, u16::MAX), SignedDuration::ZERO);
     health.admit(&allowance, Recipient::Stranger, clock.now()).unwrap();
-    let waits: Vec<_> =
-        (0..=u16::MAX).step_by(257).map(|dice| health.jitter(Recipient::Stranger, clock.now(), dice)).collect();
-    assert!(waits.iter().all(|wait| *wait >= SignedDuration::ZERO && *wait <= JITTER_MAX));
-    assert_eq!((waits[0], waits[255]), (SignedDuration::ZERO, JITTER_MAX));
-    assert_eq!(health.jitter(Recipient::Known, clock.now(), u16::MAX), SignedDuration::from_millis(500));
+    let waits: Vec<_> = (0..=u16::MAX).step_by(257).map(|dice| wait(&health, Recipient::Stranger, dice)).collect();
+    assert!(waits.iter().all(|wait| *wait >= SignedDuration::ZERO && *wait <= WAIT_MAX));
+    assert_eq!((waits[0], waits[255]), (SignedDuration::ZERO, SignedDuration::from_secs(2)));
+    assert_eq!(wait(&health, Recipient::Known, u16::MAX), SignedDuration::from_millis(500));
+    let mut at_once = allowance.clone();
+    at_once.wait_max = SignedDuration::ZERO;
+    assert_eq!(health.jitter(&at_once, Recipient::Stranger, clock.now(), u16::MAX), SignedDuration::ZERO);
     clock.advance(SignedDuration::from_secs(10));
-    assert_eq!(health.jitter(Recipient::Stranger, clock.now(), u16::MAX), SignedDuration::ZERO);
+    assert_eq!(wait(&health, Recipient::Stranger, u16::MAX), SignedDuration::ZERO);
 }
 
 #[test]
@@ -263,10 +263,10 @@ fn what_it_counted_is_the_same_after_a_restart() {
 fn an_allowance_begins_with_new_numbers_and_goes_by_age() {
     let step =
         |hours, per_day| Step { from: SignedDuration::from_hours(hours), per_hour: 1, per_day, strangers_per_day: 1 };
-    assert!(Allowance::new(vec![], 50).is_none());
-    assert!(Allowance::new(vec![step(1, 1)], 50).is_none());
-    assert!(Allowance::new(vec![step(0, 1), step(0, 2)], 50).is_none());
-    let allowance = Allowance::new(vec![step(0, 1), step(5, 2)], 50).unwrap();
+    assert!(Allowance::new(vec![]).is_none());
+    assert!(Allowance::new(vec![step(1, 1)]).is_none());
+    assert!(Allowance::new(vec![step(0, 1), step(0, 2)]).is_none());
+    let allowance = Allowance::new(vec![step(0, 1), step(5, 2)]).unwrap();
     let per_day = |hours| allowance.at(SignedDuration::from_hours(hours)).per_day;
     assert_eq!([per_day(-1), per_day(0), per_day(4), per_day(5), per_day(99)], [1, 1, 1, 2, 2]);
 }

@@ -413,7 +413,7 @@ impl Session {
             status: watch::Sender::new(Status::Unpaired { why: Unpaired::NotAsked }),
             online: watch::Sender::new(Online { up: false, login: 0 }),
             sent: Sent::new(reports),
-            directory: Directory::new(Arc::clone(&parts.clock)),
+            directory: Directory::new(Arc::clone(&parts.clock), parts.settings.allowance.look_ups_per_minute),
             sender: Mutex::new(Sender::unknown(now)),
             live: Mutex::new(None),
             asked: AtomicBool::new(false),

@@ -203,8 +203,9 @@ impl Core {
         self.parts.entropy.fill(&mut dice);
         let at = self.now();
         let mut sender = lock(&self.sender);
-        let jitter = sender.health().jitter(to, at, u16::from_be_bytes(dice));
-        let admitted = sender.admit(&self.parts.settings.allowance, to, at);
+        let allowance = &self.parts.settings.allowance;
+        let jitter = sender.health().jitter(allowance, to, at, u16::from_be_bytes(dice));
+        let admitted = sender.admit(allowance, to, at);
         drop(sender);
         admitted.map_err(|held| self.held(held))?;
         Ok((Counted { core: Arc::clone(self), to, at, out: false }, jitter))

@@ -163,13 +163,8 @@ pub(super) fn complaints(config: &Config, data: &Path, place: impl Fn(&str) -> S
             "write enabled = false, and set up a channel that reaches people, as in [channels.email]",
         );
     }
-    if let Err(problem) = config.channels.whatsapp.version() {
-        let right = "write three numbers, as in \"2.3000.1026131876\", or nothing to have WhatsApp asked";
-        complain("channels.whatsapp.version", problem, right);
-    }
-    if config.channels.whatsapp.shown_as.trim().is_empty() {
-        let problem = "nothing would stand under the linked devices of a phone".to_owned();
-        complain("channels.whatsapp.shown_as", problem, "write a name that tenants know");
+    for (key, problem, right) in config.channels.whatsapp.complaints() {
+        complain(key, problem, right);
     }
     if config.environment == Environment::Production && config.webhooks.http_allowed {
         let problem = "webhooks over http:// can be read and changed on the way; it is for development only";

@@ -10,6 +10,7 @@ mod place;
 mod plugin;
 mod shape;
 mod show;
+mod whatsapp;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub use plugin::Plugin;
 pub use shape::listen_address;
 pub(crate) use shape::network;
 pub use show::Shown;
+pub use whatsapp::{AllowanceStep, WhatsApp};
 
 /// Every key with its default and what it means: what `wotp config reference` prints.
 pub const REFERENCE: &str = include_str!("reference.toml");
@@ -248,20 +250,6 @@ pub struct Console {
     pub output: ConsoleOutput,
 }
 
-/// WhatsApp, through numbers that tenants link.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WhatsApp {
-    /// Whether it is there.
-    pub enabled: bool,
-    /// What a tenant's phone calls the connection, under its linked devices.
-    pub shown_as: String,
-    /// The version of WhatsApp Web that connections say they are, as in `2.3000.1026131876`; empty to ask WhatsApp.
-    pub version: String,
-    /// Where WhatsApp is; empty for WhatsApp itself.
-    pub url: String,
-}
-
 /// Where the console channel prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -420,29 +408,6 @@ impl Default for Worker {
 impl Default for Console {
     fn default() -> Self {
         Self { enabled: true, output: ConsoleOutput::Stdout }
-    }
-}
-
-impl Default for WhatsApp {
-    fn default() -> Self {
-        Self { enabled: true, shown_as: "WOTP".to_owned(), version: String::new(), url: String::new() }
-    }
-}
-
-impl WhatsApp {
-    /// The version, where one is given.
-    ///
-    /// # Errors
-    /// Where it is none.
-    pub fn version(&self) -> Result<Option<(u32, u32, u32)>, String> {
-        if self.version.is_empty() {
-            return Ok(None);
-        }
-        let numbers: Vec<Option<u32>> = self.version.split('.').map(|number| number.parse().ok()).collect();
-        match numbers[..] {
-            [Some(first), Some(second), Some(third)] => Ok(Some((first, second, third))),
-            _ => Err(format!("`{}` is no version", self.version)),
-        }
     }
 }
 

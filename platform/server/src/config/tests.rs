@@ -235,3 +235,23 @@ fn what_is_wrong_with_a_plugins_section_is_said_with_its_place() {
     let many: String = (0..5).map(|n| format!("[channels.sms{n}]\n{plugin}concurrency = 256\n")).collect();
     assert!(complaint(with_file(&many, &[])).contains("for 1024 together"));
 }
+
+#[test]
+fn an_allowance_of_whatsapp_numbers_is_in_the_order_of_their_ages() {
+    let with = |rest: &str| with_file(&format!("[channels.whatsapp]\n{rest}"), &[]);
+    let step = |days| format!("{{ from_days = {days}, per_hour = 1, per_day = 2, strangers_per_day = 3 }}");
+    let loaded = with(&format!("allowance = [{}, {}]\nwait_max_ms = 0", step(0), step(9))).unwrap();
+    let expected = |from_days| AllowanceStep { from_days, per_hour: 1, per_day: 2, strangers_per_day: 3 };
+    assert_eq!(loaded.config.channels.whatsapp.allowance, [expected(0), expected(9)]);
+    for (rest, key) in [
+        (format!("allowance = [{}]", step(1)), "allowance"),
+        (format!("allowance = [{}, {}]", step(0), step(0)), "allowance"),
+        ("allowance = [{ from_days = 0, per_hour = 1, per_day = 1 }]".to_owned(), "allowance"),
+        ("wait_max_ms = 2001".to_owned(), "wait_max_ms"),
+        ("strangers_percent_max = 0".to_owned(), "strangers_percent_max"),
+        ("look_ups_per_minute = 0".to_owned(), "look_ups_per_minute"),
+    ] {
+        let complaint = complaint(with(&rest));
+        assert!(complaint.contains(&format!("channels.whatsapp.{key}")), "{complaint}");
+    }
+}

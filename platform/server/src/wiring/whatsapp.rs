@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use wotp_channel_whatsapp::{
-    Leases, Parts, Sessions, Settings, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WhatsApp, version_in,
+    Allowance, Leases, Parts, Sessions, Settings, Step, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WhatsApp,
+    version_in,
 };
 use wotp_core::app::App;
 use wotp_core::domain::Timestamp;
@@ -123,7 +125,24 @@ async fn settings(config: &config::WhatsApp, app: &App) -> Settings {
     };
     let mut settings = Settings::new(version, config.shown_as.clone());
     settings.url = if config.url.is_empty() { WHATSAPP.to_owned() } else { config.url.clone() };
+    settings.allowance = allowance(config);
     settings
+}
+
+/// How much numbers may send.
+fn allowance(config: &config::WhatsApp) -> Allowance {
+    let step = |of: &config::AllowanceStep| Step {
+        from: SignedDuration::from_hours(24 * i64::from(of.from_days)),
+        per_hour: of.per_hour,
+        per_day: of.per_day,
+        strangers_per_day: of.strangers_per_day,
+    };
+    // None are what is usual; those that are not in order were refused when they were read.
+    let mut allowance = Allowance::new(config.allowance.iter().map(step).collect()).unwrap_or_default();
+    allowance.strangers_percent_max = config.strangers_percent_max;
+    allowance.look_ups_per_minute = config.look_ups_per_minute;
+    allowance.wait_max = SignedDuration::from_millis(i64::from(config.wait_max_ms));
+    allowance
 }
 
 /// The version of WhatsApp Web that is current; one that was, where WhatsApp does not say.
@@ -143,4 +162,41 @@ async fn version() -> (u32, u32, u32) {
         tracing::warn!(version, "WhatsApp does not say which version is current; this one is used");
         VERSION_KNOWN
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AllowanceStep, WhatsApp as Config};
+
+    #[test]
+    fn the_reference_shows_the_allowance_that_is_in_force_without_one() {
+        let (_, usual) = include_str!("../config/reference.toml").split_once("# allowance = [").unwrap();
+        let lines = usual.lines().skip(1).take_while(|line| *line != "# ]");
+        let steps: String = lines.map(|line| line.trim_start_matches(['#', ' '])).collect();
+        let steps = format!("allowance = [{steps}]");
+        #[derive(serde::Deserialize)]
+        struct Steps {
+            allowance: Vec<AllowanceStep>,
+        }
+        let Steps { allowance: steps } = toml::from_str(&steps).unwrap();
+        assert_eq!(allowance(&Config { allowance: steps, ..Config::default() }), Allowance::default());
+        assert_eq!(allowance(&Config::default()), Allowance::default());
+    }
+
+    #[test]
+    fn an_allowance_of_the_operators_is_in_force_in_place_of_the_usual_one() {
+        let step = AllowanceStep { from_days: 0, per_hour: 1, per_day: 2, strangers_per_day: 3 };
+        let config = Config {
+            allowance: vec![step],
+            look_ups_per_minute: 9,
+            wait_max_ms: 250,
+            strangers_percent_max: 40,
+            ..Config::default()
+        };
+        let mut expected = Allowance::flat(1, 2, 3);
+        (expected.wait_max, expected.strangers_percent_max) = (SignedDuration::from_millis(250), 40);
+        expected.look_ups_per_minute = 9;
+        assert_eq!(allowance(&config), expected);
+    }
 }
