@@ -22,6 +22,9 @@ pub struct Tenure {
     pub margin: SignedDuration,
     /// How often leases are prolonged, and asked for where another process has them.
     pub every: Duration,
+    /// How often all that is wanted is read while nothing is to be done, for what this process was not told. As seldom as
+    /// that only where no other process writes it: what a thousand sessions are wanted for takes milliseconds to read.
+    pub looks: Duration,
 }
 
 impl Default for Tenure {
@@ -34,7 +37,15 @@ impl Default for Tenure {
             lasts: SignedDuration::from_secs(9),
             margin: SignedDuration::from_secs(1),
             every: Duration::from_secs(2),
+            looks: Duration::from_secs(2),
         }
+    }
+}
+
+impl Tenure {
+    /// Of a process that has the store for itself, and so is told of all that is wanted.
+    pub fn alone() -> Self {
+        Self { looks: Duration::from_secs(10), ..Self::default() }
     }
 }
 
@@ -51,6 +62,11 @@ pub(crate) fn account(session: SessionId) -> TenantAccount {
     TenantAccount { tenant: session.tenant, connection: session.connection }
 }
 
+/// Which session a connection is.
+pub(crate) fn session(of: TenantAccount) -> SessionId {
+    SessionId { tenant: of.tenant, connection: of.connection }
+}
+
 impl Leases {
     /// Those that `node` takes in this store.
     pub fn new(store: Arc<dyn ConnectionStates>, clock: Arc<dyn Clock>, node: NodeId, tenure: Tenure) -> Self {
@@ -59,6 +75,11 @@ impl Leases {
 
     pub(crate) fn every(&self) -> Duration {
         self.tenure.every
+    }
+
+    /// How long nothing is read after a look: `done` says whether nothing was to be done.
+    pub(crate) fn rests(&self, done: bool) -> Duration {
+        if done { self.tenure.looks } else { self.tenure.every }
     }
 
     /// How long the store is waited for when leases are prolonged: there is time for another try.
@@ -77,7 +98,6 @@ impl Leases {
     pub(crate) async fn of_others(&self) -> Result<BTreeMap<SessionId, NodeId>, StoreError> {
         let (leases, now) = (self.store.connection_leases().await?, self.clock.now());
         let others = leases.into_iter().filter(|lease| lease.holder != self.node && lease.is_in_force(now));
-        let session = |of: TenantAccount| SessionId { tenant: of.tenant, connection: of.connection };
         Ok(others.map(|lease| (session(lease.of), lease.holder)).collect())
     }
 

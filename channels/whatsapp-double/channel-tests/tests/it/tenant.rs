@@ -180,7 +180,8 @@ impl Process {
     ) -> Self {
         let (told, reach) = (Told::new(), Reach::new(store, clock.clone()));
         let day = SignedDuration::from_hours(24);
-        let tenure = Tenure { lasts: day, margin: SignedDuration::ZERO, every: Duration::from_secs(1) };
+        let every = Duration::from_secs(1);
+        let tenure = Tenure { lasts: day, margin: SignedDuration::ZERO, every, looks: every };
         let leases = Leases::new(reach.clone(), clock.clone(), node(0), tenure);
         let parts = parts(settings, &reach, told.clone(), clock.clone(), leases);
         Self { double, parts, home, reach, told, clock }
@@ -241,6 +242,7 @@ pub const TENURE: Tenure = Tenure {
     lasts: SignedDuration::from_secs(4),
     margin: SignedDuration::from_secs(1),
     every: Duration::from_millis(300),
+    looks: Duration::from_millis(300),
 };
 
 /// A tenure in which nobody asks the store whose a session is.
@@ -248,6 +250,7 @@ pub const LONG: Tenure = Tenure {
     lasts: SignedDuration::from_hours(2),
     margin: SignedDuration::from_secs(1),
     every: Duration::from_secs(3_600),
+    looks: Duration::from_secs(3_600),
 };
 
 /// The tenant of tests.
