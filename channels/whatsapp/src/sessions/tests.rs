@@ -194,6 +194,8 @@ async fn what_was_replaced_stays_so_with_whoever_keeps_it_next_until_somebody_ha
     assert_eq!((world.begun(), second.find(id).unwrap().status().name()), (0, "replaced"));
     assert_eq!(world.standings.lock().unwrap()[&id].status.as_str(), "replaced");
     second.drain().await;
+    // Or it would hear the call below.
+    drop(second);
 
     let third = world.process(3);
     kept(&third, id).await;
