@@ -15,6 +15,7 @@ use whatsapp_rust::{CacheConfig, CacheEntryConfig};
 
 use crate::line::Dialer;
 use crate::settings::Settings;
+use crate::version::WebVersion;
 
 /// Keys that others may begin to write with, published at a time: few, since few write to a session, and each is a
 /// write to the store. The client publishes more when they run out.
@@ -36,6 +37,7 @@ impl HttpClient for NoHttp {
 /// A client that has not been started.
 pub(crate) async fn build(
     settings: &Settings,
+    version: WebVersion,
     backend: Arc<dyn Backend>,
     dialer: Arc<Dialer>,
     inbound: impl InboundDurabilityHook + 'static,
@@ -54,7 +56,7 @@ pub(crate) async fn build(
         .with_transport_factory(Shared(dialer))
         .with_http_client(NoHttp)
         .with_runtime(TokioRuntime)
-        .with_version(settings.version)
+        .with_version(version)
         .with_device_props(device)
         .with_inbound_durability_hook(inbound)
         .with_wanted_pre_key_count(KEYS)

@@ -51,6 +51,11 @@ pub(crate) fn account(session: SessionId) -> TenantAccount {
     TenantAccount { tenant: session.tenant, connection: session.connection }
 }
 
+/// Which session a connection is.
+pub(crate) fn session(of: TenantAccount) -> SessionId {
+    SessionId { tenant: of.tenant, connection: of.connection }
+}
+
 impl Leases {
     /// Those that `node` takes in this store.
     pub fn new(store: Arc<dyn ConnectionStates>, clock: Arc<dyn Clock>, node: NodeId, tenure: Tenure) -> Self {
@@ -77,7 +82,6 @@ impl Leases {
     pub(crate) async fn of_others(&self) -> Result<BTreeMap<SessionId, NodeId>, StoreError> {
         let (leases, now) = (self.store.connection_leases().await?, self.clock.now());
         let others = leases.into_iter().filter(|lease| lease.holder != self.node && lease.is_in_force(now));
-        let session = |of: TenantAccount| SessionId { tenant: of.tenant, connection: of.connection };
         Ok(others.map(|lease| (session(lease.of), lease.holder)).collect())
     }
 

@@ -55,5 +55,5 @@ pub use session::{Letter, PairError, Parts, Session, StartError};
 pub use sessions::{KeepError, Sessions};
 pub use settings::{Entrance, Patience, Settings, WHATSAPP};
 pub use status::{Away, Ban, OwnNumber, Shown, Status, Unpaired};
-pub use version::{VERSION_KNOWN, VERSION_URL, version_in};
+pub use version::{VERSION_KNOWN, VERSION_URL, Version, WebVersion, version_in};
 pub use wishes::Wishes;

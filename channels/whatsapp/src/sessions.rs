@@ -9,15 +9,17 @@ use jiff::SignedDuration;
 use tokio::sync::{OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
-use wotp_core::app::{Wanted, WantedConnect};
+use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::{NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
+use crate::leases::session;
 use crate::listen::SessionId;
 use crate::right::Right;
 use crate::session::{Letter, NotSent, PairError, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
+use crate::status::Status;
 use crate::wishes::Wishes;
 
 /// How many sessions are read from what was kept, or asked for, at once.
@@ -45,6 +47,17 @@ pub enum KeepError {
     Start(#[from] StartError),
 }
 
+/// When somebody asked for a session to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Before that was looked at the last time.
+    Before,
+    /// Since then, and so long ago that a QR would be shown to nobody.
+    LongAgo,
+    /// Since then.
+    Now,
+}
+
 /// A session that is kept here.
 struct Held {
     session: Arc<Session>,
@@ -52,6 +65,8 @@ struct Held {
     watch: JoinHandle<()>,
     /// When somebody asked for it to connect, as far as that was followed.
     asked_at: Option<Timestamp>,
+    /// Whether it was looked at how it stood before it was kept here.
+    looked_back: bool,
 }
 
 impl Drop for Held {
@@ -182,20 +197,27 @@ impl Sessions {
 
     /// Keeps a session here: it logs in, or shows what links a phone if somebody has just asked for it.
     async fn connect(self: &Arc<Self>, id: SessionId, connect: &WantedConnect) -> Result<(), KeepError> {
-        let (session, is_asked) = {
+        let (session, asked, code) = {
             let _turn = self.turn(id).await;
             let session = self.own(id).await?;
-            (session, self.is_asked_anew(id, connect))
+            if let Some(at) = self.was_replaced(id, connect).await? {
+                session.stays_replaced(at).await;
+                return Ok(());
+            }
+            let asked = self.asked(id, connect);
+            // In its turn, so that of two calls the later has a code.
+            let code = if asked == Asked::Now { session.wants_code(connect.code_for.as_ref()) } else { None };
+            (session, asked, code)
         };
-        match (&connect.code_for, is_asked) {
-            (_, false) => session.resume().await?,
-            (None, true) => session.start().await?,
-            (Some(phone), true) => {
-                let phone = phone.clone();
+        match (asked, code) {
+            (Asked::Before, _) if matches!(session.status(), Status::Replaced { .. }) => {}
+            (Asked::Before | Asked::LongAgo, _) => session.resume().await?,
+            (Asked::Now, None) => session.start().await?,
+            (Asked::Now, Some(code)) => {
                 // It takes as long as WhatsApp does.
                 tokio::spawn(async move {
-                    match session.show_code(&phone).await {
-                        Ok(()) | Err(PairError::Linked) => {}
+                    match session.show_asked(code).await {
+                        Ok(()) | Err(PairError::Linked | PairError::Overtaken) => {}
                         Err(error) => {
                             let error: &dyn std::error::Error = &error;
                             tracing::warn!(connection = %id.connection, error, "no code to link a phone is shown, but a QR");
@@ -209,15 +231,35 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether somebody has asked for a session to connect since that was looked at, and not so long ago that a QR would be
-    /// shown to nobody.
-    fn is_asked_anew(&self, id: SessionId, connect: &WantedConnect) -> bool {
+    /// When somebody else logged in with a session's keys, if nobody has asked for it to connect since. Looked at once, when
+    /// it has just been taken.
+    async fn was_replaced(&self, id: SessionId, connect: &WantedConnect) -> Result<Option<Timestamp>, StoreError> {
+        if self.table().held.get(&id).is_none_or(|held| held.looked_back) {
+            return Ok(None);
+        }
+        let replaced_at = self.parts.wishes.replaced_at(id).await?;
+        let stays = replaced_at.filter(|at| connect.asked_at.is_none_or(|asked_at| asked_at <= *at));
+        if let Some(held) = self.table().held.get_mut(&id) {
+            held.looked_back = true;
+            if stays.is_some() {
+                held.asked_at = connect.asked_at;
+            }
+        }
+        Ok(stays)
+    }
+
+    /// When somebody asked for a session to connect, from now on known.
+    fn asked(&self, id: SessionId, connect: &WantedConnect) -> Asked {
         let (mut table, now) = (self.table(), self.parts.clock.now());
-        let Some(held) = table.held.get_mut(&id) else { return false };
-        let anew = held.asked_at < connect.asked_at;
+        let Some(held) = table.held.get_mut(&id).filter(|held| held.asked_at < connect.asked_at) else {
+            return Asked::Before;
+        };
         held.asked_at = connect.asked_at;
         let patience = SignedDuration::try_from(self.parts.settings.patience.pairing).unwrap_or(SignedDuration::MAX);
-        anew && connect.asked_at.is_some_and(|asked_at| now.duration_since(asked_at) < patience)
+        match connect.asked_at {
+            Some(asked_at) if now.duration_since(asked_at) < patience => Asked::Now,
+            _ => Asked::LongAgo,
+        }
     }
 
     /// Takes the lease, unless it has it. Its turn is the caller's.
@@ -238,7 +280,8 @@ impl Sessions {
         let right = self.parts.leases.take(id).await?.ok_or(KeepError::Elsewhere)?;
         let session = Arc::new(Session::new(id, &self.parts, Arc::clone(&right)));
         let watch = tokio::spawn(cut_off(Arc::downgrade(self), id, Arc::clone(&right), Arc::downgrade(&session)));
-        self.table().held.insert(id, Held { session: Arc::clone(&session), right, watch, asked_at: None });
+        let held = Held { session: Arc::clone(&session), right, watch, asked_at: None, looked_back: false };
+        self.table().held.insert(id, held);
         Ok(session)
     }
 
@@ -371,6 +414,35 @@ impl Sessions {
         Ok(())
     }
 
+    /// As [`follow_wishes`](Self::follow_wishes), for one session of which something else is wanted. What is wanted of all
+    /// others is not read for it; who keeps others is, where none of the tenant's is here.
+    async fn follow_wish(self: &Arc<Self>, id: SessionId) -> Result<(), StoreError> {
+        let (here, of_tenant) = {
+            let table = self.table();
+            (table.held.contains_key(&id), table.held.keys().any(|held| held.tenant == id.tenant))
+        };
+        let wanted = match (self.parts.wishes.find(id).await?, here) {
+            (None, false) => return Ok(()),
+            (None, true) => None,
+            (Some(wanted), true) if self.is_followed(id, &wanted) => return Ok(()),
+            (Some(wanted), true) => Some(wanted),
+            (Some(wanted), false) => {
+                let is_free = of_tenant || {
+                    let elsewhere = self.parts.leases.of_others().await?;
+                    let is_free = elsewhere.keys().all(|other| other.tenant != id.tenant);
+                    self.table().elsewhere = elsewhere;
+                    is_free
+                };
+                if !is_free || self.draining.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                Some(wanted)
+            }
+        };
+        self.go_and_follow(id, wanted);
+        Ok(())
+    }
+
     /// Whether there is nothing to do for what is wanted of a session that is here.
     fn is_followed(&self, id: SessionId, wanted: &Wanted) -> bool {
         match wanted {
@@ -443,12 +515,22 @@ async fn go_on_prolonging(sessions: Weak<Sessions>, every: Duration) {
 async fn go_on_keeping(sessions: Weak<Sessions>, wishes: Arc<dyn Wishes>, every: Duration) {
     let mut rounds = rounds(every);
     loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            () = wishes.changed() => {}
-        }
+        let otherwise = tokio::select! {
+            _ = rounds.tick() => OtherwiseWanted::Any,
+            otherwise = wishes.changed() => otherwise,
+        };
         let Some(sessions) = sessions.upgrade() else { return };
-        if let Err(error) = sessions.follow_wishes().await {
+        let followed = match otherwise {
+            OtherwiseWanted::Any => sessions.follow_wishes().await,
+            OtherwiseWanted::Of(changed) => {
+                let mut followed = Ok(());
+                for of in changed {
+                    followed = followed.and(sessions.follow_wish(session(of)).await);
+                }
+                followed
+            }
+        };
+        if let Err(error) = followed {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "which WhatsApp sessions are wanted cannot be read");
         }
@@ -467,3 +549,6 @@ async fn cut_off(sessions: Weak<Sessions>, id: SessionId, right: Arc<Right>, ses
         sessions.forget(id, &right);
     }
 }
+
+#[cfg(test)]
+mod tests;

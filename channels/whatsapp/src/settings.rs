@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use crate::health::Allowance;
+use crate::version::WebVersion;
 
 /// Set up once, for all sessions of a process.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where WhatsApp is: [`WHATSAPP`] but in tests.
     pub url: String,
-    /// The version of WhatsApp Web that sessions say they are. Without one given, each of them would ask for it on its
-    /// own, and WhatsApp refuses those that have become too old ([`Away::Outdated`](crate::Away::Outdated)).
-    pub version: (u32, u32, u32),
+    /// The version of WhatsApp Web that sessions say they are at first ([`Version`](crate::Version)). Without one given,
+    /// each of them would ask for it on its own, and WhatsApp refuses those that have become too old
+    /// ([`Away::Outdated`](crate::Away::Outdated)).
+    pub version: WebVersion,
     /// What the tenant's phone calls a session, under its linked devices.
     pub shown_as: String,
     /// How long anything is waited for.
@@ -89,7 +91,7 @@ impl Default for Entrance {
 
 impl Settings {
     /// The real WhatsApp.
-    pub fn new(version: (u32, u32, u32), shown_as: impl Into<String>) -> Self {
+    pub fn new(version: WebVersion, shown_as: impl Into<String>) -> Self {
         Self {
             url: WHATSAPP.to_owned(),
             version,

@@ -81,7 +81,7 @@ pub enum Away {
     Unavailable,
     /// WhatsApp refused the login with this code. It is tried again after a while.
     Refused(i32),
-    /// WhatsApp wants a newer version than the one that is set up: the operator has to.
+    /// WhatsApp wants a newer version than the one that is in use. It is tried again when there is one.
     Outdated,
     /// It was stopped.
     Stopped,

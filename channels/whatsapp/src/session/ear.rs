@@ -101,7 +101,7 @@ impl Core {
             }
             Event::PairingCodeError(_) => self.shown(|_, code| *code = None),
             Event::PairSuccess(_) => {
-                *lock(&self.code_for) = None;
+                self.codes.ask(None);
                 lock(&self.sender).linked_anew();
                 self.set(Status::Connecting);
             }
@@ -121,7 +121,10 @@ impl Core {
                 self.over(Status::Banned { until: Some(until), why }, life);
             }
             Event::ConnectFailure(failure) => self.refused(failure.reason, life),
-            Event::ClientOutdated(_) => self.over(self.gone(Away::Outdated), life),
+            Event::ClientOutdated(_) => {
+                self.over(self.gone(Away::Outdated), life);
+                self.parts.version.is_refused(*lock(&self.begun_with));
+            }
             Event::ServerAck(ack) => self.acknowledged(ack, life),
             Event::Receipt(receipt) => self.receipt(receipt),
             Event::MexNotification(told) => {

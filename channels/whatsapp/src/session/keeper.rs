@@ -1,5 +1,6 @@
 //! What a session does by itself: it begins anew, ends, reads what WhatsApp restricts it to, and tells.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +35,7 @@ const SAID_WITHIN: Duration = Duration::from_secs(10);
 /// Does what is to be done, in order, for as long as the session is there.
 pub(super) async fn keep(core: Arc<Core>) {
     let mut status = core.status.subscribe();
+    let mut version = core.parts.version.watch();
     let mut note_at: Option<Instant> = None;
     let mut forget_at = Instant::now();
     let mut again = Again::default();
@@ -48,6 +50,8 @@ pub(super) async fn keep(core: Arc<Core>) {
                 todo => core.act(todo).await,
             },
             changed = status.changed() => if changed.is_err() { return },
+            changed = version.changed() => if changed.is_err() { return },
+            () = ready(()), if core.has_newer_version() => core.begin_anew().await,
             () = sleep(stays_for.unwrap_or_default()), if stays_for.is_some() => core.time_is_up().await,
             () = sleep_until(note_at.unwrap_or_else(Instant::now)), if note_at.is_some() => {
                 note_at = None;
@@ -132,9 +136,8 @@ impl Core {
                 self.stop_pairing(Unpaired::Failed).await;
             }
             Todo::RenewCode { life } if self.lives(life) => {
-                let number = lock(&self.code_for).clone();
-                if let Some(number) = number
-                    && let Err(error) = self.ask_for_code(number).await
+                if let Some(asked) = self.codes.asked()
+                    && let Err(error) = self.ask_for_code(asked).await
                 {
                     let error: &dyn std::error::Error = &error;
                     tracing::debug!(connection = %self.id.connection, error, "a code to link a phone is not renewed");

@@ -38,9 +38,11 @@ use crate::sent::Sent;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::status::{Away, Status, Unpaired};
+use crate::version::{Version, WebVersion};
 use crate::wishes::Wishes;
 
 use ear::{Ear, Inbound};
+use pairing::Codes;
 pub use pairing::PairError;
 use sender::Sender;
 pub use sending::Letter;
@@ -65,6 +67,8 @@ pub struct Parts {
     pub leases: Arc<Leases>,
     /// Which of them are to be connected.
     pub wishes: Arc<dyn Wishes>,
+    /// Which version of WhatsApp Web they say they are.
+    pub version: Arc<Version>,
     gate: Arc<Gate>,
 }
 
@@ -79,8 +83,9 @@ impl Parts {
         leases: Leases,
         wishes: Arc<dyn Wishes>,
     ) -> Self {
-        let (gate, settings) = (Arc::new(Gate::new(settings.entrance)), Arc::new(settings));
-        Self { settings, clock, entropy, keys, listener, leases: Arc::new(leases), wishes, gate }
+        let (gate, version) = (Arc::new(Gate::new(settings.entrance)), Arc::new(Version::new(settings.version)));
+        let (settings, leases) = (Arc::new(settings), Arc::new(leases));
+        Self { settings, clock, entropy, keys, listener, leases, wishes, version, gate }
     }
 }
 
@@ -164,8 +169,10 @@ struct Core {
     todos: Todos,
     /// Places for answers that are under way.
     answers: Arc<Semaphore>,
-    /// The tenant's number, while a code for it is shown.
-    code_for: Mutex<Option<String>>,
+    /// For whose phone a code is shown.
+    codes: Codes,
+    /// The version that the client says it is which was begun last.
+    begun_with: Mutex<WebVersion>,
     /// The client that has given up, until it is ended.
     over: Mutex<Option<Over>>,
     /// Held while it begins or ends.
@@ -205,6 +212,12 @@ impl Core {
         self.online.send_if_modified(|online| online.login == login && std::mem::replace(&mut online.up, false));
     }
 
+    /// Whether WhatsApp wanted a newer version than it was begun with, and another is in use by now.
+    fn has_newer_version(&self) -> bool {
+        let outdated = matches!(*self.status.borrow(), Status::Disconnected { why: Away::Outdated, .. });
+        outdated && *lock(&self.begun_with) != self.parts.version.current()
+    }
+
     /// The client that runs, if it has given up.
     fn is_over(&self) -> Option<Over> {
         let life = self.life.load(Ordering::SeqCst);
@@ -242,7 +255,9 @@ impl Core {
         let (url, gate, right) = (settings.url.clone(), Arc::clone(&self.parts.gate), Arc::clone(&self.right));
         let dialer = Arc::new(Dialer::new(url, gate, right, gone));
         let inbound = Inbound::new(self);
-        let built = client::build(settings, Arc::clone(&state) as _, Arc::clone(&dialer), inbound).await;
+        let version = self.parts.version.current();
+        *lock(&self.begun_with) = version;
+        let built = client::build(settings, version, Arc::clone(&state) as _, Arc::clone(&dialer), inbound).await;
         let built = built.map_err(|error| StartError::Client(error.into()))?;
         if !lock(&self.sender).is_read() {
             let sender = Sender::read(&state, self.now(), &*self.parts.entropy).await?;
@@ -420,7 +435,8 @@ impl Session {
             life: AtomicU64::new(0),
             todos: Todos::default(),
             answers: Arc::new(Semaphore::new(answers::AT_ONCE)),
-            code_for: Mutex::new(None),
+            codes: Codes::default(),
+            begun_with: Mutex::new(parts.version.current()),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
             said: tokio::sync::Mutex::default(),
@@ -453,6 +469,13 @@ impl Session {
     /// [`StartError`].
     pub async fn resume(&self) -> Result<(), StartError> {
         self.core.start().await
+    }
+
+    /// Somebody else logged in with its keys when another process kept it, and nobody has asked for it to connect since: it
+    /// stays like that, or the two would end each other's login over and over.
+    pub(crate) async fn stays_replaced(&self, at: Timestamp) {
+        self.core.set(Status::Replaced { at });
+        self.core.tell_standing().await;
     }
 
     /// Ends the connection. The phone stays linked.
@@ -490,7 +513,9 @@ impl Session {
     }
 
     fn has_ended(&self, linked: bool, why: Away) {
-        if linked {
+        // Whoever keeps it next is to know, and does not log in.
+        let replaced = matches!(self.status(), Status::Replaced { .. });
+        if linked && !replaced {
             self.core.away(why);
         } else if matches!(self.status(), Status::Pairing { .. }) {
             self.core.set(Status::Unpaired { why: Unpaired::NotAsked });

@@ -301,11 +301,16 @@ impl App {
     }
 
     /// Whether another node goes on with a delivery, under the hold that this one has: the one that keeps the tenant's
-    /// account. Where that is gone by now, the hold ends in a while, and whoever is rung for next has it.
+    /// account. Where that is gone by now, the hold ends in a while, and whoever is rung for next has it. What comes back
+    /// under the same hold stays here.
     async fn handed_over(&self, ready: &Ready, channel: &Found, token: LeaseToken) -> bool {
         let Outgoing { tenant, item, .. } = ready.outgoing;
         let node = channel.kept_by_another(tenant).filter(|_| ready.simulated.is_none());
         let Some(node) = node else { return false };
+        if !self.live_connections.may_hand_over(token, self.now()) {
+            tracing::debug!(%node, "a delivery came back that was handed over, and is not handed over again");
+            return false;
+        }
         let handed_over = self.ports.queue.ring_node(node, Job { tenant, item, token: Some(token) }).await;
         if let Err(error) = &handed_over {
             let error: &dyn std::error::Error = error;

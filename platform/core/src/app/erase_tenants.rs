@@ -29,7 +29,7 @@ impl App {
         }
         for invitation in self.due::<Invitation>(BATCH).await? {
             let id = invitation.id;
-            steps += usize::from(made(self.expire(&invitation).await, "end", &id));
+            steps += usize::from(made(self.expire(&invitation).await.map(|()| true), "end", &id));
         }
         Ok(steps)
     }
@@ -47,7 +47,8 @@ impl App {
         self.commit(&By::platform(), deeds, changes).await
     }
 
-    async fn erase_more(&self, mut erasure: Stored<Erasure>) -> Result<(), Refusal> {
+    /// Makes the next step of an erasure; says whether there was one to make by now.
+    async fn erase_more(&self, mut erasure: Stored<Erasure>) -> Result<bool, Refusal> {
         let tenant = erasure.tenant;
         if erasure.finished_at.is_none() {
             let found = self.ports.store.tenant(tenant).find_tenant().await?;
@@ -61,7 +62,10 @@ impl App {
                 // were stored, reads this after them, and makes nothing of them.
                 erasure.begin(now);
                 self.ports.store.commit(vec![Change::replace(&erasure)]).await?;
-                return Ok(());
+                return Ok(true);
+            }
+            if self.waits_for_phones(&erasure).await? {
+                return Ok(false);
             }
             let note = move |step: &ErasureStep| {
                 let mut erasure = erasure.clone();
@@ -70,20 +74,21 @@ impl App {
             };
             self.ports.store.erase_tenant_step(tenant, STEP, Arc::new(note)).await?;
             self.changed(tenant).await;
-            return Ok(());
+            return Ok(true);
         }
         erasure.told = true;
         let deed = Deed::of_platform("tenant.erase", tenant);
         let deed = deed.before(json!({ "deleted_by": erasure.deleted_by, "deleted_at": erasure.deleted_at }));
         let deed = deed.after(json!({ "finished_at": erasure.finished_at, "erased": erasure.erased }));
-        self.commit(&By::platform(), vec![deed], vec![Change::replace(&erasure)]).await
+        self.commit(&By::platform(), vec![deed], vec![Change::replace(&erasure)]).await?;
+        Ok(true)
     }
 }
 
 /// Whether it was done. One that cannot be must not keep all others waiting behind it.
-fn made(done: Result<(), Refusal>, what: &str, of: &dyn std::fmt::Display) -> bool {
+fn made(done: Result<bool, Refusal>, what: &str, of: &dyn std::fmt::Display) -> bool {
     match done {
-        Ok(()) => true,
+        Ok(done) => done,
         // Another node did it, or the tenant was had back.
         Err(Refusal::Conflict) => false,
         Err(error) => {

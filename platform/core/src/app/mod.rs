@@ -76,7 +76,7 @@ pub use inbound::{MessageToWrite, Simulated, WrittenMessage};
 pub use invitations::{InvitationPreview, SentInvitation};
 pub use keys::{KeyChange, NewKey, NewKeySettings, Rotation};
 pub use letters::WaitingLetters;
-pub use live_connections::{ConnectLive, LiveSeen, Wanted, WantedConnect};
+pub use live_connections::{ConnectLive, LiveSeen, OtherwiseWanted, Wanted, WantedConnect};
 pub use magic_link::{BIND_PATH, BoundBrowser, LINK_PATH, LinkAbout, LinkPage, LinkState};
 pub use members::TeamMember;
 pub use operators::{Announced, SeenWork, StuckWork, TenantChange, Work};

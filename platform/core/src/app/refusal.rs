@@ -215,6 +215,12 @@ pub enum Refusal {
         /// From when on it would be allowed.
         next_at: Timestamp,
     },
+    /// A code to link a phone was asked for moments ago.
+    #[error("a code to link a phone was asked for moments ago")]
+    LinkCode {
+        /// From when on another may be.
+        next_at: Timestamp,
+    },
     /// Every allowed send is used.
     #[error("every allowed send is used")]
     NoSendsLeft,

@@ -34,8 +34,8 @@ pub struct Swept {
     pub noticed: usize,
     /// Letters that went out, of those that nobody sent who stored them.
     pub lettered: usize,
-    /// Sessions, brakes, codes and keys of people that are over, API keys, and notes of what is not set aside any more,
-    /// deleted.
+    /// Sessions, brakes, codes and keys of people that are over, API keys, connections that nobody logged out in time, and
+    /// notes of what is not set aside any more, deleted.
     pub forgotten: usize,
     /// Whether there may be more that is due.
     pub more: bool,
@@ -84,7 +84,7 @@ impl App {
         swept.noticed = self.send_notices().await?;
         swept.lettered = self.send_letters().await?;
         swept.forgotten = self.forget_people(limit).await? + self.forget_keys(limit).await?;
-        swept.forgotten += self.forget_due::<SetAside>(limit).await?;
+        swept.forgotten += self.forget_due::<SetAside>(limit).await? + self.erase_left_connections(limit).await?;
         swept.more |= swept.forgotten >= limit;
         Ok(swept)
     }

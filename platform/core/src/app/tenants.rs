@@ -142,7 +142,7 @@ impl App {
     }
 
     /// Deletes the tenant, a suspended one too: its keys and members are refused at once, on other nodes within a
-    /// second. It can be had back for a while, and is erased then.
+    /// second, and its connections are let go. It can be had back for a while, and is erased then.
     ///
     /// # Errors
     /// [`Refusal::Role`], [`Refusal::Rate`], [`Refusal::Store`].
@@ -165,6 +165,7 @@ impl App {
             let deeds = deeds.map(|deed| deed.before(&before).after(&after)).to_vec();
             let erasure = Erasure::new(id, who.user, now, erased_at);
             self.commit_to_team(&team, &caller.by(), deeds, vec![Change::insert(&erasure)]).await?;
+            self.live_connections.tell_of_tenant();
             Ok(team.tenant)
         })
         .await
@@ -199,6 +200,7 @@ impl App {
                 let back = Change::ReplaceTenant(Box::new(tenant.clone()));
                 self.commit(by, deeds, vec![back, Change::delete(&erasure)]).await?;
                 self.changed(id).await;
+                self.live_connections.tell_of_tenant();
             }
             Ok(OwnTenant { tenant, role: member.role, joined_at: member.joined_at })
         })

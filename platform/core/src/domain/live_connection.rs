@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
@@ -13,6 +14,10 @@ use super::vault::{Sealed, StateName};
 use crate::ports::{Entity, EntityList, IndexKey, Owner};
 
 const WANTED: &str = "wanted";
+/// How long a connection that is to be gone waits for a node to log it out.
+const LEFT_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+/// Least time between two codes to link a phone that WhatsApp is asked for: it refuses numbers for which many are.
+const CODES_APART: SignedDuration = SignedDuration::from_secs(30);
 
 /// A tenant's account that a node keeps logged in, and what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,9 @@ pub struct LiveConnection {
     /// When somebody of the tenant accepted that such an account may be banned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_accepted_at: Option<Timestamp>,
+    /// When somebody last asked for a code to link a phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_asked_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When somebody last changed it.
@@ -71,6 +79,11 @@ impl LiveConnection {
     pub fn connects(&self) -> bool {
         matches!(self.wish, Wish::Connect(_))
     }
+
+    /// From when on another code to link a phone may be asked for; none where none was yet.
+    pub fn next_code_at(&self) -> Option<Timestamp> {
+        self.code_asked_at.map(|asked_at| asked_at.saturating_add(CODES_APART).unwrap_or(Timestamp::MAX))
+    }
 }
 
 impl Entity for LiveConnection {
@@ -89,6 +102,12 @@ impl Entity for LiveConnection {
             Wish::Rest => Vec::new(),
             Wish::Connect(_) | Wish::Leave => vec![IndexKey::new(WANTED, [1_u8])],
         }
+    }
+
+    /// When nobody is waited for any more who would log it out.
+    fn wake_at(&self) -> Option<Timestamp> {
+        let leaves = self.wish == Wish::Leave;
+        leaves.then(|| self.updated_at.saturating_add(LEFT_WITHIN).unwrap_or(Timestamp::MAX))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use wotp_channel_whatsapp::{
-    Leases, Parts, Sessions, Settings, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WhatsApp, version_in,
+    Leases, Parts, Sessions, Settings, Tenure, VERSION_KNOWN, VERSION_URL, WHATSAPP, WebVersion, WhatsApp, version_in,
 };
 use wotp_core::app::App;
 use wotp_core::domain::Timestamp;
@@ -67,7 +67,7 @@ impl Keeping {
 
 /// Keeps sessions from the first moment that somebody wants one: whoever uses none does not call WhatsApp.
 async fn keep(kept: Kept, app: Arc<App>, node: NodeId, mut stop: watch::Receiver<bool>) {
-    let settings = tokio::select! {
+    let (settings, from) = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => return,
         settings = settings(&kept.config, &app) => settings,
     };
@@ -81,10 +81,14 @@ async fn keep(kept: Kept, app: Arc<App>, node: NodeId, mut stop: watch::Receiver
     let leases = Leases::new(Arc::clone(&ports.store) as _, Arc::clone(&ports.clock), node, Tenure::default());
     let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     let parts = Parts::new(settings, clock, entropy, Arc::clone(&app) as _, Arc::clone(&app) as _, leases, app as _);
+    let version = Arc::clone(&parts.version);
     let sessions = Sessions::new(parts);
     kept.channel.begin(Arc::clone(&sessions));
-    // An error means that nobody is left who could say stop: the process ends.
-    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::select! {
+        // An error means that nobody is left who could say stop: the process ends.
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = version.keep_current(from == VersionFrom::WhatsApp, version_told), if from != VersionFrom::Operator => {}
+    }
     sessions.drain().await;
     kept.channel.end();
 }
@@ -99,14 +103,25 @@ async fn release_all(store: &dyn Store, now: Timestamp) -> Result<(), StoreError
     Ok(())
 }
 
-/// How sessions are set up, once one is wanted.
-async fn settings(config: &config::WhatsApp, app: &App) -> Settings {
+/// Who said which version of WhatsApp Web sessions are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum VersionFrom {
+    /// The configuration: it stays.
+    Operator,
+    /// WhatsApp.
+    WhatsApp,
+    /// Nobody: WhatsApp could not be asked.
+    Nobody,
+}
+
+/// How sessions are set up, once one is wanted, and whose their version is.
+async fn settings(config: &config::WhatsApp, app: &App) -> (Settings, VersionFrom) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = looks.tick() => {}
-            () = app.wanted_connections_changed() => {}
+            _ = app.wanted_connections_changed() => {}
         }
         match app.wanted_connections().await {
             Ok(wanted) if !wanted.is_empty() => break,
@@ -117,17 +132,20 @@ async fn settings(config: &config::WhatsApp, app: &App) -> Settings {
             }
         }
     }
-    let version = match config.version() {
-        Ok(Some(version)) => version,
-        _ => version().await,
+    let (version, from) = match config.version() {
+        Ok(Some(version)) => (version, VersionFrom::Operator),
+        _ => match version_told().await {
+            Some(version) => (version, VersionFrom::WhatsApp),
+            None => (VERSION_KNOWN, VersionFrom::Nobody),
+        },
     };
     let mut settings = Settings::new(version, config.shown_as.clone());
     settings.url = if config.url.is_empty() { WHATSAPP.to_owned() } else { config.url.clone() };
-    settings
+    (settings, from)
 }
 
-/// The version of WhatsApp Web that is current; one that was, where WhatsApp does not say.
-async fn version() -> (u32, u32, u32) {
+/// The version of WhatsApp Web that is current, as WhatsApp says; none where it does not.
+async fn version_told() -> Option<WebVersion> {
     let policy = Policy { allowed_networks: Vec::new(), plain: Plain::Never };
     let caller = Caller::new(policy, Arc::new(SystemResolver::default()));
     let headers = HeaderMap::from_iter([
@@ -136,11 +154,14 @@ async fn version() -> (u32, u32, u32) {
     ]);
     let request = Request { method: Method::GET, url: VERSION_URL.to_owned(), headers, body: Default::default() };
     let answer = caller.call(request, Reading::Whole { bytes: ANSWER_MAX }, ASKED_FOR).await;
-    let found = answer.ok().and_then(|answer| version_in(&String::from_utf8_lossy(&answer.body)));
-    found.unwrap_or_else(|| {
-        let (first, second, third) = VERSION_KNOWN;
-        let version = format!("{first}.{second}.{third}");
-        tracing::warn!(version, "WhatsApp does not say which version is current; this one is used");
-        VERSION_KNOWN
-    })
+    let told = answer.ok().and_then(|answer| version_in(&String::from_utf8_lossy(&answer.body)));
+    match told {
+        Some((first, second, third)) => {
+            tracing::debug!(version = format!("{first}.{second}.{third}"), "WhatsApp says which version is current");
+        }
+        None => tracing::warn!(
+            "WhatsApp does not say which version is current: the one at hand is used, and it is asked again"
+        ),
+    }
+    told
 }

@@ -3,6 +3,7 @@
 //! WhatsApp.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use axum::http::Method;
@@ -11,12 +12,12 @@ use serde_json::{Value, json};
 use wotp_core::app::{Wanted, WantedConnect};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
-use wotp_core::domain::id::NodeId;
+use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::domain::live_connection::{
-    LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, Standing,
+    Connect, LiveConnection, LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, Standing, Wish,
 };
 use wotp_core::domain::phone::Phone;
-use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError, TenantAccount};
+use wotp_core::ports::{Acknowledged, Change, Channel, Entity as _, Outgoing, Owner, SendError, TenantAccount};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
 use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, tell};
@@ -73,6 +74,26 @@ pub async fn stands(app: &TestApp, of: TenantAccount, standing: &Standing) {
     let node = NodeId::from_bytes([9; 16]);
     let lease = ports.store.take_connection(of, node, now, now + seconds(9)).await.unwrap().unwrap();
     app.app.tell_standing(&lease, standing).await.unwrap();
+}
+
+/// A connection of which this is wanted, however it came to be.
+pub async fn a_connection(app: &TestApp, tenant: TenantId, wish: Wish) -> TenantAccount {
+    let ports = app.app.ports();
+    let now = ports.clock.now();
+    let connection = LiveConnection {
+        id: ConnectionId::new(now, &*ports.entropy),
+        tenant,
+        channel: "whatsapp".to_owned(),
+        name: "our number".to_owned(),
+        wish,
+        auto_reply: None,
+        risk_accepted_at: Some(now),
+        code_asked_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    ports.store.commit(vec![Change::insert(&connection)]).await.unwrap();
+    TenantAccount { tenant, connection: connection.id }
 }
 
 pub fn account(tenant: &TestTenant, connection: &Value) -> TenantAccount {
@@ -320,4 +341,138 @@ async fn told(stream: &mut Arriving, rest: &mut String) -> (String, Value) {
     let told = (field("event: "), serde_json::from_str(&field("data: ")).unwrap());
     *rest = after.to_owned();
     told
+}
+
+#[tokio::test]
+async fn codes_to_link_a_phone_are_asked_for_one_after_the_other_and_not_while_one_is_shown() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let of = account(&tenant, &connection);
+    let path = format!("/v1/connections/{}/connect", id(&connection));
+    let connect = |number: &str| {
+        let asked = json!({ "accept_risk": true, "code_for": number });
+        app.post(&path).key(&tenant.live).json(asked)
+    };
+    let wanted = async || match app.app.wanted_connections().await.unwrap().as_slice() {
+        [(_, Wanted::Connect(WantedConnect { code_for: Some(phone), asked_at }))] => {
+            (phone.e164().to_owned(), asked_at.unwrap())
+        }
+        other => panic!("{other:?}"),
+    };
+    let other = "+447700900123";
+    connect(NUMBER).await.expect(202);
+    app.clock.advance(seconds(10));
+    for number in [NUMBER, other] {
+        let refused = connect(number).await;
+        refused.problem(429, "cool_down");
+        assert_eq!(refused.header("retry-after"), "20");
+    }
+    // Not by way of what asks for none, either.
+    app.post(&path).key(&tenant.live).json(json!({})).await.expect(202);
+    connect(NUMBER).await.problem(429, "cool_down");
+    app.clock.advance(seconds(20));
+    connect(NUMBER).await.expect(202);
+    let asked = wanted().await;
+
+    let mut pairing = standing(&app, LiveStatus::Pairing);
+    pairing.code = Some(Shown { text: "ABCD1234".to_owned(), expires_at: pairing.since + seconds(100) });
+    app.clock.advance(seconds(95));
+    stands(&app, of, &pairing).await;
+    let shown = connect(NUMBER).await.expect(202);
+    assert_eq!(shown["session"]["code"]["text"], "ABCD1234");
+    assert_eq!(wanted().await, asked, "nothing is asked for");
+    // Of another phone it is.
+    connect(other).await.expect(202);
+    assert_eq!(wanted().await.0, other);
+    app.clock.advance(seconds(30));
+    connect(NUMBER).await.expect(202);
+    assert_eq!(wanted().await.0, NUMBER);
+}
+
+#[tokio::test]
+async fn where_the_channel_is_off_nothing_connects_and_what_is_deleted_is_gone_in_a_day() {
+    let app = TestApp::with().plan(MANY).start().await;
+    let mut tenant = app.tenant("Acme").await;
+    tenant.live = app.key(&tenant, |_| {}).await;
+    let asked_at = app.app.ports().clock.now();
+    let of = a_connection(&app, tenant.id, Wish::Connect(Connect { asked_at, code_for: None })).await;
+    stands(&app, of, &standing(&app, LiveStatus::Connected)).await;
+    let path = format!("/v1/connections/{}", of.connection);
+    let refused = app.post(format!("{path}/connect")).key(&tenant.live).json(json!({ "accept_risk": true })).await;
+    assert_eq!(refused.wrong_fields(), ["id"]);
+    assert!(refused.text.contains("switched off"), "{}", refused.text);
+    let seen = app.get(&path).key(&tenant.live).await.expect(200);
+    assert!(seen["problem"].as_str().unwrap().contains("switched the channel off"), "{seen}");
+
+    app.request(Method::DELETE, &path).key(&tenant.live).await.done();
+    app.get(&path).key(&tenant.live).await.expect(404);
+    let store = Arc::clone(&app.app.ports().store);
+    let is_there = async || {
+        let row = store.find_entity(LiveConnection::KIND, Owner::Tenant(tenant.id), of.connection.to_bytes()).await;
+        (row.unwrap().is_some(), store.find_connection_lease(of).await.unwrap().is_some())
+    };
+    app.clock.advance(seconds(86_399));
+    app.sweep().await;
+    assert_eq!(is_there().await, (true, true), "a node that has the channel on may come back");
+    app.clock.advance(seconds(1));
+    app.sweep().await;
+    assert_eq!(is_there().await, (false, false), "with all that it remembered");
+}
+
+/// A channel whose accounts another node is taken for the keeper of.
+#[derive(Default)]
+struct KeptElsewhere {
+    called: AtomicUsize,
+}
+
+#[async_trait]
+impl Channel for KeptElsewhere {
+    fn name(&self) -> &'static str {
+        "whatsapp"
+    }
+
+    fn reaches(&self) -> &[AddressKind] {
+        &[AddressKind::Phone]
+    }
+
+    fn keeps_accounts(&self) -> bool {
+        true
+    }
+
+    fn kept_by_another(&self, _: TenantId) -> Option<NodeId> {
+        Some(NodeId::from_bytes([9; 16]))
+    }
+
+    async fn send(&self, _: &Outgoing) -> Result<Acknowledged, SendError> {
+        self.called.fetch_add(1, Ordering::SeqCst);
+        Err(SendError::Away { after: seconds(5), detail: "none is here".to_owned() })
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_back_from_whoever_was_taken_for_the_keeper_goes_on_here() {
+    let channel = Arc::new(KeptElsewhere::default());
+    let app = TestApp::with().plan(MANY).channel(Arc::clone(&channel) as _).start().await;
+    let tenant = app.tenant("Acme").await;
+    let asked_at = app.app.ports().clock.now();
+    a_connection(&app, tenant.id, Wish::Connect(Connect { asked_at, code_for: None })).await;
+    let message = async || {
+        let body = json!({ "to": NUMBER, "content": "Your parcel is here." });
+        app.post("/v1/messages").key(&tenant.live).json(body).await.expect(201);
+    };
+    app.starting(&tenant.live, json!({ "to": NUMBER })).await.expect(201);
+    message().await;
+    let mut jobs = 0;
+    // In the tests' queue each node hears what is rung for another, and so it comes back.
+    while let Some(job) = app.next_job().await {
+        app.app.deliver(job, ()).await.expect("a job is done");
+        jobs += 1;
+        assert!(jobs < 20, "they are passed on for ever");
+    }
+    assert_eq!(channel.called.load(Ordering::SeqCst), 2);
+    assert_eq!(app.outbox.letters().len(), 2, "the next channel took them");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use wotp_channel_whatsapp::{KeepError, Session, SessionId, Sessions, Wishes};
-use wotp_core::app::{Wanted, WantedConnect, erase_connection_memory};
+use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect, erase_connection_memory};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::ConnectionId;
 use wotp_core::domain::live_connection::{Connect, LiveConnection, Wish};
@@ -49,6 +49,7 @@ impl WishesIn {
             wish,
             auto_reply: None,
             risk_accepted_at: Some(now),
+            code_asked_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -82,8 +83,18 @@ impl Wishes for WishesIn {
         Ok(wanted.collect())
     }
 
-    async fn changed(&self) {
+    async fn find(&self, session: SessionId) -> Result<Option<Wanted>, StoreError> {
+        Ok(self.all().await?.into_iter().find(|(id, _)| *id == session).map(|(_, wanted)| wanted))
+    }
+
+    async fn changed(&self) -> OtherwiseWanted {
         self.changed.notified().await;
+        OtherwiseWanted::Any
+    }
+
+    /// Nothing is told here of where sessions stood.
+    async fn replaced_at(&self, _: SessionId) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn left(&self, SessionId { tenant, connection }: SessionId) -> Result<(), StoreError> {

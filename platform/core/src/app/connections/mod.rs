@@ -65,6 +65,7 @@ pub struct ConnectionChange {
 }
 
 /// A connection, and whether messages get out through it.
+#[derive(Clone, PartialEq)]
 pub enum ConnectionSeen {
     /// To a plugin: it sends with what the tenant gave it.
     Plugins {
@@ -259,6 +260,7 @@ impl App {
             wish: Wish::Rest,
             auto_reply: None,
             risk_accepted_at: None,
+            code_asked_at: None,
             created_at: now,
             updated_at: now,
         };

@@ -1,15 +1,16 @@
 //! What the node needs to know that keeps live connections, and what it says of them.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::app::fold::Told;
 use crate::app::{App, Refusal, erase_connection_memory};
 use crate::domain::Timestamp;
 use crate::domain::connection_lease::ConnectionLease;
+use crate::domain::erasure::Erasure;
 use crate::domain::event::{ConnectionData, Fact};
-use crate::domain::id::ConnectionId;
+use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::live_connection::{
     Connect, ConnectionNews, KeptStanding, LiveConnection, LiveStatus, Standing, Wish,
 };
@@ -37,54 +38,111 @@ pub struct WantedConnect {
     pub code_for: Option<Phone>,
 }
 
+/// Of what something else is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtherwiseWanted {
+    /// Of these.
+    Of(Vec<TenantAccount>),
+    /// Of any: of so many that it is less to read all, or of all of a tenant's.
+    Any,
+}
+
+/// Beyond so many changes that nobody has looked at, all that is wanted is read.
+const CHANGED_MAX: usize = 64;
+/// Most deleted tenants whose connections are let go.
+const DELETED_MAX: usize = 10_000;
+
 /// Who waits for something to be wanted, by calls to this node.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    told: Mutex<(bool, Option<Waker>)>,
+    told: Mutex<Unheard>,
+}
+
+/// What is to be told to whoever waits.
+#[derive(Debug, Default)]
+struct Unheard {
+    of: Vec<TenantAccount>,
+    any: bool,
+    waker: Option<Waker>,
 }
 
 impl Wishes {
-    pub(super) fn tell(&self) {
+    /// Something else is wanted of a connection; of any, where none is named.
+    pub(super) fn tell(&self, of: Option<TenantAccount>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.0 = true;
-        if let Some(waker) = told.1.take() {
+        match of {
+            Some(of) if told.of.contains(&of) => {}
+            Some(of) if told.of.len() < CHANGED_MAX => told.of.push(of),
+            Some(_) | None => told.any = true,
+        }
+        if let Some(waker) = told.waker.take() {
             waker.wake();
         }
     }
 
-    async fn told(&self) {
+    async fn told(&self) -> OtherwiseWanted {
         std::future::poll_fn(|context| {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if std::mem::take(&mut told.0) {
-                return Poll::Ready(());
+            let (of, any) = (std::mem::take(&mut told.of), std::mem::take(&mut told.any));
+            if any {
+                return Poll::Ready(OtherwiseWanted::Any);
             }
-            told.1 = Some(context.waker().clone());
+            if !of.is_empty() {
+                return Poll::Ready(OtherwiseWanted::Of(of));
+            }
+            told.waker = Some(context.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 }
 
 impl App {
     /// All live connections of which something is wanted. Of one that cannot be read, as a newer program wrote it, it is
-    /// known that it is to be logged in, and no more.
+    /// known that it is to be logged in, and no more. Those of a tenant that is deleted are not to be, until it is had back:
+    /// their phones stay linked. Those of one that is suspended are, since WhatsApp drops what does not log in for weeks,
+    /// and nothing is sent or answered meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn wanted_connections(&self) -> Result<Vec<(TenantAccount, Wanted)>, StoreError> {
         let rows = self.ports.store.list_entities(LiveConnection::KIND, &LiveConnection::all_wanted()).await?;
-        Ok(rows.into_iter().filter_map(|row| self.wanted(row)).collect())
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Few, and fewer than the tenants that have connections: so it is not those that are read.
+        let erasures = self.ports.store.due_entities(Erasure::KIND, Timestamp::MAX, DELETED_MAX).await?;
+        let deleted: BTreeSet<TenantId> = erasures.iter().map(|row| TenantId::from_bytes(row.id)).collect();
+        let wanted = rows.into_iter().filter_map(|row| {
+            let of = account(&row)?;
+            Some((of, self.wanted(of, Stored::read(row))?))
+        });
+        Ok(wanted.filter(|(of, wanted)| *wanted == Wanted::Leave || !deleted.contains(&of.tenant)).collect())
     }
 
-    fn wanted(&self, row: EntityRow) -> Option<(TenantAccount, Wanted)> {
-        let Owner::Tenant(tenant) = row.owner else { return None };
-        let connection = ConnectionId::from_bytes(row.id);
-        let wanted = match Stored::<LiveConnection>::read(row).map(|stored| stored.entity.wish) {
-            Ok(Wish::Leave) => Wanted::Leave,
-            Ok(Wish::Connect(connect)) => Wanted::Connect(self.wanted_connect(connection, &connect)),
-            Ok(Wish::Rest) | Err(_) => Wanted::Connect(WantedConnect::default()),
-        };
-        Some((TenantAccount { tenant, connection }, wanted))
+    /// What is wanted of one live connection; nothing where none is.
+    ///
+    /// # Errors
+    /// [`StoreError`], also where it cannot be read.
+    pub async fn wanted_connection(&self, of: TenantAccount) -> Result<Option<Wanted>, StoreError> {
+        let (store, owner) = (&self.ports.store, Owner::Tenant(of.tenant));
+        let row = store.find_entity(LiveConnection::KIND, owner, of.connection.to_bytes()).await?;
+        let Some(row) = row else { return Ok(None) };
+        let wanted = self.wanted(of, Ok(Stored::read(row)?));
+        if !matches!(wanted, Some(Wanted::Connect(_))) {
+            return Ok(wanted);
+        }
+        let erasure = store.find_entity(Erasure::KIND, Owner::Platform, of.tenant.to_bytes()).await?;
+        Ok(wanted.filter(|_| erasure.is_none()))
+    }
+
+    fn wanted(&self, of: TenantAccount, found: Result<Stored<LiveConnection>, StoreError>) -> Option<Wanted> {
+        match found.map(|stored| stored.entity.wish) {
+            Ok(Wish::Leave) => Some(Wanted::Leave),
+            Ok(Wish::Connect(connect)) => Some(Wanted::Connect(self.wanted_connect(of.connection, &connect))),
+            Ok(Wish::Rest) => None,
+            Err(_) => Some(Wanted::Connect(WantedConnect::default())),
+        }
     }
 
     fn wanted_connect(&self, id: ConnectionId, connect: &Connect) -> WantedConnect {
@@ -93,10 +151,19 @@ impl App {
         WantedConnect { asked_at: Some(connect.asked_at), code_for }
     }
 
-    /// Waits until something else is wanted by a call to this node, since the last time that this was waited for. By one
-    /// who waits.
-    pub async fn wanted_connections_changed(&self) {
-        self.live_connections.wishes.told().await;
+    /// Waits until something else is wanted by a call to this node, since the last time that this was waited for; of which
+    /// it is. By one who waits.
+    pub async fn wanted_connections_changed(&self) -> OtherwiseWanted {
+        self.live_connections.wishes.told().await
+    }
+
+    /// When somebody else logged in with the keys of a connection, if that is what was said last of where it stands.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn connection_replaced_at(&self, of: TenantAccount) -> Result<Option<Timestamp>, StoreError> {
+        let standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        Ok(standing.filter(|standing| standing.status == LiveStatus::Replaced).map(|standing| standing.since))
     }
 
     /// Says where a connection stands, for the node that keeps it under this lease, and tells its tenant what does not pass
@@ -199,19 +266,42 @@ impl App {
     }
 }
 
+/// Which one a row is.
+fn account(row: &EntityRow) -> Option<TenantAccount> {
+    let tenant = row.owner.tenant()?;
+    Some(TenantAccount { tenant, connection: ConnectionId::from_bytes(row.id) })
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
 
+    fn connection(n: u8) -> TenantAccount {
+        TenantAccount { tenant: TenantId::from_bytes([1; 16]), connection: ConnectionId::from_bytes([n; 16]) }
+    }
+
     #[test]
     fn what_is_told_before_somebody_waits_is_heard_and_once() {
         let wishes = Wishes::default();
-        assert!(wishes.told().now_or_never().is_none());
-        wishes.tell();
-        wishes.tell();
-        assert!(wishes.told().now_or_never().is_some());
-        assert!(wishes.told().now_or_never().is_none());
+        let told = || wishes.told().now_or_never();
+        assert_eq!(told(), None);
+        for n in [1, 2, 1] {
+            wishes.tell(Some(connection(n)));
+        }
+        assert_eq!(told(), Some(OtherwiseWanted::Of(vec![connection(1), connection(2)])));
+        assert_eq!(told(), None);
+        wishes.tell(Some(connection(1)));
+        wishes.tell(None);
+        assert_eq!(told(), Some(OtherwiseWanted::Any), "that holds the one");
+        assert_eq!(told(), None);
+    }
+
+    #[test]
+    fn of_so_many_that_changed_unheard_no_list_is_made() {
+        let wishes = Wishes::default();
+        (0..=64).for_each(|n| wishes.tell(Some(connection(n))));
+        assert_eq!(wishes.told().now_or_never(), Some(OtherwiseWanted::Any));
     }
 }

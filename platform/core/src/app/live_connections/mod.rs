@@ -3,25 +3,28 @@
 //! Whoever calls says what is wanted, and the node that keeps the account makes it so (`keep.rs`): the call may come to any
 //! node, and what was wanted survives them all.
 
+mod handed_over;
 mod keep;
+mod leave;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use keep::{Wanted, WantedConnect};
+pub use keep::{OtherwiseWanted, Wanted, WantedConnect};
 
 use super::cache::Cache;
 use super::{ApiCaller, App, ConnectionChange, Refusal};
 use crate::domain::Timestamp;
 use crate::domain::audit::Deed;
+use crate::domain::dispatch::LeaseToken;
 use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::inbound;
-use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, Standing, Wish};
+use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, LiveStatus, Standing, Wish};
 use crate::domain::phone::Phone;
 use crate::domain::tenant::{self, Tenant};
 use crate::domain::vault::Purpose;
-use crate::ports::{Change, EntityList, Owner, StateRow, Stored, TenantAccount};
+use crate::ports::{Change, EntityList, Owner, StateRow, StoreError, Stored, TenantAccount};
 
 /// A live connection, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,8 @@ pub struct LiveSeen {
     pub standing: Option<Standing>,
     /// Whether a node keeps it now.
     pub kept: bool,
+    /// Whether its channel is switched on: nobody keeps it otherwise.
+    pub served: bool,
 }
 
 /// How a connection is to log in.
@@ -47,12 +52,23 @@ pub struct ConnectLive {
 pub(super) struct State {
     lists: Cache<TenantId, Arc<Vec<LiveConnection>>>,
     wishes: keep::Wishes,
+    handed_over: handed_over::HandedOver,
 }
 
 impl State {
     /// Has the connections of a tenant read again, of all where none is named.
     pub(super) fn forget(&self, tenant: Option<TenantId>) {
         self.lists.forget(|list| list.first().is_none_or(|one| tenant.is_none_or(|tenant| one.tenant == tenant)));
+    }
+
+    /// A tenant was deleted, or had back: its connections are let go, or kept.
+    pub(super) fn tell_of_tenant(&self) {
+        self.wishes.tell(None);
+    }
+
+    /// Whether this node may hand a delivery over under this hold, and takes down that it does.
+    pub(super) fn may_hand_over(&self, hold: LeaseToken, now: Timestamp) -> bool {
+        self.handed_over.may(hold, now)
     }
 }
 
@@ -128,11 +144,12 @@ impl App {
         let standing = self.kept_standing(of).await?.map(|kept| kept.standing);
         let lease = self.ports.store.find_connection_lease(of).await?;
         let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
-        Ok(LiveSeen { connection, standing, kept })
+        let served = self.keeps_accounts(&connection.channel);
+        Ok(LiveSeen { connection, standing, kept, served })
     }
 
     /// What was said last of where a connection stands.
-    async fn kept_standing(&self, of: TenantAccount) -> Result<Option<KeptStanding>, Refusal> {
+    async fn kept_standing(&self, of: TenantAccount) -> Result<Option<KeptStanding>, StoreError> {
         let vault = self.ports.vault.of_connection(of);
         let key = vault.key(Standing::NAME);
         let value = self.ports.store.read_state(of, &[key]).await?.pop().flatten();
@@ -144,11 +161,12 @@ impl App {
         Ok(opened.and_then(|opened| serde_json::from_slice(&opened.value).ok()))
     }
 
-    /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes.
+    /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes. Where a code for the
+    /// same phone is still shown, nothing is asked for.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Invalid`] where the risk is not accepted, [`Refusal::OtherService`],
-    /// [`Refusal::Conflict`], [`Refusal::Store`].
+    /// [`Refusal::NotFound`], [`Refusal::Invalid`] where the risk is not accepted or the channel is switched off,
+    /// [`Refusal::LinkCode`], [`Refusal::OtherService`], [`Refusal::Conflict`], [`Refusal::Store`].
     pub async fn connect_live(
         &self,
         caller: &ApiCaller,
@@ -156,6 +174,10 @@ impl App {
         connect: ConnectLive,
     ) -> Result<LiveSeen, Refusal> {
         let mut found = self.own_live_connection(caller, id).await?;
+        if !self.keeps_accounts(&found.channel) {
+            let words = format!("is to `{}`, which the operator has switched off: nothing could log in", found.channel);
+            return Err(Refusal::field("id", words));
+        }
         let before = found.entity.clone();
         let now = self.now();
         if found.risk_accepted_at.is_none() {
@@ -166,10 +188,33 @@ impl App {
             }
             found.risk_accepted_at = Some(now);
         }
+        if let Some(phone) = &connect.code_for {
+            let seen = self.seen_live(before.clone()).await?;
+            if self.shows_code_for(&seen, phone) {
+                return Ok(seen);
+            }
+            if let Some(next_at) = found.next_code_at().filter(|next_at| now < *next_at) {
+                return Err(Refusal::LinkCode { next_at });
+            }
+            found.code_asked_at = Some(now);
+        }
         let seal =
             |phone: Phone| self.ports.vault.seal(Purpose::Address, &id.to_bytes(), phone.e164(), &*self.ports.entropy);
         found.wish = Wish::Connect(Connect { asked_at: now, code_for: connect.code_for.map(seal) });
         self.wish(caller, "connection.connect", before, found).await
+    }
+
+    /// Whether a code to be typed on this phone is shown, and still of use.
+    fn shows_code_for(&self, seen: &LiveSeen, phone: &Phone) -> bool {
+        let Wish::Connect(Connect { code_for: Some(sealed), .. }) = &seen.connection.wish else { return false };
+        let shown = seen.standing.as_ref().filter(|standing| seen.kept && standing.status == LiveStatus::Pairing);
+        let code = shown.and_then(|standing| standing.code.as_ref());
+        code.is_some_and(|code| self.now() < code.expires_at)
+            && self
+                .ports
+                .vault
+                .open(Purpose::Address, &seen.connection.id.to_bytes(), sealed)
+                .is_ok_and(|number| number.as_str() == phone.e164())
     }
 
     /// Ends the login of a connection, and leaves it alone until somebody has it connect; the phone stays linked.
@@ -186,7 +231,8 @@ impl App {
         self.wish(caller, "connection.disconnect", before, found).await
     }
 
-    /// Has a connection taken off its phone, and erased then, with its keys.
+    /// Has a connection taken off its phone, and erased then, with its keys: by the node that keeps it, or that could, and
+    /// without a word to the phone where none has in a day.
     pub(super) async fn leave_live(
         &self,
         caller: &ApiCaller,
@@ -197,7 +243,7 @@ impl App {
         found.updated_at = self.now();
         self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
         self.changed(caller.tenant.id).await;
-        self.live_connections.wishes.tell();
+        self.live_connections.wishes.tell(Some(TenantAccount { tenant: found.tenant, connection: found.id }));
         Ok(())
     }
 
@@ -252,7 +298,7 @@ impl App {
         let deed = Deed::of(before.tenant, action, before.id).between(told(&before), told(&found));
         self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
         self.changed(before.tenant).await;
-        self.live_connections.wishes.tell();
+        self.live_connections.wishes.tell(Some(TenantAccount { tenant: before.tenant, connection: before.id }));
         self.seen_live(found.entity).await
     }
 }

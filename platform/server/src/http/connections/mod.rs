@@ -183,8 +183,9 @@ impl ConnectionView {
     /// One that is kept logged in, to whoever may link a phone to it or not.
     fn live(seen: LiveSeen, links: bool) -> Self {
         let session = SessionView::of(&seen, links);
+        let off = "the operator has switched the channel off: nothing logs in until it is on again";
         Self {
-            problem: session.problem(),
+            problem: if seen.served { session.problem() } else { Some(off.to_owned()) },
             session: Some(session),
             auto_reply: seen.connection.auto_reply,
             id: seen.connection.id.to_string(),
@@ -322,6 +323,9 @@ pub(super) async fn change_connection(
 }
 
 /// Delete a connection, with its secrets. One that is kept logged in is taken off its phone.
+///
+/// Where that cannot be done in a day, as while the operator has the channel switched off, its keys are erased all the same,
+/// and your phone shows the device until you take it off there or WhatsApp drops it.
 ///
 /// What waits for it goes out through the operator's account where there is one for everybody, else to the next channel.
 #[utoipa::path(delete, path = "/v1/connections/{id}", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),

@@ -277,7 +277,7 @@ impl SessionView {
             (SessionStatusName::Connecting, _) => "it logs in",
             (SessionStatusName::Disconnected, _) if !self.wanted => "it is disconnected: have it connect",
             (SessionStatusName::Disconnected, Some("outdated")) => {
-                "WhatsApp wants a newer version of this program: the operator has to see to it"
+                "WhatsApp wants a newer version: it logs in once one is known, and where that lasts the operator has to see to it"
             }
             (SessionStatusName::Disconnected, Some("refused")) => {
                 "WhatsApp refused the login; it is tried again by itself"
@@ -316,12 +316,13 @@ pub(in crate::http) struct ConnectBody {
 ///
 /// Where no phone is linked, it shows a QR and, if you give the number of your phone, a code as well, for ten minutes; each
 /// is renewed before it expires. Follow `/v1/connections/{id}/stream` to see them. Scan or type it on the phone under Linked
-/// devices, as for WhatsApp Web.
+/// devices, as for WhatsApp Web. A code that is shown for the same phone stays, and another is asked for every 30 seconds at
+/// most.
 ///
 /// WhatsApp does not allow programs like this one and may ban a number that uses one, above all a new one that writes to
 /// many strangers. So the first call accepts that with `accept_risk`.
 #[utoipa::path(post, path = "/v1/connections/{id}/connect", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")), request_body = ConnectBody,
-    responses((status = 202, description = "It is about to", body = ConnectionView), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
+    responses((status = 202, description = "It is about to", body = ConnectionView), openapi::BodyProblems, openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem, openapi::LinkLimits))]
 pub(in crate::http) async fn connect_connection(
     State(api): State<Arc<Api>>,
     caller: Caller<ConnectionsWrite>,

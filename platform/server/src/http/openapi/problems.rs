@@ -306,6 +306,12 @@ problem_sets! {
         Limited = 429,
     }
 
+    /// Codes to link a phone that are asked for too fast.
+    LinkLimits {
+        /// `rate_limited`, `cool_down`: see `Retry-After`
+        Limited = 429,
+    }
+
     /// Too much, of messages.
     MessageLimits {
         /// `quota_exceeded`, `rate_limited`: see `Retry-After`

@@ -148,7 +148,7 @@ problems! {
     TooManyWaiting = "too_many_waiting", TOO_MANY_REQUESTS, true, "Too many calls wait already";
     /// The address was written to too often.
     AddressLimited = "address_limited", TOO_MANY_REQUESTS, true, "The address was written to too often";
-    /// The last code, or the last invitation, went out moments ago.
+    /// The last code, or the last invitation, went out or was asked for moments ago.
     CoolDown = "cool_down", TOO_MANY_REQUESTS, true, "The last one went out moments ago";
     /// Every allowed send of the verification is used.
     NoSendsLeft = "no_sends_left", CONFLICT, false, "Every allowed send is used";

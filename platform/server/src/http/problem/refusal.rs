@@ -290,6 +290,13 @@ impl Problem {
                 problem.0.violated = vec!["cool_down"];
                 problem
             }
+            Refusal::LinkCode { next_at } => {
+                let detail = "a code to link a phone was asked for moments ago: follow the connection, which shows it, or \
+                              wait, since WhatsApp gives no codes to whoever asks for many";
+                let mut problem = Self::new(ProblemCode::CoolDown, detail).retry(next_at, now);
+                problem.0.violated = vec!["cool_down"];
+                problem
+            }
             Refusal::NoSendsLeft => Self::new(
                 ProblemCode::NoSendsLeft,
                 "no further send of this code is allowed; start a new verification when this one has ended",

@@ -14,6 +14,7 @@ mod strangers;
 mod things;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::http::Method;
 use futures_util::{StreamExt as _, stream};
@@ -23,6 +24,7 @@ use wotp_core::domain::permission::Role;
 use crate::app::{NUMBER, TestApp, TestTenant};
 use crate::client::{Reply, Request};
 use crate::people::TestPerson;
+use crate::sessions::Linked;
 use callers::{Caller, acting, acting_operators, acting_unserved, appoint, everybody, nobody, unserved};
 use document::Document;
 use operations::{Asks, OPERATIONS, Operation, Written, calls};
@@ -44,7 +46,8 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let (app, acme) = TestApp::start_with_tenant().await;
+        let app = TestApp::with().channel(Arc::new(Linked)).start().await;
+        let acme = app.tenant("Acme").await;
         let callers = everybody(&app, &acme).await;
         let grantee = appoint(&app, "grantee@example.com").await;
         let things = Things::all(&app, &acme, NUMBER, grantee.user).await;

@@ -1,5 +1,7 @@
 //! Whom an operation is for is served: a refusal of everybody proves nothing.
 
+use std::sync::Arc;
+
 use axum::http::Method;
 use wotp_core::domain::audit::By;
 use wotp_core::domain::permission::Role;
@@ -12,6 +14,7 @@ use super::things::{Names, Thing, Things, linked_identity};
 use crate::app::{NUMBER, TestApp, TestTenant, seconds};
 use crate::client::Reply;
 use crate::people::TestPerson;
+use crate::sessions::Linked;
 
 /// A tenant of its own for each operation, with what it names.
 struct Served {
@@ -21,7 +24,8 @@ struct Served {
 
 impl Served {
     async fn set() -> Self {
-        Self { app: TestApp::start().await, document: Document::read() }
+        let app = TestApp::with().channel(Arc::new(Linked)).start().await;
+        Self { app, document: Document::read() }
     }
 
     async fn tenant(&self, operation: &Operation, operator: &TestPerson) -> (TestTenant, Things) {

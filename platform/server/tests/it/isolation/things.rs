@@ -266,6 +266,7 @@ async fn live_connection(app: &TestApp, tenant: &TestTenant) -> String {
         wish: Wish::Rest,
         auto_reply: None,
         risk_accepted_at: None,
+        code_asked_at: None,
         created_at: now,
         updated_at: now,
     };

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wotp_core::app::Wanted;
 use wotp_core::domain::audit::By;
 use wotp_core::domain::erasure::Erasure;
 use wotp_core::domain::event::Event;
+use wotp_core::domain::live_connection::{Connect, LiveStatus, Wish};
 use wotp_core::domain::permission::Role;
 use wotp_core::domain::rollup::Rollup;
 use wotp_core::ports::{Admission, Change, Clock as _, Entity as _, EntityList, Owner, Stored};
 use wotp_core::testing::builders::{a_verification, admission, an_invitation};
 
 use super::{Team, log};
-use crate::app::{NUMBER, days, number};
+use crate::app::{NUMBER, TestApp, days, number, seconds};
 use crate::client::race;
+use crate::sessions::{Linked, a_connection, standing, stands};
 
 /// A live key of the team's tenant.
 async fn key_of(team: &Team) -> String {
@@ -183,4 +186,69 @@ async fn nothing_that_is_folded_brings_an_erased_tenant_back() {
     assert_eq!((taken.taken, taken.events, folded(&team).await), (1, 0, 0));
     assert_eq!(store.news(10).await.unwrap(), []);
     team.app.lose_jobs().await;
+}
+
+/// A team whose tenant has one number that is logged in, and one that somebody had disconnect; what is wanted of them.
+async fn with_numbers() -> (Team, Vec<Wanted>) {
+    let team = Team::of(TestApp::with().channel(Arc::new(Linked)).start().await).await;
+    let asked_at = team.app.clock.now();
+    let connects = Wish::Connect(Connect { asked_at, code_for: None });
+    let linked = a_connection(&team.app, team.tenant, connects).await;
+    a_connection(&team.app, team.tenant, Wish::Rest).await;
+    stands(&team.app, linked, &standing(&team.app, LiveStatus::Connected)).await;
+    let wanted = wanted(&team).await;
+    assert_eq!(wanted.len(), 1);
+    (team, wanted)
+}
+
+async fn wanted(team: &Team) -> Vec<Wanted> {
+    let all = team.app.app.wanted_connections().await.unwrap();
+    for (of, wanted) in &all {
+        assert_eq!(team.app.app.wanted_connection(*of).await.unwrap().as_ref(), Some(wanted));
+    }
+    all.into_iter().map(|(_, wanted)| wanted).collect()
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_deleted_tenant_are_let_go_and_come_back_with_it() {
+    let (team, before) = with_numbers().await;
+    team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
+    assert_eq!(wanted(&team).await, []);
+    let restore = format!("/v1/tenants/{}/restore", team.tenant);
+    team.owner.call(&team.app, "post", &restore).await.expect(200);
+    assert_eq!(wanted(&team).await, before);
+    // One that is suspended keeps them.
+    team.app.app.suspend_tenant(&By::command_line(), team.tenant, "unpaid").await.unwrap();
+    assert_eq!(wanted(&team).await, before);
+}
+
+#[tokio::test]
+async fn the_phones_of_a_tenant_are_told_before_it_is_erased() {
+    let (team, _) = with_numbers().await;
+    team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
+    team.app.clock.advance(days(14));
+    team.app.sweep().await;
+    for _ in 0..3 {
+        assert_eq!(team.app.sweep().await.erased, 0, "nodes are at it");
+        assert_eq!(wanted(&team).await, [Wanted::Leave, Wanted::Leave]);
+    }
+    for (of, _) in team.app.app.wanted_connections().await.unwrap() {
+        team.app.app.live_connection_left(of).await.unwrap();
+    }
+    while team.app.sweep().await.erased > 0 {}
+    assert!(team.app.app.ports().store.tenant(team.tenant).find_tenant().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn where_no_node_tells_the_phones_the_tenant_is_erased_all_the_same() {
+    let (team, _) = with_numbers().await;
+    team.ask(&team.owner, "delete", "/v1/tenant").await.expect(200);
+    team.app.clock.advance(days(14));
+    team.app.sweep().await;
+    team.app.clock.advance(seconds(599));
+    assert_eq!(team.app.sweep().await.erased, 0);
+    team.app.clock.advance(seconds(1));
+    while team.app.sweep().await.erased > 0 {}
+    assert!(team.app.app.ports().store.tenant(team.tenant).find_tenant().await.unwrap().is_none());
+    assert_eq!(wanted(&team).await, []);
 }

@@ -91,7 +91,10 @@ struct Team {
 
 impl Team {
     async fn set() -> Self {
-        let app = TestApp::start().await;
+        Self::of(TestApp::start().await).await
+    }
+
+    async fn of(app: TestApp) -> Self {
         let owner = somebody(&app, "owner").await;
         let tenant = owner.creates(&app, "Acme").await;
         let [admin, developer, viewer] =

@@ -1,0 +1,259 @@
+//! What is done for wishes, where nobody reaches WhatsApp: whether a session begins is seen by whether its keys are read.
+
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use wotp_core::app::{ConnectionMemory, MemoryError};
+use wotp_core::domain::connection_lease::ConnectionLease;
+use wotp_core::domain::id::ConnectionId;
+use wotp_core::domain::live_connection::Standing;
+use wotp_core::ports::{Clock as _, ConnectionStates as _, Store as _};
+use wotp_core::testing::builders::{a_service, a_tenant, vault};
+use wotp_core::testing::{ManualClock, SeededEntropy};
+use wotp_store::sqlite::{OpenOptions, SqliteStore};
+
+use super::*;
+use crate::keys::Keys;
+use crate::leases::{Leases, Tenure, account};
+use crate::listen::{Incoming, Listen, NotTaken, Reported};
+use crate::settings::Settings;
+use crate::status::Status;
+
+/// What several processes share, and what they read of it.
+struct World {
+    _folder: TempDir,
+    store: Arc<SqliteStore>,
+    clock: Arc<ManualClock>,
+    tenant: TenantId,
+    wanted: Mutex<BTreeMap<SessionId, Wanted>>,
+    standings: Mutex<BTreeMap<SessionId, Standing>>,
+    changed: Notify,
+    /// Those of which something else is wanted, as whoever waits is told.
+    otherwise: Mutex<Vec<SessionId>>,
+    reads_of_all: AtomicUsize,
+    reads_of_one: AtomicUsize,
+    /// Sessions whose keys were read.
+    begun: Mutex<Vec<SessionId>>,
+}
+
+impl World {
+    async fn new() -> Arc<Self> {
+        let folder = TempDir::new().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path().join("wotp.db"), OpenOptions::default()).unwrap());
+        let tenant = a_tenant();
+        store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
+        Arc::new(Self {
+            _folder: folder,
+            store,
+            clock: Arc::new(ManualClock::at("2026-03-01T12:00:00Z")),
+            tenant: tenant.id,
+            wanted: Mutex::default(),
+            standings: Mutex::default(),
+            changed: Notify::new(),
+            otherwise: Mutex::default(),
+            reads_of_all: AtomicUsize::new(0),
+            reads_of_one: AtomicUsize::new(0),
+            begun: Mutex::default(),
+        })
+    }
+
+    fn id(&self, nth: u8) -> SessionId {
+        SessionId { tenant: self.tenant, connection: ConnectionId::from_bytes([nth; 16]) }
+    }
+
+    /// What a process keeps that looks by itself once, when it begins.
+    fn process(self: &Arc<Self>, nth: u8) -> Arc<Sessions> {
+        let tenure = Tenure { every: Duration::from_hours(1), ..Tenure::default() };
+        let node = NodeId::from_bytes([nth; 16]);
+        let leases = Leases::new(Arc::clone(&self.store) as _, Arc::clone(&self.clock) as _, node, tenure);
+        let mut settings = Settings::new((2, 3000, 1), "Codes");
+        settings.url = "wss:nowhere".to_owned();
+        let (clock, entropy) = (Arc::clone(&self.clock) as _, Arc::new(SeededEntropy::new(7)));
+        let (keys, listener, wishes) = (Arc::clone(self) as _, Arc::clone(self) as _, Arc::clone(self) as _);
+        Sessions::new(Parts::new(settings, clock, entropy, keys, listener, leases, wishes))
+    }
+
+    /// A call has a session connect now, or not any more.
+    fn wants(&self, id: SessionId, connect: bool) -> Wanted {
+        let wanted = Wanted::Connect(WantedConnect { asked_at: Some(self.clock.now()), code_for: None });
+        match connect {
+            true => self.wanted.lock().unwrap().insert(id, wanted.clone()),
+            false => self.wanted.lock().unwrap().remove(&id),
+        };
+        self.otherwise.lock().unwrap().push(id);
+        self.changed.notify_one();
+        wanted
+    }
+
+    fn reads(&self) -> (usize, usize) {
+        (self.reads_of_all.load(Ordering::SeqCst), self.reads_of_one.load(Ordering::SeqCst))
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.lock().unwrap().len()
+    }
+
+    async fn holder(&self, id: SessionId) -> Option<NodeId> {
+        let lease = self.store.find_connection_lease(account(id)).await.unwrap();
+        lease.filter(|lease| lease.is_in_force(self.clock.now())).map(|lease| lease.holder)
+    }
+}
+
+#[async_trait]
+impl Wishes for World {
+    async fn all(&self) -> Result<Vec<(SessionId, Wanted)>, StoreError> {
+        self.reads_of_all.fetch_add(1, Ordering::SeqCst);
+        Ok(self.wanted.lock().unwrap().clone().into_iter().collect())
+    }
+
+    async fn find(&self, session: SessionId) -> Result<Option<Wanted>, StoreError> {
+        self.reads_of_one.fetch_add(1, Ordering::SeqCst);
+        Ok(self.wanted.lock().unwrap().get(&session).cloned())
+    }
+
+    async fn changed(&self) -> OtherwiseWanted {
+        self.changed.notified().await;
+        let changed = std::mem::take(&mut *self.otherwise.lock().unwrap());
+        OtherwiseWanted::Of(changed.into_iter().map(account).collect())
+    }
+
+    async fn replaced_at(&self, session: SessionId) -> Result<Option<Timestamp>, StoreError> {
+        let standings = self.standings.lock().unwrap();
+        let replaced = standings.get(&session).filter(|standing| standing.status.as_str() == "replaced");
+        Ok(replaced.map(|standing| standing.since))
+    }
+
+    async fn left(&self, session: SessionId) -> Result<(), StoreError> {
+        self.wanted.lock().unwrap().remove(&session);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Keys for World {
+    async fn open(&self, lease: &ConnectionLease) -> Result<ConnectionMemory, MemoryError> {
+        self.begun.lock().unwrap().push(session(lease.of));
+        let entropy = Arc::new(SeededEntropy::new(lease.fence));
+        ConnectionMemory::open(Arc::clone(&self.store) as _, vault(), entropy, lease.clone()).await
+    }
+}
+
+#[async_trait]
+impl Listen for World {
+    async fn reported(&self, _: SessionId, _: Reported) {}
+
+    async fn stands(&self, lease: &ConnectionLease, standing: &Standing) -> Result<(), NotTaken> {
+        self.standings.lock().unwrap().insert(session(lease.of), standing.clone());
+        Ok(())
+    }
+
+    async fn incoming(&self, _: SessionId, _: &Incoming) -> Result<Option<String>, NotTaken> {
+        Ok(None)
+    }
+}
+
+/// Yields until it is so.
+async fn comes(what: &str, so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
+
+/// Waits until a session is kept, and nothing is being done for it any more.
+async fn kept(sessions: &Sessions, id: SessionId) {
+    comes("it is kept", async || sessions.find(id).is_some() && sessions.table().followed.is_empty()).await;
+}
+
+/// One that was replaced some seconds after somebody had it connect, and whose process is gone.
+async fn replaced(world: &Arc<World>) -> (SessionId, Wanted) {
+    let id = world.id(1);
+    let wanted = world.wants(id, true);
+    let first = world.process(1);
+    kept(&first, id).await;
+    world.clock.advance(SignedDuration::from_secs(5));
+    first.find(id).unwrap().stays_replaced(world.clock.now()).await;
+    first.drain().await;
+    world.begun.lock().unwrap().clear();
+    (id, wanted)
+}
+
+#[tokio::test]
+async fn what_was_replaced_stays_so_with_whoever_keeps_it_next_until_somebody_has_it_connect() {
+    let world = World::new().await;
+    let (id, wanted) = replaced(&world).await;
+    // Also where somebody had it connect so lately that a QR would be shown.
+    let second = world.process(2);
+    kept(&second, id).await;
+    second.follow(id, &wanted).await.unwrap();
+    assert_eq!((world.begun(), second.find(id).unwrap().status().name()), (0, "replaced"));
+    assert_eq!(world.standings.lock().unwrap()[&id].status.as_str(), "replaced");
+    second.drain().await;
+    // Or it would hear the call below.
+    drop(second);
+
+    let third = world.process(3);
+    kept(&third, id).await;
+    assert_eq!((world.begun(), third.find(id).unwrap().status().name()), (0, "replaced"));
+    world.clock.advance(SignedDuration::from_secs(1));
+    world.wants(id, true);
+    comes("it logs in", async || world.begun() == 1).await;
+    third.drain().await;
+}
+
+#[tokio::test]
+async fn whoever_takes_it_after_somebody_had_it_connect_again_logs_in() {
+    let world = World::new().await;
+    let (id, _) = replaced(&world).await;
+    world.clock.advance(SignedDuration::from_secs(1));
+    let wanted = world.wants(id, true);
+    let second = world.process(2);
+    second.follow(id, &wanted).await.unwrap();
+    assert!(world.begun() > 0);
+    assert!(!matches!(second.find(id).unwrap().status(), Status::Replaced { .. }));
+    second.drain().await;
+}
+
+#[tokio::test]
+async fn a_session_of_which_something_else_is_wanted_is_followed_without_reading_what_is_of_others() {
+    let world = World::new().await;
+    let process = world.process(1);
+    comes("it has looked", async || world.reads().0 == 1).await;
+    for nth in 1..=3 {
+        let id = world.id(nth);
+        world.wants(id, true);
+        kept(&process, id).await;
+    }
+    let id = world.id(2);
+    world.wants(id, false);
+    comes("it is let go", async || world.holder(id).await.is_none()).await;
+    let (of_all, of_one) = world.reads();
+    assert_eq!(of_all, 1);
+    assert!(of_one >= 4, "{of_one}");
+    assert!(process.find(world.id(1)).is_some() && process.find(world.id(3)).is_some());
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn a_session_whose_tenant_another_process_keeps_is_left_to_that_one() {
+    let world = World::new().await;
+    let first = world.process(1);
+    comes("it has looked", async || world.reads().0 == 1).await;
+    let one = world.wants(world.id(1), true);
+    first.follow(world.id(1), &one).await.unwrap();
+    let second = world.process(2);
+    comes("it has looked", async || second.kept_by_another(world.tenant).is_some()).await;
+    world.wanted.lock().unwrap().insert(world.id(2), one);
+    // As a call to the second does.
+    second.follow_wish(world.id(2)).await.unwrap();
+    assert_eq!((world.holder(world.id(2)).await, second.len()), (None, 0));
+    first.follow_wish(world.id(2)).await.unwrap();
+    comes("it is kept with the other", async || world.holder(world.id(2)).await == world.holder(world.id(1)).await)
+        .await;
+    first.drain().await;
+    second.drain().await;
+}
