@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,14 +11,20 @@ use futures_util::stream;
 use tokio::time::Instant;
 use wotp_core::app::{ApiCaller, ConnectionSeen};
 use wotp_core::domain::id::ConnectionId;
+use wotp_core::domain::live_connection::LiveStatus;
 
 use super::places::Place;
 use super::{Again, HEARTBEAT, LOOK_EVERY, event_stream, is_stopping, stays, whole};
-use crate::http::auth::{Caller, ConnectionsRead};
+use crate::http::auth::{Caller, ConnectionsRead, ConnectionsWrite, Privilege as _};
 use crate::http::connections::ConnectionView;
 use crate::http::path::InPath;
 use crate::http::verifications::{path_id, refused};
 use crate::http::{Api, Problem};
+
+/// How often a connection is looked at that stands still: it tells of a change that late at most.
+const STILL_EVERY: Duration = Duration::from_secs(2);
+/// How long one that has changed does not stand still: what somebody had it do shows soon.
+const STILL_AFTER: Duration = Duration::from_secs(15);
 
 /// Follow where a connection stands, as while your phone is linked.
 ///
@@ -45,8 +52,10 @@ pub(crate) async fn stream_connection(
         id,
         place,
         first: Some(first),
-        said: String::new(),
+        said: Said::default(),
+        changed_at: Instant::now(),
         said_at: Instant::now(),
+        looked_at: Instant::now(),
         is_over: false,
     };
     Ok(event_stream(Body::from_stream(stream::unfold(streamed, async |mut streamed| {
@@ -64,23 +73,32 @@ struct Streamed {
     /// Held until the stream is over, and whatever is still read for it.
     place: Arc<Place>,
     first: Option<ConnectionSeen>,
-    /// What was said last.
-    said: String,
+    said: Said,
+    changed_at: Instant,
     said_at: Instant,
+    looked_at: Instant,
     is_over: bool,
 }
 
 impl Streamed {
     /// What is said next; nothing when the stream is over.
     async fn next(&mut self) -> Option<String> {
-        if let Some(first) = self.first.take() {
-            return Some(self.message(first));
+        if let Some(message) = self.first.take().and_then(|first| self.message(first)) {
+            return Some(message);
         }
         loop {
             if self.is_over || is_stopping(&self.api) {
                 return None;
             }
             tokio::time::sleep(LOOK_EVERY).await;
+            if self.said_at.elapsed() >= HEARTBEAT {
+                self.said_at = Instant::now();
+                return Some(":\n\n".to_owned());
+            }
+            if self.looked_at.elapsed() < self.said.look_every(self.changed_at.elapsed()) {
+                continue;
+            }
+            self.looked_at = Instant::now();
             if !self.again.holds::<ConnectionsRead>(&self.api, &mut self.caller).await {
                 return None;
             }
@@ -92,9 +110,7 @@ impl Streamed {
             });
             match looked.await {
                 Ok(seen) => {
-                    let before = std::mem::take(&mut self.said);
-                    let message = self.message(seen);
-                    if message != before {
+                    if let Some(message) = self.message(seen) {
                         return Some(message);
                     }
                 }
@@ -107,22 +123,114 @@ impl Streamed {
                     return None;
                 }
             }
-            if self.said_at.elapsed() >= HEARTBEAT {
-                self.said_at = Instant::now();
-                return Some(":\n\n".to_owned());
-            }
         }
     }
 
-    /// A connection in the words of Server-Sent Events.
-    fn message(&mut self, seen: ConnectionSeen) -> String {
-        let view = ConnectionView::of(seen, &self.caller);
-        let data = serde_json::to_string(&view).expect("a connection serialises");
-        let message = format!("event: connection\ndata: {data}\n\n");
-        if self.said != message {
-            self.said_at = Instant::now();
+    /// A connection in the words of Server-Sent Events, if it is another than was said.
+    fn message(&mut self, seen: ConnectionSeen) -> Option<String> {
+        let links = self.caller.may(ConnectionsWrite::PERMISSION);
+        let seen = self.said.another(seen, links)?;
+        (self.changed_at, self.said_at) = (Instant::now(), Instant::now());
+        let data = serde_json::to_string(&ConnectionView::of(seen, &self.caller)).expect("a connection serialises");
+        Some(format!("event: connection\ndata: {data}\n\n"))
+    }
+}
+
+/// What was said last, before it was drawn: to draw its QR is most of the work.
+#[derive(Default)]
+struct Said {
+    /// And whether to somebody who may link a phone.
+    last: Option<(ConnectionSeen, bool)>,
+}
+
+impl Said {
+    /// What is seen, to be said, if that is another.
+    fn another(&mut self, seen: ConnectionSeen, links: bool) -> Option<ConnectionSeen> {
+        if self.last.as_ref().is_some_and(|(last, linked)| *last == seen && *linked == links) {
+            return None;
         }
-        self.said.clone_from(&message);
-        message
+        self.last = Some((seen.clone(), links));
+        Some(seen)
+    }
+
+    /// How often to look at what has been as it is for so long: often, where something is about to change.
+    fn look_every(&self, unchanged_for: Duration) -> Duration {
+        let moves = match &self.last {
+            Some((ConnectionSeen::Live(seen), _)) => {
+                let status = seen.standing.as_ref().map(|standing| standing.status);
+                seen.kept && matches!(status, Some(LiveStatus::Pairing | LiveStatus::Connecting))
+            }
+            _ => false,
+        };
+        if moves || unchanged_for < STILL_AFTER { LOOK_EVERY } else { STILL_EVERY }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wotp_core::app::LiveSeen;
+    use wotp_core::domain::Timestamp;
+    use wotp_core::domain::id::TenantId;
+    use wotp_core::domain::live_connection::{Connect, LiveConnection, Shown, Standing, Wish};
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn seen(wish: Wish, status: Option<LiveStatus>, qr: Option<&str>) -> ConnectionSeen {
+        let qr = qr.map(|text| Shown { text: text.to_owned(), expires_at: NOON });
+        let connection = LiveConnection {
+            id: ConnectionId::from_bytes([1; 16]),
+            tenant: TenantId::from_bytes([1; 16]),
+            channel: "whatsapp".to_owned(),
+            name: "our number".to_owned(),
+            wish,
+            auto_reply: None,
+            risk_accepted_at: None,
+            code_asked_at: None,
+            created_at: NOON,
+            updated_at: NOON,
+        };
+        let standing = status.map(|status| Standing {
+            status,
+            reason: None,
+            since: NOON,
+            until: None,
+            number: None,
+            qr,
+            code: None,
+            health: None,
+        });
+        ConnectionSeen::from(LiveSeen { connection, standing, kept: true, served: true })
+    }
+
+    fn connects() -> Wish {
+        Wish::Connect(Connect { asked_at: NOON, code_for: None })
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_not_drawn_again() {
+        let mut said = Said::default();
+        let mut says = |qr, links| said.another(seen(connects(), Some(LiveStatus::Pairing), Some(qr)), links).is_some();
+        assert!(says("1", false));
+        assert!(!says("1", false));
+        assert!(says("1", true), "it may be shown by now");
+        assert!(!says("1", true));
+        assert!(says("2", true));
+    }
+
+    #[test]
+    fn a_connection_is_looked_at_often_only_while_it_is_about_to_change() {
+        let every = |status, seconds| {
+            let mut said = Said::default();
+            said.another(seen(connects(), status, None), true);
+            said.look_every(Duration::from_secs(seconds))
+        };
+        for status in [LiveStatus::Pairing, LiveStatus::Connecting] {
+            assert_eq!(every(Some(status), 500), LOOK_EVERY, "{status:?}");
+        }
+        for status in [None, Some(LiveStatus::Unpaired), Some(LiveStatus::Connected), Some(LiveStatus::Replaced)] {
+            assert_eq!([every(status, 14), every(status, 15)], [LOOK_EVERY, STILL_EVERY], "{status:?}");
+        }
     }
 }
