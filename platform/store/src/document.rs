@@ -15,7 +15,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::asking::Asking;
 use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
-use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::id::{ApiKeyId, ConnectionId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::inbound::InboundTerms;
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::magic_link::LinkTerms;
@@ -104,6 +104,8 @@ pub(crate) struct FixedMessage<'a> {
     address: Option<Cow<'a, StoredAddress>>,
     brand: Cow<'a, str>,
     locale: Locale,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionId>,
     ack_timeout_seconds: u32,
     retention: Cow<'a, Retention>,
     created_at: Timestamp,
@@ -257,6 +259,7 @@ impl Document for Message {
             address: self.address.as_ref().map(Cow::Borrowed),
             brand: Cow::Borrowed(&self.brand),
             locale: self.locale,
+            connection: self.connection,
             ack_timeout_seconds: self.ack_timeout_seconds,
             retention: Cow::Borrowed(&self.retention),
             created_at: self.created_at,
@@ -286,6 +289,7 @@ impl Document for Message {
             content: state.content.map(Cow::into_owned),
             brand: fixed.brand.into_owned(),
             locale: fixed.locale,
+            connection: fixed.connection,
             ack_timeout_seconds: fixed.ack_timeout_seconds,
             retention: fixed.retention.into_owned(),
             dispatch: state.dispatch.into_owned(),

@@ -304,7 +304,7 @@ impl App {
     /// account. Where that is gone by now, the hold ends in a while, and whoever is rung for next has it.
     async fn handed_over(&self, ready: &Ready, channel: &Found, token: LeaseToken) -> bool {
         let Outgoing { tenant, item, .. } = ready.outgoing;
-        let node = channel.kept_by_another(tenant).filter(|_| ready.simulated.is_none());
+        let node = channel.kept_by_another(&ready.outgoing).filter(|_| ready.simulated.is_none());
         let Some(node) = node else { return false };
         let handed_over = self.ports.queue.ring_node(node, Job { tenant, item, token: Some(token) }).await;
         if let Err(error) = &handed_over {
@@ -340,6 +340,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: verification.tenant,
+            connection: None,
             item: Item::Verification(verification.id),
             to,
             subject: rendered.subject,
@@ -361,6 +362,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: message.tenant,
+            connection: message.connection,
             item: Item::Message(message.id),
             to,
             subject: message.brand.clone(),

@@ -264,6 +264,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         content: Some(vault().seal(Purpose::Content, &owner, "Your parcel is at the door.", entropy())),
         brand: "Acme".to_owned(),
         locale: Locale::ENGLISH,
+        connection: None,
         ack_timeout_seconds: 8,
         retention: Retention::default(),
         dispatch: Dispatch::born_leased(vec!["console".to_owned()], DeliveryId::new(at, entropy()), at, until, 1),
