@@ -24,7 +24,7 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::news::Charge;
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::service::Retention;
-use wotp_core::domain::vault::Sealed;
+use wotp_core::domain::vault::{CodeHash, Sealed};
 use wotp_core::domain::verification::{FailureReason, Policy, Status, StoredAddress, StoredCode, Verification};
 
 /// Something that is kept as two documents. Each store has its own format for them.
@@ -72,6 +72,8 @@ pub(crate) struct VerificationState<'a> {
     reason: Option<FailureReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, StoredCode>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent_token: Option<Cow<'a, CodeHash>>,
     checks_used: u8,
     sends: Cow<'a, [Timestamp]>,
     dispatch: Cow<'a, Dispatch>,
@@ -195,6 +197,7 @@ impl Document for Verification {
             status: self.status,
             reason: self.reason,
             code: self.code.as_ref().map(Cow::Borrowed),
+            spent_token: self.spent_token.as_ref().map(Cow::Borrowed),
             checks_used: self.checks_used,
             sends: Cow::Borrowed(&self.sends),
             dispatch: Cow::Borrowed(&self.dispatch),
@@ -222,6 +225,7 @@ impl Document for Verification {
             status: state.status,
             reason: state.reason,
             code: state.code.map(Cow::into_owned),
+            spent_token: state.spent_token.map(Cow::into_owned),
             checks_used: state.checks_used,
             sends: state.sends.into_owned(),
             dispatch: state.dispatch.into_owned(),

@@ -201,6 +201,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
             hash: vault().hash_code(&owner, &code),
             sealed: vault().seal(Purpose::Code, &owner, code.as_str(), entropy()),
         }),
+        spent_token: None,
         checks_used: 0,
         sends: vec![at],
         dispatch: Dispatch::born_leased(

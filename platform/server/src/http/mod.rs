@@ -55,6 +55,7 @@ use utoipa_axum::routes;
 use wotp_core::app::App;
 
 use finish::Finish;
+pub(crate) use guard::count_against;
 use layers::RequestIds;
 pub use openapi::openapi_json;
 pub use problem::{Problem, ProblemCode};
