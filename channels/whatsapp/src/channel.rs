@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 use wotp_core::domain::address::{Address, AddressKind};
 use wotp_core::domain::dispatch::DeliveryFailure;
-use wotp_core::domain::id::{NodeId, TenantId};
+use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, SendError};
 
 use crate::session::Letter;
@@ -70,8 +70,8 @@ impl Channel for WhatsApp {
         ROOM
     }
 
-    fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
-        self.sessions()?.kept_by_another(tenant)
+    fn kept_by_another(&self, tenant: TenantId, connection: Option<ConnectionId>) -> Option<NodeId> {
+        self.sessions()?.kept_by_another(tenant, connection)
     }
 
     async fn send(&self, outgoing: &Outgoing) -> Result<Acknowledged, SendError> {
@@ -86,7 +86,7 @@ impl Channel for WhatsApp {
             return Err(SendError::Away { after: NO_ROOM, detail: "so many messages are under way here".to_owned() });
         };
         let letter = Letter { reference: outgoing.reference(), to, text: &outgoing.text };
-        sessions.send(outgoing.tenant, letter).await
+        sessions.send(outgoing.tenant, outgoing.connection, letter).await
     }
 
     async fn probe(&self) -> Result<(), String> {

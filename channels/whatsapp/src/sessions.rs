@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::Timestamp;
-use wotp_core::domain::id::{NodeId, TenantId};
+use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
 use crate::leases::session;
@@ -155,13 +155,14 @@ impl Sessions {
         of.map(|(_, held)| Arc::clone(&held.session)).collect()
     }
 
-    /// Which other process keeps sessions of a tenant, where this one keeps none.
-    pub fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
+    /// Which other process keeps sessions of a tenant, or the one that is named, where this one keeps none.
+    pub fn kept_by_another(&self, tenant: TenantId, named: Option<ConnectionId>) -> Option<NodeId> {
         let table = self.table();
-        if table.held.iter().any(|(id, held)| id.tenant == tenant && held.right.holds()) {
+        let is_meant = |id: &SessionId| id.tenant == tenant && named.is_none_or(|named| id.connection == named);
+        if table.held.iter().any(|(id, held)| is_meant(id) && held.right.holds()) {
             return None;
         }
-        table.elsewhere.iter().find(|(id, _)| id.tenant == tenant).map(|(_, node)| *node)
+        table.elsewhere.iter().find(|(id, _)| is_meant(id)).map(|(_, node)| *node)
     }
 
     /// How many are kept here.
@@ -341,13 +342,20 @@ impl Sessions {
     }
 
     /// Sends through one of the tenant's numbers: through another when one cannot, or may not write to strangers, as long as
-    /// nothing got out.
+    /// nothing got out. Through the one that is named, and no other, where one is.
     ///
     /// # Errors
     /// [`SendError`], of the number that was tried first.
-    pub async fn send(&self, tenant: TenantId, letter: Letter<'_>) -> Result<Acknowledged, SendError> {
+    pub async fn send(
+        &self,
+        tenant: TenantId,
+        named: Option<ConnectionId>,
+        letter: Letter<'_>,
+    ) -> Result<Acknowledged, SendError> {
+        let mut sessions = self.of(tenant);
+        sessions.retain(|session| named.is_none_or(|named| session.id().connection == named));
         let mut candidates = Vec::new();
-        for session in self.of(tenant) {
+        for session in sessions {
             let health = session.health();
             candidates.push(Candidate {
                 session: session.id(),

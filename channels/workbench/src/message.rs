@@ -39,6 +39,7 @@ pub fn message(to: Address, brand: &str, text: String, clock: &dyn Clock, entrop
     Outgoing {
         message_id: DeliveryId::new(now, entropy),
         tenant: TenantId::new(now, entropy),
+        connection: None,
         item: Item::Verification(VerificationId::new(now, entropy)),
         to,
         subject: format!("Your code for {brand}"),

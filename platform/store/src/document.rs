@@ -15,7 +15,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::asking::Asking;
 use wotp_core::domain::dispatch::Dispatch;
 use wotp_core::domain::guard::GuardNote;
-use wotp_core::domain::id::{ApiKeyId, MessageId, ServiceId, TenantId, VerificationId};
+use wotp_core::domain::id::{ApiKeyId, ConnectionId, MessageId, ServiceId, TenantId, VerificationId};
 use wotp_core::domain::inbound::InboundTerms;
 use wotp_core::domain::locale::Locale;
 use wotp_core::domain::magic_link::LinkTerms;
@@ -24,7 +24,7 @@ use wotp_core::domain::mode::Mode;
 use wotp_core::domain::news::Charge;
 use wotp_core::domain::quota::Counted;
 use wotp_core::domain::service::Retention;
-use wotp_core::domain::vault::Sealed;
+use wotp_core::domain::vault::{CodeHash, Sealed};
 use wotp_core::domain::verification::{FailureReason, Policy, Status, StoredAddress, StoredCode, Verification};
 
 /// Something that is kept as two documents. Each store has its own format for them.
@@ -72,6 +72,8 @@ pub(crate) struct VerificationState<'a> {
     reason: Option<FailureReason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, StoredCode>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent_token: Option<Cow<'a, CodeHash>>,
     checks_used: u8,
     sends: Cow<'a, [Timestamp]>,
     dispatch: Cow<'a, Dispatch>,
@@ -104,6 +106,8 @@ pub(crate) struct FixedMessage<'a> {
     address: Option<Cow<'a, StoredAddress>>,
     brand: Cow<'a, str>,
     locale: Locale,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection: Option<ConnectionId>,
     ack_timeout_seconds: u32,
     retention: Cow<'a, Retention>,
     created_at: Timestamp,
@@ -193,6 +197,7 @@ impl Document for Verification {
             status: self.status,
             reason: self.reason,
             code: self.code.as_ref().map(Cow::Borrowed),
+            spent_token: self.spent_token.as_ref().map(Cow::Borrowed),
             checks_used: self.checks_used,
             sends: Cow::Borrowed(&self.sends),
             dispatch: Cow::Borrowed(&self.dispatch),
@@ -220,6 +225,7 @@ impl Document for Verification {
             status: state.status,
             reason: state.reason,
             code: state.code.map(Cow::into_owned),
+            spent_token: state.spent_token.map(Cow::into_owned),
             checks_used: state.checks_used,
             sends: state.sends.into_owned(),
             dispatch: state.dispatch.into_owned(),
@@ -257,6 +263,7 @@ impl Document for Message {
             address: self.address.as_ref().map(Cow::Borrowed),
             brand: Cow::Borrowed(&self.brand),
             locale: self.locale,
+            connection: self.connection,
             ack_timeout_seconds: self.ack_timeout_seconds,
             retention: Cow::Borrowed(&self.retention),
             created_at: self.created_at,
@@ -286,6 +293,7 @@ impl Document for Message {
             content: state.content.map(Cow::into_owned),
             brand: fixed.brand.into_owned(),
             locale: fixed.locale,
+            connection: fixed.connection,
             ack_timeout_seconds: fixed.ack_timeout_seconds,
             retention: fixed.retention.into_owned(),
             dispatch: state.dispatch.into_owned(),

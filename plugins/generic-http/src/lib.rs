@@ -5,6 +5,7 @@ mod config;
 mod rule;
 mod template;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -14,7 +15,7 @@ use wotp_plugin_kit::{
 };
 
 use config::{Body, Config};
-use template::{Context, Encoding, Template};
+use template::{Context, Encoding, Shows, Template};
 
 /// How long to wait when the gateway asks to and does not say how long, in seconds.
 const BUSY_SECONDS: u32 = 5;
@@ -64,9 +65,12 @@ wotp_plugin_kit::plugin!(GenericHttp);
 /// The request for a message. Headers come first: a Content-Type among them is the operator's word on the body.
 fn call(message: &Message, config: &Config, secret: &dyn Fn(&str) -> Option<String>) -> Result<Call, DeliveryError> {
     let context = Context { message, secret };
+    let shown = Cell::new(Shows::default());
     let render = |text: &str, encoding| {
-        let rendered = Template::parse(text).and_then(|template| template.render(&context, encoding));
-        rendered.map_err(DeliveryError::Misconfigured)
+        let template = Template::parse(text).map_err(DeliveryError::Misconfigured)?;
+        let (before, here) = (shown.get(), template.shows());
+        shown.set(Shows { code: before.code || here.code, text: before.text || here.text });
+        template.render(&context, encoding).map_err(DeliveryError::Misconfigured)
     };
     let url = render(&config.url, Encoding::Url)?;
     if config::has_dots(config::parts(&url).1) {
@@ -78,14 +82,21 @@ fn call(message: &Message, config: &Config, secret: &dyn Fn(&str) -> Option<Stri
     for (name, value) in &config.headers {
         call = call.header(name, render(value, Encoding::Plain)?);
     }
-    Ok(match &config.body {
+    let call = match &config.body {
         None => call,
         Some(Body::Json(value)) => call.json(&filled(value, &|text| render(text, Encoding::Plain))?),
         Some(Body::Form(fields)) => {
             call.body("application/x-www-form-urlencoded", form(fields, |text| render(text, Encoding::Url))?)
         }
         Some(Body::Text { content_type, text }) => call.body(content_type, render(text, Encoding::Plain)?),
-    })
+    };
+    // A link, or a direct message: whoever has it would read nothing.
+    if message.code.is_none() && shown.get() == (Shows { code: true, text: false }) {
+        return Err(DeliveryError::Rejected(
+            "the request shows `{{code}}` and not `{{text}}`, and this message has no code".to_owned(),
+        ));
+    }
+    Ok(call)
 }
 
 /// JSON with each of its texts filled, which is then escaped as JSON is: no message can break out of its place.
@@ -201,6 +212,24 @@ mod tests {
             let kinds: Vec<_> = call.request().headers.iter().map(|header| header.value.as_str()).collect();
             assert_eq!(kinds, [kind]);
         }
+    }
+
+    #[test]
+    fn what_shows_a_code_alone_takes_no_message_without_one() {
+        let shows = |body: &str| json!({ "url": "https://gateway.example/", "body": { "json": { "a": body } } });
+        let asked = |config: Value, code: Option<&str>| {
+            let message = Message { code: code.map(str::to_owned), ..template::tests::message() };
+            call(&message, &serde_json::from_value(config).unwrap(), &|_| None)
+        };
+        let refused = asked(shows("{{code}}"), None).err().unwrap();
+        assert!(matches!(&refused, DeliveryError::Rejected(why) if why.contains("no code")), "{refused:?}");
+        assert!(asked(shows("{{code}}"), Some("482913")).is_ok());
+        for whole in ["{{text}}", "{{code}} {{text}}", "fixed"] {
+            assert!(asked(shows(whole), None).is_ok(), "{whole}");
+        }
+        // Wherever the text is.
+        let beside = json!({ "url": "https://gateway.example/?about={{text}}", "body": { "json": { "a": "{{code}}" } } });
+        assert!(asked(beside, None).is_ok());
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub(crate) struct Context<'a> {
     pub secret: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// What of a message somebody reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shows {
+    pub code: bool,
+    pub text: bool,
+}
+
 /// A text that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template<'a>(Vec<Piece<'a>>);
@@ -114,6 +121,12 @@ impl<'a> Template<'a> {
             }
         }
         Ok(filled)
+    }
+
+    /// Whether the code, or the whole text, is to be filled in.
+    pub(crate) fn shows(&self) -> Shows {
+        let has = |wanted| self.0.iter().any(|piece| matches!(piece, Piece::Field(field) if *field == wanted));
+        Shows { code: has(Field::Code), text: has(Field::Text) }
     }
 
     /// Whether a secret stands in it.

@@ -9,7 +9,7 @@ use crate::domain::id::{ConnectionId, NodeId, TenantId};
 use crate::domain::live_connection::LiveConnection;
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
-use crate::ports::Channel;
+use crate::ports::{Channel, Outgoing};
 
 /// What routing knows of a channel.
 pub(super) fn info(channel: &dyn Channel) -> ChannelInfo {
@@ -53,9 +53,9 @@ impl Found {
         self.channel().is_some_and(|channel| channel.asks().is_some())
     }
 
-    /// Which other node has to call it for a tenant.
-    pub(super) fn kept_by_another(&self, tenant: TenantId) -> Option<NodeId> {
-        self.channel().and_then(|channel| channel.kept_by_another(tenant))
+    /// Which other node has to call it for what goes out.
+    pub(super) fn kept_by_another(&self, outgoing: &Outgoing) -> Option<NodeId> {
+        self.channel().and_then(|channel| channel.kept_by_another(outgoing.tenant, outgoing.connection))
     }
 
     /// The seat that calling it takes; none where it has a room of its own.

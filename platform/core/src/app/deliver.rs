@@ -305,7 +305,7 @@ impl App {
     /// under the same hold stays here.
     async fn handed_over(&self, ready: &Ready, channel: &Found, token: LeaseToken) -> bool {
         let Outgoing { tenant, item, .. } = ready.outgoing;
-        let node = channel.kept_by_another(tenant).filter(|_| ready.simulated.is_none());
+        let node = channel.kept_by_another(&ready.outgoing).filter(|_| ready.simulated.is_none());
         let Some(node) = node else { return false };
         if !self.live_connections.may_hand_over(token, self.now()) {
             tracing::debug!(%node, "a delivery came back that was handed over, and is not handed over again");
@@ -345,6 +345,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: verification.tenant,
+            connection: None,
             item: Item::Verification(verification.id),
             to,
             subject: rendered.subject,
@@ -366,6 +367,7 @@ impl App {
         let outgoing = Outgoing {
             message_id: delivery,
             tenant: message.tenant,
+            connection: message.connection,
             item: Item::Message(message.id),
             to,
             subject: message.brand.clone(),

@@ -172,25 +172,32 @@ impl App {
             }
             self.may_change().await?;
             // The guard looks at a number when it is known: at the start, or now.
-            let judgement = match outcome {
-                MessageOutcome::Approved if !named => {
-                    let guard = self.guard_of(tenant, verification.service).await?;
-                    self.judge(&guard, Judged::by_its_number(&verification), None, Step::Start).await?
-                }
-                _ => Judgement::default(),
+            let guard = match outcome {
+                MessageOutcome::Approved if !named => Some(self.guard_of(tenant, verification.service).await?),
+                _ => None,
             };
-            let blocked = judgement.blocked().is_some();
-            if blocked {
+            let mut judgement = match &guard {
+                Some(guard) => self.judge(guard, Judged::by_its_number(&verification), None, Step::Start).await?,
+                None => Judgement::default(),
+            };
+            let mut refund = false;
+            if let (Some(guard), Some(note)) = (&guard, judgement.blocked().cloned()) {
                 // Without the number: it is nobody's that was verified.
                 verification = unheard;
                 verification.block(self.now());
                 outcome = MessageOutcome::Over;
+                // It is stored already. Beyond what is kept of a day it stays counted, so that the quota is an end to it.
+                refund = self.keeps_blocked(guard, &note, &mut judgement).await?;
+                verification.counted.refunded = refund;
             }
             judgement.notes.iter().for_each(|note| verification.note(note.clone()));
-            let replaced = store.replace(&mut verification, blocked).await;
+            let replaced = store.replace(&mut verification, refund).await;
             self.changes.tell(id);
             match replaced {
-                Ok(()) => return Ok(Some((outcome, verification))),
+                Ok(()) => {
+                    self.guard.note_late(judgement.notes);
+                    return Ok(Some((outcome, verification)));
+                }
                 Err(ReplaceError::Conflict) => self.judged_in_vain(&judgement),
                 Err(ReplaceError::Store(error)) => {
                     self.judged_in_vain(&judgement);

@@ -193,6 +193,9 @@ pub enum Refusal {
     /// None of the tenant's numbers is connected, so that nobody could write to it.
     #[error("no number of the tenant's is connected")]
     NoNumber,
+    /// The connection that was named is not to be logged in, so that nothing goes out through it.
+    #[error("the connection is disconnected")]
+    NotConnected,
     /// The plan's quota is used up.
     #[error("the quota is used up")]
     Quota(QuotaExceeded),

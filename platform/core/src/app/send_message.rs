@@ -6,6 +6,7 @@ use crate::domain::address::Address;
 use crate::domain::dispatch::{Dispatch, LeaseToken};
 use crate::domain::guard::Step;
 use crate::domain::id::{DeliveryId, MessageId};
+use crate::domain::live_connection::LiveConnection;
 use crate::domain::locale;
 use crate::domain::message::{CONTENT_LENGTH_MAX, Message};
 use crate::domain::mode::Mode;
@@ -26,6 +27,9 @@ pub struct SendMessage {
     pub service: Option<String>,
     /// Channels in order; empty for the service's.
     pub channels: Vec<String>,
+    /// The connection that it is to go out through, and no other: its id, or what the tenant calls it. For those that a node
+    /// keeps logged in; none for whichever there is.
+    pub connection: Option<String>,
     /// The IP address of the end user, for the guard. It is not kept.
     pub ip: Option<String>,
     /// The caller's word that this is the same request as before.
@@ -42,8 +46,12 @@ impl App {
     /// [`Refusal`]; nothing was counted then.
     pub async fn send_message(&self, caller: &ApiCaller, request: SendMessage) -> Result<Message, Refusal> {
         let (service, guard) = self.service_with_guard(caller, request.service.as_deref()).await?;
+        let through = match &request.connection {
+            Some(called) => Some(self.live_to_send_through(caller, called).await?),
+            None => None,
+        };
         let available = self.available(service.tenant).await?;
-        let (mut new, ip, token) = self.new_message(caller, &service, request, &available)?;
+        let (mut new, ip, token) = self.new_message(caller, &service, request, through, &available)?;
         let id = new.message.id;
         let mut judgement = self.judge(&guard, &new.message, ip, Step::Start).await?;
         let against = judgement.blocked().cloned();
@@ -78,6 +86,7 @@ impl App {
         caller: &ApiCaller,
         service: &Service,
         request: SendMessage,
+        through: Option<LiveConnection>,
         available: &[ChannelInfo],
     ) -> Result<(NewMessage, Option<IpAddr>, LeaseToken), Refusal> {
         let settings = &service.settings;
@@ -88,10 +97,17 @@ impl App {
         if request.content.trim().is_empty() || request.content.chars().count() > CONTENT_LENGTH_MAX {
             push(&mut errors, "content", "has 1 to 2048 characters");
         }
+        if through.is_some() && !request.channels.is_empty() {
+            push(&mut errors, "channels", "is what the connection says: leave it out with `connection`");
+        }
         let ip = end_user_ip(request.ip.as_deref(), &mut errors);
         let idempotency = idempotency("send_message", mode, service.id, request.idempotency.as_ref(), now, &mut errors);
         let Some(address) = address.filter(|_| errors.is_empty()) else { return Err(Refusal::Invalid(errors)) };
-        let channels = self.route(mode, &request.channels, service, &address, available)?;
+        let (called, connection) = match through {
+            Some(LiveConnection { id, channel, .. }) => (vec![channel], Some(id)),
+            None => (request.channels, None),
+        };
+        let channels = self.route(mode, &called, service, &address, available)?;
         let resource = match mode {
             Mode::Live => Resource::Messages,
             Mode::Test => Resource::TestMessages,
@@ -114,6 +130,7 @@ impl App {
             content: Some(self.ports.vault.seal(Purpose::Content, &owner, &request.content, &entropy)),
             brand: settings.brand.clone(),
             locale: locale::resolve(None, address.region(), &settings.locale),
+            connection,
             ack_timeout_seconds: settings.failover_after_seconds,
             retention: settings.retention.at_most(plan.limits.retention_days),
             dispatch: Dispatch::born_leased(channels, delivery, now, self.lease_end(now), token),

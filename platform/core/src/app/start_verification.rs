@@ -225,6 +225,7 @@ impl App {
                 hash: self.ports.vault.hash_code(&owner, &code),
                 sealed: self.ports.vault.seal(purpose, &owner, code.as_str(), &entropy),
             }),
+            spent_token: None,
             checks_used: 0,
             sends: if is_sent { vec![now] } else { Vec::new() },
             dispatch: match is_sent {

@@ -7,7 +7,7 @@ use super::Timestamp;
 use super::asking::{self, Again, Asking};
 use super::dispatch::{Delivery, DeliveryFailure, DeliveryStatus, Dispatch, Outcome, Receipt, Turn, Verdict};
 use super::guard::{GuardNote, note};
-use super::id::{ApiKeyId, DeliveryId, MessageId, ServiceId, TenantId};
+use super::id::{ApiKeyId, ConnectionId, DeliveryId, MessageId, ServiceId, TenantId};
 use super::locale::Locale;
 use super::mode::Mode;
 use super::news::{Happening, What};
@@ -47,6 +47,9 @@ pub struct Message {
     pub brand: String,
     /// The language, for channels that ask.
     pub locale: Locale,
+    /// The connection that it goes out through, and through no other, where the caller named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionId>,
     /// How long to wait for a channel's acknowledgement.
     pub ack_timeout_seconds: u32,
     /// How long things are kept.

@@ -375,7 +375,7 @@ pub fn count(news: &News, all: &mut BTreeMap<RollupKey, Figures>) {
         let after = happening.at.duration_since(news.created_at);
         for interval in Interval::ALL {
             let key = key(interval, happening.channel.as_deref().unwrap_or_default());
-            all.entry(key).or_default().counts.note(happening.what, news.reason, after);
+            all.entry(key).or_default().counts.note(happening.what, news.method, news.reason, after);
         }
     }
     for charge in &news.charges {
@@ -436,6 +436,22 @@ mod tests {
             let ((before, of), (after, beside)) = (pair[0], pair[1]);
             assert!(first_id(before, of, Timestamp::MAX) < first_id(after, beside, Timestamp::UNIX_EPOCH));
         }
+    }
+
+    #[test]
+    fn of_what_a_person_writes_nothing_was_to_go_out() {
+        use crate::domain::news::VerificationNews;
+        use crate::domain::verification::Verification;
+        use crate::testing::builders::{a_verification, an_inbound_verification};
+        let tenant = a_tenant().id;
+        let counted = |verification: &Verification| {
+            let mut all = BTreeMap::new();
+            count(&News::Verification(VerificationNews::of_start(verification)), &mut all);
+            let counts = all.into_values().map(|figures| figures.counts);
+            counts.map(|counts| (counts.started, counts.tried, counts.sends)).collect::<Vec<_>>()
+        };
+        assert_eq!(counted(&a_verification(tenant, "+12025550123", noon())), [(1, 1, 1); 2]);
+        assert_eq!(counted(&an_inbound_verification(tenant, Some("+12025550123"), noon())), [(1, 0, 0); 2]);
     }
 
     #[test]

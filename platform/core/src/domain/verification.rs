@@ -190,6 +190,10 @@ pub struct Verification {
     /// The code, or what approves of the link or the message; gone once it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<StoredCode>,
+    /// What the person's token is compared with once this has ended: whoever has it is told that it is over, and whoever
+    /// knows the id alone is told nothing. None where they were sent something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent_token: Option<CodeHash>,
     /// Guesses made.
     pub checks_used: u8,
     /// When the code was asked to go out: the first, then each resend.
@@ -329,11 +333,13 @@ impl Verification {
         now: Timestamp,
     ) -> MessageOutcome {
         self.expire(now);
-        let Some(code) = self.code.as_ref().filter(|_| self.status == Status::Pending) else {
-            return MessageOutcome::Over;
-        };
-        if self.inbound.is_none() || !is_right(&code.hash) {
+        let is_open = self.status == Status::Pending;
+        let hash = if is_open { self.code.as_ref().map(|code| &code.hash) } else { self.spent_token.as_ref() };
+        if self.inbound.is_none() || !hash.is_some_and(is_right) {
             return MessageOutcome::Wrong;
+        }
+        if !is_open {
+            return MessageOutcome::Over;
         }
         if self.address.as_ref().is_some_and(|address| address.index != sender.index) {
             self.other_numbers = self.other_numbers.saturating_add(1).min(self.policy.checks_allowed);
@@ -481,7 +487,7 @@ impl Verification {
         self.status = status;
         self.reason = reason;
         self.ended_at = Some(now);
-        self.code = None;
+        self.spent_token = self.code.take().filter(|_| self.inbound.is_some()).map(|code| code.hash);
         self.asking.clear();
         let cut = if status == Status::Expired || reason == Some(FailureReason::Undeliverable) {
             DeliveryFailure::Expired

@@ -63,6 +63,7 @@ fn verification(channels: &[&str]) -> Verification {
             hash: vault.hash_code(&id.to_bytes(), &code),
             sealed: vault.seal(Purpose::Code, &id.to_bytes(), code.as_str(), &Fixed),
         }),
+        spent_token: None,
         checks_used: 0,
         sends: vec![at(0)],
         dispatch: Dispatch::born_leased(
@@ -155,6 +156,8 @@ fn a_message_approves_once_in_time_and_from_the_number_that_is_verified() {
     assert_eq!(approved.take_message(|_| true, theirs(), at(299)), MessageOutcome::Over);
     assert_eq!((approved.status, approved.checks_used, &approved.code), (Status::Approved, 0, &None));
     assert_eq!(approved.news.iter().filter(|happening| happening.what == What::Approved).count(), 1);
+
+    assert_eq!(approved.take_message(|_| false, theirs(), at(299)), MessageOutcome::Wrong, "who knows the id alone");
 
     let mut late = by_message();
     assert_eq!(late.take_message(|_| true, theirs(), at(300)), MessageOutcome::Over);

@@ -8,7 +8,7 @@ use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
 use crate::domain::cost::Cost;
 use crate::domain::dispatch::{DeliveryFailure, DeliveryStatus};
-use crate::domain::id::{DeliveryId, NodeId, TenantId};
+use crate::domain::id::{ConnectionId, DeliveryId, NodeId, TenantId};
 use crate::domain::locale::Locale;
 
 /// What a channel is asked to send.
@@ -18,6 +18,8 @@ pub struct Outgoing {
     pub message_id: DeliveryId,
     /// Whose connection to use.
     pub tenant: TenantId,
+    /// Which of them, and no other, where somebody has said.
+    pub connection: Option<ConnectionId>,
     /// What is delivered.
     pub item: Item,
     /// To whom.
@@ -132,8 +134,8 @@ pub trait Channel: Send + Sync {
         false
     }
 
-    /// Which other node keeps the accounts of a tenant, where this one keeps none of them.
-    fn kept_by_another(&self, _: TenantId) -> Option<NodeId> {
+    /// Which other node keeps the accounts of a tenant, or the one that is named, where this one keeps none of them.
+    fn kept_by_another(&self, _: TenantId, _: Option<ConnectionId>) -> Option<NodeId> {
         None
     }
 

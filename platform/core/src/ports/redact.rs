@@ -114,6 +114,7 @@ mod tests {
         Outgoing {
             message_id: DeliveryId::from_bytes([7; 16]),
             tenant: TenantId::from_bytes([3; 16]),
+            connection: None,
             item: Item::Verification(VerificationId::from_bytes([7; 16])),
             to: Address::parse(address).unwrap(),
             subject: String::new(),

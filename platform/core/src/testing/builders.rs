@@ -201,6 +201,7 @@ pub fn a_verification(tenant: TenantId, to: &str, at: Timestamp) -> Verification
             hash: vault().hash_code(&owner, &code),
             sealed: vault().seal(Purpose::Code, &owner, code.as_str(), entropy()),
         }),
+        spent_token: None,
         checks_used: 0,
         sends: vec![at],
         dispatch: Dispatch::born_leased(
@@ -264,6 +265,7 @@ pub fn a_message(tenant: TenantId, to: &str, at: Timestamp) -> Message {
         content: Some(vault().seal(Purpose::Content, &owner, "Your parcel is at the door.", entropy())),
         brand: "Acme".to_owned(),
         locale: Locale::ENGLISH,
+        connection: None,
         ack_timeout_seconds: 8,
         retention: Retention::default(),
         dispatch: Dispatch::born_leased(vec!["console".to_owned()], DeliveryId::new(at, entropy()), at, until, 1),

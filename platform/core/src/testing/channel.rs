@@ -63,6 +63,7 @@ pub fn outgoing(kind: AddressKind, number: u8) -> Outgoing {
     Outgoing {
         message_id: DeliveryId::from_bytes(id),
         tenant: TenantId::from_bytes([3; 16]),
+        connection: None,
         item: Item::Verification(VerificationId::from_bytes(id)),
         to: Address::parse(&to).expect("a number for fiction and a name at example.com are addresses"),
         subject: "Your code for Acme".to_owned(),

@@ -128,7 +128,8 @@ struct GroupView {
     /// For which service; null where that is not told apart.
     #[schema(required)]
     service: Option<String>,
-    /// Through which channel; null where that is not told apart, and for what a guard stopped before it came to any.
+    /// Through which channel; null where that is not told apart, for what a guard stopped before it came to any, and for what
+    /// people write (`method: "inbound"`).
     #[schema(required, example = "sms")]
     channel: Option<String>,
     /// To which country; null where that is not told apart, and for email.
@@ -279,9 +280,10 @@ fn view(analytics: Analytics, query: &AnalyticsQuery) -> AnalyticsView {
     let group = |(group, figures): (Group, Figures)| GroupView {
         starts_at: group.starts,
         service: group.service.map(|service| service.to_string()),
+        // What people write comes to no channel.
+        figures: FiguresView::of(&figures, one_channel || by_channel && group.channel.is_some()),
         channel: group.channel,
         country: group.country,
-        figures: FiguresView::of(&figures, by_channel || one_channel),
     };
     AnalyticsView {
         from,

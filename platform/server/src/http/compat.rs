@@ -4,6 +4,7 @@
 
 pub(super) mod accounts;
 pub(super) mod keys;
+pub(super) mod sessions;
 
 use std::sync::Arc;
 
@@ -45,12 +46,15 @@ pub(super) struct ErrorBody {
 }
 
 /// Our names of fields, and what WOTP calls them.
-const NAMES: [(&str, &str); 6] = [
+const NAMES: [(&str, &str); 9] = [
     ("`to`", "`phone`"),
     ("`code_length`", "`length`"),
     ("`code_kind`", "`type`"),
     ("`expires_in_seconds`", "`expiresIn`"),
     ("`template`", "`message`"),
+    ("`connection`", "`sessionId`"),
+    ("`accept_risk`", "`acceptRisk`"),
+    ("`code_for`", "`phone`"),
     ("{{code}}", "{{otp}}"),
 ];
 
@@ -63,6 +67,9 @@ pub(super) fn refusal(problem: &Problem) -> Vec<u8> {
 
 /// The status that WOTP clients know: 400, 401, 403, 404, 429 or 500.
 pub(super) fn status(code: ProblemCode) -> StatusCode {
+    if code == ProblemCode::NotConnected {
+        return StatusCode::FORBIDDEN;
+    }
     match code.status().as_u16() {
         401 => StatusCode::UNAUTHORIZED,
         403 => StatusCode::FORBIDDEN,
@@ -121,9 +128,10 @@ pub(super) struct MessageSendBody {
     /// What it says.
     #[schema(example = "Your order has arrived.", min_length = 1, max_length = 2048)]
     content: String,
-    /// Which WhatsApp session to send through: taken and not used until there are sessions.
+    /// The WhatsApp session that it goes out through, and no other: what you call it, or the id of its connection. Left out,
+    /// it is whichever there is, or another channel.
     #[serde(rename = "sessionId")]
-    #[expect(dead_code, reason = "WOTP clients send it")]
+    #[schema(example = "support")]
     session_id: Option<String>,
 }
 
@@ -223,9 +231,9 @@ pub(super) async fn message_send(
     caller: Caller<MessagesWrite>,
     body: Body<MessageSendBody>,
 ) -> Result<Json<Reply>, Problem> {
-    let MessageSendBody { phone, content, .. } = body.value;
+    let MessageSendBody { phone, content, session_id } = body.value;
     api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
-    let request = SendMessage { to: phone.clone(), content, ..SendMessage::default() };
+    let request = SendMessage { to: phone.clone(), content, connection: session_id, ..SendMessage::default() };
     let message =
         to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
     passed(&api, &message.guard)?;

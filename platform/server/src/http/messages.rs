@@ -40,6 +40,10 @@ pub(super) struct SendBody {
     #[serde(default)]
     #[schema(max_items = 10)]
     channels: Vec<String>,
+    /// The connection that it goes out through, and no other: its id, or what you call it. For connections that are kept
+    /// logged in, as to `whatsapp`; in place of `channels`. While it is not connected the message waits, for ten minutes.
+    #[schema(example = "support")]
+    connection: Option<String>,
     /// The IP address of your user, for the guard's rules. It is not kept.
     #[schema(example = "192.0.2.7")]
     ip: Option<String>,
@@ -64,6 +68,9 @@ pub(super) struct MessageView {
     /// The channel at hand.
     #[schema(required)]
     pub(super) channel: Option<String>,
+    /// The connection that it was to go out through; null where none was named.
+    #[schema(required)]
+    connection: Option<String>,
     /// Every attempt, oldest first.
     deliveries: Vec<DeliveryView>,
     /// When it was accepted.
@@ -86,6 +93,7 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
         to: shown_address(api, caller, &message.id.to_bytes(), message.address.as_ref())?,
         service: message.service.to_string(),
         channel: message.dispatch.current().map(|delivery| delivery.channel.clone()),
+        connection: message.connection.map(|id| id.to_string()),
         created_at: message.created_at,
         test_mode: message.mode == Mode::Test,
         verdict: VerdictView::of(&message.guard),
@@ -103,7 +111,7 @@ pub(super) fn view(api: &Api, caller: &ApiCaller, message: Message) -> Result<Me
     params(("Idempotency-Key" = Option<String>, Header, description = "Names this request: repeated within 24 hours, it returns the first result", min_length = 1, max_length = 255)),
     responses(
         (status = 201, description = "Accepted", body = MessageView, headers(("Location" = String, description = "Its path"), ("RateLimit" = String, description = "What is left of the plan's rate"), ("RateLimit-Policy" = String, description = "The plan's rate"))),
-        super::openapi::SendProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::UnkeptConflict,
+        super::openapi::MessageProblems, super::openapi::AuthProblems, super::openapi::MessageLimits, super::openapi::UnkeptConflict,
         super::openapi::NotFoundProblem,
     ))]
 pub(super) async fn send_message(
@@ -114,8 +122,8 @@ pub(super) async fn send_message(
 ) -> Result<Response, Problem> {
     let idempotency = idempotency::key(&headers, body.fingerprint)?;
     let taken = api.app.take_rate(&caller).await.map_err(|refusal| refused(&api, refusal))?;
-    let SendBody { to, content, service, channels, ip } = body.value;
-    let request = SendMessage { to, content, service, channels, ip, idempotency };
+    let SendBody { to, content, service, channels, connection, ip } = body.value;
+    let request = SendMessage { to, content, service, channels, connection, ip, idempotency };
     let message =
         to_the_end(&api, &caller, |app, caller| async move { app.send_message(&caller, request).await }).await?;
     count_against(&message.guard);

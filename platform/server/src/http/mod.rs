@@ -55,6 +55,7 @@ use utoipa_axum::routes;
 use wotp_core::app::App;
 
 use finish::Finish;
+pub(crate) use guard::count_against;
 use layers::RequestIds;
 pub use openapi::openapi_json;
 pub use problem::{Problem, ProblemCode};
@@ -205,6 +206,9 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(compat::otp_verify))
         .routes(routes!(compat::message_send))
         .routes(routes!(compat::message_logs))
+        .routes(routes!(compat::sessions::whatsapp_connect))
+        .routes(routes!(compat::sessions::whatsapp_status))
+        .routes(routes!(compat::sessions::whatsapp_disconnect))
         .routes(routes!(compat::user_usage))
         .merge(operator::routes())
         .routes(routes!(compat::accounts::auth_google))

@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use wotp_core::app::App;
 
 use super::turn::{Rounds, Turn};
+use crate::http::count_against;
 
 /// How often a node tells what it counted, and the watch looks at what was told.
 const EVERY: Duration = Duration::from_secs(2);
@@ -24,6 +25,7 @@ pub(super) async fn tell(app: Arc<App>, stop: watch::Receiver<bool>) {
             _ = tick.tick() => {}
             () = &mut stopping => stopped = true,
         }
+        count_against(&app.take_late_guard_notes());
         if let Err(error) = app.tell_guard_counts().await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "what this node counted for the guard is not told yet; it tries again");

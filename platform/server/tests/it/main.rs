@@ -28,6 +28,7 @@ mod codes;
 mod compat;
 mod compat_accounts;
 mod compat_google;
+mod compat_sessions;
 mod connections;
 mod crash;
 mod damaged;

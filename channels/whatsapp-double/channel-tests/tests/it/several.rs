@@ -103,7 +103,7 @@ async fn a_message_goes_through_the_number_that_knows_the_recipient_and_through_
         let (sessions, to, double) = (&sessions, &to, &process.double);
         async move {
             let letter = Letter { reference: reference(nth), to, text: "Your code is 123456" };
-            let id = within("sending", sessions.send(id(1).tenant, letter)).await?.provider_id.unwrap();
+            let id = within("sending", sessions.send(id(1).tenant, None, letter)).await?.provider_id.unwrap();
             Ok::<_, SendError>(within("it", double.inbox().wait(|message| message.id == id)).await.from)
         }
     };
@@ -119,6 +119,26 @@ async fn a_message_goes_through_the_number_that_knows_the_recipient_and_through_
         session.stop().await;
     }
     assert!(matches!(through(11).await, Err(SendError::Away { .. })));
+}
+
+#[tokio::test]
+async fn a_message_that_names_its_number_goes_through_that_one_and_through_no_other() {
+    let process = Process::new().await;
+    let sessions = process.sessions(1);
+    let all = linked(&process, &sessions, 2).await;
+    let to = Phone::parse(ANNA).unwrap();
+    for (nth, named) in [(1, 1), (2, 2), (3, 1), (4, 2)] {
+        let letter = Letter { reference: reference(nth), to: &to, text: "Your order has arrived." };
+        let sent = sessions.send(id(1).tenant, Some(id(named).connection), letter);
+        let sent = within("sending", sent).await.unwrap().provider_id.unwrap();
+        let received = within("it", process.double.inbox().wait(|message| message.id == sent)).await;
+        assert_eq!(received.from, number(named));
+    }
+    all[1].stop().await;
+    let letter = Letter { reference: reference(5), to: &to, text: "Your order has arrived." };
+    let sent = within("sending", sessions.send(id(1).tenant, Some(id(2).connection), letter)).await;
+    assert!(matches!(sent, Err(SendError::Away { .. })), "{sent:?}");
+    assert!(all[0].status().is_connected());
 }
 
 #[tokio::test]
@@ -159,7 +179,7 @@ async fn a_number_that_is_locked_out_of_writing_to_strangers_leaves_them_to_anot
         // Of six strangers one would be the first number's, but for one case in 64.
         let to = Phone::parse(&format!("+4477009001{nth:02}")).unwrap();
         let letter = Letter { reference: reference(nth), to: &to, text: "Your code is 123456" };
-        let id = within("sending", sessions.send(id(1).tenant, letter)).await.unwrap().provider_id.unwrap();
+        let id = within("sending", sessions.send(id(1).tenant, None, letter)).await.unwrap().provider_id.unwrap();
         let received = within("it", process.double.inbox().wait(|message| message.id == id)).await;
         assert_eq!(received.from, number(2));
     }

@@ -196,7 +196,8 @@ impl App {
     pub async fn create_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<ConnectionSeen, Refusal> {
         whole_tenant(caller)?;
         if self.keeps_accounts(&new.channel) {
-            return self.create_live_connection(caller, new).await.map(ConnectionSeen::from);
+            let made = self.create_live_connection(caller, new, false).await?;
+            return self.seen_live(made).await.map(ConnectionSeen::from);
         }
         let plugin = self.connectable(caller.tenant.id, &new.channel)?;
         let now = self.now();
@@ -248,7 +249,14 @@ impl App {
         Ok(())
     }
 
-    async fn create_live_connection(&self, caller: &ApiCaller, new: NewConnection) -> Result<LiveSeen, Refusal> {
+    /// Makes one that a node is to keep logged in. With `unless_there` it is the one that is called so already, if there is
+    /// one by then: of many who ask for the same at once, one makes it.
+    pub(super) async fn create_live_connection(
+        &self,
+        caller: &ApiCaller,
+        new: NewConnection,
+        unless_there: bool,
+    ) -> Result<LiveConnection, Refusal> {
         takes_no_settings(&new.given)?;
         let name = new.name.as_deref().unwrap_or(&new.channel);
         let now = self.now();
@@ -266,15 +274,23 @@ impl App {
         };
         let connection = &connection;
         let _turn = self.additions.turn(std::iter::once(Owner::Tenant(connection.tenant))).await;
-        self.in_turn(move || async move {
+        let made = self.in_turn(move || async move {
             let tenant = self.tenant_to_add_to(&*self.store_of(caller)).await?;
+            if unless_there {
+                let (live, _) = self.live_connections_now(tenant.id).await?;
+                let is_it = |one: &LiveConnection| one.channel == connection.channel && one.name == connection.name;
+                if let Some(other) = live.into_iter().find(is_it) {
+                    return Ok(other);
+                }
+            }
             let there = self.list_readable::<Connection>(&EntityList::of(Owner::Tenant(tenant.id))).await?;
             self.room_for_connection(&tenant, &there).await?;
-            self.insert_live_connection(caller, tenant, connection).await
-        })
-        .await?;
+            self.insert_live_connection(caller, tenant, connection).await?;
+            Ok(connection.clone())
+        });
+        let made = made.await?;
         self.changed(caller.tenant.id).await;
-        self.seen_live(connection.clone()).await
+        Ok(made)
     }
 
     /// Changes a connection, of which the plugin is asked whether it takes it. Calls that are under way end with what they

@@ -14,7 +14,7 @@ mod uses;
 mod watching;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{join, try_join, try_join_all};
 pub(super) use judge::{Judged, Judgement};
@@ -24,7 +24,7 @@ pub use watching::GuardWatched;
 
 use super::{ApiCaller, App, Refusal};
 use crate::domain::Timestamp;
-use crate::domain::guard::{Destination, GuardList, GuardMode, GuardSettings, State, Watch};
+use crate::domain::guard::{Destination, GuardList, GuardMode, GuardNote, GuardSettings, State, Watch};
 use crate::domain::id::{ServiceId, TenantId};
 use crate::domain::service::Service;
 use crate::ports::{Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
@@ -32,12 +32,26 @@ use crate::ports::{Entity, EntityList, EntityRow, IndexKey, Owner, Stored};
 /// Restricted destinations of a service that are held in memory. Beyond them each start looks up its own.
 const RESTRICTED_MAX: usize = 1_000;
 
+/// Notes that wait to be asked for by metrics: more are left out.
+const LATE_MAX: usize = 10_000;
+
 /// What this node counts for the guards of all services, and has not told the others yet.
 #[derive(Default)]
 pub(super) struct Memory {
     uses: uses::Uses,
     places: Arc<places::Places>,
     seen: seen::SeenHere,
+    late: Mutex<Vec<GuardNote>>,
+}
+
+impl Memory {
+    /// Remembers what was decided after a call had its answer, for metrics.
+    pub(super) fn note_late(&self, notes: Vec<GuardNote>) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.len() < LATE_MAX {
+            late.extend(notes);
+        }
+    }
 }
 
 /// The guard of a service, as it was read within the last second.
@@ -171,6 +185,12 @@ impl App {
         let all = countries.into_iter().chain(all).filter_map(readable::<Watch>).map(|stored| stored.entity);
         let mut known = HashSet::new();
         Ok(all.filter(|watch| known.insert(watch.destination.clone())).collect())
+    }
+
+    /// What rules did on this node since this was asked last, where nobody called who could be told: once the number of a
+    /// person who wrote was known. For metrics.
+    pub fn take_late_guard_notes(&self) -> Vec<GuardNote> {
+        std::mem::take(&mut *self.guard.late.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells the other nodes what this one has counted since it last did. What cannot be told now is told later.

@@ -3,6 +3,7 @@
 //! Whoever calls says what is wanted, and the node that keeps the account makes it so (`keep.rs`): the call may come to any
 //! node, and what was wanted survives them all.
 
+mod called;
 mod handed_over;
 mod keep;
 mod leave;
@@ -45,6 +46,15 @@ pub struct ConnectLive {
     pub accept_risk: bool,
     /// Whose phone is to be linked by a code that is typed on it; none for a QR.
     pub code_for: Option<Phone>,
+}
+
+impl ConnectLive {
+    /// Refuses whoever does not accept the risk.
+    fn accepts_risk(&self) -> Result<(), Refusal> {
+        let words = "is to be true once: WhatsApp does not allow programs like this one, and may ban a number that uses \
+                     one; take a number that you can do without";
+        if self.accept_risk { Ok(()) } else { Err(Refusal::field("accept_risk", words)) }
+    }
 }
 
 /// What of live connections is kept in memory.
@@ -181,11 +191,7 @@ impl App {
         let before = found.entity.clone();
         let now = self.now();
         if found.risk_accepted_at.is_none() {
-            if !connect.accept_risk {
-                let words = "is to be true once: WhatsApp does not allow programs like this one, and may ban a number \
-                             that uses one; take a number that you can do without";
-                return Err(Refusal::field("accept_risk", words));
-            }
+            connect.accepts_risk()?;
             found.risk_accepted_at = Some(now);
         }
         if let Some(phone) = &connect.code_for {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::Histogram;
+use crate::domain::magic_link::Method;
 use crate::domain::news::What;
 use crate::domain::verification::FailureReason;
 
@@ -75,10 +76,10 @@ impl Counts {
         self.approved_after.add(approved_after);
     }
 
-    pub(super) fn note(&mut self, what: What, reason: Option<FailureReason>, after: SignedDuration) {
+    pub(super) fn note(&mut self, what: What, method: Method, reason: Option<FailureReason>, after: SignedDuration) {
         match what {
-            // Stopped by a guard before it came to any channel.
-            What::Started if reason == Some(FailureReason::Blocked) => self.started += 1,
+            // Stopped by a guard before it came to any channel, or nothing is to go out: the person writes.
+            What::Started if reason == Some(FailureReason::Blocked) || method == Method::Inbound => self.started += 1,
             What::Started => {
                 self.started += 1;
                 self.tried += 1;

@@ -61,16 +61,16 @@ impl From<LiveStatus> for SessionStatusName {
 /// A QR that links a phone: whoever has it can link theirs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SessionQr)]
-struct QrView {
+pub(in crate::http) struct QrView {
     /// What it holds.
     #[schema(example = "2@…")]
-    text: String,
+    pub(in crate::http) text: String,
     /// It, as an SVG.
     #[schema(example = "<svg …")]
     svg: String,
     /// It as a picture, for the `src` of an image: a PNG in a `data:` URL.
     #[schema(example = "data:image/png;base64,…")]
-    png: String,
+    pub(in crate::http) png: String,
     /// Then it is of no use, and another follows.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -87,10 +87,10 @@ impl QrView {
 /// A code that links a phone: whoever has it can link theirs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SessionCode)]
-struct CodeView {
+pub(in crate::http) struct CodeView {
     /// The code to type.
     #[schema(example = "ABCD1234")]
-    text: String,
+    pub(in crate::http) text: String,
     /// Then it is of no use, and another follows.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -191,9 +191,9 @@ fn advice(reason: &str) -> &'static str {
 /// Where a connection stands that is kept logged in.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
-pub(super) struct SessionView {
+pub(in crate::http) struct SessionView {
     /// In one word.
-    status: SessionStatusName,
+    pub(in crate::http) status: SessionStatusName,
     /// Why, where that can be said: `timed_out` or `failed` of what is unpaired; `lost`, `unavailable`, `refused`,
     /// `outdated`, `stopped`, `taken_over` or `not_kept` of what is disconnected; `strangers`, `blocked`, `same_message` or
     /// `other` of what is banned.
@@ -207,13 +207,13 @@ pub(super) struct SessionView {
     until: Option<Timestamp>,
     /// The number that it is linked to, while it is connected.
     #[schema(required, example = "+12025550100")]
-    number: Option<String>,
+    pub(in crate::http) number: Option<String>,
     /// The QR that your phone scans. For whoever may change connections.
     #[schema(required)]
-    qr: Option<QrView>,
+    pub(in crate::http) qr: Option<QrView>,
     /// The code to type on your phone. For whoever may change connections.
     #[schema(required)]
-    code: Option<CodeView>,
+    pub(in crate::http) code: Option<CodeView>,
     /// How the number fares as a sender; null before it is known.
     #[schema(required)]
     health: Option<HealthView>,
@@ -226,7 +226,7 @@ pub(super) struct SessionView {
 
 impl SessionView {
     /// As it is shown to whoever may link a phone, or not.
-    pub(super) fn of(seen: &LiveSeen, links: bool) -> Self {
+    pub(in crate::http) fn of(seen: &LiveSeen, links: bool) -> Self {
         let mut view = Self {
             status: SessionStatusName::Unpaired,
             reason: None,
@@ -259,7 +259,7 @@ impl SessionView {
     }
 
     /// Why nothing gets out through it.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(in crate::http) fn problem(&self) -> Option<String> {
         let words = match (self.status, self.reason.as_deref()) {
             (SessionStatusName::Connected, _) => match &self.health {
                 Some(health) if health.grade == SessionGradeName::Held => health.reasons.first()?.advice.as_str(),

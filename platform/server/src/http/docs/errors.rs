@@ -120,6 +120,10 @@ fn advice(code: ProblemCode) -> &'static str {
             "Connect a WhatsApp number (`POST /v1/connections`, then `/connect`), or wait until the one that you have is \
              back; meanwhile start with `method: \"code\"`."
         }
+        ProblemCode::NotConnected => {
+            "Have the connection log in (`POST /v1/connections/{id}/connect`), or leave `connection` out: then the message \
+             goes out through whichever of your numbers is connected."
+        }
         ProblemCode::WorkEnded => "Nothing: it was done or given up, and nothing of it is due.",
         ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",
         ProblemCode::Conflict => "Read it again, and repeat the change on what it is now.",

@@ -5,4 +5,5 @@ pub(super) mod entries;
 pub(super) mod settings;
 mod timeline;
 
-pub(super) use timeline::{NoteView, VerdictView, count_against};
+pub(crate) use timeline::count_against;
+pub(super) use timeline::{NoteView, VerdictView};

@@ -79,8 +79,8 @@ impl From<GuardNote> for NoteView {
     }
 }
 
-/// Counts the rules that were against something that was just asked for.
-pub(in crate::http) fn count_against(notes: &[GuardNote]) {
+/// Counts the rules that were against something.
+pub(crate) fn count_against(notes: &[GuardNote]) {
     for note in notes.iter().filter(|note| note.is_against()) {
         metrics::counter!("wotp_guard_against_total", "rule" => note.rule.name(), "effect" => note.effect.name())
             .increment(1);

@@ -48,6 +48,18 @@ problem_sets! {
         Invalid = 422,
     }
 
+    /// A body that cannot be taken, of a call that sends a message.
+    MessageProblems {
+        /// `malformed_json`
+        Malformed = 400,
+        /// `body_too_large`
+        TooLarge = 413,
+        /// `unsupported_media_type`
+        MediaType = 415,
+        /// `invalid_request`, `unknown_channel`, `no_channel`, `not_connected`, `idempotency_key_reused`
+        Invalid = 422,
+    }
+
     /// A body that cannot be taken, of a call that starts a verification.
     StartProblems {
         /// `malformed_json`

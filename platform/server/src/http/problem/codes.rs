@@ -140,6 +140,8 @@ problems! {
     LinksUnavailable = "links_unavailable", UNPROCESSABLE_ENTITY, false, "Links cannot be sent from here";
     /// None of the tenant's numbers is connected.
     NoNumber = "no_number", UNPROCESSABLE_ENTITY, true, "No number to write to is connected";
+    /// The connection that was named is disconnected.
+    NotConnected = "not_connected", UNPROCESSABLE_ENTITY, false, "The connection is disconnected";
     /// The plan's quota is used up.
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
     /// Too many calls a second.

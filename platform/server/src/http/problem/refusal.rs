@@ -331,6 +331,11 @@ impl Problem {
                  `channel: \"whatsapp\"` makes a connection, `POST /v1/connections/{id}/connect` links a phone, and \
                  `GET /v1/connections` says where each stands",
             ),
+            Refusal::NotConnected => Self::new(
+                ProblemCode::NotConnected,
+                "it is not to be logged in, so that nothing goes out through it: `POST /v1/connections/{id}/connect` has it \
+                 log in, and without `connection` a message goes out through whichever is",
+            ),
             Refusal::WorkEnded => {
                 Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
             }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use wotp_core::app::WrittenMessage;
 
 use super::{DONE, OTHER, OVER, PERSON, Scene};
-use crate::app::{NUMBER, days, id, path, seconds};
+use crate::app::{NUMBER, days, id, number, path, seconds};
+use crate::client::race;
 use crate::sessions::stored;
 
 impl Scene {
@@ -124,6 +125,49 @@ async fn the_guard_looks_at_the_number_once_it_is_known() {
     let named = scene.app.starting(&scene.acme.live, json!({ "to": "+447700900123", "method": "inbound" }));
     let named = named.await.expect(201);
     assert_eq!((&named["status"], &named["inbound"]["message"]), (&json!("failed"), &Value::Null));
+}
+
+#[tokio::test]
+async fn analytics_count_what_people_write_as_started_and_as_nothing_that_was_to_go_out() {
+    let scene = Scene::set().await;
+    let (_, token) = scene.anybody().await;
+    scene.writes(OTHER, &token).await;
+    scene.anybody().await;
+    assert_eq!(scene.approvals().await.len(), 0, "events are kept from now on");
+    let counted = scene.app.get("/v1/analytics?group_by=channel").key(&scene.acme.live).await.expect(200);
+    for figures in [&counted["totals"], &counted["data"][0]["figures"]] {
+        let said = ["started", "tried", "sends", "approved"].map(|name| figures[name].as_u64());
+        assert_eq!(said, [Some(2), Some(0), Some(0), Some(1)], "{counted}");
+        assert_eq!(figures["conversion"], 0.5);
+    }
+}
+
+/// As what is stopped at its start: so many of a day cost nothing, and no more.
+#[tokio::test]
+async fn beyond_what_is_kept_of_a_day_what_the_number_stops_stays_counted_and_metrics_have_all_of_it() {
+    let scene = Scene::set().await;
+    let guard = format!("/v1/services/{}/guard", scene.acme.service);
+    let rules = json!({ "mode": "on", "countries": { "blocked": ["GB"] } });
+    scene.app.request(Method::PUT, guard).key(&scene.acme.live).json(rules).await.expect(200);
+    let used = || scene.app.used_today(&scene.acme.live, "verifications");
+    let rules = || {
+        let notes = scene.app.app.take_late_guard_notes();
+        notes.iter().map(|note| (note.rule.name(), note.is_against())).collect::<Vec<_>>()
+    };
+    let (_, token) = scene.anybody().await;
+    scene.writes(OTHER, &token).await;
+    assert_eq!((used().await, rules()), (0, vec![("country_blocked", true)]));
+    for part in (1..1000).collect::<Vec<_>>().chunks(111) {
+        let starts = part.iter().map(|n| scene.app.starting(&scene.acme.live, json!({ "to": number(n % 900) })));
+        for reply in race(starts).await {
+            assert_eq!(reply.expect(201)["status"], "failed");
+        }
+    }
+    scene.keep().await;
+    let (stopped, token) = scene.anybody().await;
+    assert_eq!(scene.writes(OTHER, &token).await.as_deref(), Some(OVER));
+    assert_eq!(scene.read(&stopped).await["reason"], "blocked");
+    assert_eq!((used().await, rules()), (1, vec![("country_blocked", true)]));
 }
 
 #[tokio::test]

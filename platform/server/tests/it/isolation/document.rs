@@ -71,6 +71,7 @@ impl Document {
             // WOTP clients know no other statuses; its errors have a title and no code, so that the document's words
             // are not held against it.
             let status = match status {
+                _ if code == "not_connected" => 403,
                 409 | 415 | 422 => 400,
                 503 => 500,
                 status => status,

@@ -348,6 +348,11 @@ pub const OPERATIONS: &[Operation] = &[
         .finds_nothing(),
     op("post", "/api/message/send", Asks::Caller(MessagesWrite))
         .with(|_| json!({ "phone": "+447700900102", "content": "Hello" })),
+    op("post", "/api/whatsapp/connect", Asks::Caller(ConnectionsWrite))
+        .with(|own| json!({ "sessionId": own.name(Thing::LiveConnection), "acceptRisk": true })),
+    op("get", "/api/whatsapp/status", Asks::Caller(ConnectionsRead)).filtered(&[("sessionId", Thing::LiveConnection)]),
+    op("post", "/api/whatsapp/disconnect", Asks::Caller(ConnectionsWrite))
+        .with(|own| json!({ "sessionId": own.name(Thing::LiveConnection) })),
     op("get", "/api/message/logs", Asks::Caller(MessagesRead)).filtered(LISTED).finds_nothing(),
     op("get", "/api/user/usage", Asks::Caller(UsageRead)),
     op("get", "/api/user/logs", Asks::Caller(VerificationsRead)).filtered(LISTED).finds_nothing(),
@@ -425,6 +430,15 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// The same operations on what else they take in the same place.
 const ALSO: &[Operation] = &[
+    // One that rests sends nothing.
+    op("post", "/v1/messages", Asks::Caller(MessagesWrite))
+        .with(|own| json!({ "to": "+447700900101", "content": "Hello", "connection": own.name(Thing::LiveConnection) }))
+        .answers(422, "not_connected"),
+    op("post", "/api/message/send", Asks::Caller(MessagesWrite))
+        .with(
+            |own| json!({ "phone": "+447700900102", "content": "Hello", "sessionId": own.name(Thing::LiveConnection) }),
+        )
+        .answers(422, "not_connected"),
     // What has gone out is tried no more.
     op("post", "/operator/v1/tenants/{id}/work/{item}/retry", Asks::Operator)
         .of(&[Thing::Tenant, Thing::Message])

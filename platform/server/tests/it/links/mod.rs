@@ -4,6 +4,7 @@ mod browser;
 mod pages;
 
 use axum::http::Method;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use wotp_core::domain::audit::By;
 use wotp_core::domain::dispatch::DeliveryFailure;
@@ -110,6 +111,21 @@ async fn a_link_goes_out_opens_a_page_and_approves_by_its_button() {
     let told = scene.approvals().await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["id"], &told[0]["method"]), (&verification["id"], &json!("link")));
+}
+
+/// At once, and not when somebody looks again.
+#[tokio::test]
+async fn who_waits_is_told_of_the_press() {
+    let scene = Scene::set().await;
+    let (verification, link) = scene.started(NUMBER).await;
+    let served = Loopback::serve(scene.app.router()).await;
+    let mut waiting = served.get(&format!("{}?wait=60", path(&verification)), &scene.acme.live, &[]).await;
+    let mut watch = scene.app.app.watch_verification(id(&verification).parse().expect("an id"));
+    assert!(watch.changed().now_or_never().is_none());
+    assert_eq!(heading(&scene.press(&link).await, 200), DONE);
+    assert!(watch.changed().now_or_never().is_some());
+    let told: Value = serde_json::from_str(&waiting.body().await.expect("it is whole")).expect("it is JSON");
+    assert_eq!(told["status"], "approved");
 }
 
 #[tokio::test]

@@ -9,8 +9,17 @@ use wotp_test_servers::MongoDatabase;
 use super::*;
 use crate::mongo::{ConnectOptions, MongoStore};
 
+/// A node at a database that no step has been taken of: the tests take their own.
 async fn server(database: &MongoDatabase) -> Server {
-    MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap().server
+    let server = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap().server;
+    as_first(&server).await;
+    server
+}
+
+/// Has the database say that it is of the first form.
+async fn as_first(server: &Server) {
+    let said = doc! { "$set": { "form": FIRST, "oldest": FIRST } };
+    server.collection(schema::FORMS).update_one(doc! { "_id": DOCUMENTS }, said).await.unwrap();
 }
 
 fn quietly(_: &str) {}
@@ -37,8 +46,34 @@ const SHUTS_OUT: Step = Step { oldest: 2, run: |database| Box::pin(ran(database,
 #[tokio::test]
 async fn a_new_database_is_of_the_form_of_its_program_and_says_so() {
     let database = MongoDatabase::fresh();
-    let server = server(&database).await;
-    assert_eq!(stored(&server).await, Stored { form: FORM, oldest: 1, by: env!("CARGO_PKG_VERSION").to_owned() });
+    let server = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap().server;
+    assert_eq!(stored(&server).await, Stored { form: FORM, oldest: 2, by: env!("CARGO_PKG_VERSION").to_owned() });
+}
+
+/// Such a program would take a link for a code that never got out.
+#[tokio::test]
+async fn a_program_that_knows_no_links_is_shut_out_once_it_has_left() {
+    let database = MongoDatabase::fresh();
+    let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
+    let server = &store.server;
+    let old = node_of_the_first_form(&store).await;
+    as_first(server).await;
+    let error = bring_up_to_date(server, &quietly).await.unwrap_err().to_string();
+    assert!(error.contains("form 2") && error.contains("node-1 of version 1.2.3"), "{error}");
+    stored(server).await.admit(1).unwrap();
+    store.forget_node(old).await.unwrap();
+    bring_up_to_date(server, &quietly).await.unwrap();
+    let after = stored(server).await;
+    assert!(after.admit(1).is_err() && after.admit(2).is_ok(), "{after:?}");
+}
+
+/// Has a node run that is of the first form.
+async fn node_of_the_first_form(store: &MongoStore) -> NodeId {
+    let node = a_node(nodes::time(&store.server).await.unwrap());
+    store.note_node(&node).await.unwrap();
+    let said = doc! { "$set": { "form": FIRST } };
+    store.server.collection(schema::NODES).update_many(doc! {}, said).await.unwrap();
+    node.id
 }
 
 #[tokio::test]
@@ -148,13 +183,13 @@ async fn a_step_that_shuts_out_nodes_which_run_is_refused_and_changes_nothing() 
     let database = MongoDatabase::fresh();
     let store = MongoStore::connect(database.url(), ConnectOptions::default()).await.unwrap();
     let server = &store.server;
-    let node = a_node(nodes::time(server).await.unwrap());
-    store.note_node(&node).await.unwrap();
+    let node = node_of_the_first_form(&store).await;
+    as_first(server).await;
     let error = take(server, &[ADDS, SHUTS_OUT], &quietly).await.unwrap_err().to_string();
     assert!(error.contains("form 3") && error.contains("node-1 of version 1.2.3"), "{error}");
     assert_eq!((runs(server).await, stored(server).await.form), (vec![2], 2), "the step before it is taken");
     // It was a node of the form before that ran, and it has left.
-    store.forget_node(node.id).await.unwrap();
+    store.forget_node(node).await.unwrap();
     take(server, &[ADDS, SHUTS_OUT], &quietly).await.unwrap();
     assert_eq!(stored(server).await.form, 3);
 }
