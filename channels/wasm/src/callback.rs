@@ -22,7 +22,7 @@ impl callback::Host for Call {
     async fn reference(&mut self) -> Option<String> {
         match &self.errand {
             Errand::Deliver { outgoing, .. } => Some(outgoing.reference().to_string()),
-            Errand::Look | Errand::Hear | Errand::Ask | Errand::Revoke | Errand::Probe(_) => None,
+            Errand::Look | Errand::Hear | Errand::Ask | Errand::Revoke | Errand::Check | Errand::Probe(_) => None,
         }
     }
 }

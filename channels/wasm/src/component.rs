@@ -19,6 +19,7 @@ use crate::since_v0_1_1::HearingPluginPre;
 use crate::since_v0_1_2::asking::AskingPluginPre;
 use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_3::RevokingPluginPre;
+use crate::since_v0_1_4::CheckingPluginPre;
 use crate::turns::Turns;
 
 /// Largest component, in bytes: no more than is installed. Those of Python are 20 MB.
@@ -44,6 +45,8 @@ pub struct Component {
     pub(crate) probing: Option<ProbingPluginPre<Call>>,
     /// The same, for one that has its provider take back what was sent.
     pub(crate) revoking: Option<RevokingPluginPre<Call>>,
+    /// The same, for one that looks at the account at its provider.
+    pub(crate) checking: Option<CheckingPluginPre<Call>>,
     pub(crate) schema: Schema,
     /// The turns that all its calls take.
     pub(crate) turns: Arc<Turns>,
@@ -194,11 +197,25 @@ impl Component {
         let asking = offers(imports::ASKING).map(AskingPluginPre::new).transpose().map_err(shape)?;
         let probing = offers(imports::PROBING).map(ProbingPluginPre::new).transpose().map_err(shape)?;
         let revoking = offers(imports::REVOKING).map(RevokingPluginPre::new).transpose().map_err(shape)?;
+        let checking = offers(imports::CHECKING).map(CheckingPluginPre::new).transpose().map_err(shape)?;
         let pre = ChannelPluginPre::new(ready).map_err(shape)?;
         let turns = Arc::new(Turns::new(&runtime.lane));
         let (descriptor, schema) = described(&pre, world, &turns).await?;
         let ticks = runtime.ticks.clone();
-        Ok(Self { pre, hearing, asking, probing, revoking, schema, turns, descriptor, contract, unused, _ticks: ticks })
+        Ok(Self {
+            pre,
+            hearing,
+            asking,
+            probing,
+            revoking,
+            checking,
+            schema,
+            turns,
+            descriptor,
+            contract,
+            unused,
+            _ticks: ticks,
+        })
     }
 
     /// Asks it once more what it is: the same as before, if it keeps the contract.
@@ -244,6 +261,11 @@ impl Component {
     /// Whether it has its provider take back what was sent.
     pub fn revokes(&self) -> bool {
         self.revoking.is_some()
+    }
+
+    /// Whether it looks at the account at its provider.
+    pub fn checks(&self) -> bool {
+        self.checking.is_some()
     }
 
     /// The version of the contract that it was made for, as in `0.1.1`.

@@ -1,6 +1,7 @@
 //! What a provider tells a plugin later, by calling us.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,11 +34,16 @@ impl Hear for Plugin {
         // Anybody may call, and nobody who waits gets anything of it: who has to may call again.
         let _place = self.room.hearing.try_acquire().map_err(|_| HearError::Busy)?;
         let call = Call::new(&self.grant, Errand::Hear, TIME_MAX);
-        let (told, effort) = (self.told(heard), Arc::clone(&call.effort));
+        let (told, effort, changed) = (self.told(heard), Arc::clone(&call.effort), Arc::clone(&call.account_changed));
         let received = sandbox::hear(pre, call, told);
         let channel = self.grant.channel.as_str();
         match report::counted(channel, Function::Webhook, effort, received).await {
-            Ok(Ok(receipts)) => Ok(receipts.into_iter().map(news).collect()),
+            Ok(Ok(receipts)) => {
+                if changed.load(Ordering::Relaxed) {
+                    self.account_changed.store(true, Ordering::Relaxed);
+                }
+                Ok(receipts.into_iter().map(news).collect())
+            }
             Ok(Err(refusal)) => {
                 let (error, why) = match &refusal {
                     webhook::Refusal::NotAuthentic(why) => (HearError::NotAuthentic, why),

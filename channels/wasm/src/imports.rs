@@ -5,7 +5,7 @@ use crate::component::Refusal;
 /// The package of the contract.
 const PACKAGE: &str = "wotp:channel/";
 /// What it offers.
-const OFFERED: &[&str] = &["types", "http", "host", "receipts", "callback", "signatures", "probed"];
+const OFFERED: &[&str] = &["types", "http", "host", "receipts", "callback", "signatures", "probed", "notices"];
 /// What a plugin may offer besides: to hear what its provider tells later.
 pub(crate) const HEARING: &str = "webhook";
 /// What a plugin may offer besides: to ask its provider how a message fares.
@@ -14,10 +14,12 @@ pub(crate) const ASKING: &str = "status";
 pub(crate) const PROBING: &str = "probe";
 /// What a plugin may offer besides: to have its provider take back what was sent.
 pub(crate) const REVOKING: &str = "revoke";
+/// What a plugin may offer besides: to look at the account at its provider.
+pub(crate) const CHECKING: &str = "account";
 /// What a plugin has to offer in return.
 const WANTED: &str = "delivery";
 /// The contract that this program knows.
-pub(crate) const CONTRACT: &str = "0.1.3";
+pub(crate) const CONTRACT: &str = "0.1.4";
 /// The version of the contract, as far as versions have to be the same. Source: semver.org, which lets anything change
 /// with the second number while the first is 0.
 const VERSION: &str = "0.1.";
@@ -73,7 +75,7 @@ pub(crate) fn offers<'a>(exports: impl Iterator<Item = &'a str>, wanted: &str) -
 
 /// What it offers of the contract that this program does not use: what a newer one knows.
 pub(crate) fn unused<'a>(exports: impl Iterator<Item = &'a str>) -> Vec<String> {
-    const USED: [&str; 5] = [WANTED, HEARING, ASKING, PROBING, REVOKING];
+    const USED: [&str; 6] = [WANTED, HEARING, ASKING, PROBING, REVOKING, CHECKING];
     let is_unused = |export: &&str| {
         let ours = export.strip_prefix(PACKAGE).and_then(|ours| ours.split_once('@'));
         ours.is_some_and(|(interface, version)| !USED.contains(&interface) || !is_known(version))

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
 use wotp_core::domain::id::ConnectionId;
-use wotp_core::ports::{Acknowledged, Ask, Channel, Hear, Outgoing, Revoke, SendError};
+use wotp_core::ports::{Acknowledged, Ask, Channel, CheckAccount, Hear, Outgoing, Revoke, SendError};
 
 use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
@@ -112,6 +113,8 @@ pub struct Plugin {
     pub(crate) breaker: Breaker,
     /// Whether it is asked about messages that were sent: how they fare, or to take them back.
     pub(crate) questions: Breaker,
+    /// Whether its provider told that the account is not as it was, and nobody asked for that since.
+    pub(crate) account_changed: AtomicBool,
 }
 
 /// Whose a channel is, of many of one plugin.
@@ -184,6 +187,7 @@ impl Plugin {
             share,
             breaker: Breaker::default(),
             questions: Breaker::default(),
+            account_changed: AtomicBool::new(false),
             component,
         };
         let faults = plugin.component.schema.faults(&settings.config);
@@ -352,6 +356,10 @@ impl Channel for Plugin {
         self.component.revokes().then_some(self as &dyn Revoke)
     }
 
+    fn account(&self) -> Option<&dyn CheckAccount> {
+        self.component.checks().then_some(self as &dyn CheckAccount)
+    }
+
     async fn probe(&self) -> Result<(), String> {
         if !self.missing_hosts.is_empty() {
             let missing = list(self.missing_hosts.iter().map(ToString::to_string));
@@ -359,6 +367,10 @@ impl Channel for Plugin {
                 "the plugin also calls {missing}, which is not approved; name it in `hosts` if it may"
             ));
         }
-        self.accepts().await.map_err(|error| error.to_string())
+        self.accepts().await.map_err(|error| error.to_string())?;
+        match self.account() {
+            Some(account) => account.check().await.map_err(|unchecked| unchecked.to_string())?.holds(),
+            None => Ok(()),
+        }
     }
 }

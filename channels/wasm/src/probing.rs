@@ -27,7 +27,7 @@ impl probed::Host for Call {
     async fn token(&mut self) -> Option<String> {
         match &self.errand {
             Errand::Deliver { token, .. } => token.clone(),
-            Errand::Look | Errand::Hear | Errand::Ask | Errand::Revoke | Errand::Probe(_) => None,
+            Errand::Look | Errand::Hear | Errand::Ask | Errand::Revoke | Errand::Check | Errand::Probe(_) => None,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) enum Function {
     Status,
     Probe,
     Revoke,
+    Check,
 }
 
 impl Function {
@@ -33,6 +34,7 @@ impl Function {
             Self::Status => "status",
             Self::Probe => "probe",
             Self::Revoke => "revoke",
+            Self::Check => "check",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::sandbox::Call;
 use crate::since_v0_1_0::ChannelPlugin;
 use crate::since_v0_1_1::wotp::channel::{callback, receipts, signatures};
 use crate::since_v0_1_2::probing::wotp::channel::probed;
+use crate::since_v0_1_4::wotp::channel::notices;
 
 /// How often whatever runs in the sandbox is interrupted, so that others get their turn.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -62,6 +63,7 @@ impl Runtime {
         callback::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         signatures::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         probed::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
+        notices::add_to_linker::<_, HasSelf<_>>(&mut linker, |call| call).map_err(fault)?;
         let ticks = tick(&engine).map_err(RuntimeError::Thread)?;
         let lane = Lane::shared().map_err(RuntimeError::Thread)?;
         Ok(Self { engine, linker, ticks, lane })

@@ -1,6 +1,7 @@
 //! One call of a plugin: what it may use up, and what became of it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +24,8 @@ use crate::since_v0_1_2::probing::ProbingPluginPre;
 use crate::since_v0_1_2::probing::exports::wotp::channel::probe;
 use crate::since_v0_1_3::RevokingPluginPre;
 use crate::since_v0_1_3::exports::wotp::channel::revoke;
+use crate::since_v0_1_4::CheckingPluginPre;
+use crate::since_v0_1_4::exports::wotp::channel::account;
 use crate::turns::{Effort, Turns};
 
 /// How long a plugin may compute in one call. Waiting for an answer is no computing.
@@ -81,6 +84,8 @@ pub(crate) enum Errand {
     Ask,
     /// To have a message taken back.
     Revoke,
+    /// To look at the account at the provider.
+    Check,
     /// To say what a provider tells, or whoever says to be one: strangers have nobody called.
     Hear,
 }
@@ -99,6 +104,8 @@ pub(crate) struct Call {
     pub(crate) sight: Arc<Sight>,
     /// What it has taken so far.
     pub(crate) effort: Arc<Effort>,
+    /// Whether it said that the account is not as it was.
+    pub(crate) account_changed: Arc<AtomicBool>,
     bounds: Bounds,
 }
 
@@ -130,6 +137,7 @@ impl Call {
             encoded: Vec::new(),
             sight: Arc::default(),
             effort: Arc::default(),
+            account_changed: Arc::default(),
             bounds: Bounds::default(),
         }
     }
@@ -137,7 +145,7 @@ impl Call {
     /// What a plugin wrote, for the log: on one line, cut, without secrets, address and code.
     pub(crate) fn redacted(&self, text: &str) -> String {
         let outgoing = match &self.errand {
-            Errand::Look => None,
+            Errand::Look | Errand::Check => None,
             Errand::Deliver { outgoing, .. } | Errand::Probe(outgoing) => Some(&**outgoing),
             Errand::Hear | Errand::Ask | Errand::Revoke => return self.grant.without_people(text),
         };
@@ -230,6 +238,22 @@ pub(crate) async fn revoke(
             let mut store = store(pre.engine(), call);
             let plugin = pre.instantiate_async(&mut store).await?;
             plugin.wotp_channel_revoke().call_take_back(&mut store, &sent).await
+        })
+        .await
+}
+
+/// Has it look at the account at its provider.
+pub(crate) async fn check(
+    pre: &CheckingPluginPre<Call>,
+    call: Call,
+    config: &str,
+) -> Result<Result<account::Report, account::Trouble>, Stopped> {
+    let (within, pre, config) = (Within::of(&call), pre.clone(), config.to_owned());
+    within
+        .run(async move {
+            let mut store = store(pre.engine(), call);
+            let plugin = pre.instantiate_async(&mut store).await?;
+            plugin.wotp_channel_account().call_check(&mut store, &config).await
         })
         .await
 }

@@ -155,15 +155,21 @@ impl Grant {
     /// What a plugin wrote, for the log: on one line, cut, without secrets, and without the address and the code of
     /// the message.
     pub(crate) fn redacted(&self, text: &str, outgoing: Option<&Outgoing>) -> String {
+        let clean = self.without_secrets_in(text);
+        match outgoing {
+            Some(outgoing) => redacted(&clean, outgoing),
+            None => clean.chars().map(|c| if is_control(c) { ' ' } else { c }).take(LINE_MAX).collect(),
+        }
+    }
+
+    /// What a plugin wrote, without secrets.
+    pub(crate) fn without_secrets_in(&self, text: &str) -> String {
         // Far more than is left of it, and few enough to look through.
         let mut clean = text[..text.floor_char_boundary(LOOKED_THROUGH_MAX)].to_owned();
         for spelling in self.spellings() {
             clean = clean.replace(&*spelling, GAP);
         }
-        match outgoing {
-            Some(outgoing) => redacted(&clean, outgoing),
-            None => clean.chars().map(|c| if is_control(c) { ' ' } else { c }).take(LINE_MAX).collect(),
-        }
+        clean
     }
 
     /// [`redacted`](Self::redacted), where nobody knows of whom a plugin writes: without anything that could be a number

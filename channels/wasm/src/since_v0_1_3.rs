@@ -1,7 +1,7 @@
-//! What came to the contract with 0.1.3: taking back what was sent. Everything else is as it was, whose types these are.
+//! What came to the contract with 0.1.3, of which `wit/0.1.3` is a copy: taking back what was sent. Everything else is as it was, whose types these are.
 
 wasmtime::component::bindgen!({
-    path: "../../plugins/wit",
+    path: "wit/0.1.3",
     world: "revoking-plugin",
     imports: { default: async },
     exports: { default: async },

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::wotp::channel::http::fetch;
 pub use crate::bindings::wotp::channel::http::{Error, Header, Method, Request, Response};
-use crate::{DeliveryError, Kept, Pause, Trouble};
+use crate::{DeliveryError, Kept, Pause, Trouble, Unchecked};
 
 /// How long to wait before the next try when nobody was reached, in seconds.
 const AWAY_SECONDS: u32 = 5;
@@ -121,6 +121,16 @@ impl From<Error> for Kept {
         match error {
             Error::Denied(why) => Self::Misconfigured(why),
             other => Self::Temporary(Pause { detail: other.words(), seconds: ASK_AGAIN_SECONDS }),
+        }
+    }
+}
+
+impl From<Error> for Unchecked {
+    /// What it means for a look at the account that its request had no answer.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Denied(why) => Self::Misconfigured(why),
+            other => Self::Temporary(other.words()),
         }
     }
 }

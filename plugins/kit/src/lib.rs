@@ -80,8 +80,8 @@ pub mod hearing {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::hearing",
         with: {
-            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
+            "wotp:channel/http@0.1.4": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.4": crate::bindings::wotp::channel::host,
         },
     });
 }
@@ -96,10 +96,10 @@ pub mod asking {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::asking",
         with: {
-            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
-            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
-            "wotp:channel/receipts@0.1.3": crate::hearing::wotp::channel::receipts,
+            "wotp:channel/types@0.1.4": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.4": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.4": crate::bindings::wotp::channel::host,
+            "wotp:channel/receipts@0.1.4": crate::hearing::wotp::channel::receipts,
         },
     });
 }
@@ -114,9 +114,9 @@ pub mod probing {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::probing",
         with: {
-            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
-            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
+            "wotp:channel/types@0.1.4": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.4": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.4": crate::bindings::wotp::channel::host,
         },
     });
 }
@@ -131,9 +131,25 @@ pub mod revoking {
         pub_export_macro: true,
         default_bindings_module: "wotp_plugin_kit::revoking",
         with: {
-            "wotp:channel/types@0.1.3": crate::bindings::wotp::channel::types,
-            "wotp:channel/http@0.1.3": crate::bindings::wotp::channel::http,
-            "wotp:channel/host@0.1.3": crate::bindings::wotp::channel::host,
+            "wotp:channel/types@0.1.4": crate::bindings::wotp::channel::types,
+            "wotp:channel/http@0.1.4": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.4": crate::bindings::wotp::channel::host,
+        },
+    });
+}
+
+/// What came to the contract with 0.1.4, of the account at the provider.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the text is in the WIT")]
+pub mod checking {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "checking-plugin",
+        pub_export_macro: true,
+        default_bindings_module: "wotp_plugin_kit::checking",
+        with: {
+            "wotp:channel/http@0.1.4": crate::bindings::wotp::channel::http,
+            "wotp:channel/host@0.1.4": crate::bindings::wotp::channel::host,
         },
     });
 }
@@ -142,6 +158,8 @@ pub use asking::exports::wotp::channel::status::{Again, Answer as Standing, Quer
 pub use bindings::exports::wotp::channel::delivery::{DeliveryError, Descriptor, Message, Receipt};
 pub use bindings::wotp::channel::host::{Level, log, now_milliseconds, random, secret};
 pub use bindings::wotp::channel::types::{AddressKind, Cost, Pause, Progress, SecretPlaces, SecretUse};
+pub use checking::exports::wotp::channel::account::{Finding, Report, Trouble as Unchecked};
+pub use checking::wotp::channel::notices::account_changed;
 pub use hearing::exports::wotp::channel::webhook::{Call as HookCall, Receipt as Told, Refusal};
 pub use hearing::wotp::channel::callback::{reference, url as callback_url};
 pub use hearing::wotp::channel::receipts::{Failure, Fate};
@@ -211,9 +229,21 @@ pub trait Revoking: Plugin {
     fn take_back(sent: &Sent, config: Self::Config) -> Result<(), Kept>;
 }
 
+/// A way to reach people whose provider says how the account stands.
+///
+/// Where a provider tells by [`Hearing::receive`] that the account is not as it was, [`account_changed`] has it looked at.
+pub trait Checking: Plugin {
+    /// Looks at the account, and makes there what it lacks where the settings ask for that. What is there already is left as
+    /// it is.
+    ///
+    /// # Errors
+    /// [`Unchecked`], where the account cannot be looked at.
+    fn check(config: Self::Config) -> Result<Report, Unchecked>;
+}
+
 /// Makes a type that implements [`Plugin`] the plugin that this crate is; behind it stands what else it implements:
-/// `hearing`, `asking`, `probing` or `revoking`, for [`Hearing`], [`Asking`], [`Probing`] and [`Revoking`]. The crate's
-/// type is `cdylib`.
+/// `hearing`, `asking`, `probing`, `revoking` or `checking`, for [`Hearing`], [`Asking`], [`Probing`], [`Revoking`] and
+/// [`Checking`]. The crate's type is `cdylib`.
 #[macro_export]
 macro_rules! plugin {
     (@also $plugin:ty, asking) => {
@@ -242,6 +272,15 @@ macro_rules! plugin {
         }
 
         $crate::revoking::export!(WotpPlugin with_types_in $crate::revoking);
+    };
+    (@also $plugin:ty, checking) => {
+        impl $crate::checking::exports::wotp::channel::account::Guest for WotpPlugin {
+            fn check(config: ::std::string::String) -> ::std::result::Result<$crate::Report, $crate::Unchecked> {
+                $crate::check::<$plugin>(&config)
+            }
+        }
+
+        $crate::checking::export!(WotpPlugin with_types_in $crate::checking);
     };
     (@also $plugin:ty, hearing) => {
         impl $crate::hearing::exports::wotp::channel::webhook::Guest for WotpPlugin {
@@ -331,5 +370,14 @@ pub fn take_back<P: Revoking>(sent: &Sent) -> Result<(), Kept> {
     match serde_json::from_str(&sent.config) {
         Ok(config) => P::take_back(sent, config),
         Err(error) => Err(Kept::Misconfigured(error.to_string())),
+    }
+}
+
+/// What [`plugin!`] makes of [`Checking::check`].
+#[doc(hidden)]
+pub fn check<P: Checking>(config: &str) -> Result<Report, Unchecked> {
+    match serde_json::from_str(config) {
+        Ok(config) => P::check(config),
+        Err(error) => Err(Unchecked::Misconfigured(error.to_string())),
     }
 }

@@ -1,10 +1,10 @@
-//! Sends whatever it is given, and breaks down when it is asked about it or is to take it back: as the provider's name for
-//! the message says.
+//! Sends whatever it is given, and breaks down when it is asked about it or is to take it back, as the provider's name for
+//! the message says; and when it is to look at the account, as its settings say: else it tells more than anybody reads.
 
 use misbehaving::Target;
 use wotp_plugin_kit::{
-    Again, Asking, DeliveryError, Descriptor, Fate, Kept, Message, Plugin, Query, Receipt, Revoking, Sent, Standing,
-    Trouble, sent,
+    Again, Asking, Checking, DeliveryError, Descriptor, Fate, Finding, Kept, Message, Plugin, Query, Receipt, Report,
+    Revoking, Sent, Standing, Trouble, Unchecked, account_changed, sent,
 };
 
 struct Attack;
@@ -35,6 +35,17 @@ impl Revoking for Attack {
     }
 }
 
+impl Checking for Attack {
+    fn check(config: Target) -> Result<Report, Unchecked> {
+        breaks_down(Some(&config.url));
+        // Nobody told it so.
+        account_changed();
+        let long = || format!("a\nb\u{202e}{}", "x".repeat(1000));
+        let finding = |_| Finding { name: long(), state: long(), good: false, about: long() };
+        Ok(Report { usable: false, findings: (0..200).map(finding).collect() })
+    }
+}
+
 fn breaks_down(name: Option<&str>) {
     match name {
         Some("crash") => panic!("it crashes"),
@@ -45,4 +56,4 @@ fn breaks_down(name: Option<&str>) {
     }
 }
 
-wotp_plugin_kit::plugin!(Attack, asking, revoking);
+wotp_plugin_kit::plugin!(Attack, asking, revoking, checking);

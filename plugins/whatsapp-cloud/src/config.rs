@@ -1,6 +1,6 @@
 //! What somebody writes about a number.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A number, and the template that its codes are sent with.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,6 +13,12 @@ pub struct Config {
     /// The languages that it is approved in, as Meta writes them; the first one for everybody else.
     #[serde(default = "languages")]
     pub languages: Vec<String>,
+    /// The WhatsApp Business Account that the number and the template are of.
+    #[serde(default)]
+    pub business_account_id: Option<String>,
+    /// Whether the template is made where it is missing, and what it is then.
+    #[serde(default)]
+    pub create: Option<Create>,
     /// Whether Meta is to tell how a message fares.
     #[serde(default = "yes")]
     pub receipts: bool,
@@ -25,6 +31,88 @@ pub struct Config {
     /// Where the API is.
     #[serde(default = "api")]
     pub api: String,
+}
+
+/// What a template is that is made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// What people tap.
+    #[serde(default)]
+    pub button: Button,
+    /// The Android apps that the code is handed to.
+    #[serde(default)]
+    pub apps: Vec<AndroidApp>,
+    /// Whether the terms of zero-tap are accepted.
+    #[serde(default)]
+    pub zero_tap_terms_accepted: bool,
+    /// Whether it says not to share the code.
+    #[serde(default = "yes")]
+    pub security_recommendation: bool,
+    /// What it says of how long the code is valid, in minutes.
+    #[serde(default)]
+    pub expires_in_minutes: Option<u8>,
+}
+
+/// What people tap to have the code where they need it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Button {
+    /// It copies the code.
+    #[default]
+    CopyCode,
+    /// It hands the code to an app.
+    OneTap,
+    /// Nothing: the app gets the code by itself.
+    ZeroTap,
+}
+
+impl Button {
+    /// As Meta calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CopyCode => "COPY_CODE",
+            Self::OneTap => "ONE_TAP",
+            Self::ZeroTap => "ZERO_TAP",
+        }
+    }
+}
+
+/// An app that codes are handed to.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AndroidApp {
+    /// Its package.
+    pub package_name: String,
+    /// The hash of the key that it is signed with.
+    pub signature_hash: String,
+}
+
+impl Create {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let hands_over = self.button != Button::CopyCode;
+        if hands_over && self.apps.is_empty() {
+            problems.push(
+                "`create.apps` is empty: write the Android app that `one_tap` and `zero_tap` hand the code to"
+                    .to_owned(),
+            );
+        }
+        if !hands_over && !self.apps.is_empty() {
+            problems.push(
+                "`create.apps` is for the buttons `one_tap` and `zero_tap`: take it out, or write one of these"
+                    .to_owned(),
+            );
+        }
+        if self.button == Button::ZeroTap && !self.zero_tap_terms_accepted {
+            problems.push(
+                "`create.zero_tap_terms_accepted` is not true: with zero-tap it is on you that people expect the code to be \
+                 filled in for them, as the WhatsApp Business terms have it"
+                    .to_owned(),
+            );
+        }
+        problems
+    }
 }
 
 fn languages() -> Vec<String> {
@@ -63,6 +151,14 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.create.is_some() && self.business_account_id.is_none() {
+            problems.push(
+                "`business_account_id` is not there, in which `create` makes the template: write the id of the WhatsApp Business \
+                 Account, as WhatsApp Manager shows it"
+                    .to_owned(),
+            );
+        }
+        problems.extend(self.create.iter().flat_map(Create::problems));
         problems
     }
 }
@@ -72,6 +168,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn app() -> Value {
+        json!({ "package_name": "com.example.acme", "signature_hash": "K8a/AINcGX7" })
+    }
 
     fn problems(more: Value, signs: bool) -> Vec<String> {
         let mut all = json!({ "phone_number_id": "1", "template": "code", "verify_token": "mine-alone" });
@@ -87,6 +187,14 @@ mod tests {
             (json!({}), false, "`app_secret` is not there"),
             (json!({ "verify_token": null }), true, "`verify_token` is not there"),
             (json!({ "languages": [] }), true, "is empty"),
+            (json!({ "create": {} }), true, "`business_account_id` is not there"),
+            (json!({ "business_account_id": "1", "create": { "button": "one_tap" } }), true, "`create.apps` is empty"),
+            (json!({ "business_account_id": "1", "create": { "apps": [app()] } }), true, "is for the buttons"),
+            (
+                json!({ "business_account_id": "1", "create": { "button": "zero_tap", "apps": [app()] } }),
+                true,
+                "`create.zero_tap_terms_accepted` is not true",
+            ),
         ] {
             let said = problems(more.clone(), signs);
             assert!(said.len() == 1 && said[0].contains(words), "{more}: {said:?}");

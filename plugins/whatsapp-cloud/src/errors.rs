@@ -6,10 +6,17 @@ use wotp_plugin_kit::{DeliveryError, Failure, Pause};
 /// How long to wait when Meta asks to and does not say how long, in seconds.
 const BUSY_SECONDS: u32 = 5;
 
-/// An error: what is read of it. Its words change, its code does not.
+/// An error: what is read of it. Its words change, and are repeated to people only; its codes do not.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Error {
     pub(crate) code: u32,
+    #[serde(default)]
+    pub(crate) error_subcode: Option<u32>,
+    #[serde(default)]
+    message: String,
+    /// What is wrong, in words for people, where Meta has some.
+    #[serde(default)]
+    error_user_msg: String,
 }
 
 /// What a code is about.
@@ -56,10 +63,55 @@ fn about(code: u32) -> Option<About> {
     })
 }
 
+/// Whether the same may be taken a while later.
+pub(crate) fn is_passing(status: u16, code: Option<u32>) -> bool {
+    match code {
+        // Too many calls for this account. Source: Graph API reference, message templates, error codes.
+        Some(80_008) => true,
+        Some(code) if about(code).is_some() => about(code) == Some(About::Load),
+        // What says that all is well, and nothing else, is some proxy's.
+        _ => matches!(status, 200..=299 | 429 | 500..=599),
+    }
+}
+
+/// Why Meta does something not with a template, in words for whoever wrote the settings.
+pub(crate) fn why_not(status: u16, error: &Error) -> String {
+    let said = [&error.error_user_msg, &error.message].into_iter().find(|words| !words.is_empty());
+    let said = said.map(|words| format!(": {words}")).unwrap_or_default();
+    let what_to_do = match error.code {
+        190 => "the access token does not work any more: give another one",
+        3 | 10 | 200..=299 => {
+            "the access token may not: it needs the permission `whatsapp_business_management` for this account"
+        }
+        33 => "there is no such account for the access token: see `business_account_id`",
+        100 if error.error_subcode == Some(33) => {
+            "there is no such account for the access token: see `business_account_id`"
+        }
+        code if is_passing(status, Some(code)) => "Meta has too much to do: check the connection again in some minutes",
+        _ => "Meta refuses it",
+    };
+    format!("{what_to_do} (error {}{said})", error.code)
+}
+
+/// What is wrong with the template that a message was to go out with, where it is that.
+fn of_template(code: u32) -> Option<&'static str> {
+    Some(match code {
+        132_001 => "there is no template of this name in this language, or Meta has not approved it",
+        132_015 => "Meta paused the template for its quality",
+        132_016 => "Meta switched the template off",
+        132_007 => "the template breaks a rule of Meta's",
+        132_000 | 132_005 | 132_012 | 132_018 => "the template has another form than one for codes",
+        _ => return None,
+    })
+}
+
 /// What an error means that came instead of a message.
 pub(crate) fn refused(status: u16, code: Option<u32>, retry_after: Option<u32>) -> DeliveryError {
     let said = match code {
-        Some(code) => format!("Meta answered with HTTP {status}, error {code}"),
+        Some(code) => {
+            let why = of_template(code).map(|why| format!(": {why}")).unwrap_or_default();
+            format!("Meta answered with HTTP {status}, error {code}{why}")
+        }
         None => format!("Meta answered with HTTP {status}"),
     };
     let later = |detail| DeliveryError::Temporary(Pause { detail, seconds: retry_after.unwrap_or(BUSY_SECONDS) });
@@ -106,6 +158,11 @@ mod tests {
         for code in [130_429, 131_056, 80_007, 131_016] {
             assert!(matches!(refused(400, code), DeliveryError::Temporary(Pause { seconds: 5, .. })), "{code}");
         }
+        let paused = refused(400, 132_015);
+        assert!(
+            matches!(&paused, DeliveryError::Misconfigured(why) if why.contains("paused the template")),
+            "{paused:?}"
+        );
         assert!(matches!(refused(400, 999_999), DeliveryError::Rejected(_)));
         assert!(matches!(refused(500, 999_999), DeliveryError::Unknown(_)));
         assert!(matches!(super::refused(429, None, Some(7)), DeliveryError::Temporary(Pause { seconds: 7, .. })));

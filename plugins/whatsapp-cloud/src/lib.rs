@@ -5,13 +5,15 @@ mod config;
 mod errors;
 mod language;
 mod receipt;
+mod states;
+mod templates;
 
 use serde::Deserialize;
 use serde_json::json;
 use wotp_plugin_kit::http::{Answer as _, Call, Method, Response};
 use wotp_plugin_kit::{
-    AddressKind, Algorithm, DeliveryError, Descriptor, Hearing, HookCall, Key, Message, Plugin, Receipt, Refusal,
-    SecretPlaces, SecretUse, Told, reference, secret, sent, verify,
+    AddressKind, Algorithm, Checking, DeliveryError, Descriptor, Hearing, HookCall, Key, Message, Plugin, Receipt,
+    Refusal, Report, SecretPlaces, SecretUse, Told, Unchecked, account_changed, reference, secret, sent, verify,
 };
 
 use config::Config;
@@ -58,7 +60,7 @@ impl Plugin for WhatsAppCloud {
             secrets: vec![
                 secret(
                     "access_token",
-                    "A token of a system user that may send for the number: `whatsapp_business_messaging`.",
+                    "A token of a system user: `whatsapp_business_messaging`, and `whatsapp_business_management` for templates.",
                     SecretPlaces::HEADER,
                     false,
                 ),
@@ -87,14 +89,24 @@ impl Plugin for WhatsAppCloud {
 
 impl Hearing for WhatsAppCloud {
     fn receive(call: &HookCall, config: Config) -> Result<Vec<Told>, Refusal> {
-        receipt::received(call, &config, |data, signature| {
-            verify("app_secret", Key::Secret, Algorithm::HmacSha256, data, signature)
-        })
+        let holds =
+            |data: &[u8], signature: &[u8]| verify("app_secret", Key::Secret, Algorithm::HmacSha256, data, signature);
+        let heard = receipt::received(call, &config, holds)?;
+        if heard.of_template {
+            account_changed();
+        }
+        Ok(heard.told)
+    }
+}
+
+impl Checking for WhatsAppCloud {
+    fn check(config: Config) -> Result<Report, Unchecked> {
+        templates::check(&config, &secret("access_token").unwrap_or_default(), &mut Call::send)
     }
 }
 
 #[cfg(target_family = "wasm")]
-wotp_plugin_kit::plugin!(WhatsAppCloud, hearing);
+wotp_plugin_kit::plugin!(WhatsAppCloud, hearing, checking);
 
 /// The request for a message. Meta hands `reference` back with each receipt.
 fn call(message: &Message, config: &Config, reference: Option<String>, token: &str) -> Result<Call, DeliveryError> {

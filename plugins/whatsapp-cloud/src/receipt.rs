@@ -9,6 +9,9 @@ use crate::errors;
 
 /// What the header of the signature begins with.
 const ALGORITHM: &str = "sha256=";
+/// What tells of templates. Source: developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference.
+const OF_TEMPLATES: [&str; 3] =
+    ["message_template_status_update", "message_template_quality_update", "template_category_update"];
 
 /// What is told of accounts: what is read of it.
 #[derive(Debug, Deserialize)]
@@ -18,12 +21,18 @@ struct Notice {
 
 #[derive(Debug, Deserialize)]
 struct Entry {
+    /// The WhatsApp Business Account.
+    #[serde(default)]
+    id: String,
     #[serde(default)]
     changes: Vec<Change>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Change {
+    /// What it is about.
+    #[serde(default)]
+    field: String,
     value: Value,
 }
 
@@ -34,6 +43,17 @@ struct Value {
     metadata: Option<Metadata>,
     #[serde(default)]
     statuses: Vec<Status>,
+    #[serde(default)]
+    message_template_name: Option<String>,
+}
+
+/// What a call tells.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Of messages.
+    pub(crate) told: Vec<Told>,
+    /// Whether the template is not as it was.
+    pub(crate) of_template: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,12 +90,12 @@ pub(crate) fn received(
     call: &HookCall,
     config: &Config,
     holds: impl Fn(&[u8], &[u8]) -> bool,
-) -> Result<Vec<Told>, Refusal> {
+) -> Result<Heard, Refusal> {
     let not_authentic = |why: &str| Refusal::NotAuthentic(why.to_owned());
     if call.method == Method::Get {
         return match is_asked(&call.url, config.verify_token.as_deref()) {
             // The host repeats the challenge.
-            true => Ok(Vec::new()),
+            true => Ok(Heard::default()),
             false => Err(not_authentic("it does not name the `verify_token`")),
         };
     }
@@ -88,12 +108,19 @@ pub(crate) fn received(
     }
     let notice: Notice =
         serde_json::from_slice(&call.body).map_err(|_| Refusal::Unreadable("its body is no notice".to_owned()))?;
+    let is_ours = |entry: &Entry, change: &Change| {
+        OF_TEMPLATES.contains(&change.field.as_str())
+            && change.value.message_template_name.as_deref() == Some(&*config.template)
+            && config.business_account_id.as_ref().is_some_and(|account| *account == entry.id)
+    };
+    let of_template = notice.entry.iter().any(|entry| entry.changes.iter().any(|change| is_ours(entry, change)));
     let values = notice.entry.into_iter().flat_map(|entry| entry.changes).map(|change| change.value);
     // An app is told of all its numbers at one URL.
     let ours = values.filter(|value| {
         value.metadata.as_ref().is_some_and(|metadata| metadata.phone_number_id == config.phone_number_id)
     });
-    Ok(ours.flat_map(|value| value.statuses).filter_map(Status::told).collect())
+    let told = ours.flat_map(|value| value.statuses).filter_map(Status::told).collect();
+    Ok(Heard { told, of_template })
 }
 
 /// Whether Meta asks whether the webhook is ours. It signs nothing when it does.
@@ -137,6 +164,7 @@ mod tests {
         super::received(&call(body, signature), &config(), |data, signature| {
             data == body.as_bytes() && signature == [0xab, 0x01]
         })
+        .map(|heard| heard.told)
     }
 
     fn config() -> Config {
@@ -195,6 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn what_became_of_the_template_has_it_looked_at_and_that_of_others_has_not() {
+        let ours = Config { business_account_id: Some("1022".to_owned()), ..config() };
+        let heard = |field: &str, name: &str, account: &str, config: &Config| {
+            let value = json!({
+                "event": "APPROVED", "message_template_id": 1689556908129832_u64, "message_template_name": name,
+                "message_template_language": "en_US", "reason": "NONE",
+            });
+            let entry = json!({ "id": account, "time": 1751247548, "changes": [{ "field": field, "value": value }] });
+            let body = json!({ "object": "whatsapp_business_account", "entry": [entry] }).to_string();
+            let heard = super::received(&call(&body, Some("sha256=ab01")), config, |_, _| true).unwrap();
+            assert!(heard.told.is_empty());
+            heard.of_template
+        };
+        for field in OF_TEMPLATES {
+            assert!(heard(field, "login_code", "1022", &ours), "{field}");
+        }
+        let field = OF_TEMPLATES[0];
+        assert!(!heard(field, "another", "1022", &ours));
+        assert!(!heard(field, "login_code", "7", &ours));
+        assert!(!heard(field, "login_code", "1022", &config()), "nobody can look at it");
+        assert!(!heard("messages", "login_code", "1022", &ours));
+    }
+
+    #[test]
     fn what_meta_did_not_sign_is_not_its_word() {
         let body = notice(&[("1065", &[status("read")])]);
         for signature in
@@ -217,7 +269,7 @@ mod tests {
             super::received(&call, config, |_, _| panic!("nothing is signed"))
         };
         let query = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=mine-alone";
-        assert!(asked(query, &config()).unwrap().is_empty());
+        assert!(asked(query, &config()).unwrap().told.is_empty());
         for query in [
             "",
             "hub.mode=subscribe&hub.challenge=1",

@@ -5,6 +5,7 @@
 mod asking;
 mod attacks;
 mod breaker;
+mod checking;
 mod delivery;
 mod first;
 mod gateway;

@@ -1,11 +1,12 @@
-//! What is tried of a plugin that asks its provider something: whether somebody can be reached, how a message fares, and that
-//! it be taken back.
+//! What is tried of a plugin that asks its provider something: whether somebody can be reached, how a message fares, that it
+//! be taken back, and how the account stands.
 
 use jiff::SignedDuration;
 use wotp_channel_wasm::{Plugin, Reachable, Said};
+use wotp_core::domain::account::AccountStanding;
 use wotp_core::domain::asking::Again;
 use wotp_core::domain::dispatch::Receipt;
-use wotp_core::ports::{Channel as _, Question, Standing};
+use wotp_core::ports::{Channel as _, Question, Standing, Unchecked};
 
 use super::bench::Bench;
 use super::days;
@@ -114,6 +115,24 @@ pub(super) async fn back(bench: &Bench, plugin: &Plugin, report: &mut Report) {
     }
 }
 
+/// How the account stands.
+pub(super) async fn account(bench: &Bench, plugin: &Plugin, report: &mut Report) {
+    const TRIED: &str = "looks at the account";
+    let Some(account) = plugin.account() else { return };
+    bench.provider.does(Conduct::Answers(bench.well()));
+    let (looked, exchanges) = bench.watched(account.check()).await;
+    if !on_a_good_day(TRIED, &of_account(&looked), judging::looked(&looked), &exchanges, report) {
+        return;
+    }
+    for (name, conduct, _) in days::bad() {
+        bench.provider.does(conduct);
+        let (looked, _) = bench.watched(account.check()).await;
+        note(&format!("{TRIED}, and is answered {name}"), &of_account(&looked), judging::looked(&looked), report);
+    }
+    let (looked, _) = bench.watched_nowhere(account.check()).await;
+    note(&format!("{TRIED}, and nobody is there"), &of_account(&looked), judging::looked(&looked), report);
+}
+
 impl Bench {
     /// About a message that the provider took, and named if it names any.
     async fn question(&self, plugin: &Plugin) -> Question {
@@ -187,6 +206,13 @@ fn of_reachable(said: &Reachable) -> String {
 fn of_standing(Standing { receipt, again }: Standing) -> String {
     let fate = receipt.map_or(Expected::NoNews, expected);
     format!("{fate}, {}", of_again(again))
+}
+
+fn of_account(looked: &Result<AccountStanding, Unchecked>) -> String {
+    match looked {
+        Ok(standing) => standing.holds().err().unwrap_or_else(|| "messages can get out".to_owned()),
+        Err(unchecked) => unchecked.to_string(),
+    }
 }
 
 fn of_again(again: Again) -> String {

@@ -1,9 +1,10 @@
 //! What a plugin may say of what its provider did, and why it may say nothing else.
 
 use wotp_channel_wasm::{Reachable, Said};
+use wotp_core::domain::account::AccountStanding;
 use wotp_core::domain::asking::Again;
 use wotp_core::domain::dispatch::{DeliveryStatus, Receipt};
-use wotp_core::ports::Standing;
+use wotp_core::ports::{Standing, Unchecked};
 
 /// What a provider did with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,14 @@ const FINE: Judged = Judged { why: None, advice: None };
 
 fn wrong(why: &'static str) -> Judged {
     Judged { why: Some(why), advice: None }
+}
+
+/// What is to be held of what was said of the account.
+pub(crate) fn looked(looked: &Result<AccountStanding, Unchecked>) -> Judged {
+    match looked {
+        Err(Unchecked::BrokeDown(_)) => wrong("a plugin has to end by itself and say that it does not know"),
+        _ => FINE,
+    }
 }
 
 /// Two codes are worse than one from another channel.

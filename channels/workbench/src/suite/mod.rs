@@ -114,6 +114,7 @@ pub async fn run(bytes: &[u8], setting: Setting) -> Result<Report, NoTrial> {
     asked::beforehand(&bench, &plugin, &mut report).await;
     asked::later(&bench, &plugin, &mut report).await;
     asked::back(&bench, &plugin, &mut report).await;
+    asked::account(&bench, &plugin, &mut report).await;
     looks::at_callers(&plugin, &mut report).await;
     callbacks::signed(&bench, &plugin, &mut report).await;
     looks::at_the_log(&bench, &mut report);

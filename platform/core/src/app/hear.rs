@@ -1,8 +1,8 @@
 use super::channels::{Found, Way};
 use super::record_receipt::Teller;
 use super::{App, Refusal};
-use crate::domain::id::TenantId;
-use crate::ports::{HearError, Heard, News, Reference};
+use crate::domain::connection::Connection;
+use crate::ports::{CheckAccount, HearError, Heard, News, Reference};
 
 /// News of one call that are looked at.
 const NEWS_MAX: usize = 100;
@@ -24,20 +24,23 @@ pub enum HearRefusal {
 /// Who hears what somebody sent.
 struct Listener {
     way: Way,
-    /// The only tenant of whose messages it may tell: the channel is through its account, and it may say whatever it likes.
-    only: Option<TenantId>,
+    /// The connection that the channel is through, if it is through one. It may say whatever it likes, so it tells of messages
+    /// of its own tenant and of no other's.
+    connection: Option<Connection>,
 }
 
 impl App {
     /// Gives a channel what somebody sent to it, and records what the channel makes of it; says how much of it was new.
-    /// `hook` is the name of the channel, or the id of a tenant's connection.
+    /// `hook` is the name of the channel, or the id of a tenant's connection. Where the channel is told that its account is
+    /// not as it was, that is looked at.
     ///
     /// The same may come any number of times, and in any order.
     ///
     /// # Errors
     /// [`HearRefusal`]. What was recorded before a failure stays: whoever sent it may send it again.
     pub async fn hear(&self, hook: &str, heard: Heard) -> Result<usize, HearRefusal> {
-        let Listener { way: Way { channel, account }, only } = self.listener(hook).await?;
+        let Listener { way: Way { channel, account }, connection } = self.listener(hook).await?;
+        let only = connection.as_ref().map(|connection| connection.tenant);
         let news = channel.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
         let (mut new, teller) = (0, Teller { channel: channel.name(), account });
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {
@@ -50,13 +53,42 @@ impl App {
                 new += 1;
             }
         }
+        if let Some(account) = channel.account().filter(|account| account.told_of_change()) {
+            self.look_again(channel.name(), account, connection).await?;
+        }
         Ok(new)
+    }
+
+    /// Looks at an account of which its provider told that it is not as it was. Where that comes to nothing, the provider is
+    /// to tell it again.
+    async fn look_again(
+        &self,
+        channel: &str,
+        account: &dyn CheckAccount,
+        connection: Option<Connection>,
+    ) -> Result<(), HearRefusal> {
+        let standing = account.check().await.map_err(|_| HearRefusal::Channel(HearError::Busy))?;
+        match connection {
+            Some(connection) => {
+                // One that was deleted meanwhile needs none.
+                match self.note_account(connection, Ok(standing), None).await {
+                    Ok(_) | Err(Refusal::NotFound(_)) => Ok(()),
+                    Err(refusal) => Err(refusal.into()),
+                }
+            }
+            None => {
+                if let Err(why) = standing.holds() {
+                    tracing::warn!(channel, why, "no message gets out through the operator's account at a provider");
+                }
+                Ok(())
+            }
+        }
     }
 
     async fn listener(&self, hook: &str) -> Result<Listener, HearRefusal> {
         let Ok(id) = hook.parse() else {
             return match self.operators_channel(hook) {
-                Found::Way(way) => Ok(Listener { way, only: None }),
+                Found::Way(way) => Ok(Listener { way, connection: None }),
                 Found::Awaited => Err(HearRefusal::Channel(HearError::Busy)),
                 Found::Nothing => Err(HearRefusal::Unknown),
             };
@@ -65,7 +97,7 @@ impl App {
         match channel {
             Some(channel) => {
                 let way = Way { channel, account: Some(connection.id) };
-                Ok(Listener { way, only: Some(connection.tenant) })
+                Ok(Listener { way, connection: Some(connection) })
             }
             None if self.is_awaited(&connection.channel) => Err(HearRefusal::Channel(HearError::Busy)),
             None => Err(HearRefusal::Unknown),

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::account::AccountChecked;
 use super::id::{ConnectionId, PluginId, TenantId};
 use super::plugin::Settings;
 use crate::ports::{Entity, IndexKey, Owner};
@@ -26,10 +27,20 @@ pub struct Connection {
     pub name: String,
     /// What the channel works with.
     pub settings: Settings,
+    /// How the account stands that these settings are of, as it was looked at last; none where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountChecked>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+impl Connection {
+    /// Whether messages go out through this as through another: by the same plugin, with the same settings.
+    pub fn leads_as(&self, other: &Self) -> bool {
+        self.id == other.id && self.plugin == other.plugin && self.settings == other.settings
+    }
 }
 
 impl Entity for Connection {

@@ -1,6 +1,7 @@
 //! The rules, one concept a module. Nothing here waits, reads a clock or rolls dice of its own.
 
 pub mod access_token;
+pub mod account;
 pub mod address;
 pub mod address_limits;
 pub mod announcement;

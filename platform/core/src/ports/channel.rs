@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
-use super::{Ask, Hear, Item, Reference, Revoke};
+use super::{Ask, CheckAccount, Hear, Item, Reference, Revoke};
 use crate::domain::Timestamp;
 use crate::domain::address::{Address, AddressKind};
 use crate::domain::code::Code;
@@ -151,6 +151,11 @@ pub trait Channel: Send + Sync {
 
     /// How its provider takes back what was sent; none where it cannot.
     fn revokes(&self) -> Option<&dyn Revoke> {
+        None
+    }
+
+    /// How it looks at the account at its provider; none where there is nothing to look at.
+    fn account(&self) -> Option<&dyn CheckAccount> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! What the use cases need from the world, as traits. Adapters live in crates of their own.
 
 mod access_tokens;
+mod account;
 mod asking;
 mod bulletin;
 mod channel;
@@ -21,6 +22,7 @@ mod timer;
 mod webhook;
 
 pub use access_tokens::AccessTokens;
+pub use account::{CheckAccount, Unchecked};
 pub use asking::{ASKING_MAX, Ask, Question, Revoke, Standing};
 pub use bulletin::{Bulletin, BulletinError, Changed, Unheard};
 pub use channel::{Acknowledged, Channel, Outgoing, SendError};

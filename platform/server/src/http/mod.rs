@@ -144,6 +144,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(connections::list_channels))
         .routes(routes!(connections::list_connections, connections::create_connection))
         .routes(routes!(connections::find_connection, connections::change_connection, connections::delete_connection))
+        .routes(routes!(connections::account::check_connection))
         .routes(routes!(connections::session::connect_connection))
         .routes(routes!(connections::session::disconnect_connection))
         .routes(routes!(events::list_events))

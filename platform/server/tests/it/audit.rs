@@ -4,7 +4,7 @@ mod actions;
 mod of_people;
 
 #[cfg(feature = "plugins")]
-pub use actions::{CONNECTIONS, LIVE_CONNECTIONS, PLUGINS, entries, tell};
+pub use actions::{ACCOUNTS, CONNECTIONS, LIVE_CONNECTIONS, PLUGINS, entries, tell};
 pub use actions::{Line, Says};
 
 use axum::http::Method;

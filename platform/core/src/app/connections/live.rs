@@ -106,14 +106,14 @@ impl App {
     }
 
     /// The channel through a connection, made once and kept until one of the two changes; else what is wrong.
-    async fn channel_through(
+    pub(super) async fn channel_through(
         &self,
         running: &Arc<Running>,
         connection: &Connection,
     ) -> Result<Arc<dyn Channel>, String> {
         let (now, tenant) = (self.now(), connection.tenant);
         let known = self.connections.keep(|all| {
-            let made = all.get(&tenant)?.iter().find(|made| made.connection == *connection)?;
+            let made = all.get(&tenant)?.iter().find(|made| made.connection.leads_as(connection))?;
             let holds = made.channel.is_ok() || now.duration_since(made.made_at).abs() < AGAIN_AFTER;
             (Arc::ptr_eq(&made.running, running) && holds).then(|| made.channel.clone())
         });
@@ -142,14 +142,17 @@ impl App {
     /// A connection, and why nothing gets out through it, if so.
     pub(super) async fn seen(&self, connection: Connection) -> ConnectionSeen {
         let problem = match self.way_through(&connection) {
-            Ok(running) => self.channel_through(&running, &connection).await.err(),
+            Ok(running) => match self.channel_through(&running, &connection).await {
+                Ok(_) => connection.account.as_ref().and_then(|account| account.standing.holds().err()),
+                Err(problem) => Some(problem),
+            },
             Err(problem) => Some(problem.to_owned()),
         };
         ConnectionSeen::Plugins { connection, problem }
     }
 
     /// The plugin that a connection is to; else why there is none, in words for its tenant.
-    fn way_through(&self, connection: &Connection) -> Result<Arc<Running>, &'static str> {
+    pub(super) fn way_through(&self, connection: &Connection) -> Result<Arc<Running>, &'static str> {
         let loaded = self.plugins.loaded();
         let installed = loaded.find(&connection.channel).map(|installed| (&installed.plugin, &installed.running));
         let installed =

@@ -1,5 +1,6 @@
 //! Connections: a tenant's own way through a channel.
 
+mod account;
 mod live;
 
 use serde::Serialize;
@@ -186,8 +187,8 @@ impl App {
     }
 
     /// Makes a connection, of which the plugin is asked whether it takes it. From now on the tenant's messages through
-    /// this channel go out through it: here at once, on other nodes within a second. One that a node is to keep logged in
-    /// does nothing yet ([`connect_live`](Self::connect_live)).
+    /// this channel go out through it: here at once, on other nodes within a second. Where the plugin can, it then looks at
+    /// the account. One that a node is to keep logged in does nothing yet ([`connect_live`](Self::connect_live)).
     ///
     /// # Errors
     /// [`Refusal::Invalid`] where the channel takes none, the tenant has one, or the plugin does not take what it is
@@ -208,6 +209,7 @@ impl App {
             plugin: plugin.id,
             name: plugin.channel.clone(),
             settings: Settings::default(),
+            account: None,
             created_at: now,
             updated_at: now,
         };
@@ -231,7 +233,7 @@ impl App {
         })
         .await?;
         self.changed(caller.tenant.id).await;
-        Ok(ConnectionSeen::Plugins { connection: connection.clone(), problem: None })
+        Ok(self.seen(self.with_account(connection.clone()).await).await)
     }
 
     /// Refuses one more connection where the plan allows no more.
@@ -294,7 +296,7 @@ impl App {
     }
 
     /// Changes a connection, of which the plugin is asked whether it takes it. Calls that are under way end with what they
-    /// began with.
+    /// began with. Where its settings or secrets are others, the account is looked at anew.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`], [`Refusal::OtherService`], [`Refusal::NoPlugins`],
@@ -326,13 +328,18 @@ impl App {
             }
             None => self.write_connection(&mut found.entity, &[], change)?,
         }
+        let leads_elsewhere = !found.leads_as(&before);
         if found.entity != before {
             found.updated_at = self.now();
+            if leads_elsewhere {
+                found.entity.account = None;
+            }
             let deed = Deed::of(before.tenant, "connection.change", id).between(told(&before), told(&found));
             self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
             self.changed(before.tenant).await;
         }
-        Ok(self.seen(found.entity).await)
+        let connection = if leads_elsewhere { self.with_account(found.entity).await } else { found.entity };
+        Ok(self.seen(connection).await)
     }
 
     /// Deletes a connection, with its secrets. What waits for it goes out through the operator's account, where there is

@@ -55,6 +55,7 @@ pub const ACTIONS: &[Action] = &[
     tenant("api_key.rotate", "A key was replaced by another"),
     both("audit.read", "An operator read or exported the tenant's log"),
     tenant("connection.change", "A connection has another name, other settings or other secrets"),
+    tenant("connection.check", "The account of a connection was looked at, and what it lacked made there"),
     tenant("connection.connect", "A connection is to be logged in, or to have a phone linked"),
     tenant("connection.create", "A connection to a channel was made"),
     tenant("connection.delete", "A connection was deleted, with its secrets"),

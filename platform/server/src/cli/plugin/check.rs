@@ -62,6 +62,7 @@ pub(super) fn print(
         "asks": component.asks(),
         "probes": component.probes(),
         "revokes": component.revokes(),
+        "checks": component.checks(),
         "contract": component.contract(),
         "unused": component.unused(),
         "publisher": publisher.map(|key| key.to_string()),
@@ -102,6 +103,10 @@ fn described(file: &Path, component: &Component, publisher: Option<PublisherKey>
         format!("  asks      {}", if component.asks() { "its provider how a message fares" } else { "nothing later" }),
         format!("  probes    {}", if component.probes() { "whether somebody can be reached" } else { "nobody" }),
         format!("  revokes   {}", if component.revokes() { "codes of what is canceled" } else { "nothing" }),
+        format!(
+            "  checks    {}",
+            if component.checks() { "how the account at its provider stands" } else { "nothing" }
+        ),
         format!("  unknown   a message whose outcome is not known {again}"),
     ];
     lines.extend(

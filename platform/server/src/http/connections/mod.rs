@@ -1,5 +1,6 @@
 //! `/v1/channels` and `/v1/connections`: which ways there are to reach people, and a tenant's own accounts at them.
 
+pub(super) mod account;
 pub(super) mod session;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use super::keys::nullable;
 use super::path::InPath;
 use super::verifications::{location, path_id, refused};
 use super::{Api, Problem, openapi};
+use account::AccountView;
 use session::SessionView;
 
 /// Whether tenants bring connections of their own.
@@ -146,6 +148,9 @@ pub(super) struct ConnectionView {
     /// Why no message gets out through it; null where they do, as far as can be told without sending one.
     #[schema(required)]
     problem: Option<String>,
+    /// How the account stands at its provider, as it was looked at last; null where its channel looks at none.
+    #[schema(required)]
+    account: Option<AccountView>,
     /// What people are answered who write to it, and not to confirm themselves, once a day each; null where it is nothing.
     #[schema(required, example = "Nobody reads what is written here.")]
     auto_reply: Option<String>,
@@ -171,6 +176,7 @@ impl ConnectionView {
                 config: connection.settings.config,
                 secrets: connection.settings.secrets.into_keys().collect(),
                 problem,
+                account: connection.account.map(AccountView::from),
                 auto_reply: None,
                 session: None,
                 created_at: connection.created_at,
@@ -193,6 +199,7 @@ impl ConnectionView {
             name: seen.connection.name,
             config: Map::new(),
             secrets: Vec::new(),
+            account: None,
             created_at: seen.connection.created_at,
             updated_at: seen.connection.updated_at,
         }
@@ -274,8 +281,8 @@ pub(super) async fn list_connections(
 /// Connect an account of yours to a channel.
 ///
 /// From now on your messages through this channel go out through it, of all services, and through nobody else's account.
-/// The channel is asked whether it takes what you give, and nobody is called for that: send yourself a message to see
-/// that it works. Secrets are sealed, and put into requests without the channel's program seeing them. A plan says how
+/// The channel is asked whether it takes what you give, and nobody is called for that. One that can then looks at the
+/// account, and `account` says what it found; send yourself a message to see that it works. Secrets are sealed, and put into requests without the channel's program seeing them. A plan says how
 /// many connections there may be; of each channel there is one, of `whatsapp` as many as you like, which share the load.
 /// A connection to `whatsapp` takes neither settings nor secrets: connect it, and link your phone.
 #[utoipa::path(post, path = "/v1/connections", tag = "Connections", security(("api_key" = ["connections:write"])), request_body = NewBody,

@@ -94,6 +94,7 @@ fn every_action_has_a_scene() {
         RESTORE,
         PLUGINS,
         CONNECTIONS,
+        ACCOUNTS,
         LIVE_CONNECTIONS,
     ];
     let mut done: Vec<&str> =
@@ -117,6 +118,9 @@ pub const PLUGINS: &[Line] = &[
 /// What tenants do with connections: the scene is where plugins are run.
 pub const CONNECTIONS: &[Line] =
     &[("connection.change", Says::Changed), ("connection.create", Says::New), ("connection.delete", Says::Gone)];
+
+/// What tenants do besides where the account can be looked at: the scene is with Meta's.
+pub const ACCOUNTS: &[Line] = &[("connection.check", Says::Happened)];
 
 /// What tenants do besides with those that are kept logged in.
 pub const LIVE_CONNECTIONS: &[Line] =

@@ -21,9 +21,13 @@ use crate::loopback::Loopback;
 
 impl Stage {
     /// A plugin that is on for all, as the channel `sms`, to which tenants bring accounts.
-    async fn on(&self, name: &str, hosts: &[String], connections: &str) -> String {
-        let body = json!({ "channel": "sms" });
-        let installed = self.installing(&component(name), body).await.expect(201);
+    pub(super) async fn on(&self, name: &str, hosts: &[String], connections: &str) -> String {
+        self.runs(&component(name), hosts, connections).await
+    }
+
+    /// The same, of a component.
+    pub(super) async fn runs(&self, component: &[u8], hosts: &[String], connections: &str) -> String {
+        let installed = self.installing(component, json!({ "channel": "sms" })).await.expect(201);
         let plugin = format!("/{}", id(&installed));
         let approval = json!({ "hosts": hosts, "settings": { "connections": connections } });
         self.post(&format!("{plugin}/approve"), approval).await.expect(200);
@@ -32,22 +36,27 @@ impl Stage {
     }
 
     /// A tenant with a key that may lead its codes through another account, which no key may by itself.
-    async fn tenant_who_connects(&self, name: &str) -> TestTenant {
+    pub(super) async fn tenant_who_connects(&self, name: &str) -> TestTenant {
         let tenant = self.app.tenant(name).await;
         let live = self.app.key(&tenant, |_| {}).await;
         TestTenant { live, ..tenant }
     }
 
-    fn connecting(&self, tenant: &TestTenant, body: &Value) -> Request {
+    pub(super) fn connecting(&self, tenant: &TestTenant, body: &Value) -> Request {
         self.app.post("/v1/connections").key(&tenant.live).json(body.clone())
     }
 
-    fn of_connection(&self, method: Method, tenant: &TestTenant, connection: &Value) -> Request {
+    pub(super) fn of_connection(&self, method: Method, tenant: &TestTenant, connection: &Value) -> Request {
         self.app.request(method, format!("/v1/connections/{}", id(connection))).key(&tenant.live)
     }
 
+    /// Has the account of a connection looked at.
+    pub(super) fn checking(&self, tenant: &TestTenant, connection: &Value) -> Request {
+        self.app.post(format!("/v1/connections/{}/check", id(connection))).key(&tenant.live)
+    }
+
     /// What becomes of a verification of somebody else each time through the channel `sms`.
-    async fn delivery_of(&self, tenant: &TestTenant) -> Value {
+    pub(super) async fn delivery_of(&self, tenant: &TestTenant) -> Value {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let body = json!({ "to": number(NEXT.fetch_add(1, Ordering::Relaxed)), "channels": ["sms"] });
         let verification = self.app.starting(&tenant.live, body).await.expect(201);
@@ -490,10 +499,14 @@ async fn the_log_tells_what_was_done_to_connections() {
     stage.on("generic_http", &[gateway.host()], "required").await;
     let made = stage.connecting(&acme, &account(&gateway, "t0ken-of-acme")).await.expect(201);
     stage.of_connection(Method::PATCH, &acme, &made).json(json!({ "name": "Another" })).await.expect(200);
+    // Nothing can be looked at of it, so nothing is told.
+    let looked = stage.checking(&acme, &made).await.expect(200);
+    assert_eq!((&looked["account"], &looked["problem"]), (&Value::Null, &Value::Null));
     stage.of_connection(Method::DELETE, &acme, &made).await.expect(204);
     tell(&stage.app, Some(acme.id), CONNECTIONS).await;
     let log = entries(&stage.app, wotp_core::ports::Owner::Tenant(acme.id)).await;
     let created = log.iter().find(|entry| entry["action"] == "connection.create").expect("a line");
     assert_eq!(created["after"]["secrets"], json!(["token"]));
+    assert!(log.iter().all(|entry| entry["action"] != "connection.check"));
     assert!(!format!("{log:?}").contains("t0ken"));
 }

@@ -4,6 +4,7 @@ mod connected;
 mod life;
 mod loading;
 mod refusals;
+mod templates;
 mod together;
 
 use std::path::PathBuf;

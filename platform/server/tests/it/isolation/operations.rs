@@ -244,6 +244,7 @@ pub const OPERATIONS: &[Operation] = &[
         .of(&[Thing::Connection])
         .with(|_| json!({ "name": "Taken over" })),
     op("delete", "/v1/connections/{id}", Asks::Caller(ConnectionsWrite)).of(&[Thing::Connection]),
+    op("post", "/v1/connections/{id}/check", Asks::Caller(ConnectionsWrite)).of(&[Thing::Connection]),
     op("get", "/v1/connections/{id}/stream", Asks::Caller(ConnectionsRead)).of(&[Thing::LiveConnection]),
     op("post", "/v1/connections/{id}/connect", Asks::Caller(ConnectionsWrite))
         .of(&[Thing::LiveConnection])

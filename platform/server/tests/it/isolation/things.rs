@@ -241,6 +241,7 @@ async fn connection(app: &TestApp, tenant: &TestTenant) -> String {
     let ports = app.app.ports();
     let now = ports.clock.now();
     let connection = Connection {
+        account: None,
         id: ConnectionId::new(now, &*ports.entropy),
         tenant: tenant.id,
         channel: "sms".to_owned(),
