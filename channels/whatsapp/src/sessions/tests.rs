@@ -247,7 +247,7 @@ async fn a_session_whose_tenant_another_process_keeps_is_left_to_that_one() {
     let one = world.wants(world.id(1), true);
     first.follow(world.id(1), &one).await.unwrap();
     let second = world.process(2);
-    comes("it has looked", async || second.kept_by_another(world.tenant).is_some()).await;
+    comes("it has looked", async || second.kept_by_another(world.tenant, None).is_some()).await;
     world.wanted.lock().unwrap().insert(world.id(2), one);
     // As a call to the second does.
     second.follow_wish(world.id(2)).await.unwrap();

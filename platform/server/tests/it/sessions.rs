@@ -439,7 +439,7 @@ impl Channel for KeptElsewhere {
         true
     }
 
-    fn kept_by_another(&self, _: TenantId) -> Option<NodeId> {
+    fn kept_by_another(&self, _: TenantId, _: Option<ConnectionId>) -> Option<NodeId> {
         Some(NodeId::from_bytes([9; 16]))
     }
 

@@ -76,12 +76,12 @@ pub enum ConnectionSeen {
         problem: Option<String>,
     },
     /// One that a node keeps logged in.
-    Live(Box<LiveSeen>),
+    Live(LiveSeen),
 }
 
 impl From<LiveSeen> for ConnectionSeen {
     fn from(seen: LiveSeen) -> Self {
-        Self::Live(Box::new(seen))
+        Self::Live(seen)
     }
 }
 

@@ -182,7 +182,7 @@ impl ConnectionView {
                 created_at: connection.created_at,
                 updated_at: connection.updated_at,
             },
-            ConnectionSeen::Live(seen) => Self::live(*seen, caller.may(ConnectionsWrite::PERMISSION)),
+            ConnectionSeen::Live(seen) => Self::live(seen, caller.may(ConnectionsWrite::PERMISSION)),
         }
     }
 
