@@ -70,10 +70,6 @@ impl CheckAccount for Plugin {
             }
         }
     }
-
-    fn told_of_change(&self) -> bool {
-        self.account_changed.swap(false, Ordering::Relaxed)
-    }
 }
 
 impl Plugin {

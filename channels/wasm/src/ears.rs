@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use wotp_core::domain::dispatch::{DeliveryFailure, Receipt};
-use wotp_core::ports::{HEARD_BODY_MAX, Hear, HearError, Heard, News};
+use wotp_core::ports::{HEARD_BODY_MAX, Hear, HearError, Heard, Hearing, News};
 
 use crate::plugin::Plugin;
 use crate::report::{self, Function};
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 64;
 
 #[async_trait]
 impl Hear for Plugin {
-    async fn hear(&self, heard: Heard) -> Result<Vec<News>, HearError> {
+    async fn hear(&self, heard: Heard) -> Result<Hearing, HearError> {
         let Some(pre) = &self.component.hearing else { return Err(HearError::Unreadable) };
         if heard.body.len() > HEARD_BODY_MAX || heard.path.len() > PATH_MAX || heard.headers.len() > HEADERS_MAX {
             return Err(HearError::Unreadable);
@@ -39,10 +39,8 @@ impl Hear for Plugin {
         let channel = self.grant.channel.as_str();
         match report::counted(channel, Function::Webhook, effort, received).await {
             Ok(Ok(receipts)) => {
-                if changed.load(Ordering::Relaxed) {
-                    self.account_changed.store(true, Ordering::Relaxed);
-                }
-                Ok(receipts.into_iter().map(news).collect())
+                let news = receipts.into_iter().map(news).collect();
+                Ok(Hearing { news, account_changed: changed.load(Ordering::Relaxed) })
             }
             Ok(Err(refusal)) => {
                 let (error, why) = match &refusal {

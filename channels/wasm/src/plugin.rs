@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::code::Code;
 use wotp_core::domain::id::ConnectionId;
-use wotp_core::ports::{Acknowledged, Ask, Channel, CheckAccount, Hear, Outgoing, Revoke, SendError};
+use wotp_core::ports::{Acknowledged, Ask, Channel, CheckAccount, Hear, Outgoing, Revoke, SendError, Unchecked};
 
 use crate::breaker::{Breaker, Change, Pass, Seen};
 use crate::component::Component;
@@ -113,8 +112,6 @@ pub struct Plugin {
     pub(crate) breaker: Breaker,
     /// Whether it is asked about messages that were sent: how they fare, or to take them back.
     pub(crate) questions: Breaker,
-    /// Whether its provider told that the account is not as it was, and nobody asked for that since.
-    pub(crate) account_changed: AtomicBool,
 }
 
 /// Whose a channel is, of many of one plugin.
@@ -187,7 +184,6 @@ impl Plugin {
             share,
             breaker: Breaker::default(),
             questions: Breaker::default(),
-            account_changed: AtomicBool::new(false),
             component,
         };
         let faults = plugin.component.schema.faults(&settings.config);
@@ -369,7 +365,12 @@ impl Channel for Plugin {
         }
         self.accepts().await.map_err(|error| error.to_string())?;
         match self.account() {
-            Some(account) => account.check().await.map_err(|unchecked| unchecked.to_string())?.holds(),
+            Some(account) => match account.check().await {
+                Ok(standing) => standing.holds(),
+                // That says nothing of it or of its provider.
+                Err(Unchecked::Busy) => Ok(()),
+                Err(unchecked) => Err(unchecked.to_string()),
+            },
             None => Ok(()),
         }
     }

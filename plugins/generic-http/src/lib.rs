@@ -228,7 +228,8 @@ mod tests {
             assert!(asked(shows(whole), None).is_ok(), "{whole}");
         }
         // Wherever the text is.
-        let beside = json!({ "url": "https://gateway.example/?about={{text}}", "body": { "json": { "a": "{{code}}" } } });
+        let beside =
+            json!({ "url": "https://gateway.example/?about={{text}}", "body": { "json": { "a": "{{code}}" } } });
         assert!(asked(beside, None).is_ok());
     }
 

@@ -1,10 +1,15 @@
 //! What Meta's error codes mean. Source: developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use wotp_plugin_kit::{DeliveryError, Failure, Pause};
 
 /// How long to wait when Meta asks to and does not say how long, in seconds.
 const BUSY_SECONDS: u32 = 5;
+
+/// Text that Meta also gives as `null`.
+pub(crate) fn or_empty<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    Option::deserialize(text).map(Option::unwrap_or_default)
+}
 
 /// An error: what is read of it. Its words change, and are repeated to people only; its codes do not.
 #[derive(Debug, Deserialize)]
@@ -12,10 +17,10 @@ pub(crate) struct Error {
     pub(crate) code: u32,
     #[serde(default)]
     pub(crate) error_subcode: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     message: String,
     /// What is wrong, in words for people, where Meta has some.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     error_user_msg: String,
 }
 
@@ -55,8 +60,9 @@ fn about(code: u32) -> Option<About> {
         | 132_000..=132_999
         | 133_000..=133_999
         | 134_011 => About::Settings,
-        // The app's, the account's and the number's own throughput; or what is between the number and this person.
-        1 | 2 | 4 | 80_007 | 130_429 | 131_000 | 131_016 | 131_056 | 131_057 => About::Load,
+        // The app's, the user's, the page's, the account's and the number's own throughput; or what is between the number and
+        // this person.
+        1 | 2 | 4 | 17 | 32 | 613 | 80_007 | 130_429 | 131_000 | 131_016 | 131_056 | 131_057 => About::Load,
         // Locked or restricted; flagged as spam; withheld for the sake of the person; a part of an experiment.
         368 | 130_472 | 130_497 | 131_031 | 131_048 | 131_049 | 131_050 => About::Policy,
         _ => return None,
@@ -72,6 +78,12 @@ pub(crate) fn is_passing(status: u16, code: Option<u32>) -> bool {
         // What says that all is well, and nothing else, is some proxy's.
         _ => matches!(status, 200..=299 | 429 | 500..=599),
     }
+}
+
+/// Whether the token may not look at the account, or not at one of that id: that says nothing of whether codes go out, which
+/// takes another permission, and the number alone.
+pub(crate) fn is_of_looking(error: &Error) -> bool {
+    matches!(error.code, 3 | 10 | 33 | 200..=299) || (error.code == 100 && error.error_subcode == Some(33))
 }
 
 /// Why Meta does something not with a template, in words for whoever wrote the settings.
@@ -155,7 +167,7 @@ mod tests {
         for code in [368, 131_031, 131_048, 131_049] {
             assert!(matches!(refused(403, code), DeliveryError::Rejected(_)), "{code}");
         }
-        for code in [130_429, 131_056, 80_007, 131_016] {
+        for code in [130_429, 131_056, 80_007, 131_016, 17, 32, 613] {
             assert!(matches!(refused(400, code), DeliveryError::Temporary(Pause { seconds: 5, .. })), "{code}");
         }
         let paused = refused(400, 132_015);

@@ -95,6 +95,12 @@ pub(crate) fn not_looked_at(template: &str) -> Finding {
     Finding { name: template.to_owned(), state: "NOT_LOOKED_AT".to_owned(), good: true, about: about.to_owned() }
 }
 
+/// Nobody may look.
+pub(crate) fn may_not_be_looked_at(template: &str, why: &str) -> Finding {
+    let about = format!("codes go out if the template is approved, which nobody can see here: {why}");
+    not_made(template.to_owned(), "NOT_LOOKED_AT", &about)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

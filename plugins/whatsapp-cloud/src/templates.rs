@@ -2,6 +2,8 @@
 //! developers.facebook.com/documentation/business-messaging/whatsapp/templates, its pages on template management and on
 //! authentication templates.
 
+use std::collections::HashSet;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ const PAGES_MAX: usize = 3;
 const PAGE: usize = 100;
 /// Templates that are made in one look: with the pages no more requests than a call may make.
 const MADE_MAX: usize = 5;
+/// Longest template's name in what is found, in characters.
+const TEMPLATE_SHOWN_MAX: usize = 100;
 /// The error when there is a template of that name in that language already.
 const IS_THERE: u32 = 2_388_024;
 
@@ -53,13 +57,13 @@ struct Cursors {
 /// A template: what is read of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Template {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "errors::or_empty")]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "errors::or_empty")]
     language: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "errors::or_empty")]
     pub(crate) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "errors::or_empty")]
     pub(crate) category: String,
     /// Why it was rejected.
     #[serde(default)]
@@ -70,7 +74,7 @@ pub(crate) struct Template {
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Quality {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "errors::or_empty")]
     pub(crate) score: String,
 }
 
@@ -91,11 +95,22 @@ pub(crate) fn check(config: &Config, token: &str, send: Sending<'_>) -> Result<R
         return Ok(Report { usable: true, findings: vec![finding] });
     };
     let meta = Meta { templates: format!("{}/{}/{account}/message_templates", config.api, config.version), token };
-    let there = meta.list(&config.template, send)?;
+    let there = match meta.list(&config.template, send) {
+        Ok(there) => there,
+        Err(Unlisted::Unchecked(unchecked)) => return Err(unchecked),
+        Err(Unlisted::NotAllowed(why)) => {
+            let finding = states::may_not_be_looked_at(&config.template, &why);
+            return Ok(Report { usable: true, findings: vec![finding] });
+        }
+    };
     let mut maker = config.create.as_ref().map(|create| Maker { create, made: 0, stopped: None });
     let mut usable = false;
-    let findings = config.languages.iter().map(|language| {
-        let name = format!("{}, {language}", config.template);
+    let mut seen = HashSet::new();
+    let languages = config.languages.iter().filter(|language| seen.insert(*language));
+    // The host cuts long names, and the language is to be seen.
+    let shown: String = config.template.chars().take(TEMPLATE_SHOWN_MAX).collect();
+    let findings = languages.map(|language| {
+        let name = format!("{shown}, {language}");
         let found = there.iter().find(|template| template.language == *language);
         let (finding, approved) = match (found, &mut maker) {
             (Some(template), _) => states::of(name, template),
@@ -122,7 +137,7 @@ impl Meta<'_> {
     }
 
     /// Those of exactly this name. Meta gives those that hold it somewhere in theirs, by pages.
-    fn list(&self, name: &str, send: Sending<'_>) -> Result<Vec<Template>, Unchecked> {
+    fn list(&self, name: &str, send: Sending<'_>) -> Result<Vec<Template>, Unlisted> {
         let (mut found, mut after) = (Vec::new(), String::new());
         for _ in 0..PAGES_MAX {
             let fields = "name,language,status,category,rejected_reason,quality_score";
@@ -226,17 +241,30 @@ fn body(create: &Create, name: &str, language: &str) -> Value {
     json!({ "name": name, "language": language, "category": "AUTHENTICATION", "components": components })
 }
 
-/// Why the templates cannot be looked at.
-fn refused(answer: &Response, error: Option<errors::Error>) -> Unchecked {
+/// Why nobody knows which templates there are.
+enum Unlisted {
+    /// The token may not look, in words for the tenant. Codes may go out all the same.
+    NotAllowed(String),
+    Unchecked(Unchecked),
+}
+
+impl From<NoAnswer> for Unlisted {
+    fn from(error: NoAnswer) -> Self {
+        Self::Unchecked(error.into())
+    }
+}
+
+/// What an answer means that is no list.
+fn refused(answer: &Response, error: Option<errors::Error>) -> Unlisted {
     let why = match &error {
         Some(error) => errors::why_not(answer.status, error),
         None => format!("Meta answered with HTTP {}", answer.status),
     };
-    match error
-        .map_or(errors::is_passing(answer.status, None), |error| errors::is_passing(answer.status, Some(error.code)))
-    {
-        true => Unchecked::Temporary(why),
-        false => Unchecked::Misconfigured(why),
+    let code = error.as_ref().map(|error| error.code);
+    match errors::is_passing(answer.status, code) {
+        true => Unlisted::Unchecked(Unchecked::Temporary(why)),
+        false if error.as_ref().is_some_and(errors::is_of_looking) => Unlisted::NotAllowed(why),
+        false => Unlisted::Unchecked(Unchecked::Misconfigured(why)),
     }
 }
 

@@ -74,6 +74,27 @@ fn each_language_is_looked_at_and_nothing_is_made_where_nobody_asked_for_it() {
 }
 
 #[test]
+fn what_meta_leaves_empty_and_what_is_written_twice_is_no_matter() {
+    let nulls = json!({
+        "name": "login_code", "language": "en_US", "status": "APPROVED", "category": null, "rejected_reason": null,
+        "quality_score": { "score": null },
+    });
+    let config = config(json!({ "languages": ["en_US", "en_US"] }));
+    let report = checked(&config, vec![Ok(page(&[nulls]))]).1.unwrap();
+    assert_eq!((report.usable, states(&report)), (true, vec![("login_code, en_US", "APPROVED")]));
+    let nulls = json!({ "error": { "code": 190, "message": null, "error_user_msg": null } });
+    let said = checked(&config, vec![Ok(answer(401, &nulls))]).1.unwrap_err();
+    assert!(matches!(said, Unchecked::Misconfigured(_)), "{said:?}");
+}
+
+#[test]
+fn long_names_leave_room_for_the_language() {
+    let config = config(json!({ "template": "x".repeat(512), "languages": ["zh_CN"] }));
+    let report = checked(&config, vec![Ok(page(&[]))]).1.unwrap();
+    assert!(report.findings[0].name.ends_with("x, zh_CN") && report.findings[0].name.len() <= 128);
+}
+
+#[test]
 fn without_an_account_nobody_is_asked() {
     let mut without = config(json!({}));
     without.business_account_id = None;
@@ -177,13 +198,25 @@ fn some_are_made_at_once_and_none_after_one_that_had_no_answer() {
 #[test]
 fn whoever_may_not_look_is_told_why() {
     let refused = |answer: Result<Response, NoAnswer>| checked(&config(json!({})), vec![answer]).1.unwrap_err();
+    let said = refused(Ok(error(190, None)));
+    assert!(matches!(&said, Unchecked::Misconfigured(why) if why.contains("token does not work")), "{said:?}");
+    // That is no reason to send nothing.
     for (code, subcode, words) in
-        [(190, None, "token does not work"), (10, None, "permission"), (100, Some(33), "no such account")]
+        [(10, None, "permission"), (200, None, "permission"), (100, Some(33), "no such account")]
     {
-        let said = refused(Ok(error(code, subcode)));
-        assert!(matches!(&said, Unchecked::Misconfigured(why) if why.contains(words)), "{code}: {said:?}");
+        let report = checked(&config(json!({})), vec![Ok(error(code, subcode))]).1.unwrap();
+        assert_eq!(states(&report), [("login_code", "NOT_LOOKED_AT")], "{code}");
+        let finding = &report.findings[0];
+        assert!(report.usable && !finding.good && finding.about.contains(words), "{code}: {}", finding.about);
+        assert!(finding.about.len() <= 400, "{code}");
     }
-    let passing = [error(80_008, None), answer(503, &json!("x")), answer(200, &json!({})), answer(200, &json!("x"))];
+    let passing = [
+        error(80_008, None),
+        error(613, None),
+        answer(503, &json!("x")),
+        answer(200, &json!({})),
+        answer(200, &json!("x")),
+    ];
     for answer in passing.into_iter().map(Ok).chain([Err(NoAnswer::Timeout)]) {
         let said = refused(answer.clone());
         assert!(matches!(said, Unchecked::Temporary(_)), "{answer:?}: {said:?}");

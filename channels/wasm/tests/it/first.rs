@@ -55,8 +55,8 @@ async fn a_component_of_the_version_that_hears_still_sends_and_hears() {
     channel.send(&message).await.unwrap();
     let body = String::from_utf8(gateway.came()[0].body.clone()).unwrap();
     assert!(body.contains(&message.reference().to_string()), "{body}");
-    let news = channel.ears().unwrap().hear(told(REFERENCE, DELIVERED, SIGNATURE)).await.unwrap();
-    assert_eq!(news, [News { reference: REFERENCE.to_owned(), receipt: Receipt::Delivered }]);
+    let heard = channel.ears().unwrap().hear(told(REFERENCE, DELIVERED, SIGNATURE)).await.unwrap();
+    assert_eq!(heard.news, [News { reference: REFERENCE.to_owned(), receipt: Receipt::Delivered }]);
 }
 
 #[tokio::test]

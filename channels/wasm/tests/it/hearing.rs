@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wotp_channel_wasm::{HEARING_MAX, Plugin, Settings, SettingsError};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::{DeliveryFailure, Receipt};
-use wotp_core::ports::{Channel as _, HEARD_BODY_MAX, HearError, Heard, News, SendError};
+use wotp_core::ports::{Channel as _, HEARD_BODY_MAX, HearError, Heard, Hearing, News, SendError};
 use wotp_core::testing::channel::{outgoing, tells_no_secret};
 
 use crate::gateway::{Came, Gateway};
@@ -112,7 +112,7 @@ async fn what_twilio_signed_is_news() {
     let gateway = Gateway::start().await;
     let sms = twilio(&gateway, json!({})).await.unwrap();
     let ears = sms.ears().expect("it hears");
-    let news = |receipt| vec![News { reference: REFERENCE.to_owned(), receipt }];
+    let news = |receipt| Hearing::from(vec![News { reference: REFERENCE.to_owned(), receipt }]);
     for _ in 0..2 {
         assert_eq!(ears.hear(told(REFERENCE, DELIVERED, SIGNATURE)).await, Ok(news(Receipt::Delivered)));
     }
@@ -194,7 +194,7 @@ async fn what_telegram_signed_is_news_of_what_it_names() {
         ],
         ..told(path, body, "")
     };
-    let news = vec![News { reference: REFERENCE.to_owned(), receipt: Receipt::Read }];
+    let news = Hearing::from(vec![News { reference: REFERENCE.to_owned(), receipt: Receipt::Read }]);
     // The URL is not signed, and does not count.
     for path in [REFERENCE, "reference-of-another"] {
         assert_eq!(ears.hear(told("1795348800", path)).await, Ok(news.clone()));
@@ -218,6 +218,6 @@ async fn strangers_take_few_places_and_call_nobody() {
     drop(held);
     // What it says of the request that it was not let make.
     let said = ears.hear(told("fetch", "", "")).await.unwrap();
-    assert_eq!(said[0].reference, "denied: requests are not allowed here, only in what reaches a provider");
+    assert_eq!(said.news[0].reference, "denied: requests are not allowed here, only in what reaches a provider");
     assert_eq!(gateway.connections(), 0);
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wotp_channel_wasm::{Plugin, Settings};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
-use wotp_core::ports::{Channel, HearError, Heard, News, SendError};
+use wotp_core::ports::{Channel, HearError, Heard, Hearing, News, SendError};
 use wotp_core::testing::channel::{Received, holds, outgoing, tells_no_secret};
 
 use crate::gateway::{Came, Gateway};
@@ -123,7 +123,8 @@ async fn what_vonage_signed_is_news_and_what_anybody_else_sends_is_not() {
         headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
         body: body.as_bytes().to_vec(),
     };
-    let news = vec![News { reference: "reference-of-a-message".to_owned(), receipt: Receipt::Delivered }];
+    let news =
+        Hearing::from(vec![News { reference: "reference-of-a-message".to_owned(), receipt: Receipt::Delivered }]);
     assert_eq!(ears.hear(heard(&format!("{DELIVERED}&sig={DELIVERED_SIGNED}"))).await, Ok(news.clone()));
     let asked = Heard {
         posted: false,
@@ -193,7 +194,7 @@ async fn a_plugin_in_python_keeps_what_every_channel_promises_and_what_its_provi
     };
     let bounced = json!({ "event": "bounce", "bounce": "hard", "x-wotp-reference": "reference-of-an-email" });
     let failed = Receipt::Failed(DeliveryFailure::InvalidRecipient);
-    let news = vec![News { reference: "reference-of-an-email".to_owned(), receipt: failed }];
+    let news = Hearing::from(vec![News { reference: "reference-of-an-email".to_owned(), receipt: failed }]);
     assert_eq!(ears.hear(heard(TOKEN, &bounced)).await, Ok(news));
     for token in ["status", &"0".repeat(64)] {
         assert_eq!(ears.hear(heard(token, &bounced)).await, Err(HearError::NotAuthentic));

@@ -68,7 +68,7 @@ impl Calls<'_> {
         let tried = self.callback.name.as_str();
         let expect = self.callback.expect;
         let news = match self.bench.watched(ears.hear(self.heard(Forged::Nothing))).await.0 {
-            Ok(news) => news,
+            Ok(heard) => heard.news,
             Err(error) => {
                 let why = format!("the script expects `{expect}`; see that it signs as the provider does");
                 report.no(tried, error.to_string(), why);

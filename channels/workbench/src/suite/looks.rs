@@ -118,8 +118,8 @@ pub(super) async fn at_callers(plugin: &Plugin, report: &mut Report) {
                     "anybody can call: say `not-authentic` or `unreadable`",
                 );
             }
-            Ok(news) => {
-                let said = format!("it takes {what} without a signature, with {} receipts", news.len());
+            Ok(heard) => {
+                let said = format!("it takes {what} without a signature, with {} receipts", heard.news.len());
                 return report.no(
                     TRIED,
                     said,

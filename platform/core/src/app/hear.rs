@@ -2,7 +2,7 @@ use super::channels::{Found, Way};
 use super::record_receipt::Teller;
 use super::{App, Refusal};
 use crate::domain::connection::Connection;
-use crate::ports::{CheckAccount, HearError, Heard, News, Reference};
+use crate::ports::{CheckAccount, HearError, Heard, Hearing, News, Reference};
 
 /// News of one call that are looked at.
 const NEWS_MAX: usize = 100;
@@ -41,7 +41,7 @@ impl App {
     pub async fn hear(&self, hook: &str, heard: Heard) -> Result<usize, HearRefusal> {
         let Listener { way: Way { channel, account }, connection } = self.listener(hook).await?;
         let only = connection.as_ref().map(|connection| connection.tenant);
-        let news = channel.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
+        let Hearing { news, account_changed } = channel.ears().ok_or(HearRefusal::Unknown)?.hear(heard).await?;
         let (mut new, teller) = (0, Teller { channel: channel.name(), account });
         for News { reference, receipt } in news.into_iter().take(NEWS_MAX) {
             // One that names nothing is of a message of somebody else's, or of long ago.
@@ -53,7 +53,7 @@ impl App {
                 new += 1;
             }
         }
-        if let Some(account) = channel.account().filter(|account| account.told_of_change()) {
+        if let Some(account) = channel.account().filter(|_| account_changed) {
             self.look_again(channel.name(), account, connection).await?;
         }
         Ok(new)
@@ -67,11 +67,12 @@ impl App {
         account: &dyn CheckAccount,
         connection: Option<Connection>,
     ) -> Result<(), HearRefusal> {
+        let begun = self.now();
         let standing = account.check().await.map_err(|_| HearRefusal::Channel(HearError::Busy))?;
         match connection {
             Some(connection) => {
                 // One that was deleted meanwhile needs none.
-                match self.note_account(connection, Ok(standing), None).await {
+                match self.note_account(connection, begun, Ok(standing), None).await {
                     Ok(_) | Err(Refusal::NotFound(_)) => Ok(()),
                     Err(refusal) => Err(refusal.into()),
                 }

@@ -123,6 +123,9 @@ pub enum Refusal {
     /// Too many passwords wait to be hashed.
     #[error("too many passwords wait to be hashed")]
     Busy,
+    /// Too many accounts at providers are looked at.
+    #[error("too many accounts at providers are looked at")]
+    AccountsBusy,
     /// A password cannot be hashed.
     #[error(transparent)]
     Passwords(PasswordsError),

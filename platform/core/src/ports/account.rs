@@ -24,7 +24,4 @@ pub trait CheckAccount: Send + Sync {
     /// # Errors
     /// [`Unchecked`].
     async fn check(&self) -> Result<AccountStanding, Unchecked>;
-
-    /// Whether the provider told that the account is not as it was, since this was asked last.
-    fn told_of_change(&self) -> bool;
 }

@@ -93,6 +93,22 @@ pub struct News {
     pub receipt: Receipt,
 }
 
+/// What a channel makes of what it heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hearing {
+    /// Of messages.
+    pub news: Vec<News>,
+    /// Whether the provider told that the account is not as it was.
+    pub account_changed: bool,
+}
+
+impl From<Vec<News>> for Hearing {
+    /// Of messages alone.
+    fn from(news: Vec<News>) -> Self {
+        Self { news, account_changed: false }
+    }
+}
+
 /// Why a channel took nothing of what it heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HearError {
@@ -114,7 +130,7 @@ pub trait Hear: Send + Sync {
     ///
     /// # Errors
     /// [`HearError`].
-    async fn hear(&self, heard: Heard) -> Result<Vec<News>, HearError>;
+    async fn hear(&self, heard: Heard) -> Result<Hearing, HearError>;
 }
 
 #[cfg(test)]

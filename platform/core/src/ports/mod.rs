@@ -30,7 +30,7 @@ pub use clock::Clock;
 pub use connection_states::{ConnectionStates, StateChange, StateError, StateKey, StateRange, StateRow};
 pub use entities::{Change, CommitError, Entities, Entity, EntityList, EntityRow, IndexKey, Owner, Stored, Visit};
 pub use entropy::{Drawn, Entropy};
-pub use hearing::{HEARD_BODY_MAX, Hear, HearError, Heard, News, NoReference, Reference};
+pub use hearing::{HEARD_BODY_MAX, Hear, HearError, Heard, Hearing, News, NoReference, Reference};
 pub use identity_provider::{AuthorizationAsked, CodeRedeemed, Identity, IdentityError, IdentityProvider};
 pub use limiter::{Bucket, HELD_FOR, Hold, Limiter, LimiterError};
 pub use outbox::{NewsKey, Outbox};

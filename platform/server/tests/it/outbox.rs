@@ -13,8 +13,8 @@ use wotp_core::domain::asking::Again;
 use wotp_core::domain::cost::Cost;
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::ports::{
-    Acknowledged, Ask, Channel, Clock as _, Hear, HearError, Heard, News, Outgoing, Question, Revoke, SendError,
-    Standing, Timer,
+    Acknowledged, Ask, Channel, Clock as _, Hear, HearError, Heard, Hearing, News, Outgoing, Question, Revoke,
+    SendError, Standing, Timer,
 };
 use wotp_core::testing::ManualClock;
 
@@ -269,7 +269,7 @@ impl Revoke for Outbox {
 /// Its provider tells `REFERENCE:delivered` and the like, one a line; what is said out loud is not the provider's.
 #[async_trait]
 impl Hear for Outbox {
-    async fn hear(&self, heard: Heard) -> Result<Vec<News>, HearError> {
+    async fn hear(&self, heard: Heard) -> Result<Hearing, HearError> {
         if heard.headers.iter().any(|(name, _)| name == "x-forged") {
             return Err(HearError::NotAuthentic);
         }
@@ -283,7 +283,7 @@ impl Hear for Outbox {
             };
             Some(News { reference: reference.to_owned(), receipt })
         };
-        body.lines().map(news).collect::<Option<_>>().ok_or(HearError::Unreadable)
+        body.lines().map(news).collect::<Option<Vec<_>>>().map(Hearing::from).ok_or(HearError::Unreadable)
     }
 }
 

@@ -143,7 +143,11 @@ impl App {
     pub(super) async fn seen(&self, connection: Connection) -> ConnectionSeen {
         let problem = match self.way_through(&connection) {
             Ok(running) => match self.channel_through(&running, &connection).await {
-                Ok(_) => connection.account.as_ref().and_then(|account| account.standing.holds().err()),
+                // Only of a channel that still looks at accounts: nobody would ever find one mended of another.
+                Ok(channel) if channel.account().is_some() => {
+                    connection.account.as_ref().and_then(|account| account.standing.holds().err())
+                }
+                Ok(_) => None,
                 Err(problem) => Some(problem),
             },
             Err(problem) => Some(problem.to_owned()),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 pub(super) use live::State;
 
-use super::commit::Readable;
+use super::commit::{Readable, tried_again};
 use super::live_connections::LiveSeen;
 use super::plugins::Given;
 use super::{ApiCaller, App, FieldError, Refusal};
@@ -214,10 +214,10 @@ impl App {
             updated_at: now,
         };
         let change = ConnectionChange { name: new.name, auto_reply: None, given: new.given };
-        self.set_up_connection(&mut connection, &plugin, change).await?;
+        self.set_up_connection(&mut connection, &plugin, &change).await?;
         let connection = &connection;
         // Many at once would fail each other over and over: they go one after another, and only nodes race.
-        let _turn = self.additions.turn(std::iter::once(Owner::Tenant(connection.tenant))).await;
+        let turn = self.additions.turn(std::iter::once(Owner::Tenant(connection.tenant))).await;
         self.in_turn(move || async move {
             let door = self.store_of(caller);
             let tenant = self.tenant_to_add_to(&*door).await?;
@@ -232,6 +232,7 @@ impl App {
             self.commit(&caller.by(), vec![deed], changes).await
         })
         .await?;
+        drop(turn);
         self.changed(caller.tenant.id).await;
         Ok(self.seen(self.with_account(connection.clone()).await).await)
     }
@@ -315,6 +316,19 @@ impl App {
         if change.auto_reply.is_some() {
             return Err(Refusal::field("auto_reply", "is for connections that people write to, as to `whatsapp`"));
         }
+        let change = &change;
+        let (connection, leads_elsewhere) = tried_again(move || self.change_to_plugin(caller, id, change)).await?;
+        let connection = if leads_elsewhere { self.with_account(connection).await } else { connection };
+        Ok(self.seen(connection).await)
+    }
+
+    /// Changes one to a plugin, and says whether messages go out by it in another way from now on.
+    async fn change_to_plugin(
+        &self,
+        caller: &ApiCaller,
+        id: ConnectionId,
+        change: &ConnectionChange,
+    ) -> Result<(Connection, bool), Refusal> {
         let mut found = self.connection(caller.tenant.id, id).await?;
         let before = found.entity.clone();
         let plugin = self.connectable(before.tenant, &before.channel).ok();
@@ -338,8 +352,7 @@ impl App {
             self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
             self.changed(before.tenant).await;
         }
-        let connection = if leads_elsewhere { self.with_account(found.entity).await } else { found.entity };
-        Ok(self.seen(connection).await)
+        Ok((found.entity, leads_elsewhere))
     }
 
     /// Deletes a connection, with its secrets. What waits for it goes out through the operator's account, where there is
@@ -352,9 +365,12 @@ impl App {
         if let Some(live) = self.live_connection(caller.tenant.id, id).await? {
             return self.leave_live(caller, live).await;
         }
-        let found = self.connection(caller.tenant.id, id).await?;
-        let deed = Deed::of(caller.tenant.id, "connection.delete", id).before(told(&found));
-        self.commit(&caller.by(), vec![deed], vec![Change::delete(&found)]).await?;
+        tried_again(move || async move {
+            let found = self.connection(caller.tenant.id, id).await?;
+            let deed = Deed::of(caller.tenant.id, "connection.delete", id).before(told(&found));
+            self.commit(&caller.by(), vec![deed], vec![Change::delete(&found)]).await
+        })
+        .await?;
         self.changed(caller.tenant.id).await;
         Ok(())
     }
@@ -384,7 +400,7 @@ impl App {
         &self,
         connection: &mut Connection,
         plugin: &Plugin,
-        change: ConnectionChange,
+        change: &ConnectionChange,
     ) -> Result<(), Refusal> {
         let asked = plugin.delivering().map(|release| release.secrets.as_slice()).unwrap_or_default();
         self.write_connection(connection, asked, change)?;
@@ -399,7 +415,7 @@ impl App {
         &self,
         connection: &mut Connection,
         asked: &[SecretAsked],
-        change: ConnectionChange,
+        change: &ConnectionChange,
     ) -> Result<(), Refusal> {
         let mut wrong = change.given.too_large();
         match change.name.as_deref().map(tenant::name) {

@@ -66,7 +66,8 @@ impl From<AccountChecked> for AccountView {
 /// A channel that can asks its provider what still keeps messages from going out, and makes there what is missing where the
 /// settings say so. That is done as well when you connect the account, when you change its settings or secrets, and when
 /// the provider tells that something changed. It takes 10 seconds at most. `account` then says what was found; it is null
-/// where the channel looks at nothing.
+/// where nobody looked yet, or the channel looks at nothing. Where as many are looked at as may be at once, it is refused
+/// with 503 and nothing is kept.
 #[utoipa::path(post, path = "/v1/connections/{id}/check", tag = "Connections", security(("api_key" = ["connections:write"])), params(("id" = String, Path, description = "`con_…`", example = "con_01J9ZK3V8X6W5T4S3R2Q1P0N9M")),
     responses((status = 200, description = "As it is now", body = ConnectionView), openapi::AuthProblems, openapi::NotFoundProblem, openapi::ConflictProblem))]
 pub(in crate::http) async fn check_connection(

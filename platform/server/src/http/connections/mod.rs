@@ -148,7 +148,7 @@ pub(super) struct ConnectionView {
     /// Why no message gets out through it; null where they do, as far as can be told without sending one.
     #[schema(required)]
     problem: Option<String>,
-    /// How the account stands at its provider, as it was looked at last; null where its channel looks at none.
+    /// How the account stands at its provider, as it was looked at last; null where nobody looked yet, or its channel looks at none.
     #[schema(required)]
     account: Option<AccountView>,
     /// What people are answered who write to it, and not to confirm themselves, once a day each; null where it is nothing.

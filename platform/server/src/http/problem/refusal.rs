@@ -134,6 +134,10 @@ impl Problem {
             Refusal::Busy => {
                 Self::new(ProblemCode::Unavailable, "too many people sign in at this moment; try again in a moment")
             }
+            Refusal::AccountsBusy => Self::new(
+                ProblemCode::Unavailable,
+                "as many accounts are looked at as may be at once, and this one was not; try again in a moment",
+            ),
             Refusal::Suspended(reason) => Self::new(
                 ProblemCode::TenantSuspended,
                 format!("the tenant is suspended ({reason}): its owner may ask whoever runs this platform"),
