@@ -217,7 +217,7 @@ fn a_program_that_is_too_old_for_the_database_does_not_start() {
             concat!(
                 "this is wotp ",
                 env!("CARGO_PKG_VERSION"),
-                ", of form 1: run the version that the other nodes run"
+                ", of form 2: run the version that the other nodes run"
             ),
         ]);
     }

@@ -118,7 +118,7 @@ impl Filling {
     ) -> Result<Note, FillError> {
         for kind in Kind::ALL {
             // A look at it with the same master key leaves that one's check value.
-            let held = self.server.collection(collection(kind)).find_one(doc! {}).await.map_err(Fault::from)?;
+            let held = self.server.collection(collection(kind)).find_one(wanted(kind)).await.map_err(Fault::from)?;
             if held.is_some() && kind != Kind::KeyChecks {
                 return Err(FillError::Holds(kind.name()));
             }

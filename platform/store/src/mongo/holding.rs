@@ -15,7 +15,7 @@ use wotp_core::ports::Usage;
 
 use super::fault::Fault;
 use super::row::{self, Row, binary, number};
-use super::{connection_states, entities, nodes, outbox, schema, store, usage};
+use super::{connection_states, entities, forms, nodes, outbox, schema, store, usage};
 use crate::holding::{Holding, Kind, Repeat, Stored, WindowUsage};
 
 /// Where a kind is kept.
@@ -40,6 +40,8 @@ pub(super) fn wanted(kind: Kind) -> Document {
     match kind {
         Kind::ConnectionLeases => doc! { "f": { "$exists": true } },
         Kind::ConnectionStates => doc! { "v": { "$exists": true } },
+        // Whoever looked at the database first brought its documents up to date under one of its own.
+        Kind::Leases => doc! { "_id": { "$ne": forms::LEASE } },
         _ => Document::new(),
     }
 }

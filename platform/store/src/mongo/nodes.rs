@@ -86,14 +86,23 @@ pub(super) fn lease(name: &str, row: &Document) -> Result<Lease, Fault> {
 }
 
 pub(super) async fn release_lease(server: &Server, lease: &Lease, now: Timestamp) -> Result<(), Fault> {
-    let held = doc! {
+    let free = doc! { "$set": { "until": now.as_microsecond() } };
+    server.collection(schema::LEASES).update_one(as_held(lease), free).await?;
+    Ok(())
+}
+
+/// Gives up one whose fences nobody knows: the next one begins with the first.
+pub(super) async fn drop_lease(server: &Server, lease: &Lease) -> Result<(), Fault> {
+    server.collection(schema::LEASES).delete_one(as_held(lease)).await?;
+    Ok(())
+}
+
+fn as_held(lease: &Lease) -> Document {
+    doc! {
         "_id": &lease.name,
         "holder": binary(&lease.holder.to_bytes()),
         "fence": number(lease.fence),
-    };
-    let free = doc! { "$set": { "until": now.as_microsecond() } };
-    server.collection(schema::LEASES).update_one(held, free).await?;
-    Ok(())
+    }
 }
 
 pub(super) async fn key_checks(server: &Server) -> Result<BTreeMap<u8, [u8; 32]>, Fault> {
