@@ -44,7 +44,7 @@ impl IntoResponse for Error {
             Self::NotAQr => StatusCode::BAD_REQUEST,
             Self::UnknownQr | Self::NoCodeAskedFor | Self::NoSuchDevice | Self::NoSuchMessage => StatusCode::NOT_FOUND,
             Self::WrongCode | Self::PairingRefused => StatusCode::CONFLICT,
-            Self::Malformed(_) | Self::Crypto(_) | Self::Network(_) | Self::WebSocket(_) => {
+            Self::CertificateRefused | Self::Malformed(_) | Self::Crypto(_) | Self::Network(_) | Self::WebSocket(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };

@@ -19,7 +19,11 @@ use crate::wire::Wire;
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream) -> Result<()> {
     let mut wire = Wire::accept(stream).await?;
     let Greeting { mut channel, client_key, payload, short } =
-        greet(&mut wire, &shared.certificate).await.inspect_err(|_| shared.was_refused())?;
+        greet(&mut wire, &shared.certificate).await.inspect_err(|error| {
+            if matches!(error, Error::CertificateRefused) {
+                shared.was_refused();
+            }
+        })?;
     let (line, mut outgoing) = Line::new();
     let caller = shared.world.lock().await.welcome(&payload, client_key, short, &line);
     shared.changed();

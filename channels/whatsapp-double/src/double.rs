@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) certificate: Certificate,
     changed: watch::Sender<()>,
-    /// How often a client ended the handshake.
+    /// How often a client ended the handshake once it had seen the certificate.
     refusals: watch::Sender<u32>,
 }
 
@@ -34,7 +34,7 @@ impl Shared {
         self.changed.send_replace(());
     }
 
-    /// A client ended the handshake.
+    /// A client ended the handshake once it had seen the certificate.
     pub(crate) fn was_refused(&self) {
         self.refusals.send_modify(|refusals| *refusals += 1);
     }
@@ -77,6 +77,8 @@ pub struct DeviceStatus {
     pub one_time_keys: usize,
     /// How many stanzas wait for it, or for its acknowledgement.
     pub waiting: usize,
+    /// How often somebody could not decrypt what it sent, and asked for it again.
+    pub asked_again: u32,
 }
 
 /// A receipt for a message that was received.
@@ -310,7 +312,7 @@ impl Double {
         struck
     }
 
-    /// Waits until clients have ended the handshake so often, as those do that check the certificate.
+    /// Waits until clients have ended the handshake so often once they had seen the certificate, as those do that check it.
     pub async fn wait_for_refusals(&self, count: u32) {
         let mut refusals = self.shared.refusals.subscribe();
         if refusals.wait_for(|refusals| *refusals >= count).await.is_err() {
@@ -332,6 +334,7 @@ impl Double {
                 short_handshake: linked.short_handshake,
                 one_time_keys: linked.one_time.len(),
                 waiting: linked.queue.len(),
+                asked_again: linked.asked_again,
             })
             .collect()
     }

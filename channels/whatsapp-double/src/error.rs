@@ -26,6 +26,9 @@ pub enum Error {
     /// No message of this id was received.
     #[error("no message has this id")]
     NoSuchMessage,
+    /// A client that was shown the server's certificate said nothing more.
+    #[error("the client ended the handshake once it had seen the certificate")]
+    CertificateRefused,
     /// What came over the wire is not the protocol.
     #[error("not WhatsApp's protocol: {0}")]
     Malformed(&'static str),

@@ -160,8 +160,35 @@ mod tests {
         assert_eq!(rule, Rule::once(Fault::AckError { code: 463 }, "15550100"));
         let rule: Rule = serde_json::from_str(r#"{"fault":"ack_lost"}"#).unwrap();
         assert_eq!(rule, Rule { fault: Fault::AckLost, number: None, times: None });
+        let forms = [
+            (r#"{"fault":"ack_late","milliseconds":9000}"#, Fault::AckLate { milliseconds: 9_000 }),
+            (r#"{"fault":"drop_mid_send","delivered":true}"#, Fault::DropMidSend { delivered: true }),
+            (
+                r#"{"fault":"iq_error","code":429,"text":"rate-overlimit","namespace":"usync"}"#,
+                Fault::IqError { code: 429, text: "rate-overlimit".into(), namespace: Some("usync".into()) },
+            ),
+            (
+                r#"{"fault":"login_failure","reason":402,"code":101,"expires_in_seconds":60}"#,
+                Fault::LoginFailure { reason: 402, code: Some(101), expires_in_seconds: Some(60) },
+            ),
+            (r#"{"fault":"undecryptable"}"#, Fault::Undecryptable),
+            (r#"{"fault":"damaged"}"#, Fault::Damaged),
+            (r#"{"fault":"nameless"}"#, Fault::Nameless),
+        ];
+        for (form, fault) in forms {
+            assert_eq!(
+                serde_json::from_str::<Rule>(form).unwrap(),
+                Rule { fault, number: None, times: None },
+                "{form}"
+            );
+        }
         assert!(serde_json::from_str::<Rule>(r#"{"fault":"earthquake"}"#).is_err());
         let strike: Strike = serde_json::from_str(r#"{"strike":"stream_error","code":429}"#).unwrap();
         assert_eq!(strike, Strike::StreamError { code: 429 });
+        for (form, strike) in
+            [("drop", Strike::Drop), ("device_removed", Strike::DeviceRemoved), ("conflict", Strike::Conflict)]
+        {
+            assert_eq!(serde_json::from_value::<Strike>(serde_json::json!({ "strike": form })).unwrap(), strike);
+        }
     }
 }

@@ -123,7 +123,8 @@ async fn full(wire: &mut Wire, certificate: &Certificate, hello: ClientHello) ->
     let chain = noise.encrypt(&certificate.chain).map_err(Error::crypto)?;
     wire.send(&server_hello(&ours, Some(server), chain)).await?;
 
-    let finish = message(wire).await?.client_finish.into_option().ok_or(Error::Malformed("no finish"))?;
+    let finish = message(wire).await.map_err(|_| Error::CertificateRefused)?;
+    let finish = finish.client_finish.into_option().ok_or(Error::Malformed("no finish"))?;
     let client = key(&noise.decrypt(&finish.r#static.unwrap_or_default()).map_err(Error::crypto)?)?;
     mix(&mut noise, &ours, &client)?;
     let payload = noise.decrypt(&finish.payload.unwrap_or_default()).map_err(Error::crypto)?;

@@ -118,6 +118,7 @@ pub(crate) struct Linked {
     pub(crate) logins: u32,
     pub(crate) short_handshake: bool,
     pub(crate) has_app_state_key: bool,
+    pub(crate) asked_again: u32,
 }
 
 impl Linked {
@@ -132,6 +133,7 @@ impl Linked {
             logins: 0,
             short_handshake: false,
             has_app_state_key: false,
+            asked_again: 0,
         }
     }
 

@@ -241,6 +241,7 @@ impl World {
             ])
             .build();
         if let Some(linked) = self.linked.get_mut(sent.from) {
+            linked.asked_again += 1;
             linked.queue.push(receipt, linked.line.as_ref());
         }
         Ok(())

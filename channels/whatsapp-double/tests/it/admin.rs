@@ -6,9 +6,11 @@ use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use wacore_binary::Jid;
 use wotp_whatsapp_double::{Double, admin};
 
 use crate::client::{ANNA, Client, TENANT, nothing_kept, within};
+use crate::pairing::shown_code;
 
 async fn call(api: &Router, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
@@ -82,6 +84,47 @@ async fn faults_are_armed_listed_and_taken_back_over_http() {
     client.connected().await;
     done(&api, "POST", &format!("/strikes/{TENANT}"), json!({ "strike": "drop" })).await;
     client.disconnected().await;
+}
+
+#[tokio::test]
+async fn a_code_is_typed_over_http_once_a_qr_has_expired() {
+    let double = Double::start().await.unwrap();
+    let api = admin::router(double.clone());
+    let mut client = Client::start(&double, &nothing_kept()).await;
+    let expired = client.qr().await;
+    done(&api, "POST", "/qr/expire", Value::Null).await;
+    let (status, _) = call(&api, "POST", "/scan", json!({ "number": TENANT, "qr": expired })).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let code = shown_code(&mut client).await;
+    done(&api, "POST", "/code", json!({ "number": TENANT, "code": code })).await;
+    client.connected().await;
+}
+
+#[tokio::test]
+async fn a_person_is_changed_over_http() {
+    let double = Double::start().await.unwrap();
+    let api = admin::router(double.clone());
+    let mut client = Client::linked(&double).await;
+    let (anna, tenant) = (format!("/people/{ANNA}"), format!("/people/{TENANT}"));
+    client.send(ANNA, "one").await;
+    done(&api, "POST", &format!("{anna}/phone"), Value::Null).await;
+    let id = client.send(ANNA, "two").await;
+    let inbox = done(&api, "GET", &format!("/inbox?id={id}&wait_seconds=60"), Value::Null).await;
+    assert_eq!((&inbox[0]["text"], &inbox[0]["times_sent"]), (&json!("two"), &json!(2)), "another phone asks again");
+    assert!(done(&api, "GET", "/devices", Value::Null).await[0]["asked_again"].as_u64() > Some(0));
+
+    done(&api, "PATCH", &tenant, json!({ "time_lock_ends": 4_102_444_800_u64 })).await;
+    let locked = client.send("447700900456", "to a stranger").await;
+    assert_eq!(client.ack(&locked).await.as_deref(), Some("463"));
+    done(&api, "PATCH", &tenant, json!({ "time_lock_ends": null, "lid_migrated": false })).await;
+    let freed = client.send("447700900456", "to a stranger").await;
+    assert_eq!(client.ack(&freed).await, None);
+
+    done(&api, "PATCH", &anna, json!({ "registered": false })).await;
+    let known = within("the answer", client.api().contacts().is_on_whatsapp(&[Jid::pn(ANNA)])).await.unwrap();
+    assert!(known.iter().all(|found| !found.is_registered), "{known:?}");
+    let (status, _) = call(&api, "PATCH", &anna, json!({ "registred": false })).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]

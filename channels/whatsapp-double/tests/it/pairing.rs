@@ -8,7 +8,7 @@ use wotp_whatsapp_double::{Double, Error};
 
 use crate::client::{Client, TENANT, nothing_kept, within};
 
-async fn shown_code(client: &mut Client) -> String {
+pub async fn shown_code(client: &mut Client) -> String {
     client.qr().await;
     let asked = PairCodeOptions { phone_number: TENANT.to_owned(), ..Default::default() };
     within("a code", client.api().pair_with_code(asked)).await.unwrap()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::report::{Figure, Goal, Measured, Section};
 use crate::stand::progress;
-use crate::whatsapp::{Back, Linked, WhatsAppError};
+use crate::whatsapp::{Back, Flapped, Linked, WhatsAppError};
 
 use super::values::{failures, handover_latency, megabytes, micros, middle, note_failures, spread};
 use super::{Suite, SuiteError};
@@ -22,6 +22,8 @@ const TIMES: u32 = 10;
 const AWAY: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(120)];
 /// How long what was done last may have its aftermath.
 const REST: Duration = Duration::from_secs(20);
+/// Logins within a second that are no crowd: the server begins one every 20 ms.
+const LOGINS_PER_SECOND: f64 = 60.0;
 /// How long sessions are left alone while their processor time is measured.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -79,6 +81,7 @@ impl Suite {
             ));
             section.runs.extend(runs);
         }
+        self.beside_flapping(&mut section, &linked, count, rate).await?;
         self.one_session(&mut section, &programs).await?;
 
         let each = self.plan.sessions / tenants;
@@ -139,9 +142,44 @@ impl Suite {
                 "s",
                 true,
             ));
+            section.figures.push(Figure::new(
+                &format!("logins within a second at most once {name}, of one for each session"),
+                Goal::AtMost(LOGINS_PER_SECOND),
+                spread([back.most_in_a_second as f64]),
+                "",
+                back.logins == sessions as u64,
+            ));
         }
         note_failures(&mut section);
         Ok(section)
+    }
+
+    /// How fast messages are through half of the sessions while the other half come and go.
+    async fn beside_flapping(
+        &self,
+        section: &mut Section,
+        linked: &Linked,
+        count: usize,
+        rate: f64,
+    ) -> Result<(), WhatsAppError> {
+        let (mut runs, mut all_broke) = (Vec::new(), true);
+        for round in 1..=self.plan.rounds {
+            progress(&format!("whatsapp: while half of them come and go, round {round} of {}", self.plan.rounds));
+            let Flapped { run, sessions, logins } = linked.starts_while_half_flap(linked.people(count), rate).await?;
+            all_broke &= logins >= sessions as u64;
+            section.notes.push(format!("{sessions} sessions that came and went were in again {logins} times"));
+            runs.push(Measured::new("while half of the sessions come and go", sessions, round, &run));
+        }
+        row(section, &format!("{rate:.0}/s while half of the sessions come and go"), &runs);
+        section.figures.push(Figure::new(
+            &format!("accepted call to message at {rate:.0} a second, while half of the sessions come and go, p99"),
+            Goal::AtMost(150.0),
+            spread(runs.iter().map(|run| handover_latency(run, |s| s.p99_micros) / 1e3)),
+            "ms",
+            failures(&runs) == 0 && all_broke,
+        ));
+        section.runs.extend(runs);
+        Ok(())
     }
 
     /// How much one session sends.

@@ -114,6 +114,15 @@ impl Admin {
         self.get("/inbox").await
     }
 
+    /// Breaks the connection of a number's sessions.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn strike(self, number: &str) -> Result<(), ApiError> {
+        let path = format!("/strikes/{}", number.trim_start_matches('+'));
+        self.post(&path, json!({ "strike": "drop" })).await
+    }
+
     /// Breaks all connections, and takes none.
     ///
     /// # Errors
@@ -139,7 +148,7 @@ impl Admin {
         serde_json::from_slice(reply.body).map_err(|_| ApiError::incomplete(path, "what the double tells", reply.body))
     }
 
-    async fn post(self, path: &'static str, body: Value) -> Result<(), ApiError> {
+    async fn post(self, path: &str, body: Value) -> Result<(), ApiError> {
         let mut client = Client::connect(self.address).await.map_err(CallError::from)?;
         let reply = client.call(Requests::new(self.address, None).post(&[path], &body)).await?;
         match reply.status {

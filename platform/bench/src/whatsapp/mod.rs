@@ -50,6 +50,8 @@ const LINKED_AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often sessions are broken that come and go: a client waits a second until it tries again.
+const FLAP_EVERY: Duration = Duration::from_millis(1_500);
 /// Connections over which calls are made.
 const CONNECTIONS: usize = 64;
 
@@ -96,7 +98,8 @@ pub struct Linked {
     url: String,
     keys: Vec<String>,
     numbers: Arc<Numbers>,
-    linked: usize,
+    /// The numbers that are linked, each with the key of its tenant.
+    linked: Vec<(String, String)>,
     // In this order: the server must be gone before its folder is removed. None while it is started again.
     server: Option<Server>,
     folder: TempDir,
@@ -110,6 +113,16 @@ pub struct Back {
     /// Most that came in within a second.
     pub most_in_a_second: u64,
     /// Logins that it took.
+    pub logins: u64,
+}
+
+/// A run beside sessions that came and went.
+pub struct Flapped {
+    /// It.
+    pub run: Run,
+    /// Sessions that were broken.
+    pub sessions: usize,
+    /// How often they were in again.
     pub logins: u64,
 }
 
@@ -138,7 +151,7 @@ impl Linked {
             url,
             keys,
             numbers: Arc::new(Numbers::for_load()),
-            linked: 0,
+            linked: Vec::new(),
             server: Some(server),
             folder,
         })
@@ -155,15 +168,15 @@ impl Linked {
             while linking.len() < LINKED_AT_ONCE
                 && let Some(key) = left.pop()
             {
-                let link = link(self.address(), self.double.admin(), key, self.numbers.take());
-                linking.spawn(link);
+                let number = self.numbers.take();
+                self.linked.push((number.clone(), key.clone()));
+                linking.spawn(link(self.address(), self.double.admin(), key, number));
             }
             match linking.join_next().await {
                 // A panic goes on in here.
                 Some(linked) => linked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?,
                 None => break,
             }
-            self.linked += 1;
         }
         self.all_are_in("sessions that were linked").await.map(drop)
     }
@@ -178,7 +191,7 @@ impl Linked {
 
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
-        self.linked
+        self.linked.len()
     }
 
     /// Waits until all sessions are in.
@@ -190,11 +203,11 @@ impl Linked {
         loop {
             let standing = admin.standing().await?;
             seen.push((began.elapsed(), standing.logins));
-            if standing.connected == self.linked {
+            if standing.connected == self.linked.len() {
                 break;
             }
             if began.elapsed() > PATIENCE {
-                let found = format!("{} of {} are in", standing.connected, self.linked);
+                let found = format!("{} of {} are in", standing.connected, self.linked.len());
                 return Err(WhatsAppError::InVain { what, found });
             }
             sleep(LOOK_EVERY).await;
@@ -278,11 +291,48 @@ impl Linked {
     /// # Errors
     /// [`WhatsAppError`].
     pub async fn starts_at_rate(&self, people: Vec<String>, per_second: f64) -> Result<Run, WhatsAppError> {
+        self.starts_by(&self.keys, people, per_second).await
+    }
+
+    async fn starts_by(&self, keys: &[String], people: Vec<String>, per_second: f64) -> Result<Run, WhatsAppError> {
         let time = Duration::from_secs_f64(people.len() as f64 / per_second);
         let turns = Turns::new(people);
-        let call = |client, course, due| start_when_due(client, course, due, Arc::clone(&turns), self.all_requests());
+        let call = |client, course, due| {
+            let requests = keys.iter().map(|key| Requests::new(self.address(), Some(key))).collect();
+            start_when_due(client, course, due, Arc::clone(&turns), requests)
+        };
         let run = load::open(self.target(), CONNECTIONS, per_second, time, call).await?;
         self.with_latencies(run, &turns).await
+    }
+
+    /// As [`starts_at_rate`](Self::starts_at_rate), by every other tenant, while the sessions of those between are broken
+    /// again and again.
+    ///
+    /// # Errors
+    /// [`WhatsAppError`].
+    pub async fn starts_while_half_flap(&self, people: Vec<String>, per_second: f64) -> Result<Flapped, WhatsAppError> {
+        let admin = self.double.admin();
+        let half = |odd| self.keys.iter().skip(odd).step_by(2).cloned().collect::<Vec<_>>();
+        let (steady, flapping) = (half(0), half(1));
+        let broken: Vec<_> = self.linked.iter().filter(|(_, key)| flapping.contains(key)).collect();
+        let flap = async {
+            loop {
+                for (number, _) in &broken {
+                    if let Err(error) = admin.strike(number).await {
+                        break error;
+                    }
+                }
+                sleep(FLAP_EVERY).await;
+            }
+        };
+        let before = admin.standing().await?.logins;
+        let run = tokio::select! {
+            run = self.starts_by(&steady, people, per_second) => run?,
+            error = flap => return Err(error.into()),
+        };
+        let logins = admin.standing().await?.logins - before;
+        self.all_are_in("sessions that were broken").await?;
+        Ok(Flapped { run, sessions: broken.len(), logins })
     }
 
     /// Starts a verification of each of these people, by so many callers, each one after the other. The run, and from when

@@ -26,6 +26,13 @@ use wotp_store::sqlite::{OpenOptions, SqliteStore};
 /// The device that a client is, among what it remembers.
 const DEVICE: StateName<'static> = StateName { kind: 20, group: &[], name: &[] };
 
+fn copy(from: &Path, to: &Path) {
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
 /// Where a store is.
 pub struct Home {
     folder: TempDir,
@@ -44,6 +51,21 @@ impl Home {
         let tenant = Tenant { id: tenant, ..a_tenant() };
         store.create_tenant(&tenant, &a_service(&tenant), &[]).await.unwrap();
         (home, store)
+    }
+
+    /// What is stored now. Nobody may be writing.
+    pub fn keep(&self) -> TempDir {
+        let kept = TempDir::new().unwrap();
+        copy(self.folder(), kept.path());
+        kept
+    }
+
+    /// Puts back what was stored. Nobody may have it open.
+    pub fn put_back(&self, kept: &TempDir) {
+        for file in std::fs::read_dir(self.folder()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        copy(kept.path(), self.folder());
     }
 
     pub fn folder(&self) -> &Path {

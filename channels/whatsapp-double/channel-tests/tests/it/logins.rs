@@ -19,6 +19,21 @@ async fn stands(session: &wotp_channel_whatsapp::Session, name: &str) -> Status 
     until(session, name, |status| (status.name() == name).then(|| status.clone())).await
 }
 
+/// Lets time pass at once, for the client and for the double, which live by the same clock.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::sleep(time).await;
+    tokio::time::resume();
+}
+
+/// Whoever has to be asked first does not log in, however long that takes.
+async fn stays_out(process: &Process, session: &wotp_channel_whatsapp::Session, name: &str) {
+    let (status, logins) = (session.status(), process.double.devices().await[0].logins);
+    pass(Duration::from_secs(3_600)).await;
+    assert_eq!((session.status().name(), session.status()), (name, status));
+    assert_eq!(process.double.devices().await[0].logins, logins);
+}
+
 #[tokio::test]
 async fn a_connection_that_breaks_is_made_again() {
     let process = Process::new().await;
@@ -40,6 +55,25 @@ async fn while_whatsapp_is_away_nothing_is_begun_and_afterwards_it_goes_on() {
     connected(&session).await;
     send(&session, 2, ANNA, "after").await.unwrap();
     assert_eq!(process.double.inbox().all().len(), 1);
+}
+
+/// As long as it takes until the client would wait for minutes, and another one is begun in its place.
+#[tokio::test]
+async fn two_minutes_without_whatsapp_are_over_once_it_is_back() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    send(&session, 1, ANNA, "before").await.unwrap();
+    process.double.down().await;
+    stands(&session, "disconnected").await;
+    pass(Duration::from_secs(120)).await;
+    assert!(matches!(send(&session, 2, ANNA, "while away").await, Err(SendError::Away { .. })));
+    process.double.up().await.unwrap();
+    connected(&session).await;
+    send(&session, 3, ANNA, "after").await.unwrap();
+    let texts: Vec<_> = process.double.inbox().all().into_iter().filter_map(|message| message.text).collect();
+    assert_eq!(texts, ["before", "after"]);
+    let device = &process.double.devices().await[0];
+    assert_eq!((device.logins, device.asked_again), (2, 0));
 }
 
 #[tokio::test]
@@ -95,6 +129,7 @@ async fn whoever_logs_in_with_its_keys_replaces_it_and_the_keys_stay() {
     process.double.strike(TENANT, Strike::Conflict).await.unwrap();
     stands(&session, "replaced").await;
     assert!(process.reach.has(id(1)).await);
+    stays_out(&process, &session, "replaced").await;
     session.start().await.unwrap();
     connected(&session).await;
     send(&session, 1, ANNA, "after").await.unwrap();
@@ -129,6 +164,7 @@ async fn a_ban_without_an_end_keeps_the_keys_and_is_not_tried_again() {
         }
     })
     .await;
+    stays_out(&process, &session, "banned").await;
     assert_eq!(process.double.devices().await[0].logins, 1);
 }
 

@@ -45,34 +45,36 @@ async fn one_that_is_logged_out_leaves_the_others_connected() {
 
 #[tokio::test]
 async fn while_half_of_them_come_and_go_the_others_deliver() {
-    const FLAPS: u32 = 3;
+    const FLAPS: u8 = 3;
+    const EACH: u8 = 10;
     let process = Process::new().await;
     let sessions = process.sessions(1);
     let all = linked(&process, &sessions, 6).await;
     let (steady, flapping) = all.split_at(3);
-    let flap = async {
-        for _ in 0..FLAPS {
-            for nth in 4..=6 {
-                process.double.strike(&number(nth), Strike::Drop).await.unwrap();
-            }
-            for session in flapping {
-                until(session, "it is lost", |status| (status.name() == "disconnected").then_some(())).await;
-            }
+    let watches: Vec<_> = steady.iter().map(|session| session.watch()).collect();
+    for flap in 0..FLAPS {
+        for nth in 4..=6 {
+            process.double.strike(&number(nth), Strike::Drop).await.unwrap();
+        }
+        for session in flapping {
+            until(session, "it is lost", |status| (status.name() == "disconnected").then_some(())).await;
+        }
+        // While they are away, and while they come back.
+        let back = async {
             for session in flapping {
                 connected(session).await;
             }
-        }
-    };
-    let watches: Vec<_> = steady.iter().map(|session| session.watch()).collect();
-    let deliver = async {
-        for n in 0..10_u8 {
-            for (nth, session) in (0_u8..).zip(steady) {
-                send(session, 10 * nth + n, ANNA, "all the while").await.unwrap();
+        };
+        let deliver = async {
+            for n in 0..EACH {
+                for (nth, session) in (0_u8..).zip(steady) {
+                    send(session, EACH * (3 * flap + nth) + n, ANNA, "all the while").await.unwrap();
+                }
             }
-        }
-    };
-    tokio::join!(flap, deliver);
-    assert_eq!(process.double.inbox().all().len(), 30);
+        };
+        tokio::join!(back, deliver);
+    }
+    assert_eq!(process.double.inbox().all().len(), usize::from(3 * FLAPS * EACH));
     assert!(watches.iter().all(|watch| !watch.has_changed().unwrap()), "the steady ones have not moved");
     for (nth, session) in (100_u8..).zip(flapping) {
         send(session, nth, ANNA, "back again").await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use tempfile::TempDir;
 use tokio::sync::watch;
 use wotp_channel_whatsapp::{
     Allowance, Entrance, Incoming, Leases, Letter, Listen, NotTaken, Parts, Reported, Session, SessionId, Sessions,
@@ -195,9 +196,21 @@ impl Process {
 
     /// The next one, once this one is gone: it opens the store anew.
     pub async fn next(self) -> Self {
+        self.followed(None).await
+    }
+
+    /// The next one, over what was stored before.
+    pub async fn next_with(self, kept: TempDir) -> Self {
+        self.followed(Some(kept)).await
+    }
+
+    async fn followed(self, kept: Option<TempDir>) -> Self {
         let Self { double, parts, home, reach, told, clock } = self;
         let settings = (*parts.settings).clone();
         drop((parts, reach, told));
+        if let Some(kept) = kept {
+            home.put_back(&kept);
+        }
         let store = home.open();
         store.recover(clock.now()).await.unwrap();
         Self::over(double, settings, home, store, clock)

@@ -11,15 +11,15 @@ use wotp_whatsapp_double::{DeviceStatus, Double, Receipts, Received};
 
 use crate::process::{Place, Server};
 
-const TENANT: &str = "12025550100";
-const ANNA: &str = "+447700900123";
+pub const TENANT: &str = "12025550100";
+pub const ANNA: &str = "+447700900123";
 
-async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(90), wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// The next message that a person has, after those that were seen.
-async fn next(double: &Double, seen: &mut BTreeSet<String>) -> Received {
+pub async fn next(double: &Double, seen: &mut BTreeSet<String>) -> Received {
     let message = within("a message", double.inbox().wait(|message| !seen.contains(&message.id))).await;
     seen.insert(message.id.clone());
     message
@@ -31,7 +31,7 @@ fn code_in(text: &str) -> String {
 }
 
 /// A connection of a tenant whose phone has scanned its QR.
-async fn linked(server: &Server, double: &Double, key: &str) -> String {
+pub async fn linked(server: &Server, double: &Double, key: &str) -> String {
     let (id, qr) = block_in_place(|| server.shows_qr(key, "Support"));
     within("the pairing", double.scan(TENANT, &qr)).await.unwrap();
     let connected = block_in_place(|| server.stands(&id, key, "connected"));

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
+mod failover;
 mod linked;
 mod process;

@@ -30,6 +30,13 @@ impl Place {
         Self { folder: TempDir::new().unwrap(), variables, said: Arc::default() }
     }
 
+    /// One that sends by the terminal what WhatsApp does not take.
+    pub fn with_console(whatsapp: String) -> Self {
+        let mut place = Self::new(whatsapp);
+        place.variables.push(("WOTP_CHANNELS__CONSOLE__ENABLED", "true".to_owned()));
+        place
+    }
+
     /// One that others may be nodes of.
     pub fn shared(whatsapp: String, store: &str, queue: &str) -> Self {
         let mut place = Self::new(whatsapp);
@@ -53,8 +60,8 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wotp-for-the-double"));
         command.args(arguments).arg("--data").arg(self.data()).env("WOTP_LIMITS__PER_IP_PER_SECOND", "0");
-        command.envs(self.variables.iter().cloned()).env("WOTP_CHANNELS__WHATSAPP__VERSION", VERSION);
-        command.env("WOTP_CHANNELS__CONSOLE__ENABLED", "false").env("WOTP_LOG__LEVEL", "debug");
+        command.env("WOTP_CHANNELS__WHATSAPP__VERSION", VERSION).env("WOTP_LOG__LEVEL", "debug");
+        command.env("WOTP_CHANNELS__CONSOLE__ENABLED", "false").envs(self.variables.iter().cloned());
         command
     }
 
@@ -185,16 +192,21 @@ impl Server {
 
     /// A verification, once its first delivery has come this far.
     pub fn delivered(&self, id: &str, key: &str, status: &str) -> Value {
+        self.verification(id, key, status, |found| found["deliveries"][0]["status"] == status)
+    }
+
+    /// A verification, once this holds of it.
+    pub fn verification(&self, id: &str, key: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/v1/verifications/{id}");
         let mut found = self.get(&path, key);
         for _ in 0..30 {
-            if found["deliveries"][0]["status"] == status {
+            if holds(&found) {
                 return found;
             }
             // What changed since it was read last is not waited for.
             found = self.get(&format!("{path}?wait=3"), key);
         }
-        panic!("waited in vain: {status}; it is {found}")
+        panic!("waited in vain: {what}; it is {found}")
     }
 }
 
