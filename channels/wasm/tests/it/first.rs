@@ -1,14 +1,15 @@
 //! Components as they were first published, and kept: of version 0.1.0 of the contract, built from `plugins/misbehaving`
-//! on 2026-11-29, of 0.1.1, built from `plugins/twilio-sms` on 2026-11-30, and of 0.1.2 and 0.1.3, built from
-//! `plugins/telegram-gateway` on that day; the paths of the machine that built them are blanked. One that is built anew would
-//! be of whatever the sources have become, and would show that they fit each other.
+//! on 2026-11-29, of 0.1.1, built from `plugins/twilio-sms` on 2026-11-30, of 0.1.2 and 0.1.3, built from
+//! `plugins/telegram-gateway` on that day, and of 0.1.4, built from `plugins/whatsapp-cloud` on 2026-12-01; the paths of the
+//! machine that built them are blanked. One that is built anew would be of whatever the sources have become, and would show
+//! that they fit each other.
 
 use serde_json::json;
 use wotp_channel_wasm::{Component, Plugin, Settings};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::asking::Again;
 use wotp_core::domain::dispatch::Receipt;
-use wotp_core::ports::{Channel as _, News, SendError, Standing};
+use wotp_core::ports::{Channel as _, Heard, Hearing, News, SendError, Standing};
 use wotp_core::testing::channel::outgoing;
 
 use crate::asking::question;
@@ -20,6 +21,7 @@ const FIRST: &[u8] = include_bytes!("../first/plugin-0.1.0.wasm");
 const OF_0_1_1: &[u8] = include_bytes!("../first/plugin-0.1.1.wasm");
 const OF_0_1_2: &[u8] = include_bytes!("../first/plugin-0.1.2.wasm");
 const OF_0_1_3: &[u8] = include_bytes!("../first/plugin-0.1.3.wasm");
+const OF_0_1_4: &[u8] = include_bytes!("../first/plugin-0.1.4.wasm");
 
 #[tokio::test]
 async fn the_first_published_component_still_loads_for_ever() {
@@ -92,4 +94,30 @@ async fn a_component_of_the_version_that_revokes_still_sends_asks_and_revokes() 
     assert_eq!(standing, Standing { receipt: Some(Receipt::Read), again: Again::Never });
     assert_eq!(channel.revokes().unwrap().revoke(&question(Some("141414"))).await, Again::Never);
     assert_eq!(gateway.came().last().unwrap().path, "/revokeVerificationMessage");
+}
+
+/// The signature is what `openssl dgst -sha256 -hmac app-secret-of-ours` makes of the body.
+#[tokio::test]
+async fn a_component_of_the_version_that_looks_at_accounts_still_sends_hears_and_looks() {
+    let gateway = Gateway::start().await;
+    let component = Component::load(runtime(), OF_0_1_4, world()).await.unwrap();
+    assert_eq!((component.descriptor().id.as_str(), component.contract()), ("wotp.whatsapp-cloud", "0.1.4"));
+    assert!(component.hears() && component.checks() && !component.asks() && component.unused().is_empty());
+    let secrets = [("access_token", TOKEN), ("app_secret", "app-secret-of-ours")];
+    let secrets = secrets.map(|(name, secret)| (name.to_owned(), secret.to_owned().into())).into();
+    let config = json!({
+        "api": gateway.url(""), "phone_number_id": "1065", "template": "login_code", "business_account_id": "1022",
+        "verify_token": "verify-token-of-ours",
+    });
+    let settings = Settings { secrets, ..settings(&[&gateway.host()], config) };
+    let channel = Plugin::new(component, settings, world()).await.unwrap();
+    let acknowledged = channel.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
+    assert_eq!(acknowledged.provider_id.as_deref(), Some("wamid.1"));
+    let standing = channel.account().unwrap().check().await.unwrap();
+    assert_eq!((standing.usable, standing.findings[0].state.as_str()), (true, "APPROVED"));
+    let body = r#"{"object":"whatsapp_business_account","entry":[{"id":"1022","changes":[{"field":"message_template_status_update","value":{"event":"APPROVED","message_template_name":"login_code","message_template_language":"en_US"}}]}]}"#;
+    let signature = "sha256=4d2fd5ead6dc03c23f7327e2a012c52c5557911b6452debb557239828dfbdfe2";
+    let headers = vec![("x-hub-signature-256".to_owned(), signature.to_owned())];
+    let heard = channel.ears().unwrap().hear(Heard { headers, ..told("meta", body, "") }).await;
+    assert_eq!(heard, Ok(Hearing { news: Vec::new(), account_changed: true }));
 }
