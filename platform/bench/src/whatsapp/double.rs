@@ -119,8 +119,7 @@ impl Admin {
     /// # Errors
     /// [`ApiError`].
     pub async fn strike(self, number: &str) -> Result<(), ApiError> {
-        let path = format!("/strikes/{}", number.trim_start_matches('+'));
-        self.post(&path, json!({ "strike": "drop" })).await
+        self.call("/strikes/", number.trim_start_matches('+'), json!({ "strike": "drop" })).await
     }
 
     /// Breaks all connections, and takes none.
@@ -148,9 +147,13 @@ impl Admin {
         serde_json::from_slice(reply.body).map_err(|_| ApiError::incomplete(path, "what the double tells", reply.body))
     }
 
-    async fn post(self, path: &str, body: Value) -> Result<(), ApiError> {
+    async fn post(self, path: &'static str, body: Value) -> Result<(), ApiError> {
+        self.call(path, "", body).await
+    }
+
+    async fn call(self, path: &'static str, of: &str, body: Value) -> Result<(), ApiError> {
         let mut client = Client::connect(self.address).await.map_err(CallError::from)?;
-        let reply = client.call(Requests::new(self.address, None).post(&[path], &body)).await?;
+        let reply = client.call(Requests::new(self.address, None).post(&[path, of], &body)).await?;
         match reply.status {
             200 => Ok(()),
             status => Err(ApiError::refused(path, status, reply.body)),

@@ -6,6 +6,7 @@
 mod double;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -318,9 +319,7 @@ impl Linked {
         let flap = async {
             loop {
                 for (number, _) in &broken {
-                    if let Err(error) = admin.strike(number).await {
-                        break error;
-                    }
+                    admin.strike(number).await?;
                 }
                 sleep(FLAP_EVERY).await;
             }
@@ -328,7 +327,10 @@ impl Linked {
         let before = admin.standing().await?.logins;
         let run = tokio::select! {
             run = self.starts_by(&steady, people, per_second) => run?,
-            error = flap => return Err(error.into()),
+            broken = flap => match broken {
+                Ok(never) => match never {},
+                Err::<Infallible, ApiError>(error) => return Err(error.into()),
+            },
         };
         let logins = admin.standing().await?.logins - before;
         self.all_are_in("sessions that were broken").await?;
