@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use wotp_core::app::{ConnectionMemory, MemoryError};
+use wotp_core::app::{ConnectionMemory, MemoryError, OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::id::ConnectionId;
 use wotp_core::domain::live_connection::Standing;
@@ -16,10 +16,11 @@ use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
 use super::*;
 use crate::keys::Keys;
-use crate::leases::{Leases, Tenure, account};
+use crate::leases::{Leases, Tenure, account, session};
 use crate::listen::{Incoming, Listen, NotTaken, Reported};
 use crate::settings::Settings;
 use crate::status::Status;
+use crate::wishes::Wishes;
 
 /// What several processes share, and what they read of it.
 struct World {
