@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::sync::{OwnedMutexGuard, RwLock, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use wotp_core::domain::Timestamp;
@@ -25,9 +25,6 @@ const AT_ONCE: usize = 16;
 /// When to come again where no session of the tenant is here.
 const NOWHERE: SignedDuration = SignedDuration::from_secs(5);
 
-/// How long a session that is to be logged out may take to connect.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
-
 /// A session cannot be kept here.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
@@ -40,6 +37,9 @@ pub enum KeepError {
     /// Nobody says who has it.
     #[error("the store does not say whose the session is")]
     Store(#[from] StoreError),
+    /// It is to be taken off its phone, which is told over a connection, and there is none yet.
+    #[error("the phone of the session cannot be told yet")]
+    NotTold,
     /// It does not begin, or its keys are not erased.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -71,6 +71,8 @@ struct Table {
     followed: BTreeSet<SessionId>,
     /// Those that other processes keep, and which, as far as that was looked at.
     elsewhere: BTreeMap<SessionId, NodeId>,
+    /// Tenants of whom some are here and the anchor is not, and which process had that when it was looked at.
+    apart: BTreeMap<TenantId, NodeId>,
 }
 
 /// All sessions of a process.
@@ -82,6 +84,10 @@ pub struct Sessions {
     draining: AtomicBool,
     /// For what is being done for wishes.
     places: Semaphore,
+    /// For taking sessions off their phones, which holds up nothing else: each may wait for WhatsApp.
+    leaving: Semaphore,
+    /// Told when a session was cut off, so that it is looked at whose it is now.
+    lost: Arc<Notify>,
     rounds: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -101,13 +107,19 @@ impl Sessions {
             taking: RwLock::default(),
             draining: AtomicBool::new(false),
             places: Semaphore::new(AT_ONCE),
+            leaving: Semaphore::new(AT_ONCE),
+            lost: Arc::default(),
             rounds: Mutex::default(),
         });
         let every = sessions.parts.leases.every();
         // Each for itself: leases are prolonged in time, however long it takes to have others.
         let rounds = [
             tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), every)),
-            tokio::spawn(follow::go_on_keeping(Arc::downgrade(&sessions), Arc::clone(&sessions.parts.wishes))),
+            tokio::spawn(follow::go_on_keeping(
+                Arc::downgrade(&sessions),
+                Arc::clone(&sessions.parts.wishes),
+                Arc::clone(&sessions.lost),
+            )),
         ];
         *sessions.rounds.lock().unwrap_or_else(PoisonError::into_inner) = rounds.into();
         sessions
@@ -142,14 +154,16 @@ impl Sessions {
         of.map(|(_, held)| Arc::clone(&held.session)).collect()
     }
 
-    /// Which other process keeps sessions of a tenant, or the one that is named, where this one keeps none.
+    /// Which other process keeps sessions of a tenant, or the one that is named, where none is connected that this one keeps.
     pub fn kept_by_another(&self, tenant: TenantId, named: Option<ConnectionId>) -> Option<NodeId> {
         let table = self.table();
         let is_meant = |id: &SessionId| id.tenant == tenant && named.is_none_or(|named| id.connection == named);
-        if table.held.iter().any(|(id, held)| is_meant(id) && held.right.holds()) {
+        let is_here = |id: &SessionId| table.held.get(id).is_some_and(|held| held.right.holds());
+        if table.held.iter().any(|(id, held)| is_meant(id) && is_here(id) && held.session.status().is_connected()) {
             return None;
         }
-        table.elsewhere.iter().find(|(id, _)| is_meant(id)).map(|(_, node)| *node)
+        let of_others = |(id, _): &(&SessionId, &NodeId)| is_meant(id) && !is_here(id);
+        table.elsewhere.iter().find(of_others).map(|(_, node)| *node)
     }
 
     /// How many are kept here.
@@ -203,20 +217,37 @@ impl Sessions {
     /// Takes a session off the phone and erases its keys, for good. Whether the phone knows.
     ///
     /// # Errors
-    /// [`KeepError`]; with [`KeepError::Start`] the keys are still there, and this is to be repeated.
+    /// [`KeepError`]; with [`KeepError::NotTold`] and [`KeepError::Start`] the keys are still there, and this is to be
+    /// repeated.
     pub async fn log_out(self: &Arc<Self>, id: SessionId) -> Result<bool, KeepError> {
         let turn = self.turn(id).await;
         let session = self.own(id).await?;
-        // The phone is told over a connection. Without one the keys are erased all the same.
-        if !session.status().is_connected() && session.resume().await.is_ok() {
-            let mut watch = session.watch();
-            let connected = watch.wait_for(|status| !status.is_about_to_connect());
-            let _ = timeout(CONNECTED_WITHIN, connected).await;
-        }
+        self.connects_to_leave(&session).await?;
         let told = session.log_out().await?;
         drop(turn);
         self.let_go(id).await;
         Ok(told)
+    }
+
+    /// Waits until a session is connected, over which its phone is told that it leaves, or never will be. It is for whoever
+    /// wants it to be gone to say how long that is of use: what is not wanted any more is not tried again.
+    async fn connects_to_leave(&self, session: &Session) -> Result<(), KeepError> {
+        if session.status().is_connected() {
+            return Ok(());
+        }
+        // One that WhatsApp has refused begins by itself when its time has come, and not each time that this is tried.
+        if !session.status().is_put_off() {
+            match session.resume().await {
+                // With such keys nobody ever logs in.
+                Err(StartError::Client(_)) => return Ok(()),
+                begun => begun?,
+            }
+            let mut watch = session.watch();
+            let connected = watch.wait_for(|status| !status.is_about_to_connect());
+            let _ = timeout(self.parts.settings.patience.leave, connected).await;
+        }
+        let status = session.status();
+        if status.is_about_to_connect() || status.is_put_off() { Err(KeepError::NotTold) } else { Ok(()) }
     }
 
     /// Ends a session and gives its lease back.
@@ -327,6 +358,7 @@ async fn cut_off(sessions: Weak<Sessions>, id: SessionId, right: Arc<Right>, ses
     if let Some(sessions) = sessions.upgrade() {
         // Not one that was begun meanwhile.
         sessions.forget(id, &right);
+        sessions.lost.notify_one();
     }
 }
 
