@@ -1,34 +1,29 @@
 //! The sessions that a process keeps, each under a lease.
 
+mod follow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::sync::{OwnedMutexGuard, RwLock, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, RwLock, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
-use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
-use crate::leases::session;
 use crate::listen::SessionId;
 use crate::right::Right;
-use crate::session::{Letter, NotSent, PairError, Parts, Session, StartError};
+use crate::session::{Letter, NotSent, Parts, Session, StartError};
 use crate::share::{Candidate, ranked};
-use crate::status::Status;
-use crate::wishes::Wishes;
 
 /// How many sessions are read from what was kept, or asked for, at once.
 const AT_ONCE: usize = 16;
 /// When to come again where no session of the tenant is here.
 const NOWHERE: SignedDuration = SignedDuration::from_secs(5);
-
-/// How long a session that is to be logged out may take to connect.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A session cannot be kept here.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +37,12 @@ pub enum KeepError {
     /// Nobody says who has it.
     #[error("the store does not say whose the session is")]
     Store(#[from] StoreError),
+    /// It is to be taken off its phone, which is told over a connection, and there is none yet.
+    #[error("the phone of the session cannot be told yet")]
+    NotTold,
     /// It does not begin, or its keys are not erased.
     #[error(transparent)]
     Start(#[from] StartError),
-}
-
-/// When somebody asked for a session to connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// Before that was looked at the last time.
-    Before,
-    /// Since then, and so long ago that a QR would be shown to nobody.
-    LongAgo,
-    /// Since then.
-    Now,
 }
 
 /// A session that is kept here.
@@ -84,6 +71,8 @@ struct Table {
     followed: BTreeSet<SessionId>,
     /// Those that other processes keep, and which, as far as that was looked at.
     elsewhere: BTreeMap<SessionId, NodeId>,
+    /// Tenants of whom some are here and the anchor is not, and which process had that when it was looked at.
+    apart: BTreeMap<TenantId, NodeId>,
 }
 
 /// All sessions of a process.
@@ -95,6 +84,10 @@ pub struct Sessions {
     draining: AtomicBool,
     /// For what is being done for wishes.
     places: Semaphore,
+    /// For taking sessions off their phones, which holds up nothing else: each may wait for WhatsApp.
+    leaving: Semaphore,
+    /// Told when a session was cut off, so that it is looked at whose it is now.
+    lost: Arc<Notify>,
     rounds: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -114,13 +107,19 @@ impl Sessions {
             taking: RwLock::default(),
             draining: AtomicBool::new(false),
             places: Semaphore::new(AT_ONCE),
+            leaving: Semaphore::new(AT_ONCE),
+            lost: Arc::default(),
             rounds: Mutex::default(),
         });
         let every = sessions.parts.leases.every();
         // Each for itself: leases are prolonged in time, however long it takes to have others.
         let rounds = [
             tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), every)),
-            tokio::spawn(go_on_keeping(Arc::downgrade(&sessions), Arc::clone(&sessions.parts.wishes))),
+            tokio::spawn(follow::go_on_keeping(
+                Arc::downgrade(&sessions),
+                Arc::clone(&sessions.parts.wishes),
+                Arc::clone(&sessions.lost),
+            )),
         ];
         *sessions.rounds.lock().unwrap_or_else(PoisonError::into_inner) = rounds.into();
         sessions
@@ -155,14 +154,16 @@ impl Sessions {
         of.map(|(_, held)| Arc::clone(&held.session)).collect()
     }
 
-    /// Which other process keeps sessions of a tenant, or the one that is named, where this one keeps none.
+    /// Which other process keeps sessions of a tenant, or the one that is named, where none is connected that this one keeps.
     pub fn kept_by_another(&self, tenant: TenantId, named: Option<ConnectionId>) -> Option<NodeId> {
         let table = self.table();
         let is_meant = |id: &SessionId| id.tenant == tenant && named.is_none_or(|named| id.connection == named);
-        if table.held.iter().any(|(id, held)| is_meant(id) && held.right.holds()) {
+        let is_here = |id: &SessionId| table.held.get(id).is_some_and(|held| held.right.holds());
+        if table.held.iter().any(|(id, held)| is_meant(id) && is_here(id) && held.session.status().is_connected()) {
             return None;
         }
-        table.elsewhere.iter().find(|(id, _)| is_meant(id)).map(|(_, node)| *node)
+        let of_others = |(id, _): &(&SessionId, &NodeId)| is_meant(id) && !is_here(id);
+        table.elsewhere.iter().find(of_others).map(|(_, node)| *node)
     }
 
     /// How many are kept here.
@@ -180,87 +181,6 @@ impl Sessions {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Does what is wanted of a session, if this process has it, or can have it.
-    ///
-    /// # Errors
-    /// [`KeepError`].
-    pub async fn follow(self: &Arc<Self>, id: SessionId, wanted: &Wanted) -> Result<(), KeepError> {
-        match wanted {
-            Wanted::Connect(connect) => self.connect(id, connect).await,
-            Wanted::Leave => {
-                self.log_out(id).await?;
-                Ok(self.parts.wishes.left(id).await?)
-            }
-        }
-    }
-
-    /// Keeps a session here: it logs in, or shows what links a phone if somebody has just asked for it.
-    async fn connect(self: &Arc<Self>, id: SessionId, connect: &WantedConnect) -> Result<(), KeepError> {
-        let (session, asked, code) = {
-            let _turn = self.turn(id).await;
-            let session = self.own(id).await?;
-            if let Some(at) = self.was_replaced(id, connect).await? {
-                session.stays_replaced(at).await;
-                return Ok(());
-            }
-            let asked = self.asked(id, connect);
-            // In its turn, so that of two calls the later has a code.
-            let code = if asked == Asked::Now { session.wants_code(connect.code_for.as_ref()) } else { None };
-            (session, asked, code)
-        };
-        match (asked, code) {
-            (Asked::Before, _) if matches!(session.status(), Status::Replaced { .. }) => {}
-            (Asked::Before | Asked::LongAgo, _) => session.resume().await?,
-            (Asked::Now, None) => session.start().await?,
-            (Asked::Now, Some(code)) => {
-                // It takes as long as WhatsApp does.
-                tokio::spawn(async move {
-                    match session.show_asked(code).await {
-                        Ok(()) | Err(PairError::Linked | PairError::Overtaken) => {}
-                        Err(error) => {
-                            let error: &dyn std::error::Error = &error;
-                            tracing::warn!(connection = %id.connection, error, "no code to link a phone is shown, but a QR");
-                        }
-                    }
-                });
-                return Ok(());
-            }
-        }
-        session.tell_standing().await;
-        Ok(())
-    }
-
-    /// When somebody else logged in with a session's keys, if nobody has asked for it to connect since. Looked at once, when
-    /// it has just been taken.
-    async fn was_replaced(&self, id: SessionId, connect: &WantedConnect) -> Result<Option<Timestamp>, StoreError> {
-        if self.table().held.get(&id).is_none_or(|held| held.looked_back) {
-            return Ok(None);
-        }
-        let replaced_at = self.parts.wishes.replaced_at(id).await?;
-        let stays = replaced_at.filter(|at| connect.asked_at.is_none_or(|asked_at| asked_at <= *at));
-        if let Some(held) = self.table().held.get_mut(&id) {
-            held.looked_back = true;
-            if stays.is_some() {
-                held.asked_at = connect.asked_at;
-            }
-        }
-        Ok(stays)
-    }
-
-    /// When somebody asked for a session to connect, from now on known.
-    fn asked(&self, id: SessionId, connect: &WantedConnect) -> Asked {
-        let (mut table, now) = (self.table(), self.parts.clock.now());
-        let Some(held) = table.held.get_mut(&id).filter(|held| held.asked_at < connect.asked_at) else {
-            return Asked::Before;
-        };
-        held.asked_at = connect.asked_at;
-        let patience = SignedDuration::try_from(self.parts.settings.patience.pairing).unwrap_or(SignedDuration::MAX);
-        match connect.asked_at {
-            Some(asked_at) if now.duration_since(asked_at) < patience => Asked::Now,
-            _ => Asked::LongAgo,
-        }
     }
 
     /// Takes the lease, unless it has it. Its turn is the caller's.
@@ -297,20 +217,37 @@ impl Sessions {
     /// Takes a session off the phone and erases its keys, for good. Whether the phone knows.
     ///
     /// # Errors
-    /// [`KeepError`]; with [`KeepError::Start`] the keys are still there, and this is to be repeated.
+    /// [`KeepError`]; with [`KeepError::NotTold`] and [`KeepError::Start`] the keys are still there, and this is to be
+    /// repeated.
     pub async fn log_out(self: &Arc<Self>, id: SessionId) -> Result<bool, KeepError> {
         let turn = self.turn(id).await;
         let session = self.own(id).await?;
-        // The phone is told over a connection. Without one the keys are erased all the same.
-        if !session.status().is_connected() && session.resume().await.is_ok() {
-            let mut watch = session.watch();
-            let connected = watch.wait_for(|status| !status.is_about_to_connect());
-            let _ = timeout(CONNECTED_WITHIN, connected).await;
-        }
+        self.connects_to_leave(&session).await?;
         let told = session.log_out().await?;
         drop(turn);
         self.let_go(id).await;
         Ok(told)
+    }
+
+    /// Waits until a session is connected, over which its phone is told that it leaves, or never will be. It is for whoever
+    /// wants it to be gone to say how long that is of use: what is not wanted any more is not tried again.
+    async fn connects_to_leave(&self, session: &Session) -> Result<(), KeepError> {
+        if session.status().is_connected() {
+            return Ok(());
+        }
+        // One that WhatsApp has refused begins by itself when its time has come, and not each time that this is tried.
+        if !session.status().is_put_off() {
+            match session.resume().await {
+                // With such keys nobody ever logs in.
+                Err(StartError::Client(_)) => return Ok(()),
+                begun => begun?,
+            }
+            let mut watch = session.watch();
+            let connected = watch.wait_for(|status| !status.is_about_to_connect());
+            let _ = timeout(self.parts.settings.patience.leave, connected).await;
+        }
+        let status = session.status();
+        if status.is_about_to_connect() || status.is_put_off() { Err(KeepError::NotTold) } else { Ok(()) }
     }
 
     /// Ends a session and gives its lease back.
@@ -393,117 +330,6 @@ impl Sessions {
             Err(_) => tracing::warn!("the leases of WhatsApp sessions are not prolonged in time"),
         }
     }
-
-    /// Ends what is wanted no more, and does what is wanted of what nobody else has. Whether nothing was to be done.
-    async fn follow_wishes(self: &Arc<Self>) -> Result<bool, StoreError> {
-        // Before what is wanted is read: one that is taken was wanted before.
-        let here: BTreeSet<SessionId> = self.table().held.keys().copied().collect();
-        let wanted: BTreeMap<SessionId, Wanted> = self.parts.wishes.all().await?.into_iter().collect();
-        let mut done = wanted.keys().all(|id| here.contains(id));
-        for id in here.iter().filter(|id| !wanted.contains_key(id)) {
-            done = false;
-            self.go_and_follow(*id, None);
-        }
-        let elsewhere = match wanted.keys().any(|id| !here.contains(id)) {
-            true => self.parts.leases.of_others().await?,
-            false => BTreeMap::new(),
-        };
-        self.table().elsewhere.clone_from(&elsewhere);
-        // All of a tenant's are kept together: whoever has one of its messages then has all of its numbers.
-        let here_of: BTreeSet<TenantId> = here.iter().map(|id| id.tenant).collect();
-        let elsewhere_of: BTreeSet<TenantId> = elsewhere.keys().map(|id| id.tenant).collect();
-        let is_free = |id: &SessionId| {
-            !elsewhere.contains_key(id) && (here_of.contains(&id.tenant) || !elsewhere_of.contains(&id.tenant))
-        };
-        for (id, wanted) in wanted {
-            let is_to_do = if here.contains(&id) { !self.is_followed(id, &wanted) } else { is_free(&id) };
-            if is_to_do && !self.draining.load(Ordering::SeqCst) {
-                done = false;
-                self.go_and_follow(id, Some(wanted));
-            }
-        }
-        Ok(done)
-    }
-
-    /// As [`follow_wishes`](Self::follow_wishes), for one session of which something else is wanted. What is wanted of all
-    /// others is not read for it; who keeps others is, where none of the tenant's is here.
-    async fn follow_wish(self: &Arc<Self>, id: SessionId) -> Result<(), StoreError> {
-        let (here, of_tenant) = {
-            let table = self.table();
-            (table.held.contains_key(&id), table.held.keys().any(|held| held.tenant == id.tenant))
-        };
-        let wanted = match (self.parts.wishes.find(id).await?, here) {
-            (None, false) => return Ok(()),
-            (None, true) => None,
-            (Some(wanted), true) if self.is_followed(id, &wanted) => return Ok(()),
-            (Some(wanted), true) => Some(wanted),
-            (Some(wanted), false) => {
-                let is_free = of_tenant || {
-                    let elsewhere = self.parts.leases.of_others().await?;
-                    let is_free = elsewhere.keys().all(|other| other.tenant != id.tenant);
-                    self.table().elsewhere = elsewhere;
-                    is_free
-                };
-                if !is_free || self.draining.load(Ordering::SeqCst) {
-                    return Ok(());
-                }
-                Some(wanted)
-            }
-        };
-        self.go_and_follow(id, wanted);
-        Ok(())
-    }
-
-    /// Whether there is nothing to do for what is wanted of a session that is here.
-    fn is_followed(&self, id: SessionId, wanted: &Wanted) -> bool {
-        match wanted {
-            Wanted::Connect(connect) => {
-                self.table().held.get(&id).is_some_and(|held| held.asked_at >= connect.asked_at)
-            }
-            Wanted::Leave => false,
-        }
-    }
-
-    /// Does what is wanted of a session, or ends it where nothing is, unless that is being done. Nobody waits for it: to take
-    /// one off its phone may take a while.
-    fn go_and_follow(self: &Arc<Self>, id: SessionId, wanted: Option<Wanted>) {
-        if !self.table().followed.insert(id) {
-            return;
-        }
-        let following = Following { sessions: Arc::clone(self), id };
-        tokio::spawn(async move {
-            let sessions = &following.sessions;
-            // It is never closed.
-            let place = sessions.places.acquire().await;
-            let done = match &wanted {
-                Some(wanted) => sessions.follow(id, wanted).await,
-                None => {
-                    sessions.let_go(id).await;
-                    Ok(())
-                }
-            };
-            drop(place);
-            match done {
-                Ok(()) | Err(KeepError::Elsewhere | KeepError::Draining) => {}
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(connection = %id.connection, error, "what is wanted of a WhatsApp session is not done");
-                }
-            }
-        });
-    }
-}
-
-/// That what is wanted of a session is being done.
-struct Following {
-    sessions: Arc<Sessions>,
-    id: SessionId,
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.sessions.table().followed.remove(&self.id);
-    }
 }
 
 fn rounds(every: Duration) -> Interval {
@@ -522,36 +348,6 @@ async fn go_on_prolonging(sessions: Weak<Sessions>, every: Duration) {
     }
 }
 
-/// Keeps what is wanted.
-async fn go_on_keeping(sessions: Weak<Sessions>, wishes: Arc<dyn Wishes>) {
-    let mut look_at = Instant::now();
-    loop {
-        let otherwise = tokio::select! {
-            () = sleep_until(look_at) => OtherwiseWanted::Any,
-            otherwise = wishes.changed() => otherwise,
-        };
-        let Some(sessions) = sessions.upgrade() else { return };
-        let all = otherwise == OtherwiseWanted::Any;
-        let followed = match otherwise {
-            OtherwiseWanted::Any => sessions.follow_wishes().await,
-            OtherwiseWanted::Of(changed) => {
-                let mut followed = Ok(false);
-                for of in changed {
-                    followed = sessions.follow_wish(session(of)).await.and(followed);
-                }
-                followed
-            }
-        };
-        // What is done for one is looked after soon; a look at all of them is not put off by it.
-        let rest_until = Instant::now() + sessions.parts.leases.rests(matches!(followed, Ok(true)));
-        look_at = if all { rest_until } else { look_at.min(rest_until) };
-        if let Err(error) = followed {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "which WhatsApp sessions are wanted cannot be read");
-        }
-    }
-}
-
 /// Ends a session when its right is over, whatever the store says or does not.
 async fn cut_off(sessions: Weak<Sessions>, id: SessionId, right: Arc<Right>, session: Weak<Session>) {
     right.over().await;
@@ -562,6 +358,7 @@ async fn cut_off(sessions: Weak<Sessions>, id: SessionId, right: Arc<Right>, ses
     if let Some(sessions) = sessions.upgrade() {
         // Not one that was begun meanwhile.
         sessions.forget(id, &right);
+        sessions.lost.notify_one();
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Patience {
     /// After so long WhatsApp is asked, by another login, to say again what somebody wrote and nobody took; longer from time to
     /// time.
     pub ask_again: Duration,
+    /// A session that is to be taken off its phone: to connect, before others have their turn and it is tried again.
+    pub leave: Duration,
     /// A session that ends: what it still has to write and to say.
     pub stop: Duration,
 }
@@ -68,6 +70,7 @@ impl Default for Patience {
             refused: Duration::from_secs(300),
             not_kept: Duration::from_secs(5),
             ask_again: Duration::from_secs(10),
+            leave: Duration::from_secs(10),
             stop: Duration::from_secs(12),
         }
     }

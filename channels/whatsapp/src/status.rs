@@ -169,6 +169,12 @@ impl Status {
         matches!(self, Self::Connecting | Self::Disconnected { why: Lost | Unavailable | NotKept, .. })
     }
 
+    /// Whether WhatsApp has refused it in a way that passes: it logs in by itself, in minutes or later.
+    pub(crate) fn is_put_off(&self) -> bool {
+        use Away::{Outdated, Refused};
+        matches!(self, Self::Disconnected { why: Refused(_) | Outdated, .. } | Self::Banned { until: Some(_), .. })
+    }
+
     /// One word for it, for metrics and lists.
     pub fn name(&self) -> &'static str {
         self.live().as_str()

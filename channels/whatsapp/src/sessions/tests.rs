@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use wotp_core::app::{ConnectionMemory, MemoryError};
+use wotp_core::app::{ConnectionMemory, MemoryError, OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::connection_lease::ConnectionLease;
 use wotp_core::domain::id::ConnectionId;
 use wotp_core::domain::live_connection::Standing;
@@ -14,12 +14,14 @@ use wotp_core::testing::builders::{a_service, a_tenant, vault};
 use wotp_core::testing::{ManualClock, SeededEntropy};
 use wotp_store::sqlite::{OpenOptions, SqliteStore};
 
+use super::follow::is_asked_since;
 use super::*;
 use crate::keys::Keys;
-use crate::leases::{Leases, Tenure, account};
+use crate::leases::{Leases, Tenure, account, session};
 use crate::listen::{Incoming, Listen, NotTaken, Reported};
 use crate::settings::Settings;
 use crate::status::Status;
+use crate::wishes::Wishes;
 
 /// What several processes share, and what they read of it.
 struct World {
@@ -86,6 +88,13 @@ impl World {
         self.otherwise.lock().unwrap().push(id);
         self.changed.notify_one();
         wanted
+    }
+
+    /// A call deletes a session.
+    fn leaves(&self, id: SessionId) {
+        self.wanted.lock().unwrap().insert(id, Wanted::Leave);
+        self.otherwise.lock().unwrap().push(id);
+        self.changed.notify_one();
     }
 
     fn reads(&self) -> (usize, usize) {
@@ -172,13 +181,22 @@ async fn kept(sessions: &Sessions, id: SessionId) {
 
 /// One that was replaced some seconds after somebody had it connect, and whose process is gone.
 async fn replaced(world: &Arc<World>) -> (SessionId, Wanted) {
+    let first = world.process(1);
+    let replaced = replaced_by(world, &first).await;
+    first.drain().await;
+    world.begun.lock().unwrap().clear();
+    replaced
+}
+
+/// One that was replaced some seconds after somebody had it connect.
+async fn replaced_by(world: &World, process: &Sessions) -> (SessionId, Wanted) {
     let id = world.id(1);
     let wanted = world.wants(id, true);
-    let first = world.process(1);
-    kept(&first, id).await;
+    kept(process, id).await;
     world.clock.advance(SignedDuration::from_secs(5));
-    first.find(id).unwrap().stays_replaced(world.clock.now()).await;
-    first.drain().await;
+    let session = process.find(id).unwrap();
+    session.stop().await;
+    session.stays_replaced(world.clock.now()).await;
     world.begun.lock().unwrap().clear();
     (id, wanted)
 }
@@ -284,4 +302,208 @@ async fn whoever_is_told_of_everything_looks_at_it_soon_again_only_while_somethi
     };
     assert_eq!((rests(Tenure::alone(), true), rests(Tenure::alone(), false)), (10, 2));
     assert_eq!(rests(Tenure::default(), true), 2, "others write what is wanted, and are not heard");
+}
+
+/// Who has the first four sessions.
+async fn holders(world: &World) -> BTreeSet<Option<NodeId>> {
+    let mut holders = BTreeSet::new();
+    for nth in 1..=4 {
+        holders.insert(world.holder(world.id(nth)).await);
+    }
+    holders
+}
+
+fn node(nth: u8) -> Option<NodeId> {
+    Some(NodeId::from_bytes([nth; 16]))
+}
+
+#[tokio::test]
+async fn of_two_processes_that_see_all_of_a_tenants_free_one_gets_them_all() {
+    let world = World::new().await;
+    let first = world.process(1);
+    for nth in 1..=4 {
+        world.wants(world.id(nth), true);
+        kept(&first, world.id(nth)).await;
+    }
+    // These look while all are the first's, which dies and gives nothing back.
+    let (second, third) = (world.process(2), world.process(3));
+    comes("both have looked", async || {
+        [&second, &third].iter().all(|process| process.kept_by_another(world.tenant, None).is_some())
+    })
+    .await;
+    drop(first);
+    world.clock.advance(SignedDuration::from_secs(10));
+    // Each is the faster with some of them: the second with the anchor.
+    let (second_waits, third_waits) =
+        ((second.turn(world.id(3)).await, second.turn(world.id(4)).await), third.turn(world.id(1)).await);
+    assert!(!second.follow_wishes().await.unwrap() && !third.follow_wishes().await.unwrap());
+    comes("the second has the anchor", async || world.holder(world.id(1)).await == node(2)).await;
+    comes("and what goes with it", async || world.holder(world.id(2)).await == node(2)).await;
+    assert!(third.is_empty());
+    drop((second_waits, third_waits));
+    comes("one has all", async || holders(&world).await == BTreeSet::from([node(2)])).await;
+    comes("nothing is being done", async || third.table().followed.is_empty()).await;
+    assert_eq!((second.len(), third.len()), (4, 0));
+    second.drain().await;
+    third.drain().await;
+}
+
+#[tokio::test]
+async fn what_two_processes_have_of_a_tenant_goes_to_the_one_with_the_anchor_at_the_second_look() {
+    let world = World::new().await;
+    let (first, second) = (world.process(1), world.process(2));
+    comes("both have looked", async || world.reads().0 == 2).await;
+    let wanted = Wanted::Connect(WantedConnect { asked_at: Some(world.clock.now()), code_for: None });
+    for (nth, process) in [(1, &second), (2, &first), (3, &first), (4, &second)] {
+        world.wanted.lock().unwrap().insert(world.id(nth), wanted.clone());
+        process.follow(world.id(nth), &wanted).await.unwrap();
+    }
+    // Somebody is about to scan what the third shows, and nobody what the second does.
+    let [second_shows, third_shows] = [2, 3].map(|nth| first.find(world.id(nth)).unwrap());
+    assert_eq!([&second_shows, &third_shows].map(|session| session.status().name()), ["pairing"; 2]);
+    second_shows.stop().await;
+    first.follow_wishes().await.unwrap();
+    second.follow_wishes().await.unwrap();
+    assert_eq!((first.len(), second.len()), (2, 2), "it may be so for a moment only");
+    assert!(!first.follow_wishes().await.unwrap());
+    comes("it is let go", async || world.holder(world.id(2)).await.is_none()).await;
+    first.follow_wishes().await.unwrap();
+    second.follow_wishes().await.unwrap();
+    comes("it is with the anchor", async || world.holder(world.id(2)).await == node(2)).await;
+    assert_eq!(world.holder(world.id(3)).await, node(1));
+    third_shows.stop().await;
+    comes("all are", async || {
+        first.follow_wishes().await.unwrap();
+        second.follow_wishes().await.unwrap();
+        holders(&world).await == BTreeSet::from([node(2)])
+    })
+    .await;
+    // And there they stay.
+    comes("nothing is being done", async || second.table().followed.is_empty()).await;
+    assert!(second.follow_wishes().await.unwrap());
+    assert_eq!((first.len(), second.len()), (0, 4));
+    first.drain().await;
+    second.drain().await;
+}
+
+#[tokio::test]
+async fn a_delivery_goes_to_whoever_has_another_number_while_none_that_is_here_is_connected() {
+    let world = World::new().await;
+    let (first, second) = (world.process(1), world.process(2));
+    comes("both have looked", async || world.reads().0 == 2).await;
+    let wanted = Wanted::Connect(WantedConnect { asked_at: Some(world.clock.now()), code_for: None });
+    for (nth, process) in [(1, &first), (2, &second)] {
+        world.wanted.lock().unwrap().insert(world.id(nth), wanted.clone());
+        process.follow(world.id(nth), &wanted).await.unwrap();
+    }
+    second.follow_wishes().await.unwrap();
+    assert_eq!(second.kept_by_another(world.tenant, None), node(1));
+    assert_eq!(second.kept_by_another(world.tenant, Some(world.id(2).connection)), None);
+    first.drain().await;
+    second.drain().await;
+}
+
+#[tokio::test]
+async fn sessions_that_take_their_time_to_leave_hold_up_nobody() {
+    let world = World::new().await;
+    let process = world.process(1);
+    comes("it has looked", async || world.reads().0 == 1).await;
+    let count = u8::try_from(AT_ONCE).unwrap();
+    let mut turns = Vec::new();
+    for nth in 1..=count {
+        turns.push(process.turn(world.id(nth)).await);
+        world.leaves(world.id(nth));
+    }
+    comes("all are under way", async || process.leaving.available_permits() == 0).await;
+    let id = world.id(count + 1);
+    world.wants(id, true);
+    comes("another is kept", async || process.find(id).is_some() && !process.table().followed.contains(&id)).await;
+    world.wants(id, false);
+    comes("and let go", async || world.holder(id).await.is_none()).await;
+    drop(turns);
+    comes("they are gone", async || world.wanted.lock().unwrap().is_empty()).await;
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_cut_off_is_taken_again_at_once_where_no_other_process_has_it() {
+    let world = World::new().await;
+    let process = world.process(1);
+    let id = world.id(1);
+    world.wants(id, true);
+    kept(&process, id).await;
+    let fence = async || world.store.find_connection_lease(account(id)).await.unwrap().unwrap().fence;
+    let before = fence().await;
+    // It looks again by itself in an hour.
+    process.table().held[&id].right.end();
+    comes("it is taken again", async || process.find(id).is_some()).await;
+    assert!(fence().await > before);
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_being_cut_off_counts_as_one_that_is_to_be_had() {
+    let world = World::new().await;
+    let process = world.process(1);
+    let id = world.id(1);
+    world.wants(id, true);
+    kept(&process, id).await;
+    assert!(process.follow_wishes().await.unwrap());
+    // Nobody has cut it off yet.
+    process.table().held[&id].watch.abort();
+    process.table().held[&id].right.end();
+    assert!(!process.follow_wishes().await.unwrap());
+    kept(&process, id).await;
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_for_while_the_clock_ran_ahead_is_no_later_than_what_is_asked_for_now() {
+    let ahead = SignedDuration::from_hours(2);
+    let world = World::new().await;
+    let process = world.process(1);
+    comes("it has looked", async || world.reads().0 == 1).await;
+    world.clock.advance(ahead);
+    let (id, _) = replaced_by(&world, &process).await;
+    world.clock.advance(-ahead);
+    world.wants(id, true);
+    comes("it logs in", async || world.begun() == 1).await;
+    assert!(process.follow_wishes().await.unwrap());
+    process.drain().await;
+}
+
+#[tokio::test]
+async fn what_was_replaced_while_the_clock_ran_ahead_connects_when_somebody_has_it_connect_now() {
+    let ahead = SignedDuration::from_hours(2);
+    for taken_in_between in [true, false] {
+        let world = World::new().await;
+        let first = world.process(1);
+        world.clock.advance(ahead);
+        let (id, _) = replaced_by(&world, &first).await;
+        world.clock.advance(-ahead);
+        first.drain().await;
+        drop(first);
+        if taken_in_between {
+            // Nobody has.
+            let second = world.process(2);
+            kept(&second, id).await;
+            assert_eq!((world.begun(), second.find(id).unwrap().status().name()), (0, "replaced"));
+            second.drain().await;
+        }
+        world.clock.advance(SignedDuration::from_secs(1));
+        world.wants(id, true);
+        let third = world.process(3);
+        kept(&third, id).await;
+        assert!(world.begun() > 0, "{taken_in_between}");
+        third.drain().await;
+    }
+}
+
+#[test]
+fn what_was_followed_is_outdone_by_what_was_asked_later_and_where_it_lies_ahead_by_anything_else() {
+    let at = |second| Some(Timestamp::from_second(second).unwrap());
+    let since = |followed, asked_at| is_asked_since(followed, asked_at, Timestamp::from_second(100).unwrap());
+    assert_eq!([since(None, at(1)), since(at(1), at(2)), since(at(1), at(200))], [true; 3]);
+    assert_eq!([since(at(2), at(2)), since(at(2), at(1)), since(at(2), None), since(None, None)], [false; 4]);
+    assert_eq!([since(at(200), at(99)), since(at(200), at(150)), since(at(200), at(200))], [true, true, false]);
 }

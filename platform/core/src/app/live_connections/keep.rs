@@ -100,8 +100,8 @@ impl Wishes {
 impl App {
     /// All live connections of which something is wanted. Of one that cannot be read, as a newer program wrote it, it is
     /// known that it is to be logged in, and no more. Those of a tenant that is deleted are not to be, until it is had back:
-    /// their phones stay linked. Those of one that is suspended are, since WhatsApp drops what does not log in for weeks,
-    /// and nothing is sent or answered meanwhile.
+    /// their phones stay linked. Those of one that is suspended are, since WhatsApp drops what does not log in for weeks:
+    /// what was accepted before still goes out, and nobody is answered meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
