@@ -4,26 +4,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::SignedDuration;
-use tokio::time::timeout;
-use wacore::proto_helpers::MessageExt as _;
-use whatsapp_rust::Client;
-use whatsapp_rust::anyhow::{self, bail};
-use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
 use whatsapp_rust::types::events::{
-    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, InboundMessage, Receipt, ServerAck,
-    TempBanReason,
+    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck, TempBanReason,
 };
 use whatsapp_rust::types::presence::ReceiptType;
-use whatsapp_rust::wacore_binary::JidExt as _;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::DeliveryStatus;
 
 use super::todos::Todo;
 use super::{Core, Over, lock};
 use crate::line::Dialer;
-use crate::listen::Incoming;
 use crate::sent::Answer;
 use crate::status::{Away, Ban, OwnNumber, Shown, Status};
 
@@ -254,84 +245,5 @@ impl Core {
                 self.todo(Todo::LookUp { id: id.to_string(), answer });
             }
         }
-    }
-}
-
-/// How long whoever is told of a message may take.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// After so long what was written is of no use any more, if it is still not known whose number it came from.
-const NAMELESS_MAX: SignedDuration = SignedDuration::from_hours(24);
-
-/// What people write, told before WhatsApp hears that it arrived.
-pub(super) struct Inbound {
-    core: Weak<Core>,
-}
-
-impl Inbound {
-    pub(super) fn new(core: &Arc<Core>) -> Self {
-        Self { core: Arc::downgrade(core) }
-    }
-}
-
-#[async_trait]
-impl InboundDurabilityHook for Inbound {
-    async fn on_messages(&self, _: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
-        let Some(core) = self.core.upgrade() else { bail!("the session has ended") };
-        for message in batch {
-            let Some((author, text)) = read(message) else { continue };
-            let sent_at = Timestamp::from_second(message.info.timestamp.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
-            let from = match author {
-                Author::Number(from) => from,
-                Author::Nameless(lid) => match core.number_of(&lid).await {
-                    Ok(Some(from)) => from,
-                    Ok(None) if core.now().duration_since(sent_at) > NAMELESS_MAX => continue,
-                    // It comes again with the next login, when their number may be known.
-                    _ => bail!("somebody wrote whose number is not known"),
-                },
-            };
-            core.met(&from);
-            let incoming = Incoming { from, text, id: message.info.id.to_string(), sent_at };
-            match timeout(TAKEN_WITHIN, core.parts.listener.incoming(core.id, &incoming)).await {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(text))) => core.answer(incoming, text),
-                Ok(Err(_)) | Err(_) => {
-                    core.todo(Todo::AskAgain { life: core.life.load(Ordering::SeqCst) });
-                    bail!("what somebody wrote is not kept");
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Who wrote.
-enum Author {
-    /// Their number.
-    Number(String),
-    /// Somebody whose address does not tell their number, nor what came with it.
-    Nameless(String),
-}
-
-/// A text that a person wrote to the number, and who it was.
-fn read(message: &InboundMessage) -> Option<(Author, String)> {
-    let source = &message.info.source;
-    if source.is_from_me || source.is_group || source.chat.is_group() || source.chat.is_status_broadcast() {
-        return None;
-    }
-    let text = message.message.text_content()?.to_owned();
-    // Accounts that go by addresses that tell no number have it beside the address.
-    let number = [Some(&source.sender), source.sender_alt.as_ref()].into_iter().flatten().find(|jid| jid.is_pn());
-    let author = match number {
-        Some(number) => Author::Number(number.user.to_string()),
-        None => Author::Nameless(source.sender.user.to_string()),
-    };
-    Some((author, text))
-}
-
-impl Core {
-    /// The number of somebody whose address does not tell it, if it is known from before.
-    async fn number_of(&self, lid: &str) -> anyhow::Result<Option<String>> {
-        let Some(live) = self.live() else { bail!("the session has ended") };
-        Ok(live.state.number_of(lid).await?)
     }
 }

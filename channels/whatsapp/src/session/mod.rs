@@ -2,6 +2,7 @@
 
 mod answers;
 mod ear;
+mod inbound;
 mod keeper;
 mod pairing;
 mod sender;
@@ -41,7 +42,8 @@ use crate::status::{Away, Status, Unpaired};
 use crate::version::{Version, WebVersion};
 use crate::wishes::Wishes;
 
-use ear::{Ear, Inbound};
+use ear::Ear;
+use inbound::{Inbound, TakenIn};
 use pairing::Codes;
 pub use pairing::PairError;
 use sender::Sender;
@@ -171,6 +173,8 @@ struct Core {
     answers: Arc<Semaphore>,
     /// For whose phone a code is shown.
     codes: Codes,
+    /// What people wrote that was taken in, and comes again.
+    taken_in: TakenIn,
     /// The version that the client says it is which was begun last.
     begun_with: Mutex<WebVersion>,
     /// The client that has given up, until it is ended.
@@ -436,6 +440,7 @@ impl Session {
             todos: Todos::default(),
             answers: Arc::new(Semaphore::new(answers::AT_ONCE)),
             codes: Codes::default(),
+            taken_in: TakenIn::default(),
             begun_with: Mutex::new(parts.version.current()),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
