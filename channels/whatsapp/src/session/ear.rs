@@ -16,7 +16,7 @@ use super::todos::Todo;
 use super::{Core, Over, lock};
 use crate::line::Dialer;
 use crate::sent::Answer;
-use crate::status::{Away, Ban, OwnNumber, Shown, Status};
+use crate::status::{Away, Ban, OwnNumber, Shown, ShownCode, Status};
 
 /// Listens to one client.
 pub(super) struct Ear {
@@ -57,6 +57,8 @@ impl EventHandler for Ear {
             EventKind::ServerAck,
             EventKind::Receipt,
             EventKind::MexNotification,
+            // While a code is shown.
+            EventKind::RawNode,
         ])
     }
 }
@@ -70,29 +72,35 @@ impl Core {
                 if let Some(live) = self.live() {
                     live.dialer.arrived();
                 }
-                let shown = self.show(&qr.code, qr.timeout);
+                let shown = Shown { text: qr.code.clone(), expires_at: self.after(qr.timeout) };
+                self.codes.has_qr();
                 self.shown(|qr, _| *qr = Some(shown));
             }
             Event::PairingQrCodesExhausted(exhausted) => {
-                self.shown(|qr, _| *qr = None);
-                // Otherwise a code is still to be typed, and the connection stays for it.
                 if exhausted.disconnected {
                     self.todo(Todo::BeginAnew { life });
+                } else {
+                    // A code is still to be typed: the connection stays for it.
+                    self.codes.has_no_qr(life);
                 }
+                self.shown(|qr, _| *qr = None);
             }
             Event::PairingCode(code) => {
-                let shown = self.show(&code.code, code.timeout);
+                let number = self.codes.number().map(OwnNumber);
+                let shown = ShownCode { text: code.code.clone(), expires_at: self.after(code.timeout), number };
                 self.shown(|_, code| *code = Some(shown));
             }
             Event::PairingCodeRefresh(refresh) => {
+                self.codes.is_over(refresh.force_manual);
                 self.shown(|_, code| *code = None);
-                if !refresh.force_manual {
-                    self.todo(Todo::RenewCode { life });
-                }
             }
-            Event::PairingCodeError(_) => self.shown(|_, code| *code = None),
+            Event::PairingCodeError(_) => {
+                self.codes.failed();
+                self.shown(|_, code| *code = None);
+            }
+            Event::RawNode(stanza) => self.codes.heard(life, stanza),
             Event::PairSuccess(_) => {
-                self.codes.ask(None);
+                self.codes.linked();
                 lock(&self.sender).linked_anew();
                 self.set(Status::Connecting);
             }
@@ -128,10 +136,10 @@ impl Core {
         }
     }
 
-    fn show(&self, text: &str, lasts: Duration) -> Shown {
+    /// What time it is after so long.
+    fn after(&self, lasts: Duration) -> Timestamp {
         let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
-        let expires_at = self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX);
-        Shown { text: text.to_owned(), expires_at }
+        self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX)
     }
 
     fn gone(&self, why: Away) -> Status {
@@ -165,6 +173,7 @@ impl Core {
     /// The connection is gone, and comes back.
     fn lost(&self, why: Away) {
         self.go_offline();
+        self.codes.line_is_lost();
         // While it links a phone the next connection brings the next QR.
         self.shown(|qr, code| (*qr, *code) = (None, None));
         let gone = self.gone(why);

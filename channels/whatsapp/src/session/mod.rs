@@ -1,6 +1,7 @@
 //! One session: the client of one number, and where it stands.
 
 mod answers;
+mod codes;
 mod ear;
 mod inbound;
 mod keeper;
@@ -42,9 +43,9 @@ use crate::status::{Away, Status, Unpaired};
 use crate::version::{Version, WebVersion};
 use crate::wishes::Wishes;
 
+use codes::Codes;
 use ear::Ear;
 use inbound::{Inbound, TakenIn};
-use pairing::Codes;
 pub use pairing::PairError;
 use sender::Sender;
 pub use sending::Letter;
@@ -450,6 +451,7 @@ impl Session {
             tokio::spawn(keeper::keep(Arc::clone(&core))),
             tokio::spawn(standing::tell(Arc::clone(&core))),
             tokio::spawn(keeper::tell(Arc::clone(&core), reported)),
+            tokio::spawn(pairing::go_on_showing(Arc::clone(&core))),
         ];
         Self { core, tasks }
     }

@@ -14,7 +14,8 @@ use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::domain::live_connection::{
-    Connect, LiveConnection, LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, Standing, Wish,
+    Connect, LiveConnection, LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, ShownCode, Standing,
+    Wish,
 };
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Change, Channel, Entity as _, Outgoing, Owner, SendError, TenantAccount};
@@ -375,15 +376,25 @@ async fn codes_to_link_a_phone_are_asked_for_one_after_the_other_and_not_while_o
     let asked = wanted().await;
 
     let mut pairing = standing(&app, LiveStatus::Pairing);
-    pairing.code = Some(Shown { text: "ABCD1234".to_owned(), expires_at: pairing.since + seconds(100) });
+    let (text, expires_at) = ("ABCD1234".to_owned(), pairing.since + seconds(100));
+    pairing.code = Some(ShownCode { text, expires_at, number: Some(OwnNumber(NUMBER[1..].to_owned())) });
     app.clock.advance(seconds(95));
     stands(&app, of, &pairing).await;
     let shown = connect(NUMBER).await.expect(202);
     assert_eq!(shown["session"]["code"]["text"], "ABCD1234");
     assert_eq!(wanted().await, asked, "nothing is asked for");
-    // Of another phone it is.
-    connect(other).await.expect(202);
+    // Of another phone it is, and what is shown for this one is not shown for that.
+    let asked = connect(other).await.expect(202);
+    assert_eq!((&asked["session"]["status"], &asked["session"]["code"]), (&json!("pairing"), &Value::Null));
     assert_eq!(wanted().await.0, other);
+    connect(other).await.problem(429, "cool_down");
+    let seen = found(&app, &tenant, id(&connection)).await;
+    assert_eq!(seen["session"]["code"], Value::Null);
+    let (text, number) = ("EFGH5678".to_owned(), Some(OwnNumber(other[1..].to_owned())));
+    pairing.code = Some(ShownCode { text, expires_at: pairing.since + seconds(200), number });
+    stands(&app, of, &pairing).await;
+    let shown = connect(other).await.expect(202);
+    assert_eq!(shown["session"]["code"]["text"], "EFGH5678");
     app.clock.advance(seconds(30));
     connect(NUMBER).await.expect(202);
     assert_eq!(wanted().await.0, NUMBER);

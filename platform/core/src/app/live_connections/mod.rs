@@ -21,7 +21,9 @@ use crate::domain::audit::Deed;
 use crate::domain::dispatch::LeaseToken;
 use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::inbound;
-use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, LiveStatus, Standing, Wish};
+use crate::domain::live_connection::{
+    Connect, KeptStanding, LiveConnection, LiveStatus, OwnNumber, ShownCode, Standing, Wish,
+};
 use crate::domain::phone::Phone;
 use crate::domain::tenant::{self, Tenant};
 use crate::domain::vault::Purpose;
@@ -151,11 +153,23 @@ impl App {
     /// A live connection, and where it stands.
     pub(super) async fn seen_live(&self, connection: LiveConnection) -> Result<LiveSeen, Refusal> {
         let of = TenantAccount { tenant: connection.tenant, connection: connection.id };
-        let standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        let mut standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        if let Some(standing) = &mut standing {
+            standing.code.take_if(|code| self.is_for_another(code, &connection));
+        }
         let lease = self.ports.store.find_connection_lease(of).await?;
         let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
         let served = self.keeps_accounts(&connection.channel);
         Ok(LiveSeen { connection, standing, kept, served })
+    }
+
+    /// Whether a code is for another phone than the one that somebody wants linked by now, as in the moment before whoever
+    /// keeps the connection knows of that.
+    fn is_for_another(&self, code: &ShownCode, connection: &LiveConnection) -> bool {
+        let Wish::Connect(Connect { code_for: Some(sealed), .. }) = &connection.wish else { return false };
+        let wanted = self.ports.vault.open(Purpose::Address, &connection.id.to_bytes(), sealed);
+        let shown_for = code.number.as_ref().map(OwnNumber::digits);
+        shown_for.is_some_and(|number| wanted.is_ok_and(|wanted| wanted.trim_start_matches('+') != number))
     }
 
     /// What was said last of where a connection stands.

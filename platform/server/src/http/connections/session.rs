@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{ConnectLive, LiveSeen};
-use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Shown, Standing};
+use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Shown, ShownCode, Standing};
 use wotp_core::domain::phone::Phone;
 
 use super::ConnectionView;
@@ -96,8 +96,8 @@ pub(in crate::http) struct CodeView {
     expires_at: Timestamp,
 }
 
-impl From<Shown> for CodeView {
-    fn from(Shown { text, expires_at }: Shown) -> Self {
+impl From<ShownCode> for CodeView {
+    fn from(ShownCode { text, expires_at, .. }: ShownCode) -> Self {
         Self { text, expires_at }
     }
 }
