@@ -18,6 +18,9 @@ const WANTED: &str = "wanted";
 const LEFT_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 /// Least time between two codes to link a phone that WhatsApp is asked for: it refuses numbers for which many are.
 const CODES_APART: SignedDuration = SignedDuration::from_secs(30);
+/// Least time between two logins that somebody asks for. A number that is banned, or whose keys somebody else logs in with,
+/// does not come to harm by whoever asks each second until it is connected.
+const CONNECTS_APART: SignedDuration = SignedDuration::from_secs(10);
 
 /// A tenant's account that a node keeps logged in, and what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,13 @@ impl LiveConnection {
     /// Whether it is to be logged in.
     pub fn connects(&self) -> bool {
         matches!(self.wish, Wish::Connect(_))
+    }
+
+    /// Whether somebody has only just asked for it to log in, without a code.
+    pub fn has_just_been_asked_for(&self, now: Timestamp) -> bool {
+        let Wish::Connect(Connect { asked_at, code_for: None }) = &self.wish else { return false };
+        // Nodes do not have quite the same time.
+        now.duration_since(*asked_at).abs() < CONNECTS_APART
     }
 
     /// From when on another code to link a phone may be asked for; none where none was yet.

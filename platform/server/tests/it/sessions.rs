@@ -21,7 +21,7 @@ use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Change, Channel, Entity as _, Outgoing, Owner, SendError, TenantAccount};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
-use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, tell};
+use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, entries, tell};
 use crate::loopback::{Arriving, Loopback};
 
 /// A channel whose accounts are kept logged in, and is busy with something else.
@@ -398,6 +398,48 @@ async fn codes_to_link_a_phone_are_asked_for_one_after_the_other_and_not_while_o
     app.clock.advance(seconds(30));
     connect(NUMBER).await.expect(202);
     assert_eq!(wanted().await.0, NUMBER);
+}
+
+#[tokio::test]
+async fn whoever_asks_again_and_again_has_it_log_in_every_ten_seconds_at_most() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}", id(&connection)));
+    let connect =
+        async || app.post(format!("{path}/connect")).key(&tenant.live).json(json!({ "accept_risk": true })).await;
+    let asked_at = async || match app.app.wanted_connections().await.unwrap().as_slice() {
+        [(_, Wanted::Connect(WantedConnect { code_for: None, asked_at }))] => asked_at.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let asked = async || {
+        let log = entries(&app, Owner::Tenant(tenant.id)).await;
+        log.iter().filter(|entry| entry["action"] == "connection.connect").count()
+    };
+    connect().await.expect(202);
+    let first = asked_at().await;
+    // It logs in, and that is all that it comes to.
+    app.clock.advance(seconds(1));
+    stands(&app, of, &Standing { reason: Some("other".to_owned()), ..standing(&app, LiveStatus::Banned) }).await;
+    for _ in 0..8 {
+        app.clock.advance(seconds(1));
+        assert_eq!(connect().await.expect(202)["session"]["status"], "banned");
+    }
+    assert_eq!((asked_at().await, asked().await), (first, 1), "nothing is asked for");
+    app.clock.advance(seconds(1));
+    connect().await.expect(202);
+    let second = asked_at().await;
+    assert_eq!((second, asked().await), (first + seconds(10), 2));
+
+    // Where something has moved it is at once: nothing was wanted meanwhile, or no phone is linked any more.
+    app.post(format!("{path}/disconnect")).key(&tenant.live).json(json!({})).await.expect(202);
+    connect().await.expect(202);
+    assert_eq!(asked().await, 3);
+    app.clock.advance(seconds(1));
+    stands(&app, of, &Standing { reason: Some("failed".to_owned()), ..standing(&app, LiveStatus::Unpaired) }).await;
+    connect().await.expect(202);
+    assert_eq!((asked_at().await, asked().await), (second + seconds(1), 4));
+    connect().await.expect(202);
+    assert_eq!(asked().await, 4);
 }
 
 #[tokio::test]

@@ -50,6 +50,17 @@ pub struct ConnectLive {
     pub code_for: Option<Phone>,
 }
 
+impl LiveSeen {
+    /// Whether it has ended without a phone since somebody last asked for it, so that asking again harms no number.
+    fn was_unlinked_since(&self) -> bool {
+        let Wish::Connect(Connect { asked_at, .. }) = &self.connection.wish else { return false };
+        self.standing.as_ref().is_some_and(|standing| {
+            let unlinked = matches!(standing.status, LiveStatus::Unpaired | LiveStatus::LoggedOut);
+            unlinked && *asked_at < standing.since
+        })
+    }
+}
+
 impl ConnectLive {
     /// Refuses whoever does not accept the risk.
     fn accepts_risk(&self) -> Result<(), Refusal> {
@@ -186,7 +197,7 @@ impl App {
     }
 
     /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes. Where a code for the
-    /// same phone is still shown, nothing is asked for.
+    /// same phone is still shown, or somebody has only just asked for the same, nothing is asked for.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] where the risk is not accepted or the channel is switched off,
@@ -217,6 +228,11 @@ impl App {
                 return Err(Refusal::LinkCode { next_at });
             }
             found.code_asked_at = Some(now);
+        } else if found.entity.risk_accepted_at == before.risk_accepted_at && before.has_just_been_asked_for(now) {
+            let seen = self.seen_live(before.clone()).await?;
+            if !seen.was_unlinked_since() {
+                return Ok(seen);
+            }
         }
         let seal =
             |phone: Phone| self.ports.vault.seal(Purpose::Address, &id.to_bytes(), phone.e164(), &*self.ports.entropy);
