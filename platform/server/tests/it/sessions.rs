@@ -2,14 +2,17 @@
 //! stands is what whoever keeps it says. Here it is the test that says so; real sessions are tested against the double of
 //! WhatsApp.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wotp_core::app::{Wanted, WantedConnect};
+use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
@@ -440,6 +443,29 @@ async fn whoever_asks_again_and_again_has_it_log_in_every_ten_seconds_at_most() 
     assert_eq!((asked_at().await, asked().await), (second + seconds(1), 4));
     connect().await.expect(202);
     assert_eq!(asked().await, 4);
+}
+
+#[tokio::test]
+async fn what_is_wanted_is_told_to_whoever_keeps_it_also_where_nobody_hears_the_answer_or_the_store_gave_none() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}/connect", id(&connection)));
+    let connect = || app.post(&path).key(&tenant.live).json(json!({ "accept_risk": true }));
+    let told = async || {
+        let changed = app.app.wanted_connections_changed();
+        tokio::time::timeout(Duration::from_secs(60), changed).await.expect("it is told")
+    };
+    // It may be stored all the same.
+    app.refuse(Some(LiveConnection::KIND));
+    connect().await.expect(503);
+    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
+    app.refuse(None);
+    let mut asked = Box::pin(connect().into_future());
+    // Polled once, and dropped: what hyper does when a client closes its connection.
+    assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(asked);
+    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
+    assert_eq!(app.app.wanted_connections().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -277,10 +277,8 @@ impl App {
         let deed = Deed::of(found.tenant, "connection.delete", found.id).before(told(&found));
         found.wish = Wish::Leave;
         found.updated_at = self.now();
-        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
-        self.changed(caller.tenant.id).await;
-        self.live_connections.wishes.tell(Some(TenantAccount { tenant: found.tenant, connection: found.id }));
-        Ok(())
+        let of = TenantAccount { tenant: found.tenant, connection: found.id };
+        self.commit_wish(caller, of, deed, Change::replace(&found)).await
     }
 
     /// Gives a connection another name, and another answer to whoever writes to it.
@@ -332,9 +330,23 @@ impl App {
     ) -> Result<LiveSeen, Refusal> {
         found.updated_at = self.now();
         let deed = Deed::of(before.tenant, action, before.id).between(told(&before), told(&found));
-        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
-        self.changed(before.tenant).await;
-        self.live_connections.wishes.tell(Some(TenantAccount { tenant: before.tenant, connection: before.id }));
+        let of = TenantAccount { tenant: before.tenant, connection: before.id };
+        self.commit_wish(caller, of, deed, Change::replace(&found)).await?;
         self.seen_live(found.entity).await
+    }
+
+    async fn commit_wish(
+        &self,
+        caller: &ApiCaller,
+        of: TenantAccount,
+        deed: Deed,
+        change: Change,
+    ) -> Result<(), Refusal> {
+        let stored = self.commit(&caller.by(), vec![deed], vec![change]).await;
+        // Also where that failed: it may be stored all the same, and to look is cheap.
+        self.live_connections.wishes.tell(Some(of));
+        stored?;
+        self.changed(of.tenant).await;
+        Ok(())
     }
 }
