@@ -11,8 +11,8 @@ pub enum Error {
     /// What was scanned is no QR of a device.
     #[error("this is no QR for linking a device")]
     NotAQr,
-    /// Nobody asked to be linked to this number by a code.
-    #[error("no device asked for a code for this number")]
+    /// Nobody asked to be linked to this number by a code, or so long ago that it has expired.
+    #[error("no device asked for a code for this number, or it has expired")]
     NoCodeAskedFor,
     /// What the device then sent does not open with the code.
     #[error("the code is wrong")]

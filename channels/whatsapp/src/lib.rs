@@ -54,6 +54,6 @@ pub use right::Right;
 pub use session::{Letter, PairError, Parts, Session, StartError};
 pub use sessions::{KeepError, Sessions};
 pub use settings::{Entrance, Patience, Settings, WHATSAPP};
-pub use status::{Away, Ban, OwnNumber, Shown, Status, Unpaired};
+pub use status::{Away, Ban, OwnNumber, Shown, ShownCode, Status, Unpaired};
 pub use version::{VERSION_KNOWN, VERSION_URL, Version, WebVersion, version_in};
 pub use wishes::Wishes;

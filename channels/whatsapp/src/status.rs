@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Standing};
-pub use wotp_core::domain::live_connection::{OwnNumber, Shown};
+pub use wotp_core::domain::live_connection::{OwnNumber, Shown, ShownCode};
 
 use crate::health::{Grade, Report};
 
@@ -19,10 +19,10 @@ pub enum Status {
     },
     /// It waits for the tenant's phone to scan the QR, or for the person to type the code.
     Pairing {
-        /// The QR to show; none for a moment between two.
+        /// The QR to show; none for a moment between two, or for the last of the time that a code is shown.
         qr: Option<Shown>,
         /// The code to type on the phone, if one was asked for.
-        code: Option<Shown>,
+        code: Option<ShownCode>,
         /// Then it is over, and somebody has to ask again.
         ends_at: Timestamp,
     },

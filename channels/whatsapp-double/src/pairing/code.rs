@@ -1,7 +1,10 @@
 //! Linking by code: the device shows eight characters, which the person types on the phone. Both derive a key from
 //! them, exchange keys of one use under it, and agree on the secret that a QR would have told.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wacore::crypto::hkdf_sha256_into;
 use wacore::libsignal::crypto::aes_256_gcm_decrypt;
 use wacore::libsignal::protocol::{KeyPair, PublicKey};
@@ -17,6 +20,8 @@ use crate::noise::public;
 use crate::people::{Address, Line, World};
 
 const TAG: &str = "link_code_companion_reg";
+/// How long a code is of use.
+const LASTS: Duration = Duration::from_secs(180);
 
 /// A device that shows a code for a number.
 pub(super) struct Flow {
@@ -25,6 +30,7 @@ pub(super) struct Flow {
     noise_key: [u8; 32],
     /// The device's key of one use, under the code.
     wrapped: Vec<u8>,
+    expires: Instant,
     typed: Option<Typed>,
 }
 
@@ -50,6 +56,7 @@ impl World {
             reference: reference.clone(),
             noise_key: key(&stage.child("companion_server_auth_key_pub"))?,
             wrapped: stage.child("link_code_pairing_wrapped_companion_ephemeral_pub"),
+            expires: Instant::now() + LASTS,
             typed: None,
         };
         // A second device that asks for the same number takes the place of the first.
@@ -64,7 +71,8 @@ impl World {
         let code: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
         let identity = self.person(number)?.phone.identity();
         let id = format!("code-{}", self.next());
-        let flow = self.pairing.codes.get_mut(number).ok_or(Error::NoCodeAskedFor)?;
+        let flow = self.pairing.codes.get_mut(number).filter(|flow| Instant::now() < flow.expires);
+        let flow = flow.ok_or(Error::NoCodeAskedFor)?;
         let theirs = PairCodeUtils::decrypt_primary_ephemeral_pub(&flow.wrapped, &code).map_err(Error::crypto)?;
         let ours = KeyPair::generate(&mut rand::rng());
         let wrapped = PairCodeUtils::encrypt_ephemeral_pub(&public(&ours), &code);

@@ -63,6 +63,18 @@ async fn a_wrong_code_links_nobody_and_the_right_one_still_does() {
 }
 
 #[tokio::test]
+async fn a_code_that_nobody_types_in_time_links_nobody() {
+    let double = Double::start().await.unwrap();
+    let mut client = Client::start(&double, &nothing_kept()).await;
+    let code = shown_code(&mut client).await;
+    // Client and double live by the same clock.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(180)).await;
+    tokio::time::resume();
+    assert!(matches!(double.enter_code(TENANT, &code).await, Err(Error::NoCodeAskedFor)));
+}
+
+#[tokio::test]
 async fn an_expired_qr_links_nobody_and_the_client_comes_back_for_a_new_one() {
     let double = Double::start().await.unwrap();
     let mut client = Client::start(&double, &nothing_kept()).await;

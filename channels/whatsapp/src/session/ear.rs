@@ -4,28 +4,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::SignedDuration;
-use tokio::time::timeout;
-use wacore::proto_helpers::MessageExt as _;
-use whatsapp_rust::Client;
-use whatsapp_rust::anyhow::{self, bail};
-use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
 use whatsapp_rust::types::events::{
-    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, InboundMessage, Receipt, ServerAck,
-    TempBanReason,
+    ConnectFailureReason, Event, EventHandler, EventInterest, EventKind, Receipt, ServerAck, TempBanReason,
 };
 use whatsapp_rust::types::presence::ReceiptType;
-use whatsapp_rust::wacore_binary::JidExt as _;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::dispatch::DeliveryStatus;
 
 use super::todos::Todo;
 use super::{Core, Over, lock};
 use crate::line::Dialer;
-use crate::listen::Incoming;
 use crate::sent::Answer;
-use crate::status::{Away, Ban, OwnNumber, Shown, Status};
+use crate::status::{Away, Ban, OwnNumber, Shown, ShownCode, Status};
 
 /// Listens to one client.
 pub(super) struct Ear {
@@ -66,6 +57,8 @@ impl EventHandler for Ear {
             EventKind::ServerAck,
             EventKind::Receipt,
             EventKind::MexNotification,
+            // While a code is shown.
+            EventKind::RawNode,
         ])
     }
 }
@@ -79,29 +72,35 @@ impl Core {
                 if let Some(live) = self.live() {
                     live.dialer.arrived();
                 }
-                let shown = self.show(&qr.code, qr.timeout);
+                let shown = Shown { text: qr.code.clone(), expires_at: self.after(qr.timeout) };
+                self.codes.has_qr();
                 self.shown(|qr, _| *qr = Some(shown));
             }
             Event::PairingQrCodesExhausted(exhausted) => {
-                self.shown(|qr, _| *qr = None);
-                // Otherwise a code is still to be typed, and the connection stays for it.
                 if exhausted.disconnected {
                     self.todo(Todo::BeginAnew { life });
+                } else {
+                    // A code is still to be typed: the connection stays for it.
+                    self.codes.has_no_qr(life);
                 }
+                self.shown(|qr, _| *qr = None);
             }
             Event::PairingCode(code) => {
-                let shown = self.show(&code.code, code.timeout);
+                let number = self.codes.number().map(OwnNumber);
+                let shown = ShownCode { text: code.code.clone(), expires_at: self.after(code.timeout), number };
                 self.shown(|_, code| *code = Some(shown));
             }
             Event::PairingCodeRefresh(refresh) => {
+                self.codes.is_over(refresh.force_manual);
                 self.shown(|_, code| *code = None);
-                if !refresh.force_manual {
-                    self.todo(Todo::RenewCode { life });
-                }
             }
-            Event::PairingCodeError(_) => self.shown(|_, code| *code = None),
+            Event::PairingCodeError(_) => {
+                self.codes.failed();
+                self.shown(|_, code| *code = None);
+            }
+            Event::RawNode(stanza) => self.codes.heard(life, stanza),
             Event::PairSuccess(_) => {
-                self.codes.ask(None);
+                self.codes.linked();
                 lock(&self.sender).linked_anew();
                 self.set(Status::Connecting);
             }
@@ -137,10 +136,10 @@ impl Core {
         }
     }
 
-    fn show(&self, text: &str, lasts: Duration) -> Shown {
+    /// What time it is after so long.
+    fn after(&self, lasts: Duration) -> Timestamp {
         let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
-        let expires_at = self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX);
-        Shown { text: text.to_owned(), expires_at }
+        self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX)
     }
 
     fn gone(&self, why: Away) -> Status {
@@ -174,6 +173,7 @@ impl Core {
     /// The connection is gone, and comes back.
     fn lost(&self, why: Away) {
         self.go_offline();
+        self.codes.line_is_lost();
         // While it links a phone the next connection brings the next QR.
         self.shown(|qr, code| (*qr, *code) = (None, None));
         let gone = self.gone(why);
@@ -254,84 +254,5 @@ impl Core {
                 self.todo(Todo::LookUp { id: id.to_string(), answer });
             }
         }
-    }
-}
-
-/// How long whoever is told of a message may take.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// After so long what was written is of no use any more, if it is still not known whose number it came from.
-const NAMELESS_MAX: SignedDuration = SignedDuration::from_hours(24);
-
-/// What people write, told before WhatsApp hears that it arrived.
-pub(super) struct Inbound {
-    core: Weak<Core>,
-}
-
-impl Inbound {
-    pub(super) fn new(core: &Arc<Core>) -> Self {
-        Self { core: Arc::downgrade(core) }
-    }
-}
-
-#[async_trait]
-impl InboundDurabilityHook for Inbound {
-    async fn on_messages(&self, _: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
-        let Some(core) = self.core.upgrade() else { bail!("the session has ended") };
-        for message in batch {
-            let Some((author, text)) = read(message) else { continue };
-            let sent_at = Timestamp::from_second(message.info.timestamp.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
-            let from = match author {
-                Author::Number(from) => from,
-                Author::Nameless(lid) => match core.number_of(&lid).await {
-                    Ok(Some(from)) => from,
-                    Ok(None) if core.now().duration_since(sent_at) > NAMELESS_MAX => continue,
-                    // It comes again with the next login, when their number may be known.
-                    _ => bail!("somebody wrote whose number is not known"),
-                },
-            };
-            core.met(&from);
-            let incoming = Incoming { from, text, id: message.info.id.to_string(), sent_at };
-            match timeout(TAKEN_WITHIN, core.parts.listener.incoming(core.id, &incoming)).await {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(text))) => core.answer(incoming, text),
-                Ok(Err(_)) | Err(_) => {
-                    core.todo(Todo::AskAgain { life: core.life.load(Ordering::SeqCst) });
-                    bail!("what somebody wrote is not kept");
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Who wrote.
-enum Author {
-    /// Their number.
-    Number(String),
-    /// Somebody whose address does not tell their number, nor what came with it.
-    Nameless(String),
-}
-
-/// A text that a person wrote to the number, and who it was.
-fn read(message: &InboundMessage) -> Option<(Author, String)> {
-    let source = &message.info.source;
-    if source.is_from_me || source.is_group || source.chat.is_group() || source.chat.is_status_broadcast() {
-        return None;
-    }
-    let text = message.message.text_content()?.to_owned();
-    // Accounts that go by addresses that tell no number have it beside the address.
-    let number = [Some(&source.sender), source.sender_alt.as_ref()].into_iter().flatten().find(|jid| jid.is_pn());
-    let author = match number {
-        Some(number) => Author::Number(number.user.to_string()),
-        None => Author::Nameless(source.sender.user.to_string()),
-    };
-    Some((author, text))
-}
-
-impl Core {
-    /// The number of somebody whose address does not tell it, if it is known from before.
-    async fn number_of(&self, lid: &str) -> anyhow::Result<Option<String>> {
-        let Some(live) = self.live() else { bail!("the session has ended") };
-        Ok(live.state.number_of(lid).await?)
     }
 }

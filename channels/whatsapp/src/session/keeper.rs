@@ -135,14 +135,6 @@ impl Core {
             Todo::PairingFailed { life } if self.lives(life) => {
                 self.stop_pairing(Unpaired::Failed).await;
             }
-            Todo::RenewCode { life } if self.lives(life) => {
-                if let Some(asked) = self.codes.asked()
-                    && let Err(error) = self.ask_for_code(asked).await
-                {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::debug!(connection = %self.id.connection, error, "a code to link a phone is not renewed");
-                }
-            }
             Todo::ReadRestrictions { life } if self.lives(life) => self.read_restrictions().await,
             Todo::LookUp { id, answer } => self.look_up(&id, answer).await,
             _ => {}

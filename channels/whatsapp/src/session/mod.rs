@@ -1,7 +1,9 @@
 //! One session: the client of one number, and where it stands.
 
 mod answers;
+mod codes;
 mod ear;
+mod inbound;
 mod keeper;
 mod pairing;
 mod sender;
@@ -41,8 +43,9 @@ use crate::status::{Away, Status, Unpaired};
 use crate::version::{Version, WebVersion};
 use crate::wishes::Wishes;
 
-use ear::{Ear, Inbound};
-use pairing::Codes;
+use codes::Codes;
+use ear::Ear;
+use inbound::{Inbound, TakenIn};
 pub use pairing::PairError;
 use sender::Sender;
 pub use sending::Letter;
@@ -171,6 +174,8 @@ struct Core {
     answers: Arc<Semaphore>,
     /// For whose phone a code is shown.
     codes: Codes,
+    /// What people wrote that was taken in, and comes again.
+    taken_in: TakenIn,
     /// The version that the client says it is which was begun last.
     begun_with: Mutex<WebVersion>,
     /// The client that has given up, until it is ended.
@@ -436,6 +441,7 @@ impl Session {
             todos: Todos::default(),
             answers: Arc::new(Semaphore::new(answers::AT_ONCE)),
             codes: Codes::default(),
+            taken_in: TakenIn::default(),
             begun_with: Mutex::new(parts.version.current()),
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
@@ -445,6 +451,7 @@ impl Session {
             tokio::spawn(keeper::keep(Arc::clone(&core))),
             tokio::spawn(standing::tell(Arc::clone(&core))),
             tokio::spawn(keeper::tell(Arc::clone(&core), reported)),
+            tokio::spawn(pairing::go_on_showing(Arc::clone(&core))),
         ];
         Self { core, tasks }
     }

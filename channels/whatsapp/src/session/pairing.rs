@@ -1,19 +1,22 @@
 //! Linking a phone: by QR, which follow one another, or by a code that a person types.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use whatsapp_rust::pair_code::PairCodeOptions;
 use wotp_core::domain::Timestamp;
 use wotp_core::domain::phone::Phone;
 
-use super::{Core, Session, StartError, lock};
-use crate::status::{Shown, Status};
+use super::codes::{CodeAsked, Next};
+use super::todos::Todo;
+use super::{Core, Session, StartError};
+use crate::status::{Shown, ShownCode, Status};
 
 /// How long a code is waited for, the connection to ask over included.
-const CODE_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
+const CODE_WITHIN: Duration = Duration::from_secs(20);
 
 /// There is no code to show.
 #[derive(Debug, thiserror::Error)]
@@ -38,62 +41,6 @@ pub enum PairError {
     },
 }
 
-/// That a code was asked for.
-#[derive(Clone)]
-pub(crate) struct CodeAsked {
-    /// For whose phone.
-    number: String,
-    /// Who asks later has a higher one.
-    nth: u64,
-}
-
-/// For whose phone a code was asked for last: of any number of calls that is the one that gets one.
-pub(super) struct Codes {
-    asked: Mutex<Option<CodeAsked>>,
-    newest: watch::Sender<u64>,
-    /// Whoever has it asks WhatsApp.
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl Default for Codes {
-    fn default() -> Self {
-        Self { asked: Mutex::default(), newest: watch::Sender::new(0), turn: tokio::sync::Mutex::default() }
-    }
-}
-
-impl Codes {
-    /// A code is wanted for a number, or none any more: whoever asked before gets none.
-    pub(super) fn ask(&self, number: Option<String>) -> Option<CodeAsked> {
-        let mut asked = lock(&self.asked);
-        let mut nth = 0;
-        self.newest.send_modify(|newest| {
-            *newest += 1;
-            nth = *newest;
-        });
-        *asked = number.map(|number| CodeAsked { number, nth });
-        asked.clone()
-    }
-
-    /// What was asked for last, if a code was.
-    pub(super) fn asked(&self) -> Option<CodeAsked> {
-        lock(&self.asked).clone()
-    }
-
-    /// Asks WhatsApp for the `nth`, unless somebody has asked for another, or does meanwhile: that one does not wait for it.
-    async fn in_turn<T>(&self, nth: u64, ask: impl Future<Output = Result<T, PairError>>) -> Result<T, PairError> {
-        let mut newest = self.newest.subscribe();
-        let in_turn = async {
-            let _turn = self.turn.lock().await;
-            ask.await
-        };
-        tokio::select! {
-            biased;
-            _ = newest.wait_for(|newest| *newest != nth) => Err(PairError::Overtaken),
-            asked = in_turn => asked,
-        }
-    }
-}
-
 impl Core {
     /// Begins to show, or goes on until the time that was set.
     pub(super) fn show_pairing(&self) {
@@ -109,7 +56,7 @@ impl Core {
     }
 
     /// Changes what is shown, while it is.
-    pub(super) fn shown(&self, change: impl FnOnce(&mut Option<Shown>, &mut Option<Shown>)) {
+    pub(super) fn shown(&self, change: impl FnOnce(&mut Option<Shown>, &mut Option<ShownCode>)) {
         self.status.send_if_modified(|status| match status {
             Status::Pairing { qr, code, .. } => {
                 let before = (qr.clone(), code.clone());
@@ -120,13 +67,28 @@ impl Core {
         });
     }
 
+    /// What comes next of what links a phone, and for which client.
+    fn next_to_show(&self, status: &Status) -> (u64, Next) {
+        let life = self.life.load(Ordering::SeqCst);
+        let Status::Pairing { qr, code, .. } = status else { return (life, Next::Wait) };
+        let left =
+            |code: &ShownCode| Duration::try_from(code.expires_at.duration_since(self.now())).unwrap_or_default();
+        (life, self.codes.next(life, qr.is_some(), code.as_ref().map(left)))
+    }
+
     /// Asks for a code that a person types on the phone.
-    pub(super) async fn ask_for_code(self: &Arc<Self>, asked: CodeAsked) -> Result<(), PairError> {
+    async fn ask_for_code(self: &Arc<Self>, asked: CodeAsked) -> Result<(), PairError> {
         let CodeAsked { number, nth } = asked;
-        self.codes.in_turn(nth, self.ask_whatsapp_for_code(number)).await
+        let answer = self.codes.in_turn(nth, self.ask_whatsapp_for_code(number)).await;
+        self.codes.answered(nth, &answer);
+        answer
     }
 
     async fn ask_whatsapp_for_code(&self, number: String) -> Result<(), PairError> {
+        let life = self.life.load(Ordering::SeqCst);
+        if self.codes.take_spent(life) {
+            self.todo(Todo::BeginAnew { life });
+        }
         let mut watch = self.status.subscribe();
         let ready = watch.wait_for(|status| match status {
             // WhatsApp is ready to link once it gave something to scan.
@@ -136,6 +98,7 @@ impl Core {
         let ready = timeout(CODE_WITHIN, ready).await.map_err(|_| PairError::NoAnswer)?;
         let pairing = ready.is_ok_and(|status| matches!(*status, Status::Pairing { .. }));
         let live = self.live().filter(|_| pairing).ok_or(PairError::Linked)?;
+        self.codes.asks(&number, live.client.acquire_raw_node_forwarding());
         // Another code would link nobody any more, and hold up this one.
         live.client.cancel_pair_code().await;
         let asked = PairCodeOptions { phone_number: number, ..Default::default() };
@@ -150,6 +113,42 @@ impl Core {
                     None => Err(PairError::NoAnswer),
                 }
             }
+        }
+    }
+}
+
+/// Shows codes for as long as one is wanted and something is shown: the next where one has expired, or was lost with the
+/// connection. And another QR where the client has none any more.
+pub(super) async fn go_on_showing(core: Arc<Core>) {
+    let mut status = core.status.subscribe();
+    loop {
+        let (life, next) = core.next_to_show(&status.borrow_and_update());
+        let look_at = match next {
+            Next::Wait => None,
+            Next::At(at) => Some(at),
+            Next::Hide => {
+                let now = core.now();
+                core.shown(|_, code| _ = code.take_if(|code| code.expires_at <= now));
+                continue;
+            }
+            Next::Ask(asked) => {
+                if let Err(error) = core.ask_for_code(asked).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(connection = %core.id.connection, error, "a code to link a phone is not renewed");
+                }
+                continue;
+            }
+            Next::BeginAnew => {
+                if core.codes.take_spent(life) {
+                    core.todo(Todo::BeginAnew { life });
+                }
+                continue;
+            }
+        };
+        tokio::select! {
+            changed = status.changed() => if changed.is_err() { return },
+            () = core.codes.changed() => {}
+            () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {}
         }
     }
 }
@@ -182,45 +181,4 @@ impl Session {
 /// A number as WhatsApp has it.
 pub(crate) fn digits(e164: &str) -> &str {
     e164.trim_start_matches('+')
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn of_two_calls_at_once_the_later_has_the_code_whoever_comes_to_ask_first() {
-        let codes = Arc::new(Codes::default());
-        let first = codes.ask(Some("1".to_owned())).unwrap();
-        // It asks, and WhatsApp takes its time.
-        let (asking, asked) = tokio::sync::oneshot::channel();
-        let waits = tokio::spawn({
-            let (codes, nth) = (Arc::clone(&codes), first.nth);
-            async move {
-                let ask = async {
-                    asking.send(()).unwrap();
-                    pending::<Result<(), PairError>>().await
-                };
-                codes.in_turn(nth, ask).await
-            }
-        });
-        asked.await.unwrap();
-        let second = codes.ask(Some("2".to_owned())).unwrap();
-        assert!(matches!(codes.in_turn(second.nth, ready(Ok(2))).await, Ok(2)));
-        assert!(matches!(waits.await.unwrap(), Err(PairError::Overtaken)));
-        // And where it comes later.
-        assert!(matches!(codes.in_turn(first.nth, ready(Ok(1))).await, Err(PairError::Overtaken)));
-        assert_eq!(codes.asked().unwrap().number, "2");
-    }
-
-    #[tokio::test]
-    async fn whoever_asks_for_a_qr_alone_after_that_has_no_code_renewed() {
-        let codes = Codes::default();
-        let asked = codes.ask(Some("1".to_owned())).unwrap();
-        assert!(codes.ask(None).is_none());
-        assert!(codes.asked().is_none());
-        assert!(matches!(codes.in_turn(asked.nth, ready(Ok(()))).await, Err(PairError::Overtaken)));
-    }
 }

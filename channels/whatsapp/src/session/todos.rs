@@ -19,8 +19,6 @@ pub(super) enum Todo {
     NotKept { life: u64 },
     /// The phone and the session did not agree.
     PairingFailed { life: u64 },
-    /// The code that is shown has expired.
-    RenewCode { life: u64 },
     /// What WhatsApp restricts may have changed.
     ReadRestrictions { life: u64 },
     /// What somebody wrote was not taken: WhatsApp is to say it again.

@@ -18,6 +18,9 @@ const WANTED: &str = "wanted";
 const LEFT_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 /// Least time between two codes to link a phone that WhatsApp is asked for: it refuses numbers for which many are.
 const CODES_APART: SignedDuration = SignedDuration::from_secs(30);
+/// Least time between two logins that somebody asks for. A number that is banned, or whose keys somebody else logs in with,
+/// does not come to harm by whoever asks each second until it is connected.
+const CONNECTS_APART: SignedDuration = SignedDuration::from_secs(10);
 
 /// A tenant's account that a node keeps logged in, and what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +83,13 @@ impl LiveConnection {
         matches!(self.wish, Wish::Connect(_))
     }
 
+    /// Whether somebody has only just asked for it to log in, without a code.
+    pub fn has_just_been_asked_for(&self, now: Timestamp) -> bool {
+        let Wish::Connect(Connect { asked_at, code_for: None }) = &self.wish else { return false };
+        // Nodes do not have quite the same time.
+        now.duration_since(*asked_at).abs() < CONNECTS_APART
+    }
+
     /// From when on another code to link a phone may be asked for; none where none was yet.
     pub fn next_code_at(&self) -> Option<Timestamp> {
         self.code_asked_at.map(|asked_at| asked_at.saturating_add(CODES_APART).unwrap_or(Timestamp::MAX))
@@ -132,7 +142,7 @@ pub struct Standing {
     pub qr: Option<Shown>,
     /// The code to type on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<Shown>,
+    pub code: Option<ShownCode>,
     /// How it fares as a sender, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<SenderHealth>,
@@ -190,10 +200,10 @@ impl LiveStatus {
     }
 }
 
-/// What links a phone. Whoever sees it can link theirs.
+/// What links a phone that scans it. Whoever sees it can link theirs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
-    /// The content of the QR, or what is to be typed.
+    /// The content of the QR.
     pub text: String,
     /// Then it is of no use, and another follows.
     pub expires_at: Timestamp,
@@ -202,6 +212,24 @@ pub struct Shown {
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shown").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A code that links a phone on which it is typed. Whoever sees it can link theirs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCode {
+    /// What is to be typed.
+    pub text: String,
+    /// Then it is of no use, and another follows.
+    pub expires_at: Timestamp,
+    /// For whose phone; none as an older program says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<OwnNumber>,
+}
+
+impl fmt::Debug for ShownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShownCode").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 
@@ -329,15 +357,17 @@ mod tests {
 
     #[test]
     fn what_links_a_phone_and_whose_it_is_does_not_show() {
-        let shown = Shown { text: "ABCD1234".to_owned(), expires_at: noon() };
+        let qr = Shown { text: "ABCD1234".to_owned(), expires_at: noon() };
+        let number = Some(OwnNumber("12025550100".to_owned()));
+        let code = ShownCode { text: qr.text.clone(), expires_at: noon(), number };
         let standing = Standing {
             status: LiveStatus::Pairing,
             reason: None,
             since: noon(),
             until: None,
             number: Some(OwnNumber("12025550100".to_owned())),
-            qr: Some(shown.clone()),
-            code: Some(shown),
+            qr: Some(qr),
+            code: Some(code),
             health: None,
         };
         let said = format!("{standing:?}");

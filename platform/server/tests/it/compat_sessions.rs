@@ -9,7 +9,7 @@ use wotp_core::app::{Wanted, WantedConnect};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::dispatch::DeliveryStatus;
-use wotp_core::domain::live_connection::{LiveStatus, OwnNumber, Shown};
+use wotp_core::domain::live_connection::{LiveStatus, OwnNumber, Shown, ShownCode};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Channel, Outgoing, Owner, SendError, TenantAccount};
 
@@ -152,8 +152,9 @@ async fn where_a_session_stands_is_told_by_name_or_id_and_what_links_a_phone_to_
     let connection = stage.connected(&acme.live, "support").await;
     let of = TenantAccount { tenant: acme.id, connection: connection.parse().unwrap() };
     let mut pairing = standing(app, LiveStatus::Pairing);
-    let shown = |text: &str| Some(Shown { text: text.to_owned(), expires_at: pairing.since + seconds(20) });
-    (pairing.qr, pairing.code) = (shown("2@abc,def"), shown("ABCD1234"));
+    let expires_at = pairing.since + seconds(20);
+    pairing.qr = Some(Shown { text: "2@abc,def".to_owned(), expires_at });
+    pairing.code = Some(ShownCode { text: "ABCD1234".to_owned(), expires_at, number: None });
     stands(app, of, &pairing).await;
     for query in ["".to_owned(), "?sessionId=support".to_owned(), format!("?sessionId={connection}")] {
         let seen = stage.status(&acme.live, &query).await.expect(200);

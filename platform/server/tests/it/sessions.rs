@@ -2,25 +2,29 @@
 //! stands is what whoever keeps it says. Here it is the test that says so; real sessions are tested against the double of
 //! WhatsApp.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wotp_core::app::{Wanted, WantedConnect};
+use wotp_core::app::{OtherwiseWanted, Wanted, WantedConnect};
 use wotp_core::domain::address::AddressKind;
 use wotp_core::domain::api_key::Scope;
 use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::domain::live_connection::{
-    Connect, LiveConnection, LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, Standing, Wish,
+    Connect, LiveConnection, LiveStatus, OwnNumber, SenderGrade, SenderHealth, SenderHeld, Shown, ShownCode, Standing,
+    Wish,
 };
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Change, Channel, Entity as _, Outgoing, Owner, SendError, TenantAccount};
 
 use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
-use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, tell};
+use crate::audit::{CONNECTIONS, LIVE_CONNECTIONS, entries, tell};
 use crate::loopback::{Arriving, Loopback};
 
 /// A channel whose accounts are kept logged in, and is busy with something else.
@@ -375,18 +379,93 @@ async fn codes_to_link_a_phone_are_asked_for_one_after_the_other_and_not_while_o
     let asked = wanted().await;
 
     let mut pairing = standing(&app, LiveStatus::Pairing);
-    pairing.code = Some(Shown { text: "ABCD1234".to_owned(), expires_at: pairing.since + seconds(100) });
+    let (text, expires_at) = ("ABCD1234".to_owned(), pairing.since + seconds(100));
+    pairing.code = Some(ShownCode { text, expires_at, number: Some(OwnNumber(NUMBER[1..].to_owned())) });
     app.clock.advance(seconds(95));
     stands(&app, of, &pairing).await;
     let shown = connect(NUMBER).await.expect(202);
     assert_eq!(shown["session"]["code"]["text"], "ABCD1234");
     assert_eq!(wanted().await, asked, "nothing is asked for");
-    // Of another phone it is.
-    connect(other).await.expect(202);
+    // Of another phone it is, and what is shown for this one is not shown for that.
+    let asked = connect(other).await.expect(202);
+    assert_eq!((&asked["session"]["status"], &asked["session"]["code"]), (&json!("pairing"), &Value::Null));
     assert_eq!(wanted().await.0, other);
+    connect(other).await.problem(429, "cool_down");
+    let seen = found(&app, &tenant, id(&connection)).await;
+    assert_eq!(seen["session"]["code"], Value::Null);
+    let (text, number) = ("EFGH5678".to_owned(), Some(OwnNumber(other[1..].to_owned())));
+    pairing.code = Some(ShownCode { text, expires_at: pairing.since + seconds(200), number });
+    stands(&app, of, &pairing).await;
+    let shown = connect(other).await.expect(202);
+    assert_eq!(shown["session"]["code"]["text"], "EFGH5678");
     app.clock.advance(seconds(30));
     connect(NUMBER).await.expect(202);
     assert_eq!(wanted().await.0, NUMBER);
+}
+
+#[tokio::test]
+async fn whoever_asks_again_and_again_has_it_log_in_every_ten_seconds_at_most() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}", id(&connection)));
+    let connect =
+        async || app.post(format!("{path}/connect")).key(&tenant.live).json(json!({ "accept_risk": true })).await;
+    let asked_at = async || match app.app.wanted_connections().await.unwrap().as_slice() {
+        [(_, Wanted::Connect(WantedConnect { code_for: None, asked_at }))] => asked_at.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let asked = async || {
+        let log = entries(&app, Owner::Tenant(tenant.id)).await;
+        log.iter().filter(|entry| entry["action"] == "connection.connect").count()
+    };
+    connect().await.expect(202);
+    let first = asked_at().await;
+    // It logs in, and that is all that it comes to.
+    app.clock.advance(seconds(1));
+    stands(&app, of, &Standing { reason: Some("other".to_owned()), ..standing(&app, LiveStatus::Banned) }).await;
+    for _ in 0..8 {
+        app.clock.advance(seconds(1));
+        assert_eq!(connect().await.expect(202)["session"]["status"], "banned");
+    }
+    assert_eq!((asked_at().await, asked().await), (first, 1), "nothing is asked for");
+    app.clock.advance(seconds(1));
+    connect().await.expect(202);
+    let second = asked_at().await;
+    assert_eq!((second, asked().await), (first + seconds(10), 2));
+
+    // Where something has moved it is at once: nothing was wanted meanwhile, or no phone is linked any more.
+    app.post(format!("{path}/disconnect")).key(&tenant.live).json(json!({})).await.expect(202);
+    connect().await.expect(202);
+    assert_eq!(asked().await, 3);
+    app.clock.advance(seconds(1));
+    stands(&app, of, &Standing { reason: Some("failed".to_owned()), ..standing(&app, LiveStatus::Unpaired) }).await;
+    connect().await.expect(202);
+    assert_eq!((asked_at().await, asked().await), (second + seconds(1), 4));
+    connect().await.expect(202);
+    assert_eq!(asked().await, 4);
+}
+
+#[tokio::test]
+async fn what_is_wanted_is_told_to_whoever_keeps_it_also_where_nobody_hears_the_answer_or_the_store_gave_none() {
+    let (app, tenant) = acme(MANY).await;
+    let connection = made(&app, &tenant).await;
+    let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}/connect", id(&connection)));
+    let connect = || app.post(&path).key(&tenant.live).json(json!({ "accept_risk": true }));
+    let told = async || {
+        let changed = app.app.wanted_connections_changed();
+        tokio::time::timeout(Duration::from_secs(60), changed).await.expect("it is told")
+    };
+    // It may be stored all the same.
+    app.refuse(Some(LiveConnection::KIND));
+    connect().await.expect(503);
+    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
+    app.refuse(None);
+    let mut asked = Box::pin(connect().into_future());
+    // Polled once, and dropped: what hyper does when a client closes its connection.
+    assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(asked);
+    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
+    assert_eq!(app.app.wanted_connections().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -3,15 +3,58 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wotp_channel_whatsapp::{PairError, Status, Unpaired};
+use wotp_channel_whatsapp::{PairError, Session, Status, Unpaired};
 use wotp_core::domain::phone::Phone;
 use wotp_whatsapp_double::{Double, Error, Fault, Rule};
 
 use crate::tenant::{ANNA, Process, TENANT, connected, id, qr, send, settings, until, within};
 
-async fn code(session: &wotp_channel_whatsapp::Session) -> String {
+async fn code(session: &Session) -> String {
     until(session, "a code", |status| match status {
         Status::Pairing { code: Some(code), .. } => Some(code.text.clone()),
+        _ => None,
+    })
+    .await
+}
+
+async fn another_qr(session: &Session, than: &str) -> String {
+    until(session, "another QR", |status| match status {
+        Status::Pairing { qr: Some(qr), .. } if qr.text != than => Some(qr.text.clone()),
+        _ => None,
+    })
+    .await
+}
+
+async fn another_code(session: &Session, than: &str) -> String {
+    until(session, "another code", |status| match status {
+        Status::Pairing { code: Some(code), .. } if code.text != than => Some(code.text.clone()),
+        _ => None,
+    })
+    .await
+}
+
+/// So much later, of the clock that session and double live by.
+async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+/// Lets a QR and the five that follow it run out, one after the other. The last of them.
+async fn let_qrs_run_out(session: &Session) -> String {
+    let mut shown = qr(session).await;
+    for seconds in [60, 20, 20, 20, 20] {
+        later(seconds).await;
+        shown = another_qr(session, &shown).await;
+    }
+    later(20).await;
+    shown
+}
+
+/// What is shown once there is no QR any more, for a code that is of use for 20 seconds.
+async fn only_a_code(session: &Session) -> String {
+    until(session, "a code and no QR", |status| match status {
+        Status::Pairing { qr: None, code: Some(code), .. } => Some(code.text.clone()),
         _ => None,
     })
     .await
@@ -57,11 +100,7 @@ async fn a_qr_that_expires_is_followed_by_another() {
     session.start().await.unwrap();
     let expired = qr(&session).await;
     process.double.expire_qr().await;
-    let renewed = until(&session, "another QR", |status| match status {
-        Status::Pairing { qr: Some(qr), .. } if qr.text != expired => Some(qr.text.clone()),
-        _ => None,
-    })
-    .await;
+    let renewed = another_qr(&session, &expired).await;
     assert!(matches!(process.double.scan(TENANT, &expired).await, Err(Error::UnknownQr)));
     within("the pairing", process.double.scan(TENANT, &renewed)).await.unwrap();
     connected(&session).await;
@@ -100,13 +139,115 @@ async fn a_code_that_is_asked_for_again_is_another_and_links() {
     session.show_code(&phone()).await.unwrap();
     let first = code(&session).await;
     session.show_code(&phone()).await.unwrap();
-    let second = until(&session, "another code", |status| match status {
-        Status::Pairing { code: Some(code), .. } if code.text != first => Some(code.text.clone()),
-        _ => None,
-    })
-    .await;
+    let second = another_code(&session, &first).await;
     within("the pairing", process.double.enter_code(TENANT, &second)).await.unwrap();
     connected(&session).await;
+}
+
+#[tokio::test]
+async fn qrs_that_are_left_to_run_out_are_followed_by_those_of_another_connection() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.start().await.unwrap();
+    let last = let_qrs_run_out(&session).await;
+    let renewed = another_qr(&session, &last).await;
+    assert!(matches!(process.double.scan(TENANT, &last).await, Err(Error::UnknownQr)));
+    within("the pairing", process.double.scan(TENANT, &renewed)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn a_code_stays_until_it_expires_and_another_follows_that_nobody_asked_for() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.show_code(&phone()).await.unwrap();
+    let first = code(&session).await;
+    let last = let_qrs_run_out(&session).await;
+    // Somebody may be typing it: with another connection it would be worth nothing.
+    assert_eq!(only_a_code(&session).await, first);
+    later(21).await;
+    let second = another_code(&session, &first).await;
+    // Beside it there is a QR again.
+    another_qr(&session, &last).await;
+    within("the pairing", process.double.enter_code(TENANT, &second)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_code_when_the_qrs_have_run_out_has_one() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.show_code(&phone()).await.unwrap();
+    let first = code(&session).await;
+    let_qrs_run_out(&session).await;
+    only_a_code(&session).await;
+    within("it is asked for", session.show_code(&phone())).await.unwrap();
+    let second = another_code(&session, &first).await;
+    within("the pairing", process.double.enter_code(TENANT, &second)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn a_phone_on_which_the_code_was_typed_at_last_is_waited_for() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.show_code(&phone()).await.unwrap();
+    let shown = |than: String| {
+        let session = &session;
+        until(session, "another code", move |status| match status {
+            Status::Pairing { code: Some(code), .. } if code.text != than => Some(code.clone()),
+            _ => None,
+        })
+    };
+    let first = shown(String::new()).await;
+    let_qrs_run_out(&session).await;
+    only_a_code(&session).await;
+    // Mistyped: the phone and the session begin to link each other, and for a minute nobody knows that nothing comes of it.
+    let wrong = first.text.replacen(|_| true, if first.text.starts_with('1') { "2" } else { "1" }, 1);
+    let refused = within("the refusal", process.double.enter_code(TENANT, &wrong)).await;
+    assert!(matches!(refused, Err(Error::WrongCode)), "{refused:?}");
+    later(21).await;
+    let expired = |status: &Status| matches!(status, Status::Pairing { code: None, .. }).then_some(());
+    until(&session, "it has expired", expired).await;
+    later(30).await;
+    later(12).await;
+    let second = shown(first.text).await;
+    let apart = second.expires_at.duration_since(first.expires_at);
+    assert!(apart.as_secs() >= 219, "the session began anew while the phone might have gone on: {apart}");
+    within("the pairing", process.double.enter_code(TENANT, &second.text)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn a_code_that_is_lost_with_the_connection_is_followed_by_another() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.show_code(&phone()).await.unwrap();
+    let first = code(&session).await;
+    let lost = qr(&session).await;
+    process.double.expire_qr().await;
+    another_qr(&session, &lost).await;
+    // As soon as WhatsApp may be asked again.
+    later(30).await;
+    let second = another_code(&session, &first).await;
+    within("the pairing", process.double.enter_code(TENANT, &second)).await.unwrap();
+    connected(&session).await;
+}
+
+#[tokio::test]
+async fn a_code_is_told_with_whose_phone_it_is_for() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    for number in [TENANT, "447700900456"] {
+        session.show_code(&Phone::parse(&format!("+{number}")).unwrap()).await.unwrap();
+        until(&session, "a code for it", |status| match status {
+            Status::Pairing { code: Some(code), .. } => {
+                code.number.as_ref().filter(|of| of.digits() == number).map(|_| ())
+            }
+            _ => None,
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

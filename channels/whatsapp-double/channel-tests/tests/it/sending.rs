@@ -272,6 +272,32 @@ async fn what_somebody_writes_whose_number_is_not_told_is_told_with_it_once_it_i
 }
 
 #[tokio::test]
+async fn what_others_write_is_told_beside_what_comes_from_somebody_without_a_number_and_once() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    session.stop().await;
+    process.double.arm(Rule::once(Fault::Nameless, TENANT)).await;
+    process.double.say(ANNA, TENANT, "from an address").await.unwrap();
+    process.double.say(BERT, TENANT, "7Q4K-XY").await.unwrap();
+    // All of it comes at once.
+    session.start().await.unwrap();
+    let incoming = process.told.message(0).await;
+    assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(BERT), "7Q4K-XY"));
+    // Until her number is known it comes again with each login, and so does his.
+    process.double.strike(TENANT, Strike::Drop).await.unwrap();
+    within("another login", process.double.wait_for(|devices| (devices[0].logins > 2).then_some(()))).await;
+    process.double.say(ANNA, TENANT, "from a number").await.unwrap();
+    assert_eq!(process.told.message(1).await.text, "from a number");
+    within("only that is taken", process.double.wait_for(|devices| (devices[0].waiting == 2).then_some(()))).await;
+    process.double.strike(TENANT, Strike::Drop).await.unwrap();
+    let incoming = process.told.message(2).await;
+    assert_eq!((incoming.from.as_str(), incoming.text.as_str()), (digits(ANNA), "from an address"));
+    within("all is taken", process.double.wait_for(|devices| (devices[0].waiting == 0).then_some(()))).await;
+    assert_eq!(process.told.incoming.borrow().len(), 3);
+    drop(session);
+}
+
+#[tokio::test]
 async fn whoever_is_known_is_not_looked_up() {
     let process = Process::new().await;
     let session = process.linked().await;

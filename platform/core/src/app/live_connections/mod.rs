@@ -21,7 +21,9 @@ use crate::domain::audit::Deed;
 use crate::domain::dispatch::LeaseToken;
 use crate::domain::id::{ConnectionId, TenantId};
 use crate::domain::inbound;
-use crate::domain::live_connection::{Connect, KeptStanding, LiveConnection, LiveStatus, Standing, Wish};
+use crate::domain::live_connection::{
+    Connect, KeptStanding, LiveConnection, LiveStatus, OwnNumber, ShownCode, Standing, Wish,
+};
 use crate::domain::phone::Phone;
 use crate::domain::tenant::{self, Tenant};
 use crate::domain::vault::Purpose;
@@ -46,6 +48,17 @@ pub struct ConnectLive {
     pub accept_risk: bool,
     /// Whose phone is to be linked by a code that is typed on it; none for a QR.
     pub code_for: Option<Phone>,
+}
+
+impl LiveSeen {
+    /// Whether it has ended without a phone since somebody last asked for it, so that asking again harms no number.
+    fn was_unlinked_since(&self) -> bool {
+        let Wish::Connect(Connect { asked_at, .. }) = &self.connection.wish else { return false };
+        self.standing.as_ref().is_some_and(|standing| {
+            let unlinked = matches!(standing.status, LiveStatus::Unpaired | LiveStatus::LoggedOut);
+            unlinked && *asked_at < standing.since
+        })
+    }
 }
 
 impl ConnectLive {
@@ -151,11 +164,23 @@ impl App {
     /// A live connection, and where it stands.
     pub(super) async fn seen_live(&self, connection: LiveConnection) -> Result<LiveSeen, Refusal> {
         let of = TenantAccount { tenant: connection.tenant, connection: connection.id };
-        let standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        let mut standing = self.kept_standing(of).await?.map(|kept| kept.standing);
+        if let Some(standing) = &mut standing {
+            standing.code.take_if(|code| self.is_for_another(code, &connection));
+        }
         let lease = self.ports.store.find_connection_lease(of).await?;
         let kept = lease.is_some_and(|lease| lease.is_in_force(self.now()));
         let served = self.keeps_accounts(&connection.channel);
         Ok(LiveSeen { connection, standing, kept, served })
+    }
+
+    /// Whether a code is for another phone than the one that somebody wants linked by now, as in the moment before whoever
+    /// keeps the connection knows of that.
+    fn is_for_another(&self, code: &ShownCode, connection: &LiveConnection) -> bool {
+        let Wish::Connect(Connect { code_for: Some(sealed), .. }) = &connection.wish else { return false };
+        let wanted = self.ports.vault.open(Purpose::Address, &connection.id.to_bytes(), sealed);
+        let shown_for = code.number.as_ref().map(OwnNumber::digits);
+        shown_for.is_some_and(|number| wanted.is_ok_and(|wanted| wanted.trim_start_matches('+') != number))
     }
 
     /// What was said last of where a connection stands.
@@ -172,7 +197,7 @@ impl App {
     }
 
     /// Has a connection log in; where no phone is linked, it shows what links one, for some minutes. Where a code for the
-    /// same phone is still shown, nothing is asked for.
+    /// same phone is still shown, or somebody has only just asked for the same, nothing is asked for.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Invalid`] where the risk is not accepted or the channel is switched off,
@@ -203,6 +228,11 @@ impl App {
                 return Err(Refusal::LinkCode { next_at });
             }
             found.code_asked_at = Some(now);
+        } else if found.entity.risk_accepted_at == before.risk_accepted_at && before.has_just_been_asked_for(now) {
+            let seen = self.seen_live(before.clone()).await?;
+            if !seen.was_unlinked_since() {
+                return Ok(seen);
+            }
         }
         let seal =
             |phone: Phone| self.ports.vault.seal(Purpose::Address, &id.to_bytes(), phone.e164(), &*self.ports.entropy);
@@ -247,10 +277,8 @@ impl App {
         let deed = Deed::of(found.tenant, "connection.delete", found.id).before(told(&found));
         found.wish = Wish::Leave;
         found.updated_at = self.now();
-        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
-        self.changed(caller.tenant.id).await;
-        self.live_connections.wishes.tell(Some(TenantAccount { tenant: found.tenant, connection: found.id }));
-        Ok(())
+        let of = TenantAccount { tenant: found.tenant, connection: found.id };
+        self.commit_wish(caller, of, deed, Change::replace(&found)).await
     }
 
     /// Gives a connection another name, and another answer to whoever writes to it.
@@ -302,9 +330,23 @@ impl App {
     ) -> Result<LiveSeen, Refusal> {
         found.updated_at = self.now();
         let deed = Deed::of(before.tenant, action, before.id).between(told(&before), told(&found));
-        self.commit(&caller.by(), vec![deed], vec![Change::replace(&found)]).await?;
-        self.changed(before.tenant).await;
-        self.live_connections.wishes.tell(Some(TenantAccount { tenant: before.tenant, connection: before.id }));
+        let of = TenantAccount { tenant: before.tenant, connection: before.id };
+        self.commit_wish(caller, of, deed, Change::replace(&found)).await?;
         self.seen_live(found.entity).await
+    }
+
+    async fn commit_wish(
+        &self,
+        caller: &ApiCaller,
+        of: TenantAccount,
+        deed: Deed,
+        change: Change,
+    ) -> Result<(), Refusal> {
+        let stored = self.commit(&caller.by(), vec![deed], vec![change]).await;
+        // Also where that failed: it may be stored all the same, and to look is cheap.
+        self.live_connections.wishes.tell(Some(of));
+        stored?;
+        self.changed(of.tenant).await;
+        Ok(())
     }
 }

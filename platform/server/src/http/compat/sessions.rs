@@ -18,7 +18,7 @@ use crate::http::body::MaybeBody;
 use crate::http::connections::session::{SessionStatusName, SessionView};
 use crate::http::query::Params;
 use crate::http::verifications::refused;
-use crate::http::{Api, Problem};
+use crate::http::{Api, Problem, to_the_end};
 
 /// The channel that WOTP's sessions are of.
 const WHATSAPP: &str = "whatsapp";
@@ -154,8 +154,10 @@ pub(in crate::http) async fn whatsapp_connect(
     let code_for = phone.map(|number| Phone::parse(&number)).transpose();
     let code_for = code_for.map_err(|error| Problem::field("phone", error.to_string()))?;
     let connect = ConnectLive { accept_risk, code_for };
-    let seen = api.app.connect_called(&caller, WHATSAPP, session_id.as_deref(), connect).await;
-    Ok(Json(SessionReply::of(Some(seen.map_err(|refusal| refused(&api, refusal))?), &caller)))
+    let seen = to_the_end(&api, &caller, move |app, caller| async move {
+        app.connect_called(&caller, WHATSAPP, session_id.as_deref(), connect).await
+    });
+    Ok(Json(SessionReply::of(Some(seen.await?), &caller)))
 }
 
 /// Read where a session stands.
@@ -181,8 +183,10 @@ pub(in crate::http) async fn whatsapp_disconnect(
     let found = api.app.live_called(&caller, WHATSAPP, body.session_id.as_deref()).await;
     let seen = match found.map_err(|refusal| refused(&api, refusal))? {
         Some(found) => {
-            let ended = api.app.disconnect_live(&caller, found.connection.id).await;
-            Some(ended.map_err(|refusal| refused(&api, refusal))?)
+            let id = found.connection.id;
+            let ended =
+                to_the_end(&api, &caller, move |app, caller| async move { app.disconnect_live(&caller, id).await });
+            Some(ended.await?)
         }
         None => None,
     };

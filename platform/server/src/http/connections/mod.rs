@@ -22,7 +22,7 @@ use super::body::Body;
 use super::keys::nullable;
 use super::path::InPath;
 use super::verifications::{location, path_id, refused};
-use super::{Api, Problem, openapi};
+use super::{Api, Problem, openapi, to_the_end};
 use account::AccountView;
 use session::SessionView;
 
@@ -325,8 +325,10 @@ pub(super) async fn change_connection(
     let ChangeBody { name, auto_reply, config, secrets } = body.value;
     let secrets = secrets.into_iter().map(|(name, text)| (name, text.map(Zeroizing::new))).collect();
     let change = ConnectionChange { name, auto_reply, given: Given { config, secrets } };
-    let seen = api.app.change_connection(&caller, path_id(&id)?, change).await;
-    Ok(Json(ConnectionView::of(seen.map_err(|refusal| refused(&api, refusal))?, &caller)))
+    let id = path_id(&id)?;
+    let changed =
+        to_the_end(&api, &caller, move |app, caller| async move { app.change_connection(&caller, id, change).await });
+    Ok(Json(ConnectionView::of(changed.await?, &caller)))
 }
 
 /// Delete a connection, with its secrets. One that is kept logged in is taken off its phone.
@@ -342,6 +344,7 @@ pub(super) async fn delete_connection(
     caller: Caller<ConnectionsWrite>,
     InPath(id): InPath<String>,
 ) -> Result<StatusCode, Problem> {
-    api.app.delete_connection(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    let id = path_id(&id)?;
+    to_the_end(&api, &caller, move |app, caller| async move { app.delete_connection(&caller, id).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wotp_core::app::{ConnectLive, LiveSeen};
-use wotp_core::domain::live_connection::{LiveStatus, SenderGrade, SenderHealth, SenderHeld, Shown, Standing};
+use wotp_core::domain::live_connection::{
+    LiveStatus, SenderGrade, SenderHealth, SenderHeld, Shown, ShownCode, Standing,
+};
 use wotp_core::domain::phone::Phone;
 
 use super::ConnectionView;
@@ -17,8 +19,8 @@ use crate::http::auth::{Caller, ConnectionsWrite};
 use crate::http::body::Body;
 use crate::http::path::InPath;
 use crate::http::qr::Qr;
-use crate::http::verifications::{path_id, refused};
-use crate::http::{Api, Problem, openapi};
+use crate::http::verifications::path_id;
+use crate::http::{Api, Problem, openapi, to_the_end};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -96,8 +98,8 @@ pub(in crate::http) struct CodeView {
     expires_at: Timestamp,
 }
 
-impl From<Shown> for CodeView {
-    fn from(Shown { text, expires_at }: Shown) -> Self {
+impl From<ShownCode> for CodeView {
+    fn from(ShownCode { text, expires_at, .. }: ShownCode) -> Self {
         Self { text, expires_at }
     }
 }
@@ -332,8 +334,10 @@ pub(in crate::http) async fn connect_connection(
     let ConnectBody { accept_risk, code_for } = body.value;
     let code_for = code_for.map(|number| Phone::parse(&number)).transpose();
     let code_for = code_for.map_err(|error| Problem::field("code_for", error.to_string()))?;
-    let seen = api.app.connect_live(&caller, path_id(&id)?, ConnectLive { accept_risk, code_for }).await;
-    let seen = seen.map_err(|refusal| refused(&api, refusal))?;
+    let (id, connect) = (path_id(&id)?, ConnectLive { accept_risk, code_for });
+    let seen =
+        to_the_end(&api, &caller, move |app, caller| async move { app.connect_live(&caller, id, connect).await })
+            .await?;
     Ok((StatusCode::ACCEPTED, Json(ConnectionView::live(seen, true))))
 }
 
@@ -345,6 +349,8 @@ pub(in crate::http) async fn disconnect_connection(
     caller: Caller<ConnectionsWrite>,
     InPath(id): InPath<String>,
 ) -> Result<(StatusCode, Json<ConnectionView>), Problem> {
-    let seen = api.app.disconnect_live(&caller, path_id(&id)?).await.map_err(|refusal| refused(&api, refusal))?;
+    let id = path_id(&id)?;
+    let seen =
+        to_the_end(&api, &caller, move |app, caller| async move { app.disconnect_live(&caller, id).await }).await?;
     Ok((StatusCode::ACCEPTED, Json(ConnectionView::live(seen, true))))
 }
