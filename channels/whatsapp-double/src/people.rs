@@ -116,6 +116,7 @@ pub(crate) struct Linked {
     pub(crate) line: Option<Line>,
     pub(crate) queue: Queue,
     pub(crate) logins: u32,
+    pub(crate) displaced: u32,
     pub(crate) short_handshake: bool,
     pub(crate) has_app_state_key: bool,
 }
@@ -130,6 +131,7 @@ impl Linked {
             line: None,
             queue: Queue::default(),
             logins: 0,
+            displaced: 0,
             short_handshake: false,
             has_app_state_key: false,
         }

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "`allow-unwrap-in-tests` does not see what tests call")]
 
 mod linked;
+mod nodes;
 mod process;
