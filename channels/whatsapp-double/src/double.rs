@@ -71,6 +71,8 @@ pub struct DeviceStatus {
     pub connected: bool,
     /// How often it has logged in.
     pub logins: u32,
+    /// How often it logged in while it was still logged in over another connection, whose place it took.
+    pub displaced: u32,
     /// Whether it knew the server's key already when it last logged in, and took the short handshake (IK).
     pub short_handshake: bool,
     /// How many keys it has left with the server for those who have yet to write to it.
@@ -331,6 +333,7 @@ impl Double {
                 device: address.device,
                 connected: linked.line.is_some(),
                 logins: linked.logins,
+                displaced: linked.displaced,
                 short_handshake: linked.short_handshake,
                 one_time_keys: linked.one_time.len(),
                 waiting: linked.queue.len(),

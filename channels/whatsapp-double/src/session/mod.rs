@@ -70,6 +70,7 @@ impl World {
         linked.short_handshake = short_handshake;
         linked.queue.begin();
         if let Some(before) = linked.line.replace(line.clone()) {
+            linked.displaced += 1;
             before.send(conflict());
             before.close();
         }

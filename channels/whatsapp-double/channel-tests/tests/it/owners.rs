@@ -2,13 +2,16 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use wotp_channel_whatsapp::{Away, KeepError, Session, SessionId, Status, Tenure};
-use wotp_core::domain::live_connection::{LiveStatus, Standing};
+use wotp_core::app::Wanted;
+use wotp_core::domain::live_connection::{LiveStatus, Standing, Wish};
 use wotp_core::ports::{Clock, SendError};
+use wotp_whatsapp_double::Double;
 
-use crate::tenant::{ANNA, LONG, Process, TENANT, connected, found, id, qr, send, until, within};
+use crate::tenant::{ANNA, LONG, Process, TENANT, connected, found, id, qr, send, settings, until, within};
 
 /// Two processes over the same store, the first of which keeps a session that is linked.
 struct Two {
@@ -137,6 +140,65 @@ async fn what_a_process_that_died_had_is_taken_over_within_fifteen_seconds() {
 }
 
 #[tokio::test]
+async fn all_that_a_process_that_died_had_of_a_tenant_one_of_two_others_has_within_fifteen_seconds() {
+    let two = Two::new().await;
+    let (third, double, tenure) = (two.first.another(), &two.first.double, Tenure::default());
+    let first = two.first.sessions_for(1, tenure);
+    for nth in 1..=4 {
+        let session = first.start(id(nth)).await.unwrap();
+        let qr = qr(&session).await;
+        within("the pairing", double.scan(&format!("120255501{nth:02}"), &qr)).await.unwrap();
+        connected(&session).await;
+    }
+    let others = [two.second.sessions_for(2, tenure), third.sessions_for(3, tenure)];
+    // It gives nothing back.
+    drop(first);
+    let died = two.first.clock.now();
+    let again = within(
+        "all are logged in again",
+        double.wait_for(|devices| {
+            let again = devices.iter().all(|device| device.connected && device.logins == 2);
+            again.then_some(devices.len())
+        }),
+    )
+    .await;
+    assert!(two.first.clock.now().duration_since(died) < SignedDuration::from_secs(15));
+    assert_eq!(again, 4);
+    let mut kept = others.each_ref().map(|sessions| sessions.len());
+    kept.sort_unstable();
+    assert_eq!(kept, [0, 4]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_to_leave_while_whatsapp_is_away_is_taken_off_its_phone_once_it_is_back() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.patience.leave = Duration::from_millis(100);
+    let process = Process::with(double, set).await;
+    let sessions = process.sessions(1);
+    let session = sessions.start(id(1)).await.unwrap();
+    let qr = qr(&session).await;
+    within("the pairing", process.double.scan(TENANT, &qr)).await.unwrap();
+    connected(&session).await;
+    process.double.down().await;
+    until(&session, "it is lost", |status| (status.name() == "disconnected").then_some(())).await;
+    sessions.wishes.wish(id(1), Wish::Leave).await;
+    for _ in 0..3 {
+        assert!(matches!(sessions.follow(id(1), &Wanted::Leave).await, Err(KeepError::NotTold)));
+    }
+    assert!(process.reach.has(id(1)).await && sessions.wishes.known(id(1)).await, "with what it is to log in");
+    process.double.up().await.unwrap();
+    within("it is off the phone", process.double.wait_for(|devices| devices.is_empty().then_some(()))).await;
+    within("it is gone", async {
+        while sessions.wishes.known(id(1)).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!process.reach.has(id(1)).await && sessions.is_empty());
+}
+
+#[tokio::test]
 async fn a_session_that_was_disconnected_or_logged_out_is_nobodys() {
     let two = Two::new().await;
     // Neither looks at what is wanted but when its own tenant says so.
@@ -161,6 +223,8 @@ async fn one_that_no_phone_is_linked_to_does_not_begin_by_itself() {
     let session = first.start(id(1)).await.unwrap();
     qr(&session).await;
     first.drain().await;
+    // Whoever asked for it looks at no QR any more: until then the next shows one.
+    two.first.clock.advance(SignedDuration::from_mins(11));
     let second = two.second.sessions(2);
     assert_eq!(found(&second, 1).await.status().name(), "unpaired");
 }

@@ -4,4 +4,5 @@
 
 mod failover;
 mod linked;
+mod nodes;
 mod process;

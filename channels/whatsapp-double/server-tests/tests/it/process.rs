@@ -124,6 +124,20 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// It stands still, and keeps its connections open.
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    /// It goes on as if nothing had been.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
     /// In HTTP/1.0, since replies are not in pieces then.
     fn send(&self, method: &str, path: &str, key: &str, body: Option<&Value>) -> BufReader<TcpStream> {
         let body = body.map(Value::to_string).unwrap_or_default();
