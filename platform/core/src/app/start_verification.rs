@@ -210,6 +210,7 @@ impl App {
         let inbound = number.map(|number| InboundTerms {
             number: self.ports.vault.seal(Purpose::OwnNumber, &owner, &number, &entropy),
             replies: service.settings.inbound_replies,
+            speaks_as_sender: request.to.is_none() && request.locale.is_none(),
         });
         let is_sent = inbound.is_none();
         let verification = Verification {

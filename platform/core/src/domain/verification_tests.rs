@@ -129,7 +129,7 @@ fn the_last_wrong_guess_ends_it_and_a_right_one_after_it_is_refused() {
 
 fn by_message() -> Verification {
     let sealed = verification(&["a"]).code.unwrap().sealed;
-    let inbound = Some(InboundTerms { number: sealed, replies: true });
+    let inbound = Some(InboundTerms { number: sealed, replies: true, speaks_as_sender: false });
     Verification { inbound, sends: vec![], dispatch: Dispatch::none(), ..verification(&["a"]) }
 }
 
