@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{App, Refusal};
 use crate::domain::dispatch::Delivery;
 use crate::domain::id::{ConnectionId, NodeId, TenantId};
-use crate::domain::live_connection::LiveConnection;
+use crate::domain::live_connection::{Connect, LiveConnection, Wish};
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
 use crate::ports::{Channel, Outgoing};
@@ -65,6 +65,14 @@ impl Found {
     }
 }
 
+/// The channels that there are for a tenant.
+pub(super) struct Available<'a> {
+    /// In the order they are tried when nobody says another.
+    pub(super) channels: Cow<'a, [ChannelInfo]>,
+    /// Those through which nothing gets out, though the tenant has accounts there: somebody has to do something about them.
+    pub(super) silent: Vec<ChannelInfo>,
+}
+
 impl App {
     /// The channels that there are for everybody.
     pub fn channels(&self) -> Vec<ChannelInfo> {
@@ -73,33 +81,66 @@ impl App {
         self.channel_infos.iter().cloned().chain(for_all.map(|(_, info)| info.clone())).collect()
     }
 
-    /// The channels that there are for a tenant, in the order they are tried when nobody says another.
-    pub(super) async fn available(&self, tenant: TenantId) -> Result<Cow<'_, [ChannelInfo]>, Refusal> {
+    /// The channels that there are for a tenant.
+    pub(super) async fn available(&self, tenant: TenantId) -> Result<Available<'_>, Refusal> {
         let loaded = self.plugins.loaded();
         let configured = self.configured_for(tenant).await?;
         if !loaded.wanted().any(|(plugin, _)| plugin.is_for(tenant)) {
             return Ok(configured);
         }
+        let Available { channels, silent } = configured;
         let connections = self.connections_of(tenant).await?;
         let installed = loaded.wanted().filter(|(plugin, _)| {
             let is_connected = || connections.iter().any(|connection| connection.plugin == plugin.id);
             plugin.is_for(tenant) && (plugin.connecting != Connecting::Required || is_connected())
         });
-        Ok(configured.iter().cloned().chain(installed.map(|(_, info)| info.clone())).collect())
+        let channels = channels.iter().cloned().chain(installed.map(|(_, info)| info.clone())).collect();
+        Ok(Available { channels, silent })
     }
 
     /// The channels of the configuration, without those whose accounts are the tenants' where this tenant has none that is
     /// to be logged in.
-    async fn configured_for(&self, tenant: TenantId) -> Result<Cow<'_, [ChannelInfo]>, Refusal> {
+    async fn configured_for(&self, tenant: TenantId) -> Result<Available<'_>, Refusal> {
         if !self.ports.channels.iter().any(|channel| channel.keeps_accounts()) {
-            return Ok(Cow::Borrowed(&self.channel_infos));
+            return Ok(Available { channels: Cow::Borrowed(&self.channel_infos), silent: Vec::new() });
         }
         let live = self.live_connections_of(tenant).await?;
-        let is_for = |info: &&ChannelInfo| {
-            let connects = |one: &LiveConnection| one.channel == info.name && one.connects();
-            !self.keeps_accounts(&info.name) || live.iter().any(connects)
-        };
-        Ok(self.channel_infos.iter().filter(is_for).cloned().collect())
+        let (mut channels, mut silent) = (Vec::new(), Vec::new());
+        for info in &self.channel_infos {
+            let own: Vec<_> = live.iter().filter(|one| one.channel == info.name).collect();
+            let keeps_accounts = self.keeps_accounts(&info.name);
+            if !keeps_accounts || own.iter().any(|one| one.connects()) {
+                channels.push(info.clone());
+            }
+            if keeps_accounts && !own.is_empty() && !self.any_may_send(&own).await? {
+                silent.push(info.clone());
+            }
+        }
+        Ok(Available { channels: Cow::Owned(channels), silent })
+    }
+
+    async fn any_may_send(&self, connections: &[&LiveConnection]) -> Result<bool, Refusal> {
+        for connection in connections {
+            if self.may_send(connection).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a connection sends, or will in a moment by itself, as of the last second; one of which nothing is known yet
+    /// may. That one may not is looked at anew each time: as soon as it is connected, it is there.
+    async fn may_send(&self, connection: &LiveConnection) -> Result<bool, Refusal> {
+        let Wish::Connect(Connect { asked_at, .. }) = connection.wish else { return Ok(false) };
+        if self.senders.find(&connection.id, self.now()).is_some() {
+            return Ok(true);
+        }
+        let standing = self.seen_live(connection.clone()).await?.standing;
+        let may_send = standing.is_none_or(|standing| standing.may_send(asked_at, self.now()));
+        if may_send {
+            self.senders.keep(connection.id, (), self.now());
+        }
+        Ok(may_send)
     }
 
     /// A channel that is the operator's, whoever it is for.

@@ -320,7 +320,7 @@ impl App {
     }
 
     /// A fail-over goes on at once; a later try is rung for by the sweep when its time comes.
-    async fn after_call(&self, tenant: TenantId, item: Item, outcome: Option<Outcome>, now: Timestamp) {
+    pub(super) async fn after_call(&self, tenant: TenantId, item: Item, outcome: Option<Outcome>, now: Timestamp) {
         if let Item::Verification(id) = item {
             self.changes.tell(id);
         }

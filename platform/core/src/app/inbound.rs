@@ -14,6 +14,7 @@ use crate::domain::guard::Step;
 use crate::domain::id::{TenantId, VerificationId};
 use crate::domain::inbound::{InboundToken, MessageOutcome, TEST_NUMBER, deep_link};
 use crate::domain::live_connection::LiveConnection;
+use crate::domain::locale;
 use crate::domain::mode::Mode;
 use crate::domain::phone::Phone;
 use crate::domain::template::{InboundSentence, render_inbound};
@@ -209,9 +210,7 @@ impl App {
 
     /// What whoever wrote is answered, where the service answers.
     fn reply(&self, outcome: MessageOutcome, verification: &Verification, from: &Address) -> Option<String> {
-        if !verification.inbound.as_ref()?.replies {
-            return None;
-        }
+        let terms = verification.inbound.as_ref().filter(|terms| terms.replies)?;
         let is_theirs = || {
             let index = self.ports.vault.index(verification.tenant, from);
             verification.address.as_ref().is_some_and(|address| address.index == index)
@@ -224,7 +223,12 @@ impl App {
             MessageOutcome::OtherNumber => InboundSentence::Other,
             MessageOutcome::Wrong => return None,
         };
-        Some(render_inbound(&verification.policy.locale, &verification.policy.brand, sentence))
+        let policy = &verification.policy;
+        let locale = match terms.speaks_as_sender {
+            true => locale::resolve(None, from.region(), &policy.locale),
+            false => policy.locale,
+        };
+        Some(render_inbound(&locale, &policy.brand, sentence))
     }
 
     /// What the person is to write, while that is of use; none where they are sent something. Whoever has it and writes from

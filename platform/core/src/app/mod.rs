@@ -104,7 +104,7 @@ use crate::domain::Timestamp;
 use crate::domain::access_token::SigningKey;
 use crate::domain::api_key::ApiKey;
 use crate::domain::dispatch::LeaseToken;
-use crate::domain::id::{ServiceId, SessionId, TenantId, UserId};
+use crate::domain::id::{ConnectionId, ServiceId, SessionId, TenantId, UserId};
 use crate::domain::maintenance::Maintenance;
 use crate::domain::plan::Catalogue;
 use crate::domain::routing::ChannelInfo;
@@ -198,6 +198,8 @@ pub struct App {
     plugins: plugins::State,
     connections: connections::State,
     live_connections: live_connections::State,
+    /// Connections that may send.
+    senders: Cache<ConnectionId, ()>,
 }
 
 impl App {
@@ -228,6 +230,7 @@ impl App {
             plugins: plugins::State::default(),
             connections: connections::State::default(),
             live_connections: live_connections::State::default(),
+            senders: Cache::default(),
         }
     }
 

@@ -1,3 +1,4 @@
+use super::guard::Happened;
 use super::{App, Refusal};
 use crate::domain::dispatch::{Delivery, Dispatch, Receipt};
 use crate::domain::id::{ConnectionId, DeliveryId, TenantId};
@@ -12,7 +13,8 @@ pub(super) struct Teller<'a> {
 }
 
 impl App {
-    /// Records what a channel reports after the call: at any time, in any order, more than once.
+    /// Records what a channel reports after the call: at any time, in any order, more than once. Where that is that the
+    /// delivery at hand failed, the next channel's turn comes with it, in one change: of many who tell it, one rings.
     ///
     /// Says whether it told anything new.
     ///
@@ -47,26 +49,38 @@ impl App {
         let store = self.ports.store.tenant(tenant);
         loop {
             let now = self.now();
-            let replaced = match item {
+            let next_id = || DeliveryId::new(now, &*self.ports.entropy);
+            let (outcome, replaced) = match item {
                 Item::Verification(id) => {
                     let Some(mut verification) = store.find_verification(id).await? else { return Ok(false) };
                     if !is_theirs(&verification.dispatch) || !verification.record(delivery, receipt, now) {
                         return Ok(false);
                     }
-                    let replaced = store.replace(&mut verification, false).await;
-                    self.changes.tell(id);
-                    replaced
+                    let refunded = verification.counted.refunded;
+                    let outcome = verification.go_on(now, next_id);
+                    let refund = verification.counted.refunded && !refunded;
+                    let replaced = store.replace(&mut verification, refund).await;
+                    if refund && replaced.is_ok() {
+                        self.note_for_watch(&verification, Happened::Undeliverable).await;
+                    }
+                    (outcome, replaced)
                 }
                 Item::Message(id) => {
                     let Some(mut message) = store.find_message(id).await? else { return Ok(false) };
                     if !is_theirs(&message.dispatch) || !message.record(delivery, receipt, now) {
                         return Ok(false);
                     }
-                    store.replace_message(&mut message, false).await
+                    let refunded = message.counted.refunded;
+                    let outcome = message.go_on(now, next_id);
+                    let refund = message.counted.refunded && !refunded;
+                    (outcome, store.replace_message(&mut message, refund).await)
                 }
             };
             match replaced {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.after_call(tenant, item, outcome, now).await;
+                    return Ok(true);
+                }
                 Err(ReplaceError::Conflict) => {}
                 Err(ReplaceError::Store(error)) => return Err(error.into()),
             }

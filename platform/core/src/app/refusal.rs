@@ -199,6 +199,9 @@ pub enum Refusal {
     /// The connection that was named is not to be logged in, so that nothing goes out through it.
     #[error("the connection is disconnected")]
     NotConnected,
+    /// None of the tenant's numbers can send until somebody does something about it, and no other channel is there.
+    #[error("no number of the tenant's can send")]
+    NoSender,
     /// The plan's quota is used up.
     #[error("the quota is used up")]
     Quota(QuotaExceeded),

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use super::channels::Available;
 use super::start_verification::{admit_refusal, counted, end_user_ip, idempotency, push};
 use super::{ApiCaller, App, IdempotencyKey, Refusal, token};
 use crate::domain::address::Address;
@@ -11,7 +12,6 @@ use crate::domain::locale;
 use crate::domain::message::{CONTENT_LENGTH_MAX, Message};
 use crate::domain::mode::Mode;
 use crate::domain::quota::Resource;
-use crate::domain::routing::ChannelInfo;
 use crate::domain::service::Service;
 use crate::domain::vault::Purpose;
 use crate::ports::{Admission, Drawn, Item, Job, NewMessage};
@@ -50,7 +50,11 @@ impl App {
             Some(called) => Some(self.live_to_send_through(caller, called).await?),
             None => None,
         };
-        let available = self.available(service.tenant).await?;
+        let mut available = self.available(service.tenant).await?;
+        if through.is_some() {
+            // It waits for the one that was named, wherever that stands.
+            available.silent.clear();
+        }
         let (mut new, ip, token) = self.new_message(caller, &service, request, through, &available)?;
         let id = new.message.id;
         let mut judgement = self.judge(&guard, &new.message, ip, Step::Start).await?;
@@ -87,7 +91,7 @@ impl App {
         service: &Service,
         request: SendMessage,
         through: Option<LiveConnection>,
-        available: &[ChannelInfo],
+        available: &Available<'_>,
     ) -> Result<(NewMessage, Option<IpAddr>, LeaseToken), Refusal> {
         let settings = &service.settings;
         let now = self.now();

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -5,6 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
+use super::channels::Available;
 use super::{ApiCaller, App, FieldError, Refusal, token};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
@@ -18,7 +20,6 @@ use crate::domain::locale::{self, Locale};
 use crate::domain::magic_link::{LinkTerms, MagicLink, Method};
 use crate::domain::mode::Mode;
 use crate::domain::quota::{Charge, Counted, Quota, Resource};
-use crate::domain::routing::ChannelInfo;
 use crate::domain::sandbox;
 use crate::domain::service::{EXPIRY_MAX_SECONDS, EXPIRY_MIN_SECONDS, EXPIRY_STANDARD_SECONDS, Service};
 use crate::domain::template::{self, CustomTemplate};
@@ -145,7 +146,7 @@ impl App {
         caller: &ApiCaller,
         service: &Service,
         request: StartVerification,
-        available: &[ChannelInfo],
+        available: &Available<'_>,
         number: Option<Result<String, Refusal>>,
     ) -> Result<(NewVerification, Option<IpAddr>, LeaseToken), Refusal> {
         let now = self.now();
@@ -209,6 +210,7 @@ impl App {
         let inbound = number.map(|number| InboundTerms {
             number: self.ports.vault.seal(Purpose::OwnNumber, &owner, &number, &entropy),
             replies: service.settings.inbound_replies,
+            speaks_as_sender: request.to.is_none() && request.locale.is_none(),
         });
         let is_sent = inbound.is_none();
         let verification = Verification {
@@ -304,19 +306,30 @@ impl App {
         }
     }
 
-    /// The channels for an address. With a test key nothing reaches a channel, so one that is not
-    /// there is no obstacle.
+    /// The channels for an address, without those through which nothing gets out. With a test key nothing reaches a
+    /// channel, so one that is not there is no obstacle.
     pub(super) fn route(
         &self,
         mode: Mode,
         called: &[String],
         service: &Service,
         address: &Address,
-        available: &[ChannelInfo],
+        available: &Available<'_>,
     ) -> Result<Vec<String>, Refusal> {
-        let found = crate::domain::routing::route(called, &service.settings.channels, available, address.kind());
         let simulated = mode == Mode::Test || sandbox::find(address).is_some();
-        match found {
+        let silent = if simulated { &[][..] } else { &available.silent };
+        let is_silent = |name: &String| silent.iter().any(|channel| channel.name == *name);
+        let wanted = if called.is_empty() { &service.settings.channels } else { called };
+        let mut missing = silent.iter().filter(|channel| wanted.is_empty() || wanted.contains(&channel.name));
+        let (mut called, mut there) = (Cow::Borrowed(called), Cow::Borrowed(&*available.channels));
+        if !silent.is_empty() {
+            if !called.is_empty() && called.iter().all(is_silent) {
+                return Err(Refusal::NoSender);
+            }
+            called.to_mut().retain(|name| !is_silent(name));
+            there.to_mut().retain(|channel| !is_silent(&channel.name));
+        }
+        match crate::domain::routing::route(&called, &service.settings.channels, &there, address.kind()) {
             // A number that fails over needs somewhere to fail over to.
             Ok(mut channels)
                 if simulated
@@ -329,6 +342,11 @@ impl App {
             Ok(channels) => Ok(channels),
             Err(crate::domain::routing::RoutingError::NoChannel { .. }) if simulated && called.is_empty() => {
                 Ok(vec![SANDBOX_CHANNEL.to_owned(), format!("{SANDBOX_CHANNEL}_2")])
+            }
+            Err(crate::domain::routing::RoutingError::NoChannel { kind, .. })
+                if missing.any(|channel| channel.reaches.contains(&kind)) =>
+            {
+                Err(Refusal::NoSender)
             }
             Err(error) => Err(Refusal::Routing(error)),
         }

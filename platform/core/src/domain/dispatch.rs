@@ -113,6 +113,15 @@ impl Delivery {
         self.reason = Some(reason);
     }
 
+    /// Whether it failed by its channel's own word. `NoAck` means that we stopped waiting: whatever is told later is news.
+    fn has_failed_for_good(&self) -> bool {
+        self.status == DeliveryStatus::Failed && self.reason != Some(DeliveryFailure::NoAck)
+    }
+
+    fn may_fail(&self, reason: DeliveryFailure) -> bool {
+        self.delivered_at.is_none() && !self.has_failed_for_good() && self.reason != Some(reason)
+    }
+
     /// Whether the channel's server ever acknowledged it.
     pub fn got_out(&self) -> bool {
         self.sent_at.is_some()
@@ -258,11 +267,19 @@ impl Dispatch {
         self.deliveries.iter().any(Delivery::got_out)
     }
 
-    /// Whether something may have got out that nobody acknowledged: a call under way, or one whose
-    /// answer never came.
-    pub fn may_have_got_out(&self, now: Timestamp) -> bool {
-        let under_way = matches!(self.turn, Turn::Leased { until, .. } if now < until);
-        under_way || self.deliveries.iter().any(|delivery| delivery.reason == Some(DeliveryFailure::NoAck))
+    /// Whether something may be on its way to the person: what was acknowledged and has not failed since, a call under
+    /// way, or one whose answer never came.
+    pub fn may_arrive(&self, now: Timestamp) -> bool {
+        let may_arrive = |delivery: &Delivery| match delivery.status {
+            DeliveryStatus::Failed => !delivery.has_failed_for_good(),
+            _ => delivery.got_out(),
+        };
+        self.is_held(now) || self.deliveries.iter().any(may_arrive)
+    }
+
+    /// Whether a worker is at it.
+    fn is_held(&self, now: Timestamp) -> bool {
+        matches!(self.turn, Turn::Leased { until, .. } if now < until)
     }
 
     /// Whether `token` is the hold in force.
@@ -376,6 +393,11 @@ impl Dispatch {
                 // An earlier call for the same message may have been told it, late, by a provider that says it once.
                 current.provider_id = provider_id.or(current.provider_id.take());
                 current.reach(reached, now);
+                // A receipt was faster, and says that it failed. The provider has taken it all the same.
+                if current.status == DeliveryStatus::Failed {
+                    current.sent_at.get_or_insert(now);
+                    return self.fail_over(now, deadline, next_id);
+                }
                 self.turn = Turn::Settled;
                 return Outcome::Sent;
             }
@@ -423,6 +445,23 @@ impl Dispatch {
         }
     }
 
+    /// Whether there is a channel after the one at hand.
+    pub fn has_next(&self) -> bool {
+        self.next_channel().is_some()
+    }
+
+    /// Goes on where the delivery at hand has failed by its provider's word, and no worker is at it who would: nobody is
+    /// to wait for what does not come. Says what follows, if anything does.
+    pub fn go_on(
+        &mut self,
+        now: Timestamp,
+        deadline: Timestamp,
+        next_id: impl FnOnce() -> DeliveryId,
+    ) -> Option<Outcome> {
+        let failed = self.current().is_some_and(|delivery| delivery.status == DeliveryStatus::Failed);
+        (failed && !self.is_held(now)).then(|| self.fail_over(now, deadline, next_id))
+    }
+
     /// Ends what has not been handed over. A call under way keeps its hold and reports later.
     pub fn cut(&mut self, reason: DeliveryFailure, now: Timestamp) {
         if matches!(self.turn, Turn::Due { .. }) || self.is_due(now) {
@@ -450,8 +489,8 @@ impl Dispatch {
             Receipt::Sent => delivery.reach(DeliveryStatus::Sent, now),
             Receipt::Delivered => delivery.reach(DeliveryStatus::Delivered, now),
             Receipt::Read => delivery.reach(DeliveryStatus::Read, now),
-            // What reached the device did not fail, whatever comes after.
-            Receipt::Failed(reason) if delivery.delivered_at.is_none() => delivery.fail(reason, now),
+            // What reached the device did not fail, whatever comes after, and nothing fails twice.
+            Receipt::Failed(reason) if delivery.may_fail(reason) => delivery.fail(reason, now),
             Receipt::Failed(_) => {}
         }
         *delivery != before
@@ -460,10 +499,7 @@ impl Dispatch {
 
 impl Delivery {
     fn reach(&mut self, reached: DeliveryStatus, now: Timestamp) {
-        // `NoAck` means that we stopped waiting, so a late acknowledgement is news; any other
-        // failure is the channel's own word.
-        let open = self.status != DeliveryStatus::Failed || self.reason == Some(DeliveryFailure::NoAck);
-        if !open || (self.status != DeliveryStatus::Failed && reached <= self.status) {
+        if self.has_failed_for_good() || (self.status != DeliveryStatus::Failed && reached <= self.status) {
             return;
         }
         self.failed_at = None;

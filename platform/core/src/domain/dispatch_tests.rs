@@ -120,6 +120,69 @@ fn a_failure_that_was_reported_before_the_answer_fails_over() {
     assert_eq!(dispatch.current().unwrap().channel, "b");
 }
 
+fn sent() -> Verdict {
+    Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None }
+}
+
+const REJECTED: Receipt = Receipt::Failed(DeliveryFailure::Rejected);
+
+#[test]
+fn a_failure_that_was_reported_before_the_channel_took_it_fails_over_too() {
+    let mut dispatch = born(&["a", "b"]);
+    dispatch.record(id(1), REJECTED, at(2));
+    assert_eq!(dispatch.go_on(at(2), at(300), || id(2)), None, "its worker will");
+    let taken = Verdict::Sent { provider_id: Some("p-1".to_owned()), reached: DeliveryStatus::Sent, cost: None };
+    assert_eq!(dispatch.settle(taken, at(3), at(300), || id(2)), Outcome::Again(at(3)));
+    let first = &dispatch.deliveries[0];
+    assert_eq!(
+        (first.status, first.sent_at, first.provider_id.as_deref()),
+        (DeliveryStatus::Failed, Some(at(3)), Some("p-1"))
+    );
+    assert_eq!(dispatch.current().unwrap().channel, "b");
+}
+
+#[test]
+fn what_was_sent_and_failed_goes_on_with_the_next_channel_once() {
+    let mut dispatch = born(&["a", "b"]);
+    dispatch.settle(sent(), at(1), at(300), || id(2));
+    assert_eq!(dispatch.go_on(at(2), at(300), || id(2)), None, "it has not failed");
+    assert!(dispatch.may_arrive(at(2)));
+    assert!(dispatch.record(id(1), REJECTED, at(3)) && !dispatch.may_arrive(at(3)));
+    assert_eq!(dispatch.go_on(at(3), at(300), || id(2)), Some(Outcome::Again(at(3))));
+    for again in [REJECTED, Receipt::Failed(DeliveryFailure::InvalidRecipient)] {
+        assert!(!dispatch.record(id(1), again, at(4)), "nothing fails twice");
+        assert_eq!(dispatch.go_on(at(4), at(300), || id(3)), None);
+    }
+    assert_eq!((dispatch.deliveries.len(), dispatch.deliveries[0].failed_at), (2, Some(at(3))));
+    dispatch.claim(at(5), at(60), 8);
+    dispatch.settle(sent(), at(6), at(300), || id(3));
+    assert!(dispatch.record(id(2), REJECTED, at(7)));
+    assert_eq!(dispatch.go_on(at(7), at(300), || id(3)), Some(Outcome::Exhausted));
+    assert_eq!((dispatch.deliveries.len(), dispatch.turn), (2, Turn::Settled));
+}
+
+#[test]
+fn what_failed_long_ago_or_after_its_time_goes_nowhere() {
+    let mut resent = born(&["a", "b"]);
+    resent.settle(sent(), at(1), at(300), || id(2));
+    resent.restart(id(2), at(31), at(60), 8);
+    resent.settle(sent(), at(32), at(300), || id(3));
+    assert!(resent.record(id(1), REJECTED, at(33)));
+    assert_eq!(resent.go_on(at(33), at(300), || id(3)), None, "another one is out");
+    assert!(resent.record(id(2), REJECTED, at(300)));
+    assert_eq!(resent.go_on(at(300), at(300), || id(3)), Some(Outcome::Exhausted));
+    assert_eq!(resent.deliveries.len(), 2);
+}
+
+#[test]
+fn a_retry_that_waits_for_what_failed_meanwhile_is_not_waited_for() {
+    let mut dispatch = born(&["a", "b"]);
+    dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(60) }, at(1), at(300), || id(2));
+    dispatch.record(id(1), REJECTED, at(2));
+    assert_eq!(dispatch.go_on(at(2), at(300), || id(2)), Some(Outcome::Again(at(2))));
+    assert_eq!(dispatch.turn, Turn::Due { at: at(2) });
+}
+
 #[test]
 fn a_late_acknowledgement_reopens_only_a_missing_one() {
     let mut dispatch = born(&["a", "b"]);
@@ -169,12 +232,7 @@ fn a_resend_after_a_hold_that_ended_still_hears_of_its_call() {
 #[test]
 fn receipts_out_of_order_and_repeated_change_nothing_back() {
     let mut dispatch = born(&["a"]);
-    dispatch.settle(
-        Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None },
-        at(1),
-        at(300),
-        || id(2),
-    );
+    dispatch.settle(sent(), at(1), at(300), || id(2));
     assert!(dispatch.record(id(1), Receipt::Read, at(3)));
     assert!(!dispatch.record(id(1), Receipt::Delivered, at(4)));
     assert!(!dispatch.record(id(1), Receipt::Failed(DeliveryFailure::Rejected), at(5)));
@@ -192,6 +250,7 @@ enum Step {
     Away(i64),
     Refused,
     Receipt(usize, u8),
+    GoOn,
     Claim,
     Prolong,
     Release,
@@ -206,6 +265,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0i64..400).prop_map(Step::Away),
         Just(Step::Refused),
         (0usize..4, 0u8..4).prop_map(|(which, what)| Step::Receipt(which, what)),
+        Just(Step::GoOn),
         Just(Step::Claim),
         Just(Step::Prolong),
         Just(Step::Release),
@@ -218,12 +278,12 @@ proptest! {
     #[test]
     fn whatever_happens_the_deliveries_stay_consistent(steps in prop::collection::vec(step(), 0..40)) {
         let mut dispatch = born(&["a", "b", "c"]);
-        let mut out_before = 0;
+        let (mut out_before, mut since) = (0, 0);
         for (n, step) in steps.into_iter().enumerate() {
             let now = at(i64::try_from(n).unwrap() * 7);
             let next = id(u8::try_from(n + 2).unwrap());
             match step {
-                Step::Sent => { dispatch.settle(Verdict::Sent { provider_id: None, reached: DeliveryStatus::Sent, cost: None }, now, at(300), || next); }
+                Step::Sent => { dispatch.settle(sent(), now, at(300), || next); }
                 Step::Later(after) => { dispatch.settle(Verdict::Later { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
                 Step::Away(after) => { dispatch.settle(Verdict::Away { after: SignedDuration::from_secs(after) }, now, at(300), || next); }
                 Step::Refused => { dispatch.settle(refused(), now, at(300), || next); }
@@ -234,12 +294,27 @@ proptest! {
                         dispatch.record(id, receipt, now);
                     }
                 }
+                Step::GoOn => {
+                    let failed = dispatch.current().is_some_and(|one| one.status == DeliveryStatus::Failed);
+                    let (held, known) = (dispatch.is_held(now), dispatch.deliveries.len());
+                    let left = dispatch.has_next() && now < at(300);
+                    let outcome = dispatch.go_on(now, at(300), || next);
+                    prop_assert_eq!(outcome.is_some(), failed && !held);
+                    prop_assert_eq!(dispatch.deliveries.len() > known, failed && !held && left);
+                    prop_assert_eq!(dispatch.go_on(now, at(300), || next).is_some(), failed && !held && !left);
+                }
                 Step::Claim => { dispatch.claim(now, at(10_000), 9); }
                 Step::Prolong => { dispatch.prolong(9, at(20_000)); }
                 Step::Release => dispatch.release(now),
                 Step::Cut => dispatch.cut(DeliveryFailure::Canceled, now),
-                Step::Restart => dispatch.restart(next, now, at(10_000), 9),
+                Step::Restart => {
+                    since = dispatch.deliveries.len();
+                    dispatch.restart(next, now, at(10_000), 9);
+                }
             }
+            let mut tried: Vec<_> = dispatch.deliveries[since..].iter().map(|one| &one.channel).collect();
+            tried.dedup();
+            prop_assert!(tried.len() == dispatch.deliveries.len() - since && tried.is_sorted(), "each channel once a send");
             let out = dispatch.deliveries.iter().filter(|d| d.got_out()).count();
             prop_assert!(out >= out_before, "what got out stays out");
             out_before = out;

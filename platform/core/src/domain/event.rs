@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Timestamp;
 use super::dispatch::{DeliveryFailure, DeliveryStatus};
 use super::id::{ConnectionId, EndpointId, EventId, MessageId, ServiceId, TenantId, UserId, VerificationId};
-use super::live_connection::{LiveStatus, SenderGrade};
+use super::live_connection::{LiveConnection, LiveStatus, SenderGrade, SenderHealth, SenderHeld, Standing};
 use super::magic_link::Method;
 use super::mode::Mode;
 use super::quota::{Resource, WindowKind};
@@ -344,6 +344,28 @@ pub struct ConnectionData {
     pub health: Option<SenderGrade>,
     /// What holds it back.
     pub held_by: Vec<String>,
+    /// When a ban ends, or else what weighs most of what holds it back.
+    pub until: Option<Timestamp>,
+    /// What that is, and what to do.
+    pub advice: Option<&'static str>,
+}
+
+impl ConnectionData {
+    /// Of a connection that stands so.
+    pub fn of(connection: &LiveConnection, standing: &Standing) -> Self {
+        let health = standing.health.as_ref();
+        let worst = health.and_then(SenderHealth::worst);
+        Self {
+            connection: connection.id,
+            channel: connection.channel.clone(),
+            status: standing.status,
+            reason: standing.reason.clone(),
+            health: health.map(|health| health.grade),
+            held_by: health.iter().flat_map(|health| &health.reasons).map(|held| held.reason.clone()).collect(),
+            until: standing.until.or(worst.map(|held| held.until)),
+            advice: worst.map(SenderHeld::advice),
+        }
+    }
 }
 
 /// What is told of an operator who acts as the tenant.

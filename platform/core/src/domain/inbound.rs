@@ -71,6 +71,9 @@ pub struct InboundTerms {
     pub number: Sealed,
     /// Whether whoever writes is told what came of it.
     pub replies: bool,
+    /// Whether that is in the language of their number: nobody said whose it is to be, nor in which language.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speaks_as_sender: bool,
 }
 
 /// What came of a message with the token of a verification.

@@ -3,6 +3,8 @@
 //! What is wanted of one is the same for all nodes ([`LiveConnection`]); where it stands is said by the one that keeps it
 //! ([`Standing`]).
 
+mod held;
+
 use std::fmt;
 
 use jiff::SignedDuration;
@@ -21,6 +23,8 @@ const CODES_APART: SignedDuration = SignedDuration::from_secs(30);
 /// Least time between two logins that somebody asks for. A number that is banned, or whose keys somebody else logs in with,
 /// does not come to harm by whoever asks each second until it is connected.
 const CONNECTS_APART: SignedDuration = SignedDuration::from_secs(10);
+/// A ban that ends sooner ends while a code lives.
+const BANNED_SHORTLY: SignedDuration = SignedDuration::from_mins(10);
 
 /// A tenant's account that a node keeps logged in, and what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,6 +291,9 @@ pub struct KeptStanding {
     /// The last grade that was told.
     #[serde(default = "SenderGrade::well")]
     told_grade: SenderGrade,
+    /// What its provider imposed on it when that was last known, which was told as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    told_imposed: Vec<String>,
 }
 
 /// What a tenant is told of a connection.
@@ -315,17 +322,21 @@ impl KeptStanding {
     pub fn next(before: Option<&Self>, standing: Standing) -> (Self, Vec<ConnectionNews>) {
         let told = before.and_then(|before| before.told);
         let told_grade = before.map_or(SenderGrade::Well, |before| before.told_grade);
-        let mut next = Self { told, told_grade, standing };
+        let told_imposed = before.map(|before| before.told_imposed.clone()).unwrap_or_default();
+        let mut next = Self { told, told_grade, told_imposed, standing };
         let mut news = Vec::new();
         if next.standing.is_told() && told != Some(next.standing.status) {
             next.told = Some(next.standing.status);
             news.push(ConnectionNews::Status(next.standing.status));
         }
-        if let Some(grade) = next.standing.health.as_ref().map(|health| health.grade)
-            && grade != told_grade
-        {
-            next.told_grade = grade;
-            news.push(ConnectionNews::Health);
+        if let Some(health) = &next.standing.health {
+            let imposed = health.imposed();
+            // A lock on top of what we hold back ourselves is news, though the number sends to no fewer people.
+            let is_new = imposed.iter().any(|reason| !next.told_imposed.contains(reason));
+            if health.grade != told_grade || is_new {
+                news.push(ConnectionNews::Health);
+            }
+            (next.told_grade, next.told_imposed) = (health.grade, imposed);
         }
         (next, news)
     }
@@ -338,6 +349,19 @@ impl Standing {
             LiveStatus::Connected | LiveStatus::LoggedOut | LiveStatus::Replaced | LiveStatus::Banned => true,
             LiveStatus::Disconnected => matches!(self.reason.as_deref(), Some("outdated" | "refused")),
             LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::Connecting => false,
+        }
+    }
+
+    /// Whether it sends, or will in a moment without anybody doing something about it; `asked_at` is when somebody last had it
+    /// log in. What is told of it may be some seconds old.
+    pub fn may_send(&self, asked_at: Timestamp, now: Timestamp) -> bool {
+        match self.status {
+            LiveStatus::Connected | LiveStatus::Connecting => true,
+            LiveStatus::Disconnected => self.reason.as_deref() != Some("outdated"),
+            // Whoever asked since has done something about it.
+            LiveStatus::Replaced => self.since < asked_at,
+            LiveStatus::Banned => self.until.is_some_and(|until| until.duration_since(now) < BANNED_SHORTLY),
+            LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::LoggedOut => false,
         }
     }
 
@@ -412,6 +436,63 @@ mod tests {
         assert_eq!(stands(standing(LiveStatus::Connected, None)), [Status(LiveStatus::Connected)]);
         let outdated = || standing(LiveStatus::Disconnected, Some("outdated"));
         assert_eq!([stands(outdated()), stands(outdated())], [vec![Status(LiveStatus::Disconnected)], vec![]]);
+    }
+
+    #[test]
+    fn what_the_provider_imposes_is_told_also_where_the_number_was_held_back_before() {
+        let mut kept: Option<KeptStanding> = None;
+        let mut tells = |reasons: &[&str]| {
+            let held = |reason: &&str| SenderHeld { reason: (*reason).to_owned(), until: noon() };
+            let mut standing = standing(LiveStatus::Connected, None);
+            standing.health = Some(SenderHealth {
+                grade: if reasons.is_empty() { SenderGrade::Well } else { SenderGrade::Limited },
+                reasons: reasons.iter().map(held).collect(),
+                sent_today: 3,
+                left_today: 1,
+                strangers_left_today: 0,
+            });
+            let (next, news) = KeptStanding::next(kept.as_ref(), standing);
+            kept = Some(serde_json::from_value(serde_json::to_value(&next).unwrap()).unwrap());
+            news.contains(&ConnectionNews::Health)
+        };
+        assert!(!tells(&[]) && tells(&["strangers_of_day"]));
+        assert!(tells(&["time_locked", "strangers_of_day"]) && !tells(&["time_locked", "strangers_of_day"]));
+        // Our own measure comes and goes.
+        assert!(!tells(&["time_locked"]) && !tells(&["share_of_strangers", "time_locked"]));
+        assert!(tells(&["new_chats_used_up", "time_locked"]) && !tells(&["time_locked"]));
+        // It ended, and begins anew.
+        assert!(!tells(&["strangers_of_day"]) && tells(&["time_locked"]) && tells(&[]));
+    }
+
+    #[test]
+    fn a_number_may_send_unless_somebody_has_to_do_something_about_it() {
+        let may_send = |status, reason: Option<&str>| standing(status, reason).may_send(noon(), noon());
+        for (status, reason) in [
+            (LiveStatus::Connected, None),
+            (LiveStatus::Connecting, None),
+            (LiveStatus::Disconnected, Some("lost")),
+            (LiveStatus::Disconnected, Some("taken_over")),
+        ] {
+            assert!(may_send(status, reason), "{status:?}");
+        }
+        for (status, reason) in [
+            (LiveStatus::Unpaired, None),
+            (LiveStatus::Pairing, None),
+            (LiveStatus::LoggedOut, None),
+            (LiveStatus::Replaced, None),
+            (LiveStatus::Banned, Some("other")),
+            (LiveStatus::Disconnected, Some("outdated")),
+        ] {
+            assert!(!may_send(status, reason), "{status:?}");
+        }
+        let later = noon() + SignedDuration::from_secs(1);
+        assert!(standing(LiveStatus::Replaced, None).may_send(later, later), "somebody had it log in since");
+        assert!(!standing(LiveStatus::LoggedOut, None).may_send(later, later), "its keys are gone");
+        let banned_for = |minutes| {
+            let until = Some(noon() + SignedDuration::from_mins(minutes));
+            Standing { until, ..standing(LiveStatus::Banned, None) }.may_send(noon(), noon())
+        };
+        assert!(banned_for(0) && banned_for(9) && !banned_for(10));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Message {
     /// Where it goes; gone once retention ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<StoredAddress>,
-    /// What it says; gone once it is sent or has failed for good.
+    /// What it says; gone once nothing is left to try: it arrived, or the last channel took it, or its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sealed>,
     /// The sender's name, for channels that show one.
@@ -98,9 +98,9 @@ impl Message {
         self.address.as_ref().and_then(|address| address.region.as_deref())
     }
 
-    /// Whether it did not get out, and nobody is going to try again.
+    /// Whether it did not get out, and nobody is going to try again: there is nothing left to send.
     fn has_failed(&self) -> bool {
-        self.dispatch.turn == Turn::Settled && self.status() == DeliveryStatus::Failed
+        self.dispatch.turn == Turn::Settled && self.content.is_none() && self.status() == DeliveryStatus::Failed
     }
 
     /// Does something to it, and notes what that came to.
@@ -149,7 +149,7 @@ impl Message {
         self.noting(now, |message| {
             let outcome = message.dispatch.settle(verdict, now, message.deadline(), next_id);
             match outcome {
-                Outcome::Sent => message.content = None,
+                Outcome::Sent => message.let_go(),
                 Outcome::Exhausted => message.give_up(now),
                 Outcome::Again(_) => {}
             }
@@ -159,14 +159,43 @@ impl Message {
 
     fn give_up(&mut self, now: Timestamp) {
         self.content = None;
-        if !self.dispatch.got_out() && !self.dispatch.may_have_got_out(now) {
+        // A channel that took it was used, whatever became of it.
+        if !self.dispatch.got_out() && !self.dispatch.may_arrive(now) {
             self.counted.refunded = true;
         }
     }
 
-    /// Applies a receipt; says whether it told anything new.
+    /// Erases the content of what was sent, unless its provider may still tell that it failed and another channel is left.
+    fn let_go(&mut self) {
+        let arrived = self.dispatch.deliveries.iter().any(|delivery| delivery.delivered_at.is_some());
+        if self.dispatch.turn == Turn::Settled && (arrived || !self.dispatch.has_next()) {
+            self.content = None;
+        }
+    }
+
+    /// Applies a receipt; says whether it told anything new. [`go_on`](Self::go_on) does what follows.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
-        self.noting(now, |message| message.dispatch.record(delivery, receipt, now))
+        self.noting(now, |message| {
+            let is_new = message.dispatch.record(delivery, receipt, now);
+            message.let_go();
+            is_new
+        })
+    }
+
+    /// Goes on with the next channel where the one at hand took the message and then told that it failed, as long as
+    /// there is something to send. Says what follows, if anything does.
+    pub fn go_on(&mut self, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Option<Outcome> {
+        if self.content.is_none() {
+            return None;
+        }
+        let deadline = self.deadline();
+        self.noting(now, |message| {
+            let outcome = message.dispatch.go_on(now, deadline, next_id)?;
+            if outcome == Outcome::Exhausted {
+                message.give_up(now);
+            }
+            Some(outcome)
+        })
     }
 
     /// Has the provider asked how a delivery fares, if there may be news of it.
@@ -191,9 +220,11 @@ impl Message {
         asking::answered(&mut self.asking, delivery, again, now)
     }
 
-    /// Ends what could not be delivered in time; says whether that changed anything.
+    /// Ends what could not be delivered in time, and erases what is not going to be sent again; says whether that changed
+    /// anything.
     pub fn expire(&mut self, now: Timestamp) -> bool {
-        let over = now >= self.deadline() && self.dispatch.is_due(now);
+        let settled = self.dispatch.turn == Turn::Settled && self.content.is_some();
+        let over = now >= self.deadline() && (settled || self.dispatch.is_due(now));
         if over {
             self.end(DeliveryFailure::Expired, now);
         }
@@ -234,6 +265,7 @@ impl Message {
         match self.dispatch.turn {
             Turn::Due { at } => at.min(asked),
             Turn::Leased { until, .. } => until.min(asked),
+            Turn::Settled if self.content.is_some() => self.deadline().min(asked),
             Turn::Settled => self.kept_until().min(asked),
         }
     }
@@ -244,6 +276,9 @@ impl Message {
             return Wake::Wait;
         }
         match self.dispatch.turn {
+            // It may have to go out again until then, however short what it holds is kept.
+            Turn::Settled if self.content.is_some() && now < self.deadline() => Wake::Ask,
+            Turn::Settled if now < self.kept_until() && self.content.is_some() => Wake::Expire,
             Turn::Settled if now < self.kept_until() => Wake::Ask,
             Turn::Settled if self.address.is_some() => Wake::Redact,
             Turn::Settled => Wake::Delete,
@@ -313,6 +348,52 @@ mod tests {
         message.record(first, Receipt::Failed(DeliveryFailure::InvalidRecipient), seconds(5));
         assert_eq!(message.status(), DeliveryStatus::Failed);
         assert_eq!(told(&message), [(What::Sent, "email"), (What::Failed, "email")]);
+    }
+
+    const INVALID: Receipt = Receipt::Failed(DeliveryFailure::InvalidRecipient);
+
+    fn goes_on(message: &mut Message, second: i64) -> Option<Outcome> {
+        message.go_on(seconds(second), || DeliveryId::new(noon(), entropy()))
+    }
+
+    #[test]
+    fn what_was_taken_and_failed_goes_out_by_the_next_channel_and_fails_with_the_last() {
+        let mut message = to(&["console", "email"]);
+        settle(&mut message, SENT, 1);
+        assert!(message.content.is_some(), "its provider may still tell that it failed");
+        let first = message.dispatch.deliveries[0].id;
+        assert!(message.record(first, INVALID, seconds(2)));
+        assert_eq!(goes_on(&mut message, 2), Some(Outcome::Again(seconds(2))));
+        assert!(!message.record(first, INVALID, seconds(3)));
+        assert_eq!((goes_on(&mut message, 3), message.status()), (None, DeliveryStatus::Queued));
+        settle(&mut message, SENT, 4);
+        assert!(message.content.is_none(), "no other channel is left for it");
+        assert_eq!(told(&message), [(What::Sent, "console")]);
+        message.record(message.dispatch.deliveries[1].id, INVALID, seconds(5));
+        assert_eq!((goes_on(&mut message, 5), message.status()), (None, DeliveryStatus::Failed));
+        assert_eq!(told(&message), [(What::Sent, "console"), (What::Failed, "email")]);
+        assert!(!message.counted.refunded, "channels took it");
+    }
+
+    #[test]
+    fn what_arrived_or_is_too_old_is_not_sent_again_and_says_nothing_any_more() {
+        let mut arrived = to(&["console", "email"]);
+        settle(&mut arrived, SENT, 1);
+        let (mut late, mut kept) = (arrived.clone(), arrived.clone());
+        arrived.retention.addresses_days = 0;
+        assert_eq!((arrived.wake_at(), arrived.wake(seconds(599))), (seconds(600), Wake::Wait));
+        assert_eq!(arrived.wake(seconds(600)), Wake::Redact);
+        arrived.record(arrived.dispatch.deliveries[0].id, Receipt::Delivered, seconds(2));
+        assert!(arrived.content.is_none());
+        assert_eq!((arrived.wake(seconds(2)), goes_on(&mut arrived, 2)), (Wake::Redact, None));
+        assert_eq!((kept.wake(seconds(599)), kept.wake(seconds(600))), (Wake::Wait, Wake::Expire));
+        assert!(kept.expire(seconds(600)) && kept.content.is_none() && !kept.expire(seconds(601)));
+        assert_eq!((kept.wake(seconds(601)), told(&kept)), (Wake::Wait, vec![(What::Sent, "console")]));
+        late.record(late.dispatch.deliveries[0].id, INVALID, seconds(601));
+        assert_eq!((goes_on(&mut late, 601), late.dispatch.deliveries.len()), (Some(Outcome::Exhausted), 1));
+        assert!(late.content.is_none());
+        assert_eq!(told(&late), [(What::Sent, "console"), (What::Failed, "console")]);
+        assert_eq!((late.reason(), late.counted.refunded), (Some(DeliveryFailure::InvalidRecipient), false));
     }
 
     #[test]

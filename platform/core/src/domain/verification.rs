@@ -434,12 +434,12 @@ impl Verification {
 
     /// Ends it if its time ran out; says whether that changed anything.
     ///
-    /// When nothing ever got out it has failed, and is not counted. A call that is still under way,
+    /// When nothing got out, or all of it came back, it has failed, and is not counted. A call that is still under way,
     /// or that nobody acknowledged, may have got out. Where the person writes, nothing is to get out.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.status == Status::Pending && now >= self.expires_at;
-        let reached = self.inbound.is_some() || self.dispatch.got_out() || self.dispatch.may_have_got_out(now);
-        if over && reached {
+        let may_arrive = self.inbound.is_some() || self.dispatch.may_arrive(now);
+        if over && may_arrive {
             self.end(Status::Expired, None, now);
         } else if over {
             self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
@@ -502,7 +502,7 @@ impl Verification {
 
     /// Applies what came of a call to a channel.
     ///
-    /// When every channel refused and nothing ever got out, it has failed, and is not counted. A
+    /// When every channel refused, or took it and failed, it has failed, and is not counted. A
     /// channel that gave no acknowledgement may still have sent the code, so that keeps it open.
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         // Nothing is tried for a verification that has ended.
@@ -512,16 +512,31 @@ impl Verification {
         if let Some((delivery, cost)) = charge {
             self.charge(delivery, cost);
         }
-        let unknown = self.dispatch.may_have_got_out(now);
-        if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.got_out() && !unknown {
-            self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
-        }
+        self.fail_if_undeliverable(outcome, now);
         outcome
     }
 
-    /// Applies a receipt; says whether it told anything new.
+    fn fail_if_undeliverable(&mut self, outcome: Outcome, now: Timestamp) {
+        if outcome == Outcome::Exhausted && self.status == Status::Pending && !self.dispatch.may_arrive(now) {
+            self.end(Status::Failed, Some(FailureReason::Undeliverable), now);
+        }
+    }
+
+    /// Applies a receipt; says whether it told anything new. [`go_on`](Self::go_on) does what follows.
     pub fn record(&mut self, delivery: DeliveryId, receipt: Receipt, now: Timestamp) -> bool {
         self.noting(now, |dispatch| dispatch.record(delivery, receipt, now))
+    }
+
+    /// Goes on with the next channel where the one at hand took the code and then told that it failed. Where none is left,
+    /// it is as when every channel refused. Says what follows, if anything does.
+    pub fn go_on(&mut self, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Option<Outcome> {
+        if !self.is_open(now) {
+            return None;
+        }
+        let deadline = self.expires_at;
+        let outcome = self.noting(now, |dispatch| dispatch.go_on(now, deadline, next_id))?;
+        self.fail_if_undeliverable(outcome, now);
+        Some(outcome)
     }
 
     /// Has the provider asked how a delivery fares, if there may be news of it: for as long as somebody waits for it.

@@ -129,7 +129,7 @@ fn the_last_wrong_guess_ends_it_and_a_right_one_after_it_is_refused() {
 
 fn by_message() -> Verification {
     let sealed = verification(&["a"]).code.unwrap().sealed;
-    let inbound = Some(InboundTerms { number: sealed, replies: true });
+    let inbound = Some(InboundTerms { number: sealed, replies: true, speaks_as_sender: false });
     Verification { inbound, sends: vec![], dispatch: Dispatch::none(), ..verification(&["a"]) }
 }
 
@@ -343,6 +343,64 @@ fn a_delivery_whose_worker_died_is_given_up_once_the_verification_has_ended() {
         assert_eq!(verification.wake(at(31)), Wake::Wait);
         assert!(verification.record(delivery(1), Receipt::Sent, at(31)), "it got out after all");
     }
+}
+
+const INVALID: Receipt = Receipt::Failed(DeliveryFailure::InvalidRecipient);
+
+#[test]
+fn what_was_taken_and_failed_on_all_channels_is_undeliverable_and_not_counted() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(sent(), at(1), || delivery(2));
+    assert!(verification.record(delivery(1), INVALID, at(2)));
+    assert_eq!(verification.go_on(at(2), || delivery(2)), Some(Outcome::Again(at(2))));
+    assert_eq!((verification.wake_at(), verification.wake(at(2))), (at(2), Wake::Ring));
+    verification.dispatch.claim(at(2), at(30), 8);
+    verification.settle(sent(), at(3), || delivery(3));
+    assert_eq!((verification.status, verification.code.is_some()), (Status::Pending, true));
+    assert!(verification.record(delivery(2), INVALID, at(4)));
+    assert_eq!(verification.go_on(at(4), || delivery(3)), Some(Outcome::Exhausted));
+    assert_eq!((verification.status, verification.reason), (Status::Failed, Some(FailureReason::Undeliverable)));
+    assert!(verification.counted.refunded && verification.code.is_none());
+    assert_eq!(whats(&verification), [(What::Sent, "a"), (What::Next, "b"), (What::Failed, "b")]);
+    assert!(!verification.record(delivery(2), INVALID, at(5)));
+    assert_eq!(verification.go_on(at(5), || delivery(3)), None, "it has ended");
+}
+
+#[test]
+fn a_code_that_may_have_arrived_by_another_delivery_stays_open() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(Verdict::Refused(DeliveryFailure::NoAck), at(8), || delivery(2));
+    verification.settle(sent(), at(9), || delivery(3));
+    verification.record(delivery(2), INVALID, at(10));
+    assert_eq!(verification.go_on(at(10), || delivery(3)), Some(Outcome::Exhausted));
+    assert_eq!(verification.status, Status::Pending, "nobody knows what became of the first");
+    let mut arrived = verification.clone();
+    arrived.record(delivery(1), Receipt::Delivered, at(11));
+    arrived.go_on(at(11), || delivery(3));
+    assert_eq!(arrived.status, Status::Pending);
+    verification.record(delivery(1), INVALID, at(11));
+    assert_eq!(verification.go_on(at(11), || delivery(3)), Some(Outcome::Exhausted));
+    assert_eq!(verification.reason, Some(FailureReason::Undeliverable));
+}
+
+#[test]
+fn what_came_back_and_never_got_out_again_is_undeliverable_when_its_time_is_over() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(sent(), at(1), || delivery(2));
+    verification.record(delivery(1), INVALID, at(2));
+    verification.go_on(at(2), || delivery(2));
+    assert!(verification.expire(at(300)));
+    assert_eq!(verification.reason, Some(FailureReason::Undeliverable));
+}
+
+#[test]
+fn a_code_that_was_typed_goes_nowhere_whatever_is_told_later() {
+    let mut verification = verification(&["a", "b"]);
+    verification.settle(sent(), at(1), || delivery(2));
+    verification.check(|_| true, at(2));
+    assert!(verification.record(delivery(1), INVALID, at(3)));
+    assert_eq!(verification.go_on(at(3), || delivery(2)), None);
+    assert_eq!((verification.status, verification.dispatch.deliveries.len()), (Status::Approved, 1));
 }
 
 #[test]

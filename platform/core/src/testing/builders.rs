@@ -239,7 +239,7 @@ pub fn an_inbound_verification(tenant: TenantId, to: Option<&str>, at: Timestamp
     let number = vault().seal(Purpose::OwnNumber, &verification.id.to_bytes(), "+12025550100", entropy());
     Verification {
         address: verification.address.filter(|_| to.is_some()),
-        inbound: Some(InboundTerms { number, replies: true }),
+        inbound: Some(InboundTerms { number, replies: true, speaks_as_sender: false }),
         sends: Vec::new(),
         dispatch: Dispatch::none(),
         ..verification

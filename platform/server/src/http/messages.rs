@@ -49,7 +49,7 @@ pub(super) struct SendBody {
     ip: Option<String>,
 }
 
-/// A direct message. Its content is not kept once it is sent.
+/// A direct message. Its content is kept until it arrived, the last channel took it, or ten minutes are over.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Message)]
 pub(super) struct MessageView {

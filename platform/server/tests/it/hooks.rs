@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wotp_core::domain::dispatch::DeliveryFailure;
 
-use crate::app::{NUMBER, TestApp, TestTenant, seconds};
+use crate::app::{NUMBER, TestApp, TestTenant, id, seconds};
 use crate::client::Request;
 
 fn telling(app: &TestApp, channel: &str, body: &str) -> Request {
@@ -41,6 +41,95 @@ async fn a_failure_that_is_told_later_says_why() {
     assert_eq!(telling(&app, "outbox", &news).await.status, 200);
     let delivery = first_delivery(&app, &acme, &verification).await;
     assert_eq!((&delivery["status"], &delivery["reason"]), (&json!("failed"), &json!("rejected")));
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn what_a_provider_took_and_then_failed_goes_out_by_the_next_channel_once() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, code) = app.started(&acme.live, NUMBER).await;
+    let reference = app.outbox.last().reference;
+    app.clock.advance(seconds(3));
+    // It is told by many at once, to two nodes, and what is forged is not told.
+    let news = format!("{reference}:failed");
+    assert_eq!(telling(&app, "outbox", &news).header("x-forged", "yes").await.status, 401);
+    assert!(app.next_job().await.is_none());
+    let fellow = app.fellow();
+    let told = (0..8).map(|n| telling(if n % 2 == 0 { &app } else { &fellow }, "outbox", &news));
+    for answer in futures_util::future::join_all(told.map(IntoFuture::into_future)).await {
+        assert_eq!(answer.status, 200);
+    }
+    app.run_jobs().await;
+    telling(&app, "outbox", &news).await;
+    assert!(app.next_job().await.is_none(), "nothing fails twice");
+    assert_eq!(app.spare.letters().len(), 1);
+    assert_eq!(app.spare.last().code, code);
+    // What is told of the first one afterwards changes nothing.
+    telling(&app, "outbox", &format!("{reference}:delivered")).await;
+    let read = app.read(&acme.live, &verification).await;
+    let deliveries = read["deliveries"].as_array().unwrap().iter();
+    let stand: Vec<_> = deliveries.map(|one| (&one["channel"], &one["status"], &one["reason"])).collect();
+    let (outbox, spare) = ((json!("outbox"), json!("failed"), json!("rejected")), (json!("spare"), json!("sent")));
+    assert_eq!(stand, [(&outbox.0, &outbox.1, &outbox.2), (&spare.0, &spare.1, &Value::Null)]);
+    assert_eq!((&read["sends"]["used"], app.used_today(&acme.live, "verifications").await), (&json!(1), 1));
+    assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], true);
+}
+
+#[tokio::test]
+async fn where_all_that_took_it_failed_it_is_undeliverable_and_not_counted() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let (verification, code) = app.started(&acme.live, NUMBER).await;
+    telling(&app, "outbox", &format!("{}:failed", app.outbox.last().reference)).await;
+    app.run_jobs().await;
+    for _ in 0..2 {
+        telling(&app, "spare", &format!("{}:failed", app.spare.last().reference)).await;
+    }
+    let read = app.read(&acme.live, &verification).await;
+    assert_eq!((&read["status"], &read["reason"]), (&json!("failed"), &json!("undeliverable")));
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 0);
+    assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], false);
+}
+
+#[tokio::test]
+async fn a_message_that_was_taken_and_then_failed_goes_out_by_the_next_channel() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let body = json!({ "to": NUMBER, "content": "Your parcel is here." });
+    let message = app.post("/v1/messages").key(&acme.live).json(body).await.expect(201);
+    app.run_jobs().await;
+    let news = format!("{}:failed", app.outbox.last().reference);
+    for _ in 0..2 {
+        assert_eq!(telling(&app, "outbox", &news).await.status, 200);
+        app.run_jobs().await;
+    }
+    assert_eq!(app.spare.letters().len(), 1);
+    assert_eq!(app.spare.last().text, "Your parcel is here.");
+    let read = app.get(format!("/v1/messages/{}", id(&message))).key(&acme.live).await.expect(200);
+    assert_eq!((&read["status"], &read["deliveries"][0]["reason"]), (&json!("sent"), &json!("rejected")));
+    assert_eq!(app.used_today(&acme.live, "messages").await, 1);
+}
+
+/// Ten minutes, in which another channel might have to send it.
+#[tokio::test]
+async fn what_a_message_says_is_not_kept_longer_than_it_may_be_sent() {
+    let (app, acme) = TestApp::start_with_tenant().await;
+    let body = json!({ "to": NUMBER, "content": "Your parcel is here." });
+    let message = app.post("/v1/messages").key(&acme.live).json(body).await.expect(201);
+    app.run_jobs().await;
+    let news = format!("{}:failed", app.outbox.last().reference);
+    let store = app.app.ports().store.tenant(acme.id);
+    let kept = async || {
+        let read = store.find_message(id(&message).parse().unwrap()).await.unwrap().unwrap();
+        read.content.is_some()
+    };
+    app.clock.advance(seconds(599));
+    app.sweep().await;
+    assert!(kept().await);
+    app.clock.advance(seconds(1));
+    app.sweep().await;
+    assert!(!kept().await);
+    telling(&app, "outbox", &news).await;
+    app.run_jobs().await;
+    assert_eq!(app.spare.letters(), []);
 }
 
 #[tokio::test]

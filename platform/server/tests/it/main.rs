@@ -64,6 +64,7 @@ mod restore;
 mod retention;
 mod revoking;
 mod secrets;
+mod senders;
 mod services;
 mod sessions;
 mod stream;

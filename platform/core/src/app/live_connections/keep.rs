@@ -207,19 +207,7 @@ impl App {
             return Ok(());
         }
         let now = self.now();
-        let data = || ConnectionData {
-            connection: of.connection,
-            channel: connection.channel.clone(),
-            status: standing.status,
-            reason: standing.reason.clone(),
-            health: standing.health.as_ref().map(|health| health.grade),
-            held_by: standing
-                .health
-                .iter()
-                .flat_map(|health| &health.reasons)
-                .map(|held| held.reason.clone())
-                .collect(),
-        };
+        let data = || ConnectionData::of(&connection, standing);
         let told = news.into_iter().filter_map(|news| {
             let fact = match news {
                 ConnectionNews::Health => Fact::ConnectionHealth(data()),

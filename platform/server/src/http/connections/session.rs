@@ -150,7 +150,8 @@ struct HealthView {
 
 impl From<SenderHealth> for HealthView {
     fn from(health: SenderHealth) -> Self {
-        let held = |SenderHeld { reason, until }| HeldView { advice: advice(&reason).to_owned(), reason, until };
+        let held =
+            |held: SenderHeld| HeldView { advice: held.advice().to_owned(), reason: held.reason, until: held.until };
         Self {
             grade: match health.grade {
                 SenderGrade::Well => SessionGradeName::Well,
@@ -162,31 +163,6 @@ impl From<SenderHealth> for HealthView {
             left_today: health.left_today,
             strangers_left_today: health.strangers_left_today,
         }
-    }
-}
-
-/// What holds a number back, for its tenant.
-fn advice(reason: &str) -> &'static str {
-    match reason {
-        "time_locked" => {
-            "WhatsApp lets this number write to nobody new for now: connect another number, or let people write to you \
-             first"
-        }
-        "new_chats_used_up" => {
-            "WhatsApp allows this number no more new chats for now: connect another number, or let people write to you \
-             first"
-        }
-        "too_much" => "WhatsApp says that it was too much at once: it goes on by itself",
-        "banned" => "WhatsApp has banned the number for a while: see on the phone what it says, and use another number",
-        "hour_is_full" => "the number has sent what one of its age may in an hour: connect another number for more",
-        "day_is_full" => "the number has sent what one of its age may in a day: connect another number for more",
-        "strangers_of_day" => {
-            "the number has written to as many new people as one of its age may in a day: more would have it banned"
-        }
-        "share_of_strangers" => {
-            "too large a part of what the number sends goes to people who never wrote to it, which has numbers banned"
-        }
-        _ => "see on the phone what WhatsApp says",
     }
 }
 

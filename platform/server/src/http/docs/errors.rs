@@ -121,8 +121,8 @@ fn advice(code: ProblemCode) -> &'static str {
              back; meanwhile start with `method: \"code\"`."
         }
         ProblemCode::NotConnected => {
-            "Have the connection log in (`POST /v1/connections/{id}/connect`), or leave `connection` out: then the message \
-             goes out through whichever of your numbers is connected."
+            "Have the connection log in (`POST /v1/connections/{id}/connect`). Of a message that names one, leave `connection` \
+             out: then it goes out through whichever of your numbers is connected."
         }
         ProblemCode::WorkEnded => "Nothing: it was done or given up, and nothing of it is due.",
         ProblemCode::IdempotencyKeyReused => "Use a new `Idempotency-Key` for each new request.",

@@ -320,7 +320,8 @@ fn life(html: &mut String) {
     paragraph(
         html,
         "Each entry of `deliveries` is one attempt through one channel. When a channel refuses, or its server does not \
-         acknowledge in time, the next channel is tried; never because the person types slowly. What could not be \
+         acknowledge in time, or tells later that what it took failed, the next channel is tried; never because the \
+         person types slowly. What could not be \
          delivered at all is not counted against the plan.",
     );
     table(

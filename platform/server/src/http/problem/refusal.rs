@@ -340,6 +340,11 @@ impl Problem {
                 "it is not to be logged in, so that nothing goes out through it: `POST /v1/connections/{id}/connect` has it \
                  log in, and without `connection` a message goes out through whichever is",
             ),
+            Refusal::NoSender => Self::new(
+                ProblemCode::NotConnected,
+                "none of your WhatsApp numbers can send until somebody does something about it, and no other channel is \
+                 there for this: `GET /v1/connections` says where each stands, and what to do",
+            ),
             Refusal::WorkEnded => {
                 Self::new(ProblemCode::WorkEnded, "it has ended, and waits for nothing: there is nothing to try again")
             }

@@ -188,6 +188,12 @@ data! {
         health: Option<SessionGradeName>,
         /// What holds it back, as in `time_locked`.
         held_by: Vec<String>,
+        /// When the ban ends, or else what weighs most of what holds it back; null where nothing does, or no end is known.
+        #[schema(value_type = Option<String>, format = DateTime)]
+        until: Option<String>,
+        /// What holds it back most, and what to do; null where nothing does.
+        #[schema(example = "WhatsApp lets this number write to nobody new for now: …")]
+        advice: Option<String>,
     }
     /// Of `tenant.accessed_by_operator`.
     AccessEventData {

@@ -59,6 +59,8 @@ fn sample(kind: EventKind) -> (&'static str, Fact) {
         reason: Some("other".to_owned()),
         health: Some(SenderGrade::Held),
         held_by: vec!["banned".to_owned()],
+        until: Some(NOW),
+        advice: Some("use another number"),
     };
     let suspension = || SuspensionData { reason: "unpaid".to_owned(), since: NOW };
     let endpoint = EndpointId::from_bytes([7; 16]);

@@ -35,6 +35,28 @@ async fn people_are_answered_in_their_language_under_the_brand_unless_the_servic
     assert_eq!(scene.status(&verification).await, "approved");
 }
 
+/// Of those that the Bundesnetzagentur keeps for films.
+const GERMAN: &str = "491713920000";
+
+#[tokio::test]
+async fn where_nobody_was_named_people_are_answered_in_the_language_of_their_number() {
+    let scene = Scene::set().await;
+    let (german, done) = ("Acme: Danke, bestätigt.", |said: Option<String>| said.expect("there is an answer"));
+    let (_, token) = scene.started_as(json!({ "method": "inbound" })).await;
+    for _ in 0..2 {
+        let said = done(scene.writes(GERMAN, &token).await);
+        assert!(said.starts_with(german), "{said}");
+    }
+    assert_eq!(done(scene.writes(PERSON, &token).await), super::OVER);
+    let (_, token) = scene.started_as(json!({ "method": "inbound" })).await;
+    assert_eq!(done(scene.writes(PERSON, &token).await), DONE);
+    // A language that was named is kept to, and so is that of a number that was.
+    let (_, token) = scene.started_as(json!({ "method": "inbound", "locale": "en" })).await;
+    assert_eq!(done(scene.writes(GERMAN, &token).await), DONE);
+    let (_, token) = scene.started(NUMBER).await;
+    assert_eq!(done(scene.writes(GERMAN, &token).await), super::ELSEWHERE);
+}
+
 #[tokio::test]
 async fn who_writes_anything_else_is_answered_what_the_tenant_says_once_a_day() {
     let scene = Scene::set().await;

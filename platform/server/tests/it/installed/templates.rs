@@ -29,6 +29,8 @@ struct At {
     made: &'static str,
     /// Bodies that templates were made of.
     asked: Vec<Value>,
+    /// What it was to send.
+    sent: Vec<Value>,
     /// Where it answers nothing but that.
     only: Option<(u16, Value)>,
     /// Whoever lists templates waits for each other.
@@ -106,8 +108,9 @@ async fn make(
 }
 
 async fn send(State(at): State<Arc<Mutex<At>>>, Json(body): Json<Value>) -> Answer {
+    let mut at = at.lock().unwrap();
+    at.sent.push(body.clone());
     let (name, language) = (&body["template"]["name"], &body["template"]["language"]["code"]);
-    let at = at.lock().unwrap();
     let found = at.templates.iter().find(|template| template["name"] == *name && template["language"] == *language);
     match found.and_then(|template| template["status"].as_str()) {
         Some("APPROVED") => {
@@ -121,7 +124,14 @@ async fn send(State(at): State<Arc<Mutex<At>>>, Json(body): Json<Value>) -> Answ
 
 impl Meta {
     async fn start() -> Self {
-        let at = At { templates: Vec::new(), made: "PENDING", asked: Vec::new(), only: None, together: None };
+        let at = At {
+            templates: Vec::new(),
+            made: "PENDING",
+            asked: Vec::new(),
+            sent: Vec::new(),
+            only: None,
+            together: None,
+        };
         let at = Arc::new(Mutex::new(at));
         let router = Router::new()
             .route("/v24.0/{id}/message_templates", get(list).post(make))
@@ -328,6 +338,11 @@ fn told(stage: &Stage, connection: &Value, name: &str, secret: &str) -> Request 
         "message_template_language": "en_US", "reason": "NONE", "message_template_category": "AUTHENTICATION",
     });
     let change = json!({ "field": "message_template_status_update", "value": value });
+    telling(stage, connection, &change, secret)
+}
+
+/// What Meta tells, as the app's secret signs it.
+fn telling(stage: &Stage, connection: &Value, change: &Value, secret: &str) -> Request {
     let entry = json!({ "id": ACCOUNT, "time": 1_795_348_800, "changes": [change] });
     let body = json!({ "object": "whatsapp_business_account", "entry": [entry] }).to_string();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
@@ -357,4 +372,37 @@ async fn what_meta_tells_of_the_template_has_it_looked_at() {
     assert_eq!(told(&stage, &made, "login_code", APP_SECRET).await.status, 200);
     assert_eq!(now().await, "APPROVED");
     assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+}
+
+/// Meta takes what it then does not deliver. Source: developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components.
+#[tokio::test]
+async fn a_code_that_meta_took_and_then_failed_goes_out_by_the_next_channel() {
+    let stage = Stage::set().await;
+    let meta = Meta::start().await;
+    let acme = stage.with_meta(&meta).await;
+    let made = stage.connecting(&acme, &meta.account(&json!({ "create": {} }))).await.expect(201);
+    meta.decides("APPROVED", &json!({}));
+    let body = json!({ "to": "+12025550123", "channels": ["sms", "outbox"] });
+    let verification = stage.app.starting(&acme.live, body).await.expect(201);
+    stage.app.run_jobs().await;
+    let read = async || stage.app.read(&acme.live, &verification).await["deliveries"].clone();
+    assert_eq!(read().await[0]["status"], "sent");
+    let reference = meta.now(|at| at.sent[0]["biz_opaque_callback_data"].clone());
+    let error = json!({ "code": 131_026, "title": "Message undeliverable" });
+    let status = json!({
+        "id": "wamid.HBgL", "status": "failed", "timestamp": "1795348801", "recipient_id": "12025550123",
+        "biz_opaque_callback_data": reference, "errors": [error],
+    });
+    let metadata = json!({ "display_phone_number": "15550100", "phone_number_id": "106540352242922" });
+    let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "statuses": [status] });
+    let change = json!({ "field": "messages", "value": value });
+    assert_eq!(telling(&stage, &made, &change, "another").await.status, 401);
+    for _ in 0..2 {
+        assert_eq!(telling(&stage, &made, &change, APP_SECRET).await.status, 200);
+        stage.app.run_jobs().await;
+    }
+    let deliveries = read().await;
+    assert_eq!((&deliveries[0]["status"], &deliveries[0]["reason"]), (&json!("failed"), &json!("invalid_recipient")));
+    assert_eq!((&deliveries[1]["channel"], &deliveries[1]["status"]), (&json!("outbox"), &json!("sent")));
+    assert_eq!((stage.app.outbox.letters().len(), meta.now(|at| at.sent.len())), (1, 1));
 }
