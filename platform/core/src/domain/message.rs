@@ -185,9 +185,7 @@ impl Message {
     /// Goes on with the next channel where the one at hand took the message and then told that it failed, as long as
     /// there is something to send. Says what follows, if anything does.
     pub fn go_on(&mut self, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Option<Outcome> {
-        if self.content.is_none() {
-            return None;
-        }
+        self.content.as_ref()?;
         let deadline = self.deadline();
         self.noting(now, |message| {
             let outcome = message.dispatch.go_on(now, deadline, next_id)?;
