@@ -15,6 +15,7 @@ use wotp_core::domain::Timestamp;
 use wotp_core::domain::id::{ConnectionId, NodeId, TenantId};
 use wotp_core::ports::{Acknowledged, SendError, StoreError};
 
+use crate::health::Waited;
 use crate::listen::SessionId;
 use crate::right::Right;
 use crate::session::{Letter, NotSent, Parts, Session, StartError};
@@ -301,10 +302,10 @@ impl Sessions {
                 left_today: health.left_today,
             });
         }
-        let mut first = None;
+        let (mut first, mut waited) = (None, Waited::default());
         for id in ranked(letter.reference.delivery, candidates) {
             let Some(session) = self.find(id) else { continue };
-            match session.try_to_send(letter).await {
+            match session.try_to_send(letter, &mut waited).await {
                 Ok(sent) => return Ok(sent),
                 Err(NotSent { error, for_others: true }) => first = first.or(Some(error)),
                 Err(NotSent { error, for_others: false }) => return Err(error),

@@ -155,6 +155,19 @@ fn lasting(began: Option<Timestamp>, lasts: SignedDuration, now: Timestamp) -> O
     began.filter(|began| *began <= now).map(|began| began.saturating_add(lasts).unwrap_or(Timestamp::MAX))
 }
 
+/// How long one message has waited by chance, by all the numbers that tried it.
+#[derive(Debug, Default)]
+pub struct Waited(SignedDuration);
+
+impl Waited {
+    /// How much longer it waits for a number by which it is to wait so long in all.
+    pub fn waits(&mut self, jitter: SignedDuration) -> SignedDuration {
+        let more = (jitter - self.0).max(SignedDuration::ZERO);
+        self.0 += more;
+        more
+    }
+}
+
 /// How one sender fares. What it has counted outlives the process: see `Serialize`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {

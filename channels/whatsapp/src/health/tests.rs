@@ -249,6 +249,13 @@ fn messages_that_follow_each_other_wait_up_to_two_seconds_and_one_after_a_pause_
 }
 
 #[test]
+fn a_message_that_several_numbers_try_waits_no_longer_than_for_one_of_them() {
+    let (mut waited, second) = (Waited::default(), SignedDuration::from_secs(1));
+    let waits = [second, SignedDuration::ZERO, second, 2 * second, 2 * second].map(|jitter| waited.waits(jitter));
+    assert_eq!(waits, [second, SignedDuration::ZERO, SignedDuration::ZERO, second, SignedDuration::ZERO]);
+}
+
+#[test]
 fn what_it_counted_is_the_same_after_a_restart() {
     let (clock, allowance) = (clock(), Allowance::default());
     let mut health = Health::new(clock.now());

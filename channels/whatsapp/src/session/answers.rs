@@ -8,6 +8,7 @@ use wotp_core::ports::{Item, Reference};
 
 use super::Core;
 use super::sending::{Addressed, NotSent};
+use crate::health::Waited;
 use crate::listen::{Incoming, SessionId};
 
 /// Answers of a session that are under way at once. What comes beyond is not answered: a crowd that writes is not to have
@@ -27,7 +28,7 @@ impl Core {
         tokio::spawn(async move {
             let reference = reference(core.id, &incoming);
             let answer = Addressed { reference, number: &incoming.from, text: &text };
-            if let Err(NotSent { error, .. }) = core.send(answer).await {
+            if let Err(NotSent { error, .. }) = core.send(answer, &mut Waited::default()).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(%connection, error, "somebody who wrote is not answered");
             }

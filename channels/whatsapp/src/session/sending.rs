@@ -17,7 +17,7 @@ use super::pairing::digits;
 use super::todos::Todo;
 use super::{Core, Session, lock};
 use crate::directory::{Refusal, Unknown};
-use crate::health::{Held, Recipient};
+use crate::health::{Held, Recipient, Waited};
 use crate::sent::{Answer, message_id};
 
 /// When to come again for what passes by itself, as a connection that is made again.
@@ -103,12 +103,13 @@ impl Session {
     /// # Errors
     /// [`SendError`]. `Away`: nothing was handed over.
     pub async fn send(&self, letter: Letter<'_>) -> Result<Acknowledged, SendError> {
-        self.try_to_send(letter).await.map_err(|not_sent| not_sent.error)
+        self.try_to_send(letter, &mut Waited::default()).await.map_err(|not_sent| not_sent.error)
     }
 
-    pub(crate) async fn try_to_send(&self, letter: Letter<'_>) -> Result<Acknowledged, NotSent> {
+    /// As [`send`](Self::send), by one of several numbers that try the same message.
+    pub(crate) async fn try_to_send(&self, letter: Letter<'_>, waited: &mut Waited) -> Result<Acknowledged, NotSent> {
         let Letter { reference, to, text } = letter;
-        self.core.send(Addressed { reference, number: digits(to.e164()), text }).await
+        self.core.send(Addressed { reference, number: digits(to.e164()), text }, waited).await
     }
 
     /// Whether the number has written with somebody before.
@@ -118,7 +119,11 @@ impl Session {
 }
 
 impl Core {
-    pub(super) async fn send(self: &Arc<Self>, letter: Addressed<'_>) -> Result<Acknowledged, NotSent> {
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        letter: Addressed<'_>,
+        waited: &mut Waited,
+    ) -> Result<Acknowledged, NotSent> {
         self.is_ready()?;
         let number = letter.number;
         let recipient = self.recipient(number).await;
@@ -128,7 +133,7 @@ impl Core {
             let detail = "nobody has WhatsApp under this number".to_owned();
             return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail }.into());
         }
-        sleep(jitter.unsigned_abs()).await;
+        sleep(waited.waits(jitter).unsigned_abs()).await;
         let answer = self.hand_over(letter, &mut counted.out).await?;
         match answer {
             Answer::Reached(reached) => {

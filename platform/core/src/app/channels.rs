@@ -9,7 +9,7 @@ use crate::domain::id::{ConnectionId, NodeId, TenantId};
 use crate::domain::live_connection::{Connect, LiveConnection, Wish};
 use crate::domain::plugin::{CALLS_MAX, Connecting};
 use crate::domain::routing::ChannelInfo;
-use crate::ports::{Channel, Outgoing};
+use crate::ports::{Channel, Outgoing, TenantAccount};
 
 /// What routing knows of a channel.
 pub(super) fn info(channel: &dyn Channel) -> ChannelInfo {
@@ -120,6 +120,11 @@ impl App {
     }
 
     async fn any_may_send(&self, connections: &[&LiveConnection]) -> Result<bool, Refusal> {
+        // Of many one is enough that is known to.
+        let now = self.now();
+        if connections.iter().any(|one| one.connects() && self.senders.find(&one.id, now).is_some()) {
+            return Ok(true);
+        }
         for connection in connections {
             if self.may_send(connection).await? {
                 return Ok(true);
@@ -132,11 +137,9 @@ impl App {
     /// may. That one may not is looked at anew each time: as soon as it is connected, it is there.
     async fn may_send(&self, connection: &LiveConnection) -> Result<bool, Refusal> {
         let Wish::Connect(Connect { asked_at, .. }) = connection.wish else { return Ok(false) };
-        if self.senders.find(&connection.id, self.now()).is_some() {
-            return Ok(true);
-        }
-        let standing = self.seen_live(connection.clone()).await?.standing;
-        let may_send = standing.is_none_or(|standing| standing.may_send(asked_at, self.now()));
+        let of = TenantAccount { tenant: connection.tenant, connection: connection.id };
+        let kept = self.kept_standing(of).await?;
+        let may_send = kept.is_none_or(|kept| kept.standing.may_send(asked_at, self.now()));
         if may_send {
             self.senders.keep(connection.id, (), self.now());
         }

@@ -495,14 +495,16 @@ impl Verification {
             DeliveryFailure::Canceled
         };
         self.dispatch.cut(cut, now);
-        if reason == Some(FailureReason::Undeliverable) {
+        // A channel that took it was used, whatever became of it: who has numbers that codes come back from would have
+        // them for nothing, and unseen.
+        if reason == Some(FailureReason::Undeliverable) && !self.dispatch.got_out() {
             self.counted.refunded = true;
         }
     }
 
     /// Applies what came of a call to a channel.
     ///
-    /// When every channel refused, or took it and failed, it has failed, and is not counted. A
+    /// When every channel refused, or took it and failed, it has failed; where none took it, it is not counted. A
     /// channel that gave no acknowledgement may still have sent the code, so that keeps it open.
     pub fn settle(&mut self, verdict: Verdict, now: Timestamp, next_id: impl FnOnce() -> DeliveryId) -> Outcome {
         // Nothing is tried for a verification that has ended.

@@ -348,7 +348,7 @@ fn a_delivery_whose_worker_died_is_given_up_once_the_verification_has_ended() {
 const INVALID: Receipt = Receipt::Failed(DeliveryFailure::InvalidRecipient);
 
 #[test]
-fn what_was_taken_and_failed_on_all_channels_is_undeliverable_and_not_counted() {
+fn what_was_taken_and_failed_on_all_channels_is_undeliverable_and_counted() {
     let mut verification = verification(&["a", "b"]);
     verification.settle(sent(), at(1), || delivery(2));
     assert!(verification.record(delivery(1), INVALID, at(2)));
@@ -360,7 +360,7 @@ fn what_was_taken_and_failed_on_all_channels_is_undeliverable_and_not_counted() 
     assert!(verification.record(delivery(2), INVALID, at(4)));
     assert_eq!(verification.go_on(at(4), || delivery(3)), Some(Outcome::Exhausted));
     assert_eq!((verification.status, verification.reason), (Status::Failed, Some(FailureReason::Undeliverable)));
-    assert!(verification.counted.refunded && verification.code.is_none());
+    assert!(!verification.counted.refunded && verification.code.is_none());
     assert_eq!(whats(&verification), [(What::Sent, "a"), (What::Next, "b"), (What::Failed, "b")]);
     assert!(!verification.record(delivery(2), INVALID, at(5)));
     assert_eq!(verification.go_on(at(5), || delivery(3)), None, "it has ended");

@@ -76,7 +76,7 @@ async fn what_a_provider_took_and_then_failed_goes_out_by_the_next_channel_once(
 }
 
 #[tokio::test]
-async fn where_all_that_took_it_failed_it_is_undeliverable_and_not_counted() {
+async fn where_all_that_took_it_failed_it_is_undeliverable_and_counted() {
     let (app, acme) = TestApp::start_with_tenant().await;
     let (verification, code) = app.started(&acme.live, NUMBER).await;
     telling(&app, "outbox", &format!("{}:failed", app.outbox.last().reference)).await;
@@ -86,7 +86,7 @@ async fn where_all_that_took_it_failed_it_is_undeliverable_and_not_counted() {
     }
     let read = app.read(&acme.live, &verification).await;
     assert_eq!((&read["status"], &read["reason"]), (&json!("failed"), &json!("undeliverable")));
-    assert_eq!(app.used_today(&acme.live, "verifications").await, 0);
+    assert_eq!(app.used_today(&acme.live, "verifications").await, 1);
     assert_eq!(app.checking(&acme.live, &verification, &code).await.expect(200)["valid"], false);
 }
 

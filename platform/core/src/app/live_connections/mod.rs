@@ -184,7 +184,7 @@ impl App {
     }
 
     /// What was said last of where a connection stands.
-    async fn kept_standing(&self, of: TenantAccount) -> Result<Option<KeptStanding>, StoreError> {
+    pub(super) async fn kept_standing(&self, of: TenantAccount) -> Result<Option<KeptStanding>, StoreError> {
         let vault = self.ports.vault.of_connection(of);
         let key = vault.key(Standing::NAME);
         let value = self.ports.store.read_state(of, &[key]).await?.pop().flatten();
