@@ -109,7 +109,7 @@ async fn a_component_of_the_version_that_looks_at_accounts_still_sends_hears_and
         "api": gateway.url(""), "phone_number_id": "1065", "template": "login_code", "business_account_id": "1022",
         "verify_token": "verify-token-of-ours",
     });
-    let settings = Settings { secrets, ..settings(&[&gateway.host()], config) };
+    let settings = Settings { secrets, ..settings(&[&gateway.host(), "graph.facebook.com"], config) };
     let channel = Plugin::new(component, settings, world()).await.unwrap();
     let acknowledged = channel.send(&outgoing(AddressKind::Phone, 1)).await.unwrap();
     assert_eq!(acknowledged.provider_id.as_deref(), Some("wamid.1"));
