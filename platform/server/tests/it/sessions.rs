@@ -445,27 +445,40 @@ async fn whoever_asks_again_and_again_has_it_log_in_every_ten_seconds_at_most() 
     assert_eq!(asked().await, 4);
 }
 
+/// Waits until somebody is told that something else is wanted of a connection.
+async fn is_told(app: &TestApp) -> OtherwiseWanted {
+    let changed = app.app.wanted_connections_changed();
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("it is told")
+}
+
 #[tokio::test]
-async fn what_is_wanted_is_told_to_whoever_keeps_it_also_where_nobody_hears_the_answer_or_the_store_gave_none() {
+async fn what_is_wanted_is_told_to_whoever_keeps_it_also_where_nobody_hears_the_answer() {
     let (app, tenant) = acme(MANY).await;
     let connection = made(&app, &tenant).await;
     let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}/connect", id(&connection)));
-    let connect = || app.post(&path).key(&tenant.live).json(json!({ "accept_risk": true }));
-    let told = async || {
-        let changed = app.app.wanted_connections_changed();
-        tokio::time::timeout(Duration::from_secs(60), changed).await.expect("it is told")
-    };
-    // It may be stored all the same.
-    app.refuse(Some(LiveConnection::KIND));
-    connect().await.expect(503);
-    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
-    app.refuse(None);
-    let mut asked = Box::pin(connect().into_future());
+    let connect = app.post(&path).key(&tenant.live).json(json!({ "accept_risk": true }));
+    let mut asked = Box::pin(connect.into_future());
     // Polled once, and dropped: what hyper does when a client closes its connection.
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(asked);
-    assert_eq!(told().await, OtherwiseWanted::Of(vec![of]));
+    assert_eq!(is_told(&app).await, OtherwiseWanted::Of(vec![of]));
     assert_eq!(app.app.wanted_connections().await.unwrap().len(), 1);
+}
+
+/// With the embedded store, which can be made to refuse one kind of row where there are some.
+mod alone {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wanted_is_told_also_where_the_store_gives_no_answer() {
+        let (app, tenant) = acme(MANY).await;
+        let connection = made(&app, &tenant).await;
+        let (of, path) = (account(&tenant, &connection), format!("/v1/connections/{}/connect", id(&connection)));
+        // It may be stored all the same.
+        app.refuse(Some(LiveConnection::KIND));
+        app.post(&path).key(&tenant.live).json(json!({ "accept_risk": true })).await.expect(503);
+        assert_eq!(is_told(&app).await, OtherwiseWanted::Of(vec![of]));
+    }
 }
 
 #[tokio::test]
