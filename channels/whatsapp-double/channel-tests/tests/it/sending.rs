@@ -271,6 +271,7 @@ async fn what_somebody_writes_whose_number_is_not_told_is_told_with_it_once_it_i
     drop(session);
 }
 
+#[ignore = "see .ci/ignored-tests.txt"]
 #[tokio::test]
 async fn what_others_write_is_told_beside_what_comes_from_somebody_without_a_number_and_once() {
     let process = Process::new().await;
