@@ -158,12 +158,6 @@ async fn answer(state: &State, address: SocketAddr, request: Request<Incoming>) 
             text(200, json!({ "status": "queued", "id": credentials }).to_string())
         }
         "/full" => text(429, String::new()),
-        // As Meta answers.
-        "/v24.0/1065/messages" => text(200, json!({ "messages": [{ "id": "wamid.1" }] }).to_string()),
-        "/v24.0/1022/message_templates" => {
-            let template = json!({ "name": "login_code", "language": "en_US", "status": "APPROVED" });
-            text(200, json!({ "data": [template] }).to_string())
-        }
         // As Telegram answers, with HTTP 200 whatever it is. Source: core.telegram.org/gateway/api.
         "/sendVerificationMessage" => {
             let phone = came.json()["phone_number"].as_str().unwrap_or_default().to_owned();
