@@ -13,7 +13,7 @@ use whatsapp_rust::Client;
 use whatsapp_rust::anyhow::{self, bail};
 use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
 use whatsapp_rust::types::events::InboundMessage;
-use whatsapp_rust::wacore_binary::JidExt as _;
+use whatsapp_rust::wacore_binary::{Jid, JidExt as _};
 use wotp_core::domain::Timestamp;
 
 use super::todos::Todo;
@@ -47,7 +47,7 @@ enum Left {
 
 #[async_trait]
 impl InboundDurabilityHook for Inbound {
-    async fn on_messages(&self, _: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
+    async fn on_messages(&self, client: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
         let Some(core) = self.core.upgrade() else { bail!("the session has ended") };
         // Those of others are taken in whatever stands in the way of one.
         let (mut left, mut again) = (0, false);
@@ -55,7 +55,7 @@ impl InboundDurabilityHook for Inbound {
             if core.taken_in.knows(message) {
                 continue;
             }
-            match timeout(TAKEN_WITHIN, core.take_in(message)).await {
+            match timeout(TAKEN_WITHIN, core.take_in(&client, message)).await {
                 Ok(Ok(())) => core.taken_in.note(message),
                 Ok(Err(Left::Nameless)) => left += 1,
                 Ok(Err(Left::NotKept)) => (left, again) = (left + 1, true),
@@ -79,12 +79,12 @@ impl InboundDurabilityHook for Inbound {
 
 impl Core {
     /// Tells what somebody wrote, and answers it.
-    async fn take_in(self: &Arc<Self>, message: &InboundMessage) -> Result<(), Left> {
+    async fn take_in(self: &Arc<Self>, client: &Client, message: &InboundMessage) -> Result<(), Left> {
         let Some((author, text)) = read(message) else { return Ok(()) };
         let sent_at = Timestamp::from_second(message.info.timestamp.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
         let from = match author {
             Author::Number(from) => from,
-            Author::Nameless(lid) => match self.number_of(&lid).await? {
+            Author::Nameless(lid) => match self.number_of(client, lid).await? {
                 Some(from) => from,
                 None if self.now().duration_since(sent_at) > NAMELESS_MAX => return Ok(()),
                 None => return Err(Left::Nameless),
@@ -99,14 +99,15 @@ impl Core {
         Ok(())
     }
 
-    /// The number of somebody whose address does not tell it, if it is known from before.
-    async fn number_of(&self, lid: &str) -> Result<Option<String>, Left> {
-        let live = self.live().ok_or(Left::NotKept)?;
-        live.state.number_of(lid).await.map_err(|error| {
-            let error: &dyn std::error::Error = &error;
+    /// The number of somebody whose address does not tell it, if it is known. The client is asked, not the store: what it
+    /// learns from messages that come after a login it keeps in memory only.
+    async fn number_of(&self, client: &Client, lid: &Jid) -> Result<Option<String>, Left> {
+        let known = client.get_lid_pn_entry(lid).await.map_err(|error| {
+            let error: &(dyn std::error::Error + 'static) = error.as_ref();
             tracing::debug!(connection = %self.id.connection, error, "whose number somebody wrote from cannot be read");
             Left::NotKept
-        })
+        })?;
+        Ok(known.map(|known| known.phone_number.to_string()))
     }
 }
 
@@ -147,15 +148,15 @@ impl TakenIn {
 }
 
 /// Who wrote.
-enum Author {
+enum Author<'a> {
     /// Their number.
     Number(String),
     /// Somebody whose address does not tell their number, nor what came with it.
-    Nameless(String),
+    Nameless(&'a Jid),
 }
 
 /// A text that a person wrote to the number, and who it was.
-fn read(message: &InboundMessage) -> Option<(Author, String)> {
+fn read(message: &InboundMessage) -> Option<(Author<'_>, String)> {
     let source = &message.info.source;
     if source.is_from_me || source.is_group || source.chat.is_group() || source.chat.is_status_broadcast() {
         return None;
@@ -165,7 +166,7 @@ fn read(message: &InboundMessage) -> Option<(Author, String)> {
     let number = [Some(&source.sender), source.sender_alt.as_ref()].into_iter().flatten().find(|jid| jid.is_pn());
     let author = match number {
         Some(number) => Author::Number(number.user.to_string()),
-        None => Author::Nameless(source.sender.user.to_string()),
+        None => Author::Nameless(&source.sender),
     };
     Some((author, text))
 }

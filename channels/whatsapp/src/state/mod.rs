@@ -101,11 +101,6 @@ impl State {
         }
     }
 
-    /// The number of somebody whose address does not tell it, if it is known.
-    pub(crate) async fn number_of(&self, lid: &str) -> Result<Option<String>> {
-        Ok(self.get_lid_mapping(lid).await?.map(|known| known.phone_number))
-    }
-
     /// Forgets everything.
     ///
     /// # Errors

@@ -95,7 +95,7 @@ async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_serv
     block_in_place(|| server.post(&format!("{path}/disconnect"), &key, &json!({}), 202));
     block_in_place(|| server.stands(&connection, &key, "disconnected"));
     let refused = block_in_place(|| server.post("/v1/verifications", &key, &json!({ "to": ANNA }), 422));
-    assert_eq!(refused["code"], "no_channel", "{refused}");
+    assert_eq!(refused["code"], "not_connected", "{refused}");
     block_in_place(|| server.post(&format!("{path}/connect"), &key, &json!({}), 202));
     block_in_place(|| server.stands(&connection, &key, "connected"));
 

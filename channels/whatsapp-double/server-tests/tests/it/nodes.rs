@@ -16,7 +16,6 @@ use crate::process::{Place, Server};
 const OTHER: &str = "12025550101";
 
 /// Over MongoDB and Redis. A node that stands still keeps its line to WhatsApp, unlike one that was killed.
-#[ignore = "see .ci/ignored-tests.txt"]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_that_stands_still_kept_another_keeps_and_once_it_goes_on_it_neither_logs_in_nor_sends() {
     let (mongo, redis) = block_in_place(|| (MongoDatabase::fresh(), Redis::start()));
@@ -31,6 +30,7 @@ async fn what_a_node_that_stands_still_kept_another_keeps_and_once_it_goes_on_it
     let mut seen = BTreeSet::new();
     verifies(&second, &double, &key, &mut seen).await;
 
+    assert_eq!(double.devices().await[0].logins, 1);
     let still = Instant::now();
     first.hang();
     let again = within(
