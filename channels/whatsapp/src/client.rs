@@ -8,12 +8,13 @@ use wacore::store::DevicePropsOverride;
 use wacore::store::traits::Backend;
 use whatsapp_rust::anyhow::{self, bail};
 use whatsapp_rust::http::{HttpClient, HttpRequest, HttpResponse};
-use whatsapp_rust::prelude::{Bot, TokioRuntime};
+use whatsapp_rust::prelude::Bot;
 use whatsapp_rust::types::durability_hook::InboundDurabilityHook;
 use whatsapp_rust::waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::{CacheConfig, CacheEntryConfig};
 
 use crate::line::Dialer;
+use crate::pace::Paced;
 use crate::settings::Settings;
 use crate::version::WebVersion;
 
@@ -55,7 +56,7 @@ pub(crate) async fn build(
         .with_backend_arc(backend)
         .with_transport_factory(Shared(dialer))
         .with_http_client(NoHttp)
-        .with_runtime(TokioRuntime)
+        .with_runtime(Paced)
         .with_version(version)
         .with_device_props(device)
         .with_inbound_durability_hook(inbound)

@@ -20,7 +20,9 @@ pub struct Tenure {
     pub lasts: SignedDuration,
     /// So long before the end of its lease a session is cut off, so that another process does not meet it.
     pub margin: SignedDuration,
-    /// How often leases are prolonged, and asked for where another process has them.
+    /// How often leases are prolonged.
+    pub prolonged: Duration,
+    /// How often leases are asked for that another process has, and what could not be done is tried again.
     pub every: Duration,
     /// How often all that is wanted is read while nothing is to be done, for what this process was not told. As seldom as
     /// that only where no other process writes it: what a thousand sessions are wanted for takes milliseconds to read.
@@ -36,6 +38,7 @@ impl Default for Tenure {
         Self {
             lasts: SignedDuration::from_secs(9),
             margin: SignedDuration::from_secs(1),
+            prolonged: Duration::from_secs(2),
             every: Duration::from_secs(2),
             looks: Duration::from_secs(2),
         }
@@ -43,9 +46,11 @@ impl Default for Tenure {
 }
 
 impl Tenure {
-    /// Of a process that has the store for itself, and so is told of all that is wanted.
+    /// Of a process that has the store for itself, and so is told of all that is wanted. Nobody waits for its leases to end:
+    /// when it begins it ends those of the one before.
     pub fn alone() -> Self {
-        Self { looks: Duration::from_secs(10), ..Self::default() }
+        let (lasts, prolonged) = (SignedDuration::from_secs(60), Duration::from_secs(15));
+        Self { lasts, prolonged, looks: Duration::from_secs(10), ..Self::default() }
     }
 }
 
@@ -73,8 +78,9 @@ impl Leases {
         Self { store, clock, node, tenure }
     }
 
-    pub(crate) fn every(&self) -> Duration {
-        self.tenure.every
+    /// How often they are prolonged.
+    pub(crate) fn prolonged(&self) -> Duration {
+        self.tenure.prolonged
     }
 
     /// How long nothing is read after a look: `done` says whether nothing was to be done.

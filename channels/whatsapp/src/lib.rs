@@ -34,6 +34,7 @@ mod keys;
 mod leases;
 mod line;
 mod listen;
+mod pace;
 mod right;
 mod sent;
 mod session;

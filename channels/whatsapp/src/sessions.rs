@@ -112,10 +112,10 @@ impl Sessions {
             lost: Arc::default(),
             rounds: Mutex::default(),
         });
-        let every = sessions.parts.leases.every();
+        let prolonged = sessions.parts.leases.prolonged();
         // Each for itself: leases are prolonged in time, however long it takes to have others.
         let rounds = [
-            tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), every)),
+            tokio::spawn(go_on_prolonging(Arc::downgrade(&sessions), prolonged)),
             tokio::spawn(follow::go_on_keeping(
                 Arc::downgrade(&sessions),
                 Arc::clone(&sessions.parts.wishes),

@@ -231,6 +231,7 @@ impl Core {
             && let Answer::Refused(code) = answer
         {
             lock(&self.sender).refused(code, self.now());
+            self.fares_otherwise();
             if matches!(code, 463 | 475) {
                 self.todo(Todo::ReadRestrictions { life });
             }

@@ -201,6 +201,8 @@ impl Core {
         if let Ok(Some(told)) = cap {
             sender.new_chat_cap(told, self.now());
         }
+        drop(sender);
+        self.fares_otherwise();
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use wacore::iq::devices::RemoveCompanionDeviceSpec;
@@ -184,6 +184,8 @@ struct Core {
     turn: tokio::sync::Mutex<Option<Running>>,
     /// What was told of where it stands. Held meanwhile, so that nothing older is told after it.
     said: tokio::sync::Mutex<Said>,
+    /// How the number fares has changed since it was told.
+    fares: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -446,6 +448,7 @@ impl Session {
             over: Mutex::new(None),
             turn: tokio::sync::Mutex::new(None),
             said: tokio::sync::Mutex::default(),
+            fares: Notify::new(),
         });
         let tasks = vec![
             tokio::spawn(keeper::keep(Arc::clone(&core))),

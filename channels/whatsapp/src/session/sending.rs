@@ -88,6 +88,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         if !self.out {
             lock(&self.core.sender).take_back(self.to, self.at);
+            self.core.fares_otherwise();
         }
         self.core.todo(Todo::Note);
     }
@@ -213,6 +214,7 @@ impl Core {
         let admitted = sender.admit(allowance, to, at);
         drop(sender);
         admitted.map_err(|held| self.held(held))?;
+        self.fares_otherwise();
         Ok((Counted { core: Arc::clone(self), to, at, out: false }, jitter))
     }
 
@@ -284,6 +286,7 @@ impl Core {
                     Ok(Err(NotHanded::TooMuch)) => {
                         *out = before;
                         lock(&self.sender).refused(429, self.now());
+                        self.fares_otherwise();
                         return Err(if before { unknown(TOO_MUCH) } else { away(LATER, TOO_MUCH) });
                     }
                     Ok(Err(NotHanded::Failed)) if before => {

@@ -68,7 +68,7 @@ impl World {
     /// What a process keeps that looks by itself once, when it begins.
     fn process(self: &Arc<Self>, nth: u8) -> Arc<Sessions> {
         let hour = Duration::from_hours(1);
-        let tenure = Tenure { every: hour, looks: hour, ..Tenure::default() };
+        let tenure = Tenure { prolonged: hour, every: hour, looks: hour, ..Tenure::default() };
         let node = NodeId::from_bytes([nth; 16]);
         let leases = Leases::new(Arc::clone(&self.store) as _, Arc::clone(&self.clock) as _, node, tenure);
         let mut settings = Settings::new((2, 3000, 1), "Codes");

@@ -22,7 +22,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, Notify};
 use wacore::store::error::{Result, StoreError};
-use wacore::store::traits::ProtocolStore as _;
 use wotp_core::app::{ConnectionMemory, Memories, Memory, MemoryError};
 use wotp_core::domain::vault::StateName;
 use zeroize::Zeroizing;

@@ -104,7 +104,7 @@ async fn what_a_process_that_hangs_kept_is_taken_over_once_it_is_gone_and_never_
     let second = first.another();
     // What is prolonged or asked for is looked at often, and time passes only as the test says.
     let (every, margin) = (Duration::from_millis(20), SignedDuration::from_secs(5));
-    let tenure = Tenure { every, looks: every, margin, ..Tenure::default() };
+    let tenure = Tenure { prolonged: every, every, looks: every, margin, ..Tenure::default() };
     let kept = first.sessions_for(1, tenure);
     let session = linked(&first, &kept).await;
     delivers(&first, &session, 1, ANNA).await;

@@ -182,7 +182,7 @@ impl Process {
         let (told, reach) = (Told::new(), Reach::new(store, clock.clone()));
         let day = SignedDuration::from_hours(24);
         let every = Duration::from_secs(1);
-        let tenure = Tenure { lasts: day, margin: SignedDuration::ZERO, every, looks: every };
+        let tenure = Tenure { lasts: day, margin: SignedDuration::ZERO, prolonged: every, every, looks: every };
         let leases = Leases::new(reach.clone(), clock.clone(), node(0), tenure);
         let parts = parts(settings, &reach, told.clone(), clock.clone(), leases);
         Self { double, parts, home, reach, told, clock }
@@ -254,6 +254,7 @@ impl Process {
 pub const TENURE: Tenure = Tenure {
     lasts: SignedDuration::from_secs(4),
     margin: SignedDuration::from_secs(1),
+    prolonged: Duration::from_millis(300),
     every: Duration::from_millis(300),
     looks: Duration::from_millis(300),
 };
@@ -262,6 +263,7 @@ pub const TENURE: Tenure = Tenure {
 pub const LONG: Tenure = Tenure {
     lasts: SignedDuration::from_hours(2),
     margin: SignedDuration::from_secs(1),
+    prolonged: Duration::from_secs(3_600),
     every: Duration::from_secs(3_600),
     looks: Duration::from_secs(3_600),
 };
