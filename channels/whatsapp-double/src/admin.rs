@@ -31,6 +31,7 @@ pub fn router(double: Double) -> Router {
         .route("/people/{number}", patch(change_person))
         .route("/people/{number}/companions", post(add_companion))
         .route("/people/{number}/phone", post(change_phone))
+        .route("/people/{number}/restrictions", post(tell_restrictions))
         .route("/faults", get(armed).post(arm).delete(disarm))
         .route("/strikes/{number}", post(strike))
         .route("/down", post(down))
@@ -142,6 +143,7 @@ async fn receipt(State(double): State<Double>, Json(sent): Json<Sent>) -> Result
 #[serde(deny_unknown_fields)]
 struct Change {
     registered: Option<bool>,
+    account: Option<String>,
     lid_migrated: Option<bool>,
     receipts: Option<Receipts>,
     #[serde(default, deserialize_with = "given")]
@@ -162,6 +164,9 @@ async fn change_person(
 ) -> Result<()> {
     if let Some(registered) = change.registered {
         double.set_registered(&number, registered).await?;
+    }
+    if let Some(account) = change.account {
+        double.set_account(&number, &account).await?;
     }
     if let Some(migrated) = change.lid_migrated {
         double.set_lid_migrated(&number, migrated).await?;
@@ -184,6 +189,10 @@ async fn add_companion(State(double): State<Double>, Path(number): Path<String>)
 
 async fn change_phone(State(double): State<Double>, Path(number): Path<String>) -> Result<()> {
     double.change_phone(&number).await
+}
+
+async fn tell_restrictions(State(double): State<Double>, Path(number): Path<String>) -> Result<()> {
+    double.tell_restrictions(&number).await
 }
 
 async fn armed(State(double): State<Double>) -> Json<Vec<Rule>> {

@@ -228,6 +228,18 @@ impl Double {
         Ok(())
     }
 
+    /// The account under a number has other digits, as those have that are older than a change of their country's numbers.
+    /// Under the number itself nobody is reached.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] when a phone cannot be made.
+    pub async fn set_account(&self, number: &str, account: &str) -> Result<()> {
+        let mut world = self.shared.world.lock().await;
+        let person = world.person(&digits(number))?;
+        (person.registered, person.account) = (false, Some(digits(account)));
+        Ok(())
+    }
+
     /// Whether an account goes by addresses that tell no number, to which it is written and from which others write to
     /// it; at first every account does. Clients are told when they are linked.
     ///
@@ -275,6 +287,15 @@ impl Double {
     pub async fn set_new_chat_cap(&self, number: &str, cap: Option<NewChatCap>) -> Result<()> {
         self.shared.world.lock().await.person(&digits(number))?.restrictions.new_chats = cap;
         Ok(())
+    }
+
+    /// Tells a number's clients, unasked, what it is restricted to. When that is set they are not told: they find out when
+    /// a message is refused, or ask.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] when a phone cannot be made.
+    pub async fn tell_restrictions(&self, number: &str) -> Result<()> {
+        self.shared.world.lock().await.tell_restrictions(&digits(number))
     }
 
     /// Lets something go wrong when its occasion comes.

@@ -54,6 +54,8 @@ pub(crate) struct Person {
     /// The devices besides the phone that the double plays.
     pub(crate) companions: BTreeMap<u16, Companion>,
     pub(crate) registered: bool,
+    /// The digits of the account under this number, where they are others.
+    pub(crate) account: Option<String>,
     /// Whether the account goes by addresses that tell no number, as accounts do since 2025.
     pub(crate) lid_migrated: bool,
     pub(crate) receipts: Receipts,
@@ -76,6 +78,7 @@ impl Person {
             phone: Endpoint::new()?,
             companions: BTreeMap::new(),
             registered: true,
+            account: None,
             lid_migrated: true,
             receipts: Receipts::default(),
             restrictions: Restrictions::default(),

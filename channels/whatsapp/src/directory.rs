@@ -41,7 +41,8 @@ pub(crate) enum Refusal {
 }
 
 struct Answer {
-    registered: OnceCell<(bool, Timestamp)>,
+    /// The digits of the account, if there is one, and until when that is known.
+    account: OnceCell<(Option<String>, Timestamp)>,
 }
 
 #[derive(Default)]
@@ -66,36 +67,36 @@ impl Directory {
         Self { clock, per_minute: per_minute as usize, table: Mutex::default(), at_once: Semaphore::new(AT_ONCE) }
     }
 
-    /// Whether a number has WhatsApp: as is known, or as `ask` says. Of many who want to know of one number at once, one
-    /// asks.
-    pub(crate) async fn is_registered<F>(&self, number: &str, ask: impl FnOnce() -> F) -> Result<bool, Unknown>
+    /// The digits of the account under a number, as is known, or as `ask` says; none where nobody has WhatsApp under it. Of
+    /// many who want to know of one number at once, one asks.
+    pub(crate) async fn account<F>(&self, number: &str, ask: impl FnOnce() -> F) -> Result<Option<String>, Unknown>
     where
-        F: Future<Output = Result<bool, Refusal>>,
+        F: Future<Output = Result<Option<String>, Refusal>>,
     {
         let answer = self.entry(number);
-        let found = answer.registered.get_or_try_init(|| async {
+        let found = answer.account.get_or_try_init(|| async {
             let _place = self.at_once.acquire().await.expect("it is never closed");
             self.admit()?;
             match ask().await {
-                Ok(registered) => {
-                    let lasts = if registered { THERE } else { NOT_THERE };
-                    Ok((registered, self.clock.now().saturating_add(lasts).unwrap_or(Timestamp::MAX)))
+                Ok(account) => {
+                    let lasts = if account.is_some() { THERE } else { NOT_THERE };
+                    Ok((account, self.clock.now().saturating_add(lasts).unwrap_or(Timestamp::MAX)))
                 }
                 Err(refusal) => Err(self.refused(refusal)),
             }
         });
-        found.await.map(|(registered, _)| *registered)
+        found.await.map(|(account, _)| account.clone())
     }
 
     /// The answer for a number: one that is in force, or a place for one.
     fn entry(&self, number: &str) -> Arc<Answer> {
         let now = self.clock.now();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |answer: &&Arc<Answer>| answer.registered.get().is_none_or(|(_, until)| now < *until);
+        let fresh = |answer: &&Arc<Answer>| answer.account.get().is_none_or(|(_, until)| now < *until);
         if let Some(answer) = table.answers.get(number).filter(fresh) {
             return Arc::clone(answer);
         }
-        let answer = Arc::new(Answer { registered: OnceCell::new() });
+        let answer = Arc::new(Answer { account: OnceCell::new() });
         if table.answers.insert(number.to_owned(), Arc::clone(&answer)).is_none() {
             table.order.push_back(number.to_owned());
             if table.order.len() > KNOWN_MAX
@@ -148,10 +149,11 @@ mod tests {
     struct Asked(AtomicUsize);
 
     impl Asked {
-        async fn answer(&self, answer: Result<bool, Refusal>) -> Result<bool, Refusal> {
+        /// Whether there is an account.
+        async fn answer(&self, there: Result<bool, Refusal>) -> Result<Option<String>, Refusal> {
             self.0.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            answer
+            there.map(|there| there.then(|| ACCOUNT.to_owned()))
         }
 
         fn times(&self) -> usize {
@@ -160,6 +162,11 @@ mod tests {
     }
 
     const PER_MINUTE: u32 = 60;
+    const ACCOUNT: &str = "553188881234";
+
+    fn there() -> Result<Option<String>, Unknown> {
+        Ok(Some(ACCOUNT.to_owned()))
+    }
 
     fn directory() -> (Arc<ManualClock>, Arc<Directory>) {
         let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z"));
@@ -173,11 +180,11 @@ mod tests {
         let all: Vec<_> = (0..50)
             .map(|_| {
                 let (directory, asked) = (Arc::clone(&directory), Arc::clone(&asked));
-                tokio::spawn(async move { directory.is_registered("447700900123", || asked.answer(Ok(true))).await })
+                tokio::spawn(async move { directory.account("447700900123", || asked.answer(Ok(true))).await })
             })
             .collect();
         for one in all {
-            assert_eq!(one.await.unwrap(), Ok(true));
+            assert_eq!(one.await.unwrap(), there());
         }
         assert_eq!(asked.times(), 1);
     }
@@ -194,7 +201,7 @@ mod tests {
             (SignedDuration::from_hours(1), Ok(false), 3),
         ] {
             clock.advance(passes);
-            directory.is_registered("447700900123", || asked.answer(answer)).await.unwrap();
+            directory.account("447700900123", || asked.answer(answer)).await.unwrap();
             assert_eq!(asked.times(), times);
         }
     }
@@ -203,24 +210,24 @@ mod tests {
     async fn what_was_not_answered_is_asked_again() {
         let (_, directory) = directory();
         let asked = Asked::default();
-        let first = directory.is_registered("447700900123", || asked.answer(Err(Refusal::NoAnswer))).await;
+        let first = directory.account("447700900123", || asked.answer(Err(Refusal::NoAnswer))).await;
         assert_eq!(first, Err(Unknown::NoAnswer));
-        assert_eq!(directory.is_registered("447700900123", || asked.answer(Ok(true))).await, Ok(true));
+        assert_eq!(directory.account("447700900123", || asked.answer(Ok(true))).await, there());
     }
 
     #[tokio::test]
     async fn who_asked_too_much_asks_nothing_for_a_while_and_knows_what_it_knew() {
         let (clock, directory) = directory();
         let asked = Asked::default();
-        directory.is_registered("447700900100", || asked.answer(Ok(true))).await.unwrap();
+        directory.account("447700900100", || asked.answer(Ok(true))).await.unwrap();
         let pause = Err(Unknown::TooMuch(clock.now() + SignedDuration::from_secs(20)));
         let refused = || asked.answer(Err(Refusal::TooMuch(Some(20))));
-        assert_eq!(directory.is_registered("447700900101", refused).await, pause);
-        assert_eq!(directory.is_registered("447700900102", || asked.answer(Ok(true))).await, pause);
-        assert_eq!(directory.is_registered("447700900100", || asked.answer(Ok(true))).await, Ok(true));
+        assert_eq!(directory.account("447700900101", refused).await, pause);
+        assert_eq!(directory.account("447700900102", || asked.answer(Ok(true))).await, pause);
+        assert_eq!(directory.account("447700900100", || asked.answer(Ok(true))).await, there());
         assert_eq!(asked.times(), 2);
         clock.advance(SignedDuration::from_secs(20));
-        assert_eq!(directory.is_registered("447700900102", || asked.answer(Ok(true))).await, Ok(true));
+        assert_eq!(directory.account("447700900102", || asked.answer(Ok(true))).await, there());
     }
 
     #[tokio::test]
@@ -228,21 +235,21 @@ mod tests {
         let (clock, directory) = directory();
         let asked = Asked::default();
         for n in 0..PER_MINUTE {
-            directory.is_registered(&n.to_string(), || asked.answer(Ok(false))).await.unwrap();
+            directory.account(&n.to_string(), || asked.answer(Ok(false))).await.unwrap();
         }
         let until = clock.now() + WINDOW;
-        assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Err(Unknown::TooMuch(until)));
+        assert_eq!(directory.account("one more", || asked.answer(Ok(false))).await, Err(Unknown::TooMuch(until)));
         clock.advance(WINDOW);
-        assert_eq!(directory.is_registered("one more", || asked.answer(Ok(false))).await, Ok(false));
+        assert_eq!(directory.account("one more", || asked.answer(Ok(false))).await, Ok(None));
         assert_eq!(asked.times(), PER_MINUTE as usize + 1);
     }
 
     #[tokio::test]
     async fn who_gives_up_asking_leaves_it_to_the_next() {
         let (_, directory) = directory();
-        let gone = directory.is_registered("447700900123", std::future::pending);
+        let gone = directory.account("447700900123", std::future::pending);
         assert!(tokio::time::timeout(std::time::Duration::from_millis(1), gone).await.is_err());
         let asked = Asked::default();
-        assert_eq!(directory.is_registered("447700900123", || asked.answer(Ok(true))).await, Ok(true));
+        assert_eq!(directory.account("447700900123", || asked.answer(Ok(true))).await, there());
     }
 }

@@ -120,6 +120,10 @@ impl Leases {
     /// Sees to it that the store refuses whatever a former client of the session still writes, before another begins: of
     /// each client the lease is another. Whether the session is this process's still.
     pub(crate) async fn part_from_former(&self, right: &Right) -> Result<bool, StoreError> {
+        // Whoever lets go of a session has nobody begin it.
+        if !right.holds() {
+            return Ok(false);
+        }
         let Some(lease) = right.begin_exchange() else { return Ok(right.holds()) };
         let (now, until, right_until) = self.times();
         match self.store.hand_over_connection(&lease, self.node, now, until).await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_websockets::ClientBuilder;
 use whatsapp_rust::anyhow::{self, Context as _, bail};
 use whatsapp_rust::async_channel::Receiver;
@@ -19,6 +19,8 @@ use crate::right::Right;
 
 /// A login that takes longer holds up nobody else.
 const LOGIN_MAX: Duration = Duration::from_secs(10);
+/// How long the other side may take to hear that a connection is broken.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Dials for one session, as often as the client asks for it.
 pub(crate) struct Dialer {
@@ -51,10 +53,11 @@ impl Dialer {
         }
     }
 
-    /// Breaks the connection at hand, whatever is under way.
+    /// Breaks the connection at hand, whatever is under way. Of one over which nothing goes any more the other side is not
+    /// told: that would be waited for until the system gives it up.
     pub(crate) async fn cut(&self) {
         if let Some(line) = self.line() {
-            line.disconnect().await;
+            let _ = timeout(TOLD_WITHIN, line.disconnect()).await;
         }
     }
 

@@ -34,7 +34,8 @@ impl World {
             }
             None => {
                 let contact = String::from_utf8(user.child("contact")).map_err(|_| Error::Malformed("no number"))?;
-                let number = contact.trim_start_matches('+').to_owned();
+                let asked = contact.trim_start_matches('+').to_owned();
+                let number = self.person(&asked)?.account.clone().unwrap_or(asked);
                 (Jid::pn(number.as_str()), Some(number))
             }
         };

@@ -3,8 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use wacore_binary::builder::NodeBuilder;
 
 use crate::clock::now_seconds;
+use crate::error::Result;
+use crate::node::SERVER;
+use crate::people::{Address, World};
 
 /// How many new chats an account may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +50,8 @@ impl Restrictions {
         Ok(())
     }
 
-    /// As the question for the time-lock is answered.
-    pub(crate) fn time_lock(&self) -> Value {
-        let state = if self.time_locked() {
+    fn time_lock_state(&self) -> Value {
+        if self.time_locked() {
             json!({
                 "is_active": true,
                 "enforcement_type": "DEFAULT",
@@ -56,13 +59,11 @@ impl Restrictions {
             })
         } else {
             json!({ "is_active": false })
-        };
-        json!({ "data": { "xwa2_fetch_account_reachout_timelock": state } })
+        }
     }
 
-    /// As the question for the cap on new chats is answered.
-    pub(crate) fn new_chat_cap(&self) -> Value {
-        let state = match self.new_chats {
+    fn new_chat_state(&self) -> Value {
+        match self.new_chats {
             None => json!({ "capping_status": "NONE" }),
             Some(cap) => json!({
                 "capping_status": if cap.used >= cap.total { "CAPPED" } else { "NONE" },
@@ -70,8 +71,48 @@ impl Restrictions {
                 "used_quota": cap.used.to_string(),
                 "server_sent_timestamp": now_seconds(),
             }),
-        };
-        json!({ "data": { "xwa2_message_capping_info": state } })
+        }
+    }
+
+    /// As the question for the time-lock is answered.
+    pub(crate) fn time_lock(&self) -> Value {
+        json!({ "data": { "xwa2_fetch_account_reachout_timelock": self.time_lock_state() } })
+    }
+
+    /// As the question for the cap on new chats is answered.
+    pub(crate) fn new_chat_cap(&self) -> Value {
+        json!({ "data": { "xwa2_message_capping_info": self.new_chat_state() } })
+    }
+
+    /// What is told unasked, each by its name.
+    fn notifications(&self) -> [(&'static str, Value); 2] {
+        let time_lock = json!({ "data": { "xwa2_notify_account_reachout_timelock": self.time_lock_state() } });
+        let cap = json!({ "data": { "xwa2_notify_new_chat_messages_capping_info_update": self.new_chat_state() } });
+        [("NotificationUserReachoutTimelockUpdate", time_lock), ("MessageCappingInfoNotification", cap)]
+    }
+}
+
+impl World {
+    /// Tells the clients of a number, unasked, what it is restricted to.
+    pub(crate) fn tell_restrictions(&mut self, number: &str) -> Result<()> {
+        let told = self.person(number)?.restrictions.notifications();
+        let devices: Vec<Address> = self.linked_to(number).cloned().collect();
+        for (device, (name, state)) in devices.iter().flat_map(|device| told.iter().map(move |told| (device, told))) {
+            let id = self.next().to_string();
+            let update =
+                NodeBuilder::new("update").attr("op_name", *name).bytes(state.to_string().into_bytes()).build();
+            let notification = NodeBuilder::new("notification")
+                .attr("from", SERVER)
+                .attr("type", "mex")
+                .attr("id", id)
+                .attr("t", now_seconds().to_string())
+                .children([update])
+                .build();
+            if let Some(linked) = self.linked.get_mut(device) {
+                linked.queue.push(notification, linked.line.as_ref());
+            }
+        }
+        Ok(())
     }
 }
 

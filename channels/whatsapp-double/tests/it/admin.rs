@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wacore_binary::Jid;
+use whatsapp_rust::prelude::*;
 use wotp_whatsapp_double::{Double, admin};
 
 use crate::client::{ANNA, Client, TENANT, nothing_kept, within};
@@ -74,6 +75,15 @@ async fn faults_are_armed_listed_and_taken_back_over_http() {
     done(&api, "PATCH", &person, json!({ "new_chat_cap": { "total": 0 } })).await;
     let capped = client.send("447700900456", "three").await;
     assert_eq!(client.ack(&capped).await.as_deref(), Some("475"));
+    done(&api, "POST", &format!("{person}/restrictions"), Value::Null).await;
+    for name in ["NotificationUserReachoutTimelockUpdate", "MessageCappingInfoNotification"] {
+        let told = |event: &Event| match event {
+            Event::MexNotification(told) if told.op_name == name => Some(told.payload.to_string()),
+            _ => None,
+        };
+        let told = client.told(name, told).await;
+        assert_eq!(told.contains("CAPPED"), name.contains("Capping"), "{told}");
+    }
     done(&api, "PATCH", &person, json!({ "new_chat_cap": null })).await;
     let id = client.send("447700900456", "four").await;
     assert_eq!(client.ack(&id).await, None);
@@ -121,6 +131,10 @@ async fn a_person_is_changed_over_http() {
     assert_eq!(client.ack(&freed).await, None);
 
     done(&api, "PATCH", &anna, json!({ "registered": false })).await;
+    done(&api, "PATCH", "/people/5531988881234", json!({ "account": "553188881234" })).await;
+    let contacts = client.api();
+    let found = within("the answer", contacts.contacts().is_on_whatsapp(&[Jid::pn("5531988881234")])).await.unwrap();
+    assert_eq!((found[0].is_registered, &*found[0].jid.user), (true, "553188881234"));
     let known = within("the answer", client.api().contacts().is_on_whatsapp(&[Jid::pn(ANNA)])).await.unwrap();
     assert!(known.iter().all(|found| !found.is_registered), "{known:?}");
     let (status, _) = call(&api, "PATCH", &anna, json!({ "registred": false })).await;

@@ -7,6 +7,7 @@ use wotp_core::domain::id::{DeliveryId, MessageId};
 use wotp_core::ports::{Item, Reference};
 
 use super::Core;
+use super::account::number_of;
 use super::sending::{Addressed, NotSent};
 use crate::health::Waited;
 use crate::listen::{Incoming, SessionId};
@@ -27,7 +28,7 @@ impl Core {
         let core = Arc::clone(self);
         tokio::spawn(async move {
             let reference = reference(core.id, &incoming);
-            let answer = Addressed { reference, number: &incoming.from, text: &text };
+            let answer = Addressed { reference, number: &number_of(&incoming.from), text: &text };
             if let Err(NotSent { error, .. }) = core.send(answer, &mut Waited::default()).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(%connection, error, "somebody who wrote is not answered");

@@ -200,6 +200,11 @@ impl Codes {
         });
     }
 
+    /// Whether the code was typed that a client showed, and may link it yet.
+    pub(super) fn is_typed(&self, life: u64) -> bool {
+        self.wanted().typed.is_some_and(|(of, until)| of == life && Instant::now() < until)
+    }
+
     /// Nothing comes any more of what was typed.
     pub(super) fn failed(&self) {
         self.change(|wanted| wanted.typed = None);

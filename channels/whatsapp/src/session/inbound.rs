@@ -16,14 +16,16 @@ use whatsapp_rust::types::events::InboundMessage;
 use whatsapp_rust::wacore_binary::{Jid, JidExt as _};
 use wotp_core::domain::Timestamp;
 
+use super::account::{Account, number_of};
 use super::todos::Todo;
 use super::{Core, lock};
 use crate::listen::{Incoming, NotTaken};
 
 /// How long it may take to take a message in.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-/// After so long what was written is of no use any more, if it is still not known whose number it came from.
-const NAMELESS_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// After so long what was written is of no use any more, if it is still not known whose number it came from: what it
+/// confirms has ended, and WhatsApp breaks connections over which something is not acknowledged.
+const NAMELESS_MAX: SignedDuration = SignedDuration::from_mins(15);
 
 /// Hears what people write, one message or, of what came while there was no connection, many at once. WhatsApp is told of
 /// all of them or of none, and says them all again with the next login where it is none.
@@ -90,7 +92,8 @@ impl Core {
                 None => return Err(Left::Nameless),
             },
         };
-        self.met(&from);
+        let number = number_of(&from);
+        self.met(&number, &Account::of(&number, &from));
         let incoming = Incoming { from, text, id: message.info.id.to_string(), sent_at };
         let answer = self.parts.listener.incoming(self.id, &incoming).await;
         if let Some(text) = answer.map_err(|NotTaken| Left::NotKept)? {

@@ -167,22 +167,47 @@ impl Core {
 
     /// It has been like this for as long as it may.
     async fn time_is_up(self: &Arc<Self>) {
-        if matches!(*self.status.borrow(), Status::Pairing { .. }) {
-            self.stop_pairing(Unpaired::TimedOut).await;
-        } else {
-            self.begin_anew().await;
+        let status = self.status.borrow().clone();
+        match status {
+            // Meanwhile somebody has asked for it again.
+            Status::Pairing { ends_at, .. } if ends_at > self.now() => {}
+            // On the phone a code was typed: it and the client are about to link each other.
+            Status::Pairing { .. } if self.codes.is_typed(self.life.load(Ordering::SeqCst)) => self.pair_for_longer(),
+            Status::Pairing { .. } => self.stop_pairing(Unpaired::TimedOut).await,
+            _ => self.begin_anew().await,
         }
     }
 
-    /// Until somebody asks again.
-    async fn stop_pairing(&self, why: Unpaired) {
+    /// Until somebody asks again. Who asks while it ends has it begin once it has ended; and a phone that was linked in the
+    /// last moment is.
+    async fn stop_pairing(self: &Arc<Self>, why: Unpaired) {
         self.asked.store(false, Ordering::SeqCst);
-        self.end(false).await;
-        self.set(Status::Unpaired { why });
+        let linked = {
+            let mut running = self.turn.lock().await;
+            if matches!(*self.status.borrow(), Status::Pairing { ends_at, .. } if why == Unpaired::TimedOut && ends_at > self.now())
+            {
+                self.asked.store(true, Ordering::SeqCst);
+                return;
+            }
+            let client = self.live().map(|live| live.client);
+            self.end_in_turn(&mut running, false).await;
+            let linked = client.is_some_and(|client| client.pn().is_some());
+            if !linked {
+                self.set(Status::Unpaired { why });
+            }
+            linked
+        };
+        if linked || self.asked.load(Ordering::SeqCst) {
+            self.go_on().await;
+        }
     }
 
     async fn begin_anew(self: &Arc<Self>) {
         self.end(false).await;
+        self.go_on().await;
+    }
+
+    async fn go_on(self: &Arc<Self>) {
         if let Err(error) = self.start().await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(connection = %self.id.connection, error, "a WhatsApp session does not begin again");

@@ -1,5 +1,6 @@
 //! One session: the client of one number, and where it stands.
 
+mod account;
 mod answers;
 mod codes;
 mod ear;
@@ -239,7 +240,8 @@ impl Core {
     /// a while, as long as the session is this process's.
     async fn start(self: &Arc<Self>) -> Result<(), StartError> {
         let begun = self.try_to_start().await;
-        if begun.is_err() {
+        let stopped = matches!(*self.status.borrow(), Status::Disconnected { why: Away::Stopped, .. });
+        if begun.is_err() && (self.right.holds() || !stopped) {
             self.away(if self.right.holds() { Away::NotKept } else { Away::TakenOver });
         }
         begun
@@ -470,6 +472,7 @@ impl Session {
     /// [`StartError`].
     pub async fn start(&self) -> Result<(), StartError> {
         self.core.asked.store(true, Ordering::SeqCst);
+        self.core.pair_for_longer();
         self.core.start().await
     }
 

@@ -44,15 +44,29 @@ pub enum PairError {
 impl Core {
     /// Begins to show, or goes on until the time that was set.
     pub(super) fn show_pairing(&self) {
-        let now = self.now();
-        let lasts = SignedDuration::try_from(self.parts.settings.patience.pairing).unwrap_or(SignedDuration::MAX);
+        let whole = self.pairing_ends_at();
         self.status.send_modify(|status| {
             let ends_at = match status {
                 Status::Pairing { ends_at, .. } => *ends_at,
-                _ => now.saturating_add(lasts).unwrap_or(Timestamp::MAX),
+                _ => whole,
             };
             *status = Status::Pairing { qr: None, code: None, ends_at };
         });
+    }
+
+    /// Somebody has just asked for what is shown, or is about to link a phone: it is shown for the whole time from now on.
+    pub(super) fn pair_for_longer(&self) {
+        let whole = self.pairing_ends_at();
+        self.status.send_if_modified(|status| match status {
+            Status::Pairing { ends_at, .. } => std::mem::replace(ends_at, whole) != whole,
+            _ => false,
+        });
+    }
+
+    /// When what is shown from now on ends.
+    fn pairing_ends_at(&self) -> Timestamp {
+        let lasts = SignedDuration::try_from(self.parts.settings.patience.pairing).unwrap_or(SignedDuration::MAX);
+        self.now().saturating_add(lasts).unwrap_or(Timestamp::MAX)
     }
 
     /// Changes what is shown, while it is.

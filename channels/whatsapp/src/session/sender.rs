@@ -1,6 +1,6 @@
 //! What a session has counted of its number, and whom that has written with: what it must remember.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use wotp_core::app::MemoryError;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Entropy, Reference};
 
+use super::account::Account;
 use crate::health::{Allowance, Health, Held, Recipient, Report, Told};
 use crate::state::{State, failed};
 
@@ -36,10 +37,10 @@ pub(super) struct Sender {
     /// Whether it is known what was kept.
     read: bool,
     noted: bool,
-    met: HashSet<[u8; 16]>,
+    met: HashMap<[u8; 16], Account>,
     order: VecDeque<[u8; 16]>,
     /// Of those, whom it is not written down of yet.
-    newly_met: Vec<Met>,
+    newly_met: Vec<(Met, Account)>,
     /// What was sent and is not written down yet.
     newly_sent: Vec<(String, Reference)>,
 }
@@ -47,7 +48,7 @@ pub(super) struct Sender {
 /// What is to be written down.
 pub(super) struct Unwritten {
     count: Note,
-    met: Vec<Met>,
+    met: Vec<(Met, Account)>,
     sent: Vec<(String, Reference)>,
 }
 
@@ -58,7 +59,7 @@ impl Sender {
     }
 
     fn of(note: Note, read: bool) -> Self {
-        let (met, order) = (HashSet::new(), VecDeque::new());
+        let (met, order) = (HashMap::new(), VecDeque::new());
         Self { note, read, noted: true, met, order, newly_met: Vec::new(), newly_sent: Vec::new() }
     }
 
@@ -140,21 +141,22 @@ impl Sender {
         Met(name)
     }
 
-    pub(super) fn has_met(&self, met: Met) -> bool {
-        self.met.contains(&met.0)
+    /// The account of somebody that it has written with.
+    pub(super) fn account(&self, met: Met) -> Option<&Account> {
+        self.met.get(&met.0)
     }
 
     /// It has written with them.
-    pub(super) fn meet(&mut self, met: Met) {
-        if self.know(met) {
-            self.newly_met.push(met);
+    pub(super) fn meet(&mut self, met: Met, account: &Account) {
+        if self.know(met, account) {
+            self.newly_met.push((met, account.clone()));
         }
     }
 
     /// It is written down that it has written with them. Whether that was not known.
-    pub(super) fn know(&mut self, met: Met) -> bool {
-        let new = self.met.insert(met.0);
-        if new {
+    pub(super) fn know(&mut self, met: Met, account: &Account) -> bool {
+        let before = self.met.insert(met.0, account.clone());
+        if before.is_none() {
             self.order.push_back(met.0);
             if self.order.len() > MET_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -162,7 +164,7 @@ impl Sender {
                 self.met.remove(&oldest);
             }
         }
-        new
+        before.as_ref() != Some(account)
     }
 
     pub(super) fn admit(&mut self, allowance: &Allowance, to: Recipient, now: Timestamp) -> Result<(), Held> {
@@ -208,8 +210,8 @@ impl Unwritten {
     pub(super) async fn write(&self, state: &State, now: Timestamp) -> Result<(), StoreError> {
         state.remember_sent(&self.sent, now.as_second()).await?;
         let count = serde_json::to_vec(&self.count).expect("a count is what JSON can hold");
-        let names: Vec<String> = self.met.iter().map(|met| met.name()).collect();
-        let met = names.iter().map(|name| (name.as_str(), &[1][..]));
+        let names: Vec<String> = self.met.iter().map(|(met, _)| met.name()).collect();
+        let met = names.iter().zip(&self.met).map(|(name, (_, account))| (name.as_str(), account.as_note()));
         state.write_notes(met.chain([(COUNT, count.as_slice())])).await.map_err(failed)
     }
 }
@@ -252,8 +254,10 @@ mod tests {
         let name = one.name("447700900123").name();
         assert!(name.starts_with("met/") && name.len() == 36, "{name}");
         assert_ne!(name, other.name("447700900123").name(), "another session's name is another");
-        other.meet(other.name("447700900123"));
-        assert!(other.has_met(other.name("447700900123")) && !other.has_met(other.name("447700900124")));
+        let account = Account::of("5531988881234", "553188881234");
+        other.meet(other.name("5531988881234"), &account);
+        assert_eq!(other.account(other.name("5531988881234")), Some(&account));
+        assert_eq!(other.account(other.name("447700900124")), None);
     }
 
     #[test]
@@ -263,14 +267,15 @@ mod tests {
         assert!(sender.unwritten().is_none());
         sender.refused(463, now);
         assert!(sender.unwritten().is_some() && sender.unwritten().is_none());
+        let account = Account::of("447700900123", "447700900123");
         for _ in 0..2 {
-            sender.meet(sender.name("447700900123"));
+            sender.meet(sender.name("447700900123"), &account);
         }
         let unwritten = sender.unwritten().unwrap();
         assert_eq!(unwritten.met.len(), 1);
         sender.not_written(unwritten);
         assert_eq!(sender.unwritten().unwrap().met.len(), 1);
-        sender.know(sender.name("447700900124"));
+        sender.know(sender.name("447700900124"), &account);
         assert!(sender.unwritten().is_none());
     }
 }

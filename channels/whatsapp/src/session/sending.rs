@@ -13,6 +13,7 @@ use wotp_core::domain::dispatch::DeliveryFailure;
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::{Acknowledged, Reference, SendError};
 
+use super::account::Account;
 use super::pairing::digits;
 use super::todos::Todo;
 use super::{Core, Session, lock};
@@ -115,7 +116,7 @@ impl Session {
 
     /// Whether the number has written with somebody before.
     pub async fn knows(&self, to: &Phone) -> bool {
-        self.core.recipient(digits(to.e164())).await == Recipient::Known
+        self.core.account(digits(to.e164())).await.is_some()
     }
 }
 
@@ -127,18 +128,20 @@ impl Core {
     ) -> Result<Acknowledged, NotSent> {
         self.is_ready()?;
         let number = letter.number;
-        let recipient = self.recipient(number).await;
+        let known = self.account(number).await;
+        let recipient = if known.is_some() { Recipient::Known } else { Recipient::Stranger };
         let (mut counted, jitter) = self.count(recipient)?;
         // Whom it has written with has WhatsApp: few numbers may be looked up.
-        if recipient == Recipient::Stranger && !self.is_registered(number).await? {
+        let found = if known.is_some() { known } else { self.look_up_account(number).await? };
+        let Some(account) = found else {
             let detail = "nobody has WhatsApp under this number".to_owned();
             return Err(SendError::Refused { reason: DeliveryFailure::InvalidRecipient, detail }.into());
-        }
+        };
         sleep(waited.waits(jitter).unsigned_abs()).await;
-        let answer = self.hand_over(letter, &mut counted.out).await?;
+        let answer = self.hand_over(letter, account.digits(number), &mut counted.out).await?;
         match answer {
             Answer::Reached(reached) => {
-                self.met(number);
+                self.met(number, &account);
                 let provider_id = Some(message_id(letter.reference.delivery));
                 Ok(Acknowledged { provider_id, reached, cost: None })
             }
@@ -173,32 +176,28 @@ impl Core {
         away(after, &format!("the number may not send now: {}", held.reason.as_str()))
     }
 
-    /// Whether the number has written with somebody before. Where that cannot be read they are a stranger.
-    async fn recipient(&self, number: &str) -> Recipient {
-        let (name, known) = {
+    /// The account of somebody that the number has written with before. Where that cannot be read they are a stranger.
+    async fn account(&self, number: &str) -> Option<Account> {
+        let name = {
             let sender = lock(&self.sender);
             let name = sender.name(number);
-            (name, sender.has_met(name))
-        };
-        if known {
-            return Recipient::Known;
-        }
-        let Some(live) = self.live() else { return Recipient::Stranger };
-        match live.state.read_note(&name.name()).await {
-            Ok(Some(_)) => {
-                lock(&self.sender).know(name);
-                Recipient::Known
+            if let Some(account) = sender.account(name) {
+                return Some(account.clone());
             }
-            Ok(None) | Err(_) => Recipient::Stranger,
-        }
+            name
+        };
+        let noted = self.live()?.state.read_note(&name.name()).await.ok()??;
+        let account = Account::from_note(&noted);
+        lock(&self.sender).know(name, &account);
+        Some(account)
     }
 
     /// The number has written with somebody.
-    pub(super) fn met(&self, number: &str) {
+    pub(super) fn met(&self, number: &str, account: &Account) {
         {
             let mut sender = lock(&self.sender);
             let name = sender.name(number);
-            sender.meet(name);
+            sender.meet(name, account);
         }
         self.todo(Todo::Note);
     }
@@ -218,31 +217,37 @@ impl Core {
         Ok((Counted { core: Arc::clone(self), to, at, out: false }, jitter))
     }
 
-    async fn is_registered(&self, number: &str) -> Result<bool, SendError> {
-        let asked = self.directory.is_registered(number, || async {
+    /// The account under a number, as WhatsApp says; none where nobody has it.
+    async fn look_up_account(&self, number: &str) -> Result<Option<Account>, SendError> {
+        let asked = self.directory.account(number, || async {
             let live = self.live().ok_or(Refusal::NoAnswer)?;
             let jids = [Jid::pn(number)];
             let contacts = live.client.contacts();
             let looked_up = timeout(self.parts.settings.patience.look_up, contacts.is_on_whatsapp(&jids)).await;
             match looked_up.map_err(|_| Refusal::NoAnswer)? {
-                Ok(found) => Ok(found.first().is_some_and(|found| found.is_registered)),
+                Ok(found) => Ok(found.first().filter(|found| found.is_registered).map(|found| {
+                    let by_number =
+                        [Some(&found.jid), found.pn_jid.as_ref()].into_iter().flatten().find(|jid| jid.is_pn());
+                    by_number.map_or_else(|| number.to_owned(), |jid| jid.user.to_string())
+                })),
                 Err(error) => Err(match error.server_rejection() {
                     Some(rejection) if rejection.code == 429 => Refusal::TooMuch(rejection.backoff),
                     _ => Refusal::NoAnswer,
                 }),
             }
         });
-        asked.await.map_err(|unknown| match unknown {
+        let found = asked.await.map_err(|unknown| match unknown {
             Unknown::TooMuch(until) => {
                 let after = until.duration_since(self.now()).max(SignedDuration::from_secs(1));
                 away(after, "too many numbers were looked up")
             }
             Unknown::NoAnswer => away(SOON, "WhatsApp does not say whether the number has WhatsApp"),
-        })
+        })?;
+        Ok(found.map(|digits| Account::of(number, &digits)))
     }
 
-    /// Hands a message over, and waits for the answer; `out` says whether it may have left.
-    async fn hand_over(&self, letter: Addressed<'_>, out: &mut bool) -> Result<Answer, SendError> {
+    /// Hands a message over to an account, and waits for the answer; `out` says whether it may have left.
+    async fn hand_over(&self, letter: Addressed<'_>, account: &str, out: &mut bool) -> Result<Answer, SendError> {
         let id = message_id(letter.reference.delivery);
         let mut waiting = self.sent.expect(&id, letter.reference);
         lock(&self.sender).sent(id.clone(), letter.reference);
@@ -261,10 +266,10 @@ impl Core {
             };
             let before = std::mem::replace(out, true);
             let within = deadline.min(Instant::now() + self.parts.settings.patience.hand_over);
-            let (client, number) = (Arc::clone(&live.client), letter.number.to_owned());
+            let (client, account) = (Arc::clone(&live.client), account.to_owned());
             let (text, own_id) = (letter.text.to_owned(), id.clone());
             // On its own: whoever gives up waiting must not cut the client off between encrypting and keeping the keys.
-            let handing = async move { timeout_at(within, deliver(&client, &number, &text, &own_id)).await };
+            let handing = async move { timeout_at(within, deliver(&client, &account, &text, &own_id)).await };
             let mut handing = tokio::spawn(handing);
             tokio::select! {
                 // The server may be faster than the call that handed the message over.
@@ -328,9 +333,9 @@ enum NotHanded {
     Failed,
 }
 
-async fn deliver(client: &Client, number: &str, text: &str, id: &str) -> Result<(), NotHanded> {
+async fn deliver(client: &Client, account: &str, text: &str, id: &str) -> Result<(), NotHanded> {
     let options = SendOptions::default().with_message_id(id);
-    let sent = client.send_message_with_options(Jid::pn(number), wa::Message::text(text), options).await;
+    let sent = client.send_message_with_options(Jid::pn(account), wa::Message::text(text), options).await;
     let Err(error) = sent else { return Ok(()) };
     if error.server_rejection().is_some_and(|rejection| rejection.code == 429) {
         return Err(NotHanded::TooMuch);

@@ -63,7 +63,10 @@ impl Core {
         };
         let mut standing = self.status.borrow().standing(health.as_ref(), self.now());
         // Of these nobody notes when they began.
-        let lasts = matches!(standing.status, LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::Connecting);
+        let lasts = matches!(
+            standing.status,
+            LiveStatus::Unpaired | LiveStatus::Pairing | LiveStatus::Connecting | LiveStatus::Banned
+        );
         if let Some(before) = said.last.as_ref().filter(|before| lasts && before.status == standing.status) {
             standing.since = before.since;
         }

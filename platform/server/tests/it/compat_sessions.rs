@@ -266,7 +266,7 @@ async fn a_message_goes_out_through_the_session_that_is_named_and_through_no_oth
     let to_email = json!({ "to": "ada@example.com", "content": "Hello", "connection": "sales" });
     assert_eq!(message(to_email).await.expect(422)["code"], "no_channel");
     app.post("/api/whatsapp/disconnect").key(key).json(json!({ "sessionId": "sales" })).await.expect(200);
-    assert_eq!(stage.send(key, "sales").await.expect(403)["error"], "The connection is disconnected");
+    assert_eq!(stage.send(key, "sales").await.expect(403)["error"], "No number that can send is connected");
     assert_eq!(message(said).await.expect(422)["code"], "not_connected");
     // Two of one name.
     let renamed = app.request(Method::PATCH, format!("/v1/connections/{sales}")).key(key);

@@ -73,7 +73,7 @@ async fn nothing_is_accepted_for_a_number_that_sends_only_once_somebody_does_som
         let message = json!({ "to": number(10 + n), "content": "Hello" });
         assert_eq!(sent("/v1/messages", message).await.expect(422)["code"], "not_connected", "{status:?}");
         let code = json!({ "phone": number(10 + n) });
-        assert_eq!(sent("/api/otp/send", code).await.expect(403)["error"], "The connection is disconnected");
+        assert_eq!(sent("/api/otp/send", code).await.expect(403)["error"], "No number that can send is connected");
         let message = json!({ "phone": number(10 + n), "content": "Hello" });
         sent("/api/message/send", message).await.expect(403);
         assert_eq!(app.used_today(&acme.live, "verifications").await, used);
@@ -121,7 +121,7 @@ async fn wotps_own_paths_say_that_a_number_is_disconnected_that_nobody_wants_con
     app.post(format!("/v1/connections/{}/disconnect", to.connection)).key(&acme.live).await.expect(202);
     let send = |body| app.post("/api/otp/send").key(&acme.live).json(body);
     let refused = send(json!({ "phone": NUMBER })).await.expect(403);
-    assert_eq!(refused["error"], "The connection is disconnected");
+    assert_eq!(refused["error"], "No number that can send is connected");
     assert!(refused["details"].as_str().unwrap().contains("none of your WhatsApp numbers can send"), "{refused}");
     app.change_service(acme, json!({ "channels": [] })).await;
     send(json!({ "phone": NUMBER })).await.expect(200);

@@ -495,6 +495,8 @@ async fn where_the_channel_is_off_nothing_connects_and_what_is_deleted_is_gone_i
     assert!(refused.text.contains("switched off"), "{}", refused.text);
     let seen = app.get(&path).key(&tenant.live).await.expect(200);
     assert!(seen["problem"].as_str().unwrap().contains("switched the channel off"), "{seen}");
+    let seen = app.get("/api/whatsapp/status").key(&tenant.live).await.expect(200);
+    assert!(seen["message"].as_str().unwrap().contains("switched the channel off"), "{seen}");
 
     app.request(Method::DELETE, &path).key(&tenant.live).await.done();
     app.get(&path).key(&tenant.live).await.expect(404);

@@ -1,12 +1,14 @@
 //! What is sent, and what becomes of it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wotp_channel_whatsapp::{Allowance, Grade, Letter, Reason};
 use wotp_core::domain::dispatch::{DeliveryFailure, DeliveryStatus, Receipt};
 use wotp_core::domain::phone::Phone;
-use wotp_core::ports::SendError;
+use wotp_core::ports::{Entropy, SendError};
 use wotp_whatsapp_double::{Double, Fault, NewChatCap, Receipts, Rule, Strike};
 
 use crate::tenant::{ANNA, BERT, Process, TENANT, connected, reference, send, settings, within};
@@ -116,6 +118,103 @@ async fn a_time_lock_is_read_and_strangers_are_spared() {
         other => panic!("{other:?}"),
     }
     send(&session, 4, ANNA, "to somebody known").await.unwrap();
+}
+
+/// A number of Brazil, and the digits of an account that is older than its ninth digit.
+const LONGER: &str = "+5531988881234";
+const OLDER: &str = "553188881234";
+
+#[tokio::test]
+async fn an_account_that_is_older_than_its_number_is_written_to_under_its_own_digits_also_by_the_next_process() {
+    let process = Process::new().await;
+    process.double.set_account(LONGER, OLDER).await.unwrap();
+    let session = process.linked().await;
+    for nth in 1..=2 {
+        send(&session, nth, LONGER, "Your code is 123456").await.unwrap();
+    }
+    session.stop().await;
+    drop(session);
+    let again = process.session(1).await;
+    again.start().await.unwrap();
+    connected(&again).await;
+    send(&again, 3, LONGER, "Your code is 123456").await.unwrap();
+    let received = process.double.inbox().all();
+    assert_eq!(received.iter().map(|message| message.to.as_str()).collect::<Vec<_>>(), [OLDER; 3]);
+}
+
+#[tokio::test]
+async fn who_wrote_from_an_account_that_is_older_than_its_number_is_nobody_new() {
+    let double = Double::start().await.unwrap();
+    double.set_account(LONGER, OLDER).await.unwrap();
+    let mut set = settings(&double);
+    // Nobody may be written to who has not written first.
+    set.allowance = Allowance::flat(10_000, 10_000, 0);
+    let process = Process::with(double, set).await;
+    *process.told.answer.lock().unwrap() = Some("Thank you.".to_owned());
+    let session = process.linked().await;
+    process.double.say(OLDER, TENANT, "hello").await.unwrap();
+    assert_eq!(process.told.message(0).await.from, OLDER);
+    let answer = within("the answer", process.double.inbox().wait(|message| message.to == OLDER)).await;
+    assert_eq!(answer.text.as_deref(), Some("Thank you."));
+    send(&session, 1, LONGER, "Your code is 123456").await.unwrap();
+    assert_eq!(process.double.inbox().all().len(), 2);
+}
+
+#[tokio::test]
+async fn restrictions_that_whatsapp_tells_of_are_read_before_anything_is_refused() {
+    let process = Process::new().await;
+    let session = process.linked().await;
+    assert_eq!(session.health().grade, Grade::Well);
+    let restricted = |what| {
+        let session = &session;
+        within("it is read", async move {
+            while !session.health().reasons.iter().any(|held| held.reason == what) {
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    process.double.set_time_lock(TENANT, Some(4_102_444_800)).await.unwrap();
+    process.double.tell_restrictions(TENANT).await.unwrap();
+    restricted(Reason::TimeLocked).await;
+    process.double.set_new_chat_cap(TENANT, Some(NewChatCap { total: 0, used: 0 })).await.unwrap();
+    process.double.tell_restrictions(TENANT).await.unwrap();
+    restricted(Reason::NewChatsUsedUp).await;
+    process.double.set_time_lock(TENANT, None).await.unwrap();
+    process.double.tell_restrictions(TENANT).await.unwrap();
+    within("it is free", async {
+        while session.health().reasons.iter().any(|held| held.reason == Reason::TimeLocked) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// What falls so that messages wait longest.
+struct Highest;
+
+impl Entropy for Highest {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(u8::MAX);
+    }
+}
+
+#[tokio::test]
+async fn a_message_soon_after_another_waits_and_less_where_the_recipient_is_known() {
+    const MOST: Duration = Duration::from_millis(800);
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.allowance.wait_max = MOST.try_into().unwrap();
+    let mut process = Process::with(double, set).await;
+    process.parts.entropy = Arc::new(Highest);
+    let session = process.linked().await;
+    let lasts = async |nth, to| {
+        let begun = Instant::now();
+        send(&session, nth, to, "Your code is 123456").await.unwrap();
+        begun.elapsed()
+    };
+    lasts(1, ANNA).await;
+    let (to_a_stranger, to_somebody_known) = (lasts(2, BERT).await, lasts(3, ANNA).await);
+    assert!(to_a_stranger >= MOST && to_somebody_known >= MOST / 4, "{to_a_stranger:?}, {to_somebody_known:?}");
 }
 
 #[tokio::test]

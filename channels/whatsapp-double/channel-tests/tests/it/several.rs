@@ -1,7 +1,9 @@
 //! Many sessions in one process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wotp_channel_whatsapp::{Grade, Letter, Session};
 use wotp_core::domain::phone::Phone;
 use wotp_core::ports::SendError;
@@ -82,16 +84,21 @@ async fn while_half_of_them_come_and_go_the_others_deliver() {
 }
 
 #[tokio::test]
-async fn all_of_them_are_back_after_a_restart() {
-    let process = Process::new().await;
+async fn all_of_them_are_back_after_a_restart_one_after_the_other() {
+    let double = Double::start().await.unwrap();
+    let mut set = settings(&double);
+    set.entrance.apart = Duration::from_millis(200);
+    let process = Process::with(double, set).await;
     let before = process.sessions(1);
     drop(linked(&process, &before, 6).await);
     before.drain().await;
     drop(before);
+    let begun = Instant::now();
     let after = process.sessions(2);
     for nth in 1..=6 {
         connected(&*found(&after, nth).await).await;
     }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "five times a fifth of a second: {:?}", begun.elapsed());
     assert_eq!(after.connected(), (6, 6));
 }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::block_in_place;
-use tokio::time::Instant;
-use wotp_test_servers::{MongoDatabase, Redis};
-use wotp_whatsapp_double::{DeviceStatus, Double, Receipts, Received};
+use wotp_whatsapp_double::{Double, Receipts, Received};
 
 use crate::process::{Place, Server};
 
@@ -111,42 +109,25 @@ async fn a_code_goes_out_through_a_linked_phone_and_verifies_also_after_the_serv
     }
 }
 
-/// Over MongoDB and Redis. The first node keeps the session, the second serves the calls, and two can take it over.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_node_is_called_and_what_a_killed_one_kept_another_keeps_within_fifteen_seconds() {
-    let (mongo, redis) = block_in_place(|| (MongoDatabase::fresh(), Redis::start()));
+async fn the_code_that_the_stream_shows_links_the_phone_that_it_was_asked_for() {
     let double = Double::start().await.unwrap();
-    double.set_receipts(ANNA, Receipts::Read).await.unwrap();
-    let place = Place::shared(double.url(), mongo.url(), &format!("redis://127.0.0.1:{}", redis.port()));
-    let key = block_in_place(|| place.tenant("Acme"));
-    let first = block_in_place(|| Server::start(&place));
-    let connection = linked(&first, &double, &key).await;
-    let others = [place.another(), place.another()];
-    let [second, third] = others.each_ref().map(|other| block_in_place(|| Server::start(other)));
-    let seen_there = block_in_place(|| second.stands(&connection, &key, "connected"));
-    assert_eq!(seen_there["session"]["number"], json!(format!("+{TENANT}")));
-    let mut seen = BTreeSet::new();
-    for _ in 0..3 {
-        verifies(&second, &double, &key, &mut seen).await;
-        double.set_receipts(ANNA, Receipts::Read).await.unwrap();
-    }
-
-    let killed = Instant::now();
-    first.kill();
-    let logins =
-        |count| move |devices: &[DeviceStatus]| (devices[0].connected && devices[0].logins == count).then_some(());
-    within("another keeps it", double.wait_for(logins(2))).await;
-    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
-    for survivor in [&second, &third] {
-        verifies(survivor, &double, &key, &mut seen).await;
-    }
-    let device = &double.devices().await[0];
-    assert_eq!((device.logins, device.displaced), (2, 0), "nobody logged in beside another");
-    // It is asked of one node, and done by whoever has it.
-    let fourth = block_in_place(|| Server::start(&place));
-    block_in_place(|| fourth.call("DELETE", &format!("/v1/connections/{connection}"), &key, None, 204));
-    within("it is off the phone", double.wait_for(|devices| devices.is_empty().then_some(()))).await;
-    assert!(!String::from_utf8_lossy(&place.traces()).contains("replaced"), "nobody logged in beside another");
+    let place = Place::new(double.url());
+    let key = place.tenant("Acme");
+    let server = block_in_place(|| Server::start(&place));
+    let made = json!({ "channel": "whatsapp", "name": "Support" });
+    let made = block_in_place(|| server.post("/v1/connections", &key, &made, 201));
+    let id = made["id"].as_str().unwrap();
+    let asked = json!({ "accept_risk": true, "code_for": format!("+{TENANT}") });
+    block_in_place(|| server.post(&format!("/v1/connections/{id}/connect"), &key, &asked, 202));
+    let shown = |seen: &serde_json::Value| seen["session"]["code"]["text"].as_str().map(str::to_owned);
+    let code = block_in_place(|| server.follow(id, &key, "a code", shown));
+    within("the pairing", double.enter_code(TENANT, &code)).await.unwrap();
+    let connected = block_in_place(|| server.stands(id, &key, "connected"));
+    assert_eq!(connected["session"]["number"], json!(format!("+{TENANT}")));
+    assert_eq!(connected["session"]["code"], json!(null));
+    drop(server);
+    assert!(!String::from_utf8_lossy(&place.traces()).contains(&code));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,12 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Ends it in order: what it kept is given back before it is gone.
+    pub fn stop(mut self) {
+        self.signal("-TERM");
+        self.child.wait().unwrap();
+    }
+
     /// It stands still, and keeps its connections open.
     pub fn hang(&self) {
         self.signal("-STOP");

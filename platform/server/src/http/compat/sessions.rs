@@ -109,7 +109,7 @@ impl SessionReply {
         let (qr, qr_image) = session.qr.as_ref().map(|qr| (qr.text.clone(), qr.png.clone())).unzip();
         Self {
             success: true,
-            message: session.problem().unwrap_or_else(|| "WhatsApp is connected".to_owned()),
+            message: session.problem(seen.served).unwrap_or_else(|| "WhatsApp is connected".to_owned()),
             session_id: Some(seen.connection.name),
             connection_id: Some(seen.connection.id.to_string()),
             status: session.status,

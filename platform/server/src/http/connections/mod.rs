@@ -189,9 +189,8 @@ impl ConnectionView {
     /// One that is kept logged in, to whoever may link a phone to it or not.
     fn live(seen: LiveSeen, links: bool) -> Self {
         let session = SessionView::of(&seen, links);
-        let off = "the operator has switched the channel off: nothing logs in until it is on again";
         Self {
-            problem: if seen.served { session.problem() } else { Some(off.to_owned()) },
+            problem: session.problem(seen.served),
             session: Some(session),
             auto_reply: seen.connection.auto_reply,
             id: seen.connection.id.to_string(),

@@ -236,8 +236,11 @@ impl SessionView {
         view
     }
 
-    /// Why nothing gets out through it.
-    pub(in crate::http) fn problem(&self) -> Option<String> {
+    /// Why nothing gets out through it, whose channel is switched on or not.
+    pub(in crate::http) fn problem(&self, served: bool) -> Option<String> {
+        if !served {
+            return Some("the operator has switched the channel off: nothing logs in until it is on again".to_owned());
+        }
         let words = match (self.status, self.reason.as_deref()) {
             (SessionStatusName::Connected, _) => match &self.health {
                 Some(health) if health.grade == SessionGradeName::Held => health.reasons.first()?.advice.as_str(),

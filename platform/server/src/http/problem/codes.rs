@@ -141,7 +141,7 @@ problems! {
     /// None of the tenant's numbers is connected.
     NoNumber = "no_number", UNPROCESSABLE_ENTITY, true, "No number to write to is connected";
     /// The connection that was named is disconnected.
-    NotConnected = "not_connected", UNPROCESSABLE_ENTITY, false, "The connection is disconnected";
+    NotConnected = "not_connected", UNPROCESSABLE_ENTITY, false, "No number that can send is connected";
     /// The plan's quota is used up.
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, true, "The quota is used up";
     /// Too many calls a second.
