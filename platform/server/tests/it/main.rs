@@ -16,6 +16,7 @@ mod loopback;
 mod operators;
 mod outbox;
 mod process;
+mod qr;
 mod relay;
 
 mod addresses;
