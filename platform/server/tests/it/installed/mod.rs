@@ -3,6 +3,7 @@
 mod connected;
 mod life;
 mod loading;
+mod meta;
 mod refusals;
 mod templates;
 mod together;

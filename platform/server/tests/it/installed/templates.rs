@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use wotp_core::ports::Owner;
 
-use super::{Stage, altered};
+use super::{Stage, altered, meta};
 use crate::app::{TestTenant, id};
 use crate::audit::{ACCOUNTS, entries, tell};
 use crate::client::Request;
@@ -21,6 +21,8 @@ use crate::loopback::Loopback;
 const TOKEN: &str = "EAAJB-of-acme";
 const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ACCOUNT: &str = "102290129340398";
+/// Of the number that codes come from.
+const NUMBER: &str = "106540352242922";
 
 /// What Meta has, and does.
 struct At {
@@ -29,7 +31,7 @@ struct At {
     made: &'static str,
     /// Bodies that templates were made of.
     asked: Vec<Value>,
-    /// What it was to send.
+    /// What it was to send, in the shape that it takes.
     sent: Vec<Value>,
     /// Where it answers nothing but that.
     only: Option<(u16, Value)>,
@@ -54,15 +56,22 @@ fn error(status: u16, code: u32, subcode: Option<u32>, message: &str) -> Answer 
     (StatusCode::from_u16(status).unwrap(), Json(json!({ "error": error })))
 }
 
-/// Whether Meta answers something else, whatever it is asked.
-fn refused(at: &At, id: &str, headers: &HeaderMap) -> Option<Answer> {
+/// Whether Meta answers something else, whatever `of` is asked that is here as `id`.
+fn refused(at: &At, of: &str, id: &str, headers: &HeaderMap) -> Option<Answer> {
     if let Some((status, body)) = &at.only {
         return Some((StatusCode::from_u16(*status).unwrap(), Json(body.clone())));
     }
-    if headers["authorization"] != format!("Bearer {TOKEN}") {
+    let token = format!("Bearer {TOKEN}");
+    if headers.get("authorization").is_none_or(|given| *given != token) {
         return Some(error(401, 190, None, "Error validating access token"));
     }
-    (id != ACCOUNT).then(|| error(400, 100, Some(33), "Unsupported get request"))
+    let unknown = format!("Unsupported request. Object with ID '{id}' does not exist");
+    (id != of).then(|| error(400, 100, Some(33), &unknown))
+}
+
+/// What Meta answers where it takes only another shape.
+fn misshapen(wrong: &str) -> Answer {
+    error(400, 100, None, &format!("(#100) {wrong}"))
 }
 
 async fn list(
@@ -77,7 +86,7 @@ async fn list(
         let like = |template: &&Value| template["name"].as_str().unwrap().contains(&query["name"]);
         let data: Vec<_> = at.templates.iter().filter(like).cloned().collect();
         let page = json!({ "data": data, "paging": { "cursors": { "before": "MAZDZD", "after": "MjQZD" } } });
-        (refused(&at, &id, &headers).unwrap_or((StatusCode::OK, Json(page))), at.together.clone())
+        (refused(&at, ACCOUNT, &id, &headers).unwrap_or((StatusCode::OK, Json(page))), at.together.clone())
     };
     if let Some(together) = together {
         together.wait().await;
@@ -92,8 +101,11 @@ async fn make(
     Json(body): Json<Value>,
 ) -> Answer {
     let mut at = at.lock().unwrap();
-    if let Some(refused) = refused(&at, &id, &headers) {
+    if let Some(refused) = refused(&at, ACCOUNT, &id, &headers) {
         return refused;
+    }
+    if let Err(wrong) = meta::template(&body) {
+        return misshapen(&wrong);
     }
     at.asked.push(body.clone());
     let same = |template: &Value| template["name"] == body["name"] && template["language"] == body["language"];
@@ -107,8 +119,19 @@ async fn make(
     (StatusCode::OK, Json(made))
 }
 
-async fn send(State(at): State<Arc<Mutex<At>>>, Json(body): Json<Value>) -> Answer {
+async fn send(
+    State(at): State<Arc<Mutex<At>>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
     let mut at = at.lock().unwrap();
+    if let Some(refused) = refused(&at, NUMBER, &id, &headers) {
+        return refused;
+    }
+    if let Err(wrong) = meta::message(&body) {
+        return misshapen(&wrong);
+    }
     at.sent.push(body.clone());
     let (name, language) = (&body["template"]["name"], &body["template"]["language"]["code"]);
     let found = at.templates.iter().find(|template| template["name"] == *name && template["language"] == *language);
@@ -157,7 +180,7 @@ impl Meta {
     /// What a connection is made of.
     fn account(&self, more: &Value) -> Value {
         let mut config = json!({
-            "phone_number_id": "106540352242922", "template": "login_code", "verify_token": "mine-alone",
+            "phone_number_id": NUMBER, "template": "login_code", "verify_token": "mine-alone",
             "business_account_id": ACCOUNT, "api": format!("http://{}", self.loopback.host()),
         });
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -231,6 +254,52 @@ async fn a_template_is_made_is_pending_is_approved_and_codes_go_out_with_it() {
     let last = log.iter().rfind(|entry| entry["action"] == "connection.check").unwrap();
     assert_eq!(last["after"]["findings"], json!({ "login_code, en_US": "APPROVED", "login_code, pt_BR": "APPROVED" }));
     assert!(!format!("{log:?}").contains(TOKEN));
+}
+
+#[tokio::test]
+async fn meta_takes_nothing_with_another_token_of_another_account_or_in_another_shape() {
+    let meta = Meta::start().await;
+    let asked = async |token: &str, account: &str, number: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let (at, account, number) = (&meta.at, account.to_owned(), number.to_owned());
+        let made = make(State(Arc::clone(at)), Path(account), headers.clone(), Json(json!({}))).await;
+        let sent = send(State(Arc::clone(at)), Path(number), headers, Json(json!({}))).await;
+        [made, sent].map(|(status, Json(body))| (status.as_u16(), body["error"].clone()))
+    };
+    for (status, error) in asked("EAAJB-of-nobody", ACCOUNT, NUMBER).await {
+        assert_eq!((status, &error["code"]), (401, &json!(190)), "{error}");
+    }
+    // A number is no account, nor an account a number.
+    for (status, error) in asked(TOKEN, NUMBER, ACCOUNT).await {
+        assert_eq!((status, &error["code"], &error["error_subcode"]), (400, &json!(100), &json!(33)), "{error}");
+    }
+    for (status, error) in asked(TOKEN, ACCOUNT, NUMBER).await {
+        assert_eq!((status, &error["code"], &error["error_subcode"]), (400, &json!(100), &Value::Null), "{error}");
+    }
+    meta.now(|at| assert!(at.asked.is_empty() && at.sent.is_empty() && at.templates.is_empty()));
+}
+
+#[tokio::test]
+async fn with_another_token_or_from_another_number_no_code_goes_out() {
+    let stage = Stage::set().await;
+    let meta = Meta::start().await;
+    let acme = stage.with_meta(&meta).await;
+    let from = |number: &str| meta.account(&json!({ "create": {}, "phone_number_id": number }))["config"].clone();
+    let made = stage.connecting(&acme, &meta.account(&json!({ "create": {} }))).await.expect(201);
+    meta.decides("APPROVED", &json!({}));
+    let change = |change: Value| stage.of_connection(Method::PATCH, &acme, &made).json(change);
+    for (field, wrong, right) in [
+        ("config", from("106540352242923"), from(NUMBER)),
+        ("secrets", json!({ "access_token": "EAAJB-of-nobody" }), json!({ "access_token": TOKEN })),
+    ] {
+        change(json!({ field: wrong })).await.expect(200);
+        let refused = stage.delivery_of(&acme).await;
+        assert_eq!((&refused["status"], &refused["reason"]), (&json!("failed"), &json!("misconfigured")), "{field}");
+        assert_eq!(meta.now(|at| at.sent.len()), 0, "{field}");
+        change(json!({ field: right })).await.expect(200);
+    }
+    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
 }
 
 #[tokio::test]
@@ -393,7 +462,7 @@ async fn a_code_that_meta_took_and_then_failed_goes_out_by_the_next_channel() {
         "id": "wamid.HBgL", "status": "failed", "timestamp": "1795348801", "recipient_id": "12025550123",
         "biz_opaque_callback_data": reference, "errors": [error],
     });
-    let metadata = json!({ "display_phone_number": "15550100", "phone_number_id": "106540352242922" });
+    let metadata = json!({ "display_phone_number": "15550100", "phone_number_id": NUMBER });
     let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "statuses": [status] });
     let change = json!({ "field": "messages", "value": value });
     assert_eq!(telling(&stage, &made, &change, "another").await.status, 401);
