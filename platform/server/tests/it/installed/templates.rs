@@ -214,46 +214,81 @@ fn state(connection: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_template_is_made_is_pending_is_approved_and_codes_go_out_with_it() {
+async fn a_template_is_made_is_pending_is_approved_and_codes_go_out_with_it_whichever_its_button() {
     let stage = Stage::set().await;
     let meta = Meta::start().await;
     let acme = stage.with_meta(&meta).await;
-    let body = meta.account(&json!({ "languages": ["en_US", "pt_BR"], "create": { "expires_in_minutes": 10 } }));
-    let made = stage.connecting(&acme, &body).await.expect(201);
+    let app = json!({ "package_name": "com.example.acme", "signature_hash": "K8a/AINcGX7" });
     let pending = |name: &str| (name.to_owned(), "PENDING".to_owned());
-    assert_eq!(states(&made), [pending("login_code, en_US"), pending("login_code, pt_BR")]);
-    assert_eq!((&made["account"]["usable"], &made["account"]["unanswered"]), (&json!(false), &Value::Null));
-    assert!(made["problem"].as_str().unwrap().contains("login_code, en_US is PENDING: Meta looks at it"), "{made}");
-    assert_eq!(
-        meta.now(|at| at.asked[0].clone()),
-        json!({
-            "name": "login_code", "language": "en_US", "category": "AUTHENTICATION",
-            "components": [
-                { "type": "BODY", "add_security_recommendation": true },
-                { "type": "FOOTER", "code_expiration_minutes": 10 },
-                { "type": "BUTTONS", "buttons": [{ "type": "OTP", "otp_type": "COPY_CODE" }] },
-            ],
-        })
-    );
-    // Not yet: with another channel behind it, that one would have it.
-    let refused = stage.delivery_of(&acme).await;
-    assert_eq!((&refused["status"], &refused["reason"]), (&json!("failed"), &json!("misconfigured")), "{refused}");
-    // Looked at again, it is not made again.
-    assert_eq!(states(&stage.checking(&acme, &made).await.expect(200)).len(), 2);
-    assert_eq!(meta.now(|at| at.asked.len()), 2);
-    meta.decides("APPROVED", &json!({ "quality_score": { "score": "GREEN", "date": 1_795_348_800 } }));
-    let checked = stage.checking(&acme, &made).await.expect(200);
-    assert_eq!((&checked["account"]["usable"], &checked["problem"]), (&json!(true), &Value::Null), "{checked}");
-    // It is kept, and whoever reads it asks nobody.
-    meta.now(|at| at.only = Some((500, json!({}))));
-    assert_eq!(stage.of_connection(Method::GET, &acme, &made).await.expect(200), checked);
-    meta.now(|at| at.only = None);
-    assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
-    tell(&stage.app, Some(acme.id), ACCOUNTS).await;
-    let log = entries(&stage.app, Owner::Tenant(acme.id)).await;
-    let last = log.iter().rfind(|entry| entry["action"] == "connection.check").unwrap();
-    assert_eq!(last["after"]["findings"], json!({ "login_code, en_US": "APPROVED", "login_code, pt_BR": "APPROVED" }));
-    assert!(!format!("{log:?}").contains(TOKEN));
+    for (create, button) in [
+        (json!({ "button": "copy_code", "expires_in_minutes": 10 }), json!({ "type": "OTP", "otp_type": "COPY_CODE" })),
+        (
+            json!({ "button": "one_tap", "apps": [app], "expires_in_minutes": 10 }),
+            json!({ "type": "OTP", "otp_type": "ONE_TAP", "supported_apps": [app] }),
+        ),
+        (
+            json!({ "button": "zero_tap", "apps": [app], "zero_tap_terms_accepted": true, "expires_in_minutes": 10 }),
+            json!({ "type": "OTP", "otp_type": "ZERO_TAP", "supported_apps": [app], "zero_tap_terms_accepted": true }),
+        ),
+    ] {
+        let body = meta.account(&json!({ "languages": ["en_US", "pt_BR"], "create": create }));
+        let made = stage.connecting(&acme, &body).await.expect(201);
+        assert_eq!(states(&made), [pending("login_code, en_US"), pending("login_code, pt_BR")], "{made}");
+        assert_eq!((&made["account"]["usable"], &made["account"]["unanswered"]), (&json!(false), &Value::Null));
+        assert!(made["problem"].as_str().unwrap().contains("login_code, en_US is PENDING: Meta looks at it"), "{made}");
+        assert_eq!(
+            meta.now(|at| at.asked[0].clone()),
+            json!({
+                "name": "login_code", "language": "en_US", "category": "AUTHENTICATION",
+                "components": [
+                    { "type": "BODY", "add_security_recommendation": true },
+                    { "type": "FOOTER", "code_expiration_minutes": 10 },
+                    { "type": "BUTTONS", "buttons": [button] },
+                ],
+            })
+        );
+        // Not yet: with another channel behind it, that one would have it.
+        let refused = stage.delivery_of(&acme).await;
+        assert_eq!((&refused["status"], &refused["reason"]), (&json!("failed"), &json!("misconfigured")), "{refused}");
+        // Looked at again, it is not made again.
+        assert_eq!(states(&stage.checking(&acme, &made).await.expect(200)).len(), 2);
+        assert_eq!(meta.now(|at| at.asked.len()), 2);
+        meta.decides("APPROVED", &json!({ "quality_score": { "score": "GREEN", "date": 1_795_348_800 } }));
+        let checked = stage.checking(&acme, &made).await.expect(200);
+        assert_eq!((&checked["account"]["usable"], &checked["problem"]), (&json!(true), &Value::Null), "{checked}");
+        // It is kept, and whoever reads it asks nobody.
+        meta.now(|at| at.only = Some((500, json!({}))));
+        assert_eq!(stage.of_connection(Method::GET, &acme, &made).await.expect(200), checked);
+        meta.now(|at| at.only = None);
+        assert_eq!(stage.delivery_of(&acme).await["status"], "sent");
+        // A message is the same whichever button there is.
+        let sent = meta.now(|at| at.sent.pop()).expect("a message came")["template"].clone();
+        let code = &sent["components"][0]["parameters"][0]["text"];
+        assert!(code.as_str().is_some_and(|code| code.len() == 6), "{sent}");
+        let parameters = json!([{ "type": "text", "text": code }]);
+        assert_eq!(
+            sent,
+            json!({
+                "name": "login_code", "language": { "code": "en_US" },
+                "components": [
+                    { "type": "body", "parameters": parameters },
+                    { "type": "button", "sub_type": "url", "index": "0", "parameters": parameters },
+                ],
+            })
+        );
+        tell(&stage.app, Some(acme.id), ACCOUNTS).await;
+        let log = entries(&stage.app, Owner::Tenant(acme.id)).await;
+        let last = log.iter().rfind(|entry| entry["action"] == "connection.check").unwrap();
+        let findings = json!({ "login_code, en_US": "APPROVED", "login_code, pt_BR": "APPROVED" });
+        assert_eq!((&last["target"], &last["after"]["findings"]), (&made["id"], &findings));
+        assert!(!format!("{log:?}").contains(TOKEN));
+        // Of the next one there is nothing yet.
+        stage.of_connection(Method::DELETE, &acme, &made).await.expect(204);
+        meta.now(|at| {
+            at.templates.clear();
+            at.asked.clear();
+        });
+    }
 }
 
 #[tokio::test]
