@@ -97,7 +97,8 @@ async fn what_a_node_that_is_stopped_kept_another_keeps_before_its_lease_would_h
 /// A node that stands still keeps its line to WhatsApp, unlike one that was killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_that_stands_still_kept_another_keeps_and_once_it_goes_on_it_neither_logs_in_nor_sends() {
-    let Nodes { double, place: _place, key, connection, servers, others: _others, shared: _shared } = Nodes::start().await;
+    let Nodes { double, place: _place, key, connection, servers, others: _others, shared: _shared } =
+        Nodes::start().await;
     let [first, second, third] = servers;
     let mut seen = BTreeSet::new();
     verifies(&second, &double, &key, &mut seen).await;
