@@ -64,6 +64,30 @@ fn phone() -> Phone {
     Phone::parse(&format!("+{TENANT}")).unwrap()
 }
 
+fn ends(session: &Session) -> wotp_core::domain::Timestamp {
+    match session.status() {
+        Status::Pairing { ends_at, .. } => ends_at,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_again_while_a_qr_is_shown_has_the_whole_time_from_then_on() {
+    let process = Process::new().await;
+    let session = process.session(1).await;
+    session.start().await.unwrap();
+    qr(&session).await;
+    let first = ends(&session);
+    later(30).await;
+    session.resume().await.unwrap();
+    assert_eq!(ends(&session), first, "nobody has asked");
+    session.start().await.unwrap();
+    assert!(ends(&session).duration_since(first).as_secs() >= 30, "{} after {first}", ends(&session));
+    let qr = qr(&session).await;
+    within("the pairing", process.double.scan(TENANT, &qr)).await.unwrap();
+    connected(&session).await;
+}
+
 #[tokio::test]
 async fn a_qr_links_a_phone_and_what_the_server_does_then_is_no_logout() {
     let process = Process::new().await;
