@@ -305,13 +305,7 @@ impl Core {
     /// Erases the keys, once no client runs any more.
     async fn erase(&self) -> Result<(), StartError> {
         let (_, state) = self.open().await?;
-        // How much a number has sent is known when it is linked again.
-        let count = Sender::kept_count(&state).await?;
-        state.forget_all().await?;
-        if let Some(count) = count {
-            Sender::keep_count(&state, &count).await?;
-        }
-        Ok(())
+        Ok(Sender::forget_all_else(&state).await?)
     }
 
     /// Ends the client, if one runs; `log_out` takes it off the phone, as far as it is connected. Whether the phone knows.

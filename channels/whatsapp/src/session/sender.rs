@@ -81,14 +81,9 @@ impl Sender {
         Ok(sender)
     }
 
-    /// What was kept of its count, whatever it says.
-    pub(super) async fn kept_count(state: &State) -> Result<Option<Vec<u8>>, MemoryError> {
-        state.read_note(COUNT).await
-    }
-
-    /// Keeps a count that was read before.
-    pub(super) async fn keep_count(state: &State, count: &[u8]) -> Result<(), MemoryError> {
-        state.write_notes([(COUNT, count)]).await
+    /// Has all that a session remembers forgotten but its count: how much a number has sent is known when it is linked again.
+    pub(super) async fn forget_all_else(state: &State) -> Result<(), MemoryError> {
+        state.forget_all_but(COUNT).await
     }
 
     /// What is to be written, if anything changed; it counts as written then.

@@ -100,12 +100,12 @@ impl State {
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything but this note, and where the session stands.
     ///
     /// # Errors
     /// [`MemoryError`].
-    pub(crate) async fn forget_all(&self) -> std::result::Result<(), MemoryError> {
-        self.memory.forget_all().await
+    pub(crate) async fn forget_all_but(&self, note: &str) -> std::result::Result<(), MemoryError> {
+        self.memory.forget_all_but(&[Kind::Note.named(note)]).await
     }
 
     async fn find(&self, name: StateName<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {

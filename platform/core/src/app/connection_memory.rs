@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::App;
 use crate::domain::connection_lease::ConnectionLease;
+use crate::domain::live_connection::Standing;
 use crate::domain::vault::{OpenedState, StateName, StateVault, Vault, VaultError};
 use crate::ports::{
     ConnectionStates, Entropy, StateChange, StateError, StateKey, StateRange, StateRow, StoreError, TenantAccount,
@@ -222,23 +223,31 @@ impl ConnectionMemory {
         if self.is_lost() {
             return Err(MemoryError::Lost);
         }
-        self.told(self.store.write_state(&self.lease, changes).await)
+        let written = self.store.write_state(&self.lease, changes).await;
+        if matches!(written, Err(StateError::Fenced)) {
+            self.lost.tell();
+        }
+        Ok(written?)
     }
 
-    /// Forgets everything, as when the account was unlinked.
+    /// Forgets everything but what has one of these names, and where the connection stands, as when its account was
+    /// unlinked.
     ///
     /// # Errors
     /// [`MemoryError`]. A part may be forgotten all the same.
-    pub async fn forget_all(&self) -> Result<(), MemoryError> {
-        while !self.told(self.store.clear_state(&self.lease, PAGE).await)? {}
-        Ok(())
-    }
-
-    fn told<T>(&self, outcome: Result<T, StateError>) -> Result<T, MemoryError> {
-        if matches!(outcome, Err(StateError::Fenced)) {
-            self.lost.tell();
+    pub async fn forget_all_but(&self, kept: &[StateName<'_>]) -> Result<(), MemoryError> {
+        // Were it erased and told anew, nobody would know where it stands if the node dies in between.
+        let kept: Vec<StateKey> = kept.iter().chain([&Standing::NAME]).map(|name| self.vault.key(*name)).collect();
+        let mut after = None;
+        loop {
+            let rows = self.store.list_state(self.lease.of, StateRange::All, after, PAGE).await?;
+            let forgotten = rows.iter().map(|row| row.key).filter(|key| !kept.contains(key));
+            self.write(forgotten.map(StateChange::Delete).collect()).await?;
+            after = rows.last().map(|row| row.key);
+            if rows.len() < PAGE {
+                return Ok(());
+            }
         }
-        Ok(outcome?)
     }
 
     async fn seal_anew(&self) -> Result<(), MemoryError> {

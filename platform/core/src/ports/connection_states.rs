@@ -188,13 +188,6 @@ pub trait ConnectionStates: Send + Sync {
     /// [`StateError`].
     async fn write_state(&self, lease: &ConnectionLease, changes: Vec<StateChange>) -> Result<(), StateError>;
 
-    /// Takes away at most `limit` values of a connection that stays, as when its account was unlinked; says whether
-    /// none is left.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    async fn clear_state(&self, lease: &ConnectionLease, limit: usize) -> Result<bool, StateError>;
-
     /// Takes away the lease of a connection that is gone, so that nobody writes any more, and at most `limit` of its
     /// values; says whether nothing is left.
     ///

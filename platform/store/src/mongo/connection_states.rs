@@ -211,13 +211,12 @@ impl Server {
         Ok(leases.iter().map(is_prolonged).collect())
     }
 
-    /// Takes away at most `limit` values in a transaction, together with what `first` does to the lease; says whether
-    /// none is left, and nothing where the lease is another.
-    async fn take_away(&self, of: TenantAccount, first: Lease, limit: usize) -> Result<Option<bool>, Fault> {
+    /// Takes away the lease and at most `limit` values in a transaction; says whether nothing is left.
+    async fn erase_connection(&self, of: TenantAccount, limit: usize) -> Result<bool, Fault> {
         let mut attempts = Attempts::new(self);
         loop {
-            match self.try_to_take_away(of, first, limit.min(STEP_MAX), attempts.end()).await {
-                Ok(taken) => return Ok(taken),
+            match self.try_to_erase_connection(of, limit.min(STEP_MAX), attempts.end()).await {
+                Ok(erased) => return Ok(erased),
                 Err(Setback::Failed(fault)) => return Err(fault),
                 // It may have been made: another step does no harm.
                 Err(Setback::Unknown) => return Err(Fault::Late),
@@ -226,42 +225,15 @@ impl Server {
         }
     }
 
-    async fn try_to_take_away(
-        &self,
-        of: TenantAccount,
-        first: Lease,
-        limit: usize,
-        until: Instant,
-    ) -> Result<Option<bool>, Setback> {
+    async fn try_to_erase_connection(&self, of: TenantAccount, limit: usize, until: Instant) -> Result<bool, Setback> {
         let mut session = begin(self).await?;
-        match first {
-            Lease::Kept(fence) => {
-                let updates = [newest(of, fence)];
-                let reply = run(self, &mut session, doc! { "update": schema::CONNECTION_STATES, "updates": updates });
-                if changed(&reply.await?) == 0 {
-                    leave(session).await;
-                    return Ok(None);
-                }
-            }
-            Lease::Erased => {
-                let gone = doc! { "q": { "_id": binary(&of.to_bytes()) }, "limit": 1 };
-                run(self, &mut session, doc! { "delete": schema::CONNECTION_STATES, "deletes": [gone] }).await?;
-            }
-        }
+        let gone = doc! { "q": { "_id": binary(&of.to_bytes()) }, "limit": 1 };
+        run(self, &mut session, doc! { "delete": schema::CONNECTION_STATES, "deletes": [gone] }).await?;
         let mut room = limit;
         let wanted = doc! { "_id": within(of, StateRange::All) };
         erase::some(self, &mut session, schema::CONNECTION_STATES, &wanted, &mut room).await?;
-        end(session, until).await.map(|()| Some(room > 0))
+        end(session, until).await.map(|()| room > 0)
     }
-}
-
-/// What becomes of a lease while values are taken away.
-#[derive(Debug, Clone, Copy)]
-enum Lease {
-    /// It stays, and has to have this fence.
-    Kept(u64),
-    /// It goes.
-    Erased,
 }
 
 /// Changes the lease that has to be the newest, so that the transaction and a take-over know of each other.
@@ -490,12 +462,7 @@ impl ConnectionStates for MongoStore {
         if made { Ok(()) } else { Err(StateError::Fenced) }
     }
 
-    async fn clear_state(&self, lease: &ConnectionLease, limit: usize) -> Result<bool, StateError> {
-        let taken = self.server.take_away(lease.of, Lease::Kept(lease.fence), limit).await;
-        taken.map_err(StoreError::from)?.ok_or(StateError::Fenced)
-    }
-
     async fn erase_state(&self, of: TenantAccount, limit: usize) -> Result<bool, StoreError> {
-        Ok(self.server.take_away(of, Lease::Erased, limit).await?.unwrap_or(false))
+        Ok(self.server.erase_connection(of, limit).await?)
     }
 }

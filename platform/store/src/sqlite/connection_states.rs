@@ -162,20 +162,6 @@ impl ConnectionStates for SqliteStore {
         if written { Ok(()) } else { Err(StateError::Fenced) }
     }
 
-    async fn clear_state(&self, lease: &ConnectionLease, limit: usize) -> Result<bool, StateError> {
-        let (of, fence) = (lease.of, lease.fence);
-        let cleared = self
-            .writer
-            .submit(move |work| {
-                if !is_newest(work.connection, of, fence)? {
-                    return Ok(None);
-                }
-                Ok(Some(remove_some(work.connection, of, limit)? < limit))
-            })
-            .await?;
-        cleared.ok_or(StateError::Fenced)
-    }
-
     async fn erase_state(&self, of: TenantAccount, limit: usize) -> Result<bool, StoreError> {
         self.writer
             .submit(move |work| {

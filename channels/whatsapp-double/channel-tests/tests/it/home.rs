@@ -221,10 +221,6 @@ impl ConnectionStates for Reach {
         self.reach()?.write_state(lease, changes).await
     }
 
-    async fn clear_state(&self, lease: &ConnectionLease, limit: usize) -> Result<bool, StateError> {
-        self.reach()?.clear_state(lease, limit).await
-    }
-
     async fn erase_state(&self, of: TenantAccount, limit: usize) -> Result<bool, StoreError> {
         self.reach()?.erase_state(of, limit).await
     }

@@ -10,6 +10,7 @@ use super::{ANSWERS, Subject};
 use crate::app::{ConnectionMemory, Memories, Memory, MemoryError, erase_connection_memory};
 use crate::domain::connection_lease::ConnectionLease;
 use crate::domain::id::NodeId;
+use crate::domain::live_connection::Standing;
 use crate::domain::vault::{MasterKey, OpenedState, StateName, Vault};
 use crate::ports::{StateRange, StateRow};
 use crate::testing::SeededEntropy;
@@ -83,8 +84,27 @@ pub async fn memories_are_listed_by_kind_and_group(store: Subject) {
     let keep = many.iter().map(|name| Memory::Keep(StateName { kind: 3, group: b"", name: name.as_bytes() }, b"x"));
     memory.change(&keep.collect::<Vec<_>>()).await.expect(ANSWERS);
     assert_eq!(list(Memories::Kind(3)).await.len(), 1_203);
-    memory.forget_all().await.expect(ANSWERS);
+    memory.forget_all_but(&[]).await.expect(ANSWERS);
     assert_eq!(stored(&store, &lease).await, []);
+}
+
+/// Of however much it remembered; what is kept is there at every moment, so that a node that dies meanwhile loses none of it.
+pub async fn all_is_forgotten_but_what_is_named_and_where_the_connection_stands(store: Subject) {
+    let lease = kept(&store).await;
+    let memory = open(&store, &lease).await;
+    let (count, key) = (name(1, "a", "count"), name(1, "a", "key"));
+    let keep = [count, key, Standing::NAME].map(|name| Memory::Keep(name, b"x"));
+    memory.change(&keep).await.expect(ANSWERS);
+    let many: Vec<String> = (0..1_203).map(|n| n.to_string()).collect();
+    let keep = many.iter().map(|name| Memory::Keep(StateName { kind: 3, group: b"", name: name.as_bytes() }, b"x"));
+    memory.change(&keep.collect::<Vec<_>>()).await.expect(ANSWERS);
+    memory.forget_all_but(&[count]).await.expect(ANSWERS);
+    assert_eq!(stored(&store, &lease).await.len(), 2);
+    for kept in [count, Standing::NAME] {
+        assert_eq!(find(&memory, kept).await.as_deref(), Some(&b"x"[..]));
+    }
+    memory.change(&[Memory::Keep(key, b"new")]).await.expect(ANSWERS);
+    assert_eq!(find(&memory, key).await.as_deref(), Some(&b"new"[..]), "its keeper goes on, as for another account");
 }
 
 /// Each thing by itself: what is damaged keeps nothing else from being found, and moves nowhere.
@@ -125,7 +145,7 @@ pub async fn whoever_lost_a_connection_is_told_and_changes_nothing(store: Subjec
     assert!(memory.is_lost());
     let again = memory.change(&[Memory::Forget(name(1, "", "a"))]).await;
     assert!(matches!(again, Err(MemoryError::Lost)), "{again:?}");
-    assert!(matches!(memory.forget_all().await, Err(MemoryError::Lost)));
+    assert!(matches!(memory.forget_all_but(&[]).await, Err(MemoryError::Lost)));
     assert_eq!(find(&theirs, name(1, "", "a")).await.as_deref(), Some(&b"mine"[..]));
     assert!(!theirs.is_lost());
     erase_connection_memory(&*store, lease.of).await.expect(ANSWERS);

@@ -301,8 +301,6 @@ pub async fn a_write_with_an_older_fence_is_refused(store: Subject) {
     let early = ConnectionLease { fence: new.fence + 1, ..new.clone() };
     let early = store.write_state(&early, changes).await;
     assert!(matches!(early, Err(StateError::Fenced)), "{early:?}");
-    let cleared = store.clear_state(&old, 10).await;
-    assert!(matches!(cleared, Err(StateError::Fenced)), "{cleared:?}");
     let nothing = store.write_state(&old, vec![]).await;
     assert!(matches!(nothing, Err(StateError::Fenced)), "{nothing:?}");
     assert_eq!(all(&store, old.of).await, before);
@@ -413,18 +411,6 @@ pub async fn writes_of_a_connection_are_made_in_order_though_nobody_waits(store:
         write(&store, &lease, vec![put(key(1, 1, 2), "something else")]).await;
         assert_eq!(read(&store, lease.of, key(1, 1, 1)).await, Some(last.to_vec()));
     }
-}
-
-/// In steps; whoever holds it goes on, as for another account.
-pub async fn the_state_of_a_connection_is_cleared_by_its_holder(store: Subject) {
-    let lease = kept(&store).await;
-    write(&store, &lease, (0..5).map(|n| put(key(1, n, n), "old")).collect()).await;
-    assert!(!store.clear_state(&lease, 3).await.expect(ANSWERS));
-    assert_eq!(all(&store, lease.of).await.len(), 2);
-    assert!(store.clear_state(&lease, 3).await.expect(ANSWERS));
-    assert_eq!(all(&store, lease.of).await, []);
-    write(&store, &lease, vec![put(key(1, 1, 1), "new")]).await;
-    assert_eq!(store.find_connection_lease(lease.of).await.expect(ANSWERS), Some(lease));
 }
 
 /// From the first step on nobody writes; one that is taken anew knows nothing of the former.

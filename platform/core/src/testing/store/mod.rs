@@ -179,11 +179,11 @@ macro_rules! store_contract {
             of_writes_beside_each_other_only_those_of_former_holders_are_refused
             of_writes_and_a_take_over_that_race_none_comes_after_it
             writes_of_a_connection_are_made_in_order_though_nobody_waits
-            the_state_of_a_connection_is_cleared_by_its_holder
             an_erased_connection_is_gone_and_its_former_holder_with_it
             what_an_erased_tenants_connections_remember_goes_with_it
             what_a_connection_remembers_is_found_and_nobody_else_can_read_it
             memories_are_listed_by_kind_and_group
+            all_is_forgotten_but_what_is_named_and_where_the_connection_stands
             a_memory_that_does_not_open_is_told_and_the_others_are_there
             whoever_lost_a_connection_is_told_and_changes_nothing
             after_a_rotation_what_a_connection_remembers_is_sealed_anew
