@@ -5,8 +5,10 @@ mod code;
 mod qr;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use waproto::buffa::Message as _;
@@ -16,6 +18,10 @@ use crate::adv::Vouched;
 use crate::error::{Error, Result};
 use crate::node::{Read as _, answer, ask, leaf, parent};
 use crate::people::{Address, Line, Linked, World};
+
+/// How long a device that has signed is registered before it is told to come back. As from a server that is not on the same
+/// machine, a client has written down meanwhile that it is linked: whatsapp-rust 0.7 logs in twice where it has not.
+const NOTED: Duration = Duration::from_millis(200);
 
 /// What the person is told in the end: which device was linked.
 pub(crate) type Outcome = oneshot::Receiver<Result<Address>>;
@@ -94,15 +100,21 @@ impl World {
             .get_optional_child("pair-device-sign")
             .ok_or(Error::PairingRefused)
             .and_then(|sign| signing.vouched.countersigned(&sign.child("device-identity")));
+        let Signing { address, noise_key, line, done, .. } = signing;
         let outcome = signed.map(|vouched| {
-            self.linked.insert(signing.address.clone(), Linked::new(signing.noise_key, vouched));
-            // As after every pairing: the device comes back, and logs in.
-            signing.line.send(NodeBuilder::new("stream:error").attr("code", "515").build());
-            signing.address
+            self.linked.insert(address.clone(), Linked::new(noise_key, vouched));
+            address
         });
-        signing.line.close();
-        // Whoever scanned may have stopped waiting.
-        let _ = signing.done.send(outcome);
+        tokio::spawn(async move {
+            if outcome.is_ok() {
+                sleep(NOTED).await;
+                // As after every pairing: the device comes back, and logs in.
+                line.send(NodeBuilder::new("stream:error").attr("code", "515").build());
+            }
+            line.close();
+            // Whoever scanned may have stopped waiting.
+            let _ = done.send(outcome);
+        });
         Ok(())
     }
 
