@@ -22,7 +22,7 @@ help: ## list these targets
 demo: ## install what is missing, build, then send and check a code before your eyes
 	@.ci/prerequisites build
 	@echo "building (the first time takes a few minutes)"
-	@start=$$(date +%s%3N); cargo build --locked -p wotp-server; \
+	@start=$$(date +%s%3N); cargo build --locked -p wotp-server --no-default-features; \
 		exec $(TARGET)/debug/wotp demo --started-at $$start \
 		$(if $(filter command line environment,$(origin DATA)),--data "$(DATA)") \
 		$(if $(filter command line environment,$(origin LISTEN)),--listen "$(LISTEN)")
@@ -43,11 +43,14 @@ crash: ## kill -9 a server under load 100 times; nothing may be lost or approved
 
 bench: ## build for release and measure; the table on screen, the figures in target/bench.json
 	@.ci/prerequisites bench
+	@cargo build --release --locked -p wotp-server --no-default-features
+	@cp $(TARGET)/release/wotp $(TARGET)/release/wotp-embedded
 	@cargo build --release --locked -p wotp-server
 	@cargo build --release --locked --manifest-path channels/whatsapp-double/Cargo.toml --workspace --bins \
 		--target-dir $(TARGET)/whatsapp-double
 	@components=$$(.ci/guests); cargo run --release --locked -p wotp-bench -- --components "$$components" \
 		--whatsapp $(TARGET)/whatsapp-double/release --wotp $(TARGET)/release/wotp \
+		--embedded $(TARGET)/release/wotp-embedded \
 		--json $(TARGET)/bench.json --scratch $(TARGET)/bench
 
 lint: ## format, clippy, rustdoc, unused dependencies, licences, advisories, shell scripts

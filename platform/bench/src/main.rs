@@ -52,6 +52,9 @@ struct Arguments {
     /// The binary to measure, built with --release.
     #[arg(long, value_name = "FILE", default_value = "target/release/wotp")]
     wotp: PathBuf,
+    /// The same, built with `--no-default-features` as well: its size is the one that is bounded.
+    #[arg(long, value_name = "FILE")]
+    embedded: Option<PathBuf>,
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,…")]
     only: Vec<Part>,
@@ -153,6 +156,7 @@ impl Arguments {
         let quick = self.quick;
         Plan {
             wotp: self.wotp.clone(),
+            embedded: self.embedded.clone(),
             scratch: self.scratch.clone(),
             seconds: self.seconds.unwrap_or(if quick { 1.0 } else { 3.0 }),
             rounds: self.rounds.unwrap_or(if quick { 1 } else { 3 }),

@@ -1,5 +1,6 @@
 //! The machine's own time and randomness, behind the ports. Nothing else asks the machine.
 
+#[cfg(feature = "nodes")]
 mod shared;
 mod steady;
 
@@ -13,6 +14,7 @@ use jiff::SignedDuration;
 use wotp_core::domain::Timestamp;
 use wotp_core::ports::{Clock, Entropy, Timer};
 
+#[cfg(feature = "nodes")]
 pub use shared::SharedClock;
 use steady::{Reading, Steady};
 

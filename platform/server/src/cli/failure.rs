@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use wotp_core::app::Refusal;
+#[cfg(feature = "nodes")]
 use wotp_store::moving::MoveError;
 
 use crate::config::ConfigError;
@@ -104,6 +105,7 @@ impl From<crate::wiring::embedded::OpenError> for Failure {
     }
 }
 
+#[cfg(feature = "nodes")]
 impl From<MoveError> for Failure {
     fn from(error: MoveError) -> Self {
         Self::of(&error, error.help().map(str::to_owned))

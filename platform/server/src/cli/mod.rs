@@ -9,6 +9,7 @@ mod failure;
 mod key;
 mod logging;
 mod loopback;
+#[cfg(feature = "nodes")]
 mod migrate_store;
 mod node;
 mod openapi;
@@ -102,6 +103,7 @@ enum Command {
     // A line here would hide all that these say of themselves.
     Backup(backup::Arguments),
     Restore(restore::Arguments),
+    #[cfg(feature = "nodes")]
     MigrateStore(migrate_store::Arguments),
     /// Check the whole installation and say what to do
     Doctor,
@@ -217,6 +219,7 @@ async fn run(global: Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Config(command) => config::run(&global, command),
         Command::Backup(arguments) => backup::run(&global, arguments),
         Command::Restore(arguments) => restore::run(&global, arguments).await,
+        #[cfg(feature = "nodes")]
         Command::MigrateStore(arguments) => migrate_store::run(&global, arguments).await,
         Command::Doctor => doctor::run(&global).await,
     }

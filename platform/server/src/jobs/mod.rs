@@ -5,6 +5,7 @@ mod guard;
 mod key_uses;
 mod letters;
 mod plugins;
+#[cfg(feature = "nodes")]
 mod presence;
 mod sweep;
 mod turn;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wotp_core::app::App;
 use wotp_core::domain::node::Node;
+#[cfg(feature = "nodes")]
 use wotp_store::queue::{ListenOptions, RingTask};
 
 use crate::wiring::{Live, Others};
@@ -44,7 +46,10 @@ impl Jobs {
     pub fn spawn(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let Self { app, live, others, node, concurrency, ready } = self;
         let mut tasks: Vec<(&str, JoinHandle<()>)> = Vec::new();
+        #[cfg(not(feature = "nodes"))]
+        let _ = ready;
         let mut workers = None;
+        #[cfg(feature = "nodes")]
         let mut listening: Option<RingTask> = None;
         let (works, id) = (node.role.works(), node.id);
         // Where deliveries are: they go out through what is kept.
@@ -54,6 +59,7 @@ impl Jobs {
         tasks.push(("the letters that wait", tokio::spawn(letters::count(Arc::clone(&app), stop.clone()))));
         let (rings, shared) = match others {
             Others::None(rings) => (Some(rings), false),
+            #[cfg(feature = "nodes")]
             Others::Nodes(fellows) => {
                 let heard = Arc::clone(&app);
                 tasks.push((
@@ -97,6 +103,7 @@ impl Jobs {
                 ended(name, task).await;
             }
             // After the workers: what they did and what nobody began is told to the queue.
+            #[cfg(feature = "nodes")]
             if let Some(task) = listening {
                 task.ended().await;
             }

@@ -6,7 +6,9 @@ mod identity_providers;
 mod live;
 #[cfg(feature = "plugins")]
 mod plugins;
+#[cfg(feature = "nodes")]
 mod shared;
+#[cfg(feature = "nodes")]
 mod watched;
 #[cfg(feature = "whatsapp")]
 mod whatsapp;
@@ -17,13 +19,17 @@ use std::sync::Arc;
 
 pub use channels::{CONSOLE, channels, plugin_host};
 pub use live::Live;
+#[cfg(feature = "nodes")]
 pub(crate) use shared::look_at_time;
+#[cfg(feature = "nodes")]
 pub use shared::{Fellows, connect_options, look_at_store, reach_queue};
 use wotp_core::app::{App, Ports};
 use wotp_core::domain::vault::Vault;
 use wotp_core::ports::{Bulletin, Channel, Clock, Limiter, Queue, Store, StoreError};
+#[cfg(feature = "nodes")]
 use wotp_store::mongo::ConnectError;
 use wotp_store::queue::RingReceiver;
+#[cfg(feature = "nodes")]
 use wotp_store::redis::RedisError;
 use wotp_webhook::{HttpSender, Policy, SystemResolver};
 use zeroize::Zeroizing;
@@ -56,6 +62,7 @@ pub enum Others {
     /// Nobody: the workers are in this process, and hear the rings here.
     None(RingReceiver),
     /// Other nodes.
+    #[cfg(feature = "nodes")]
     Nodes(Fellows),
 }
 
@@ -84,11 +91,17 @@ pub enum WiringError {
     #[error("passwords cannot be hashed like that: {0}")]
     Hashing(String),
     /// The store that nodes share.
+    #[cfg(feature = "nodes")]
     #[error("the store cannot be used")]
     Connect(#[from] ConnectError),
     /// The queue that nodes share.
+    #[cfg(feature = "nodes")]
     #[error("the queue cannot be used")]
     Redis(#[from] RedisError),
+    /// A store that nodes share, and nothing to reach it with.
+    #[cfg(not(feature = "nodes"))]
+    #[error("the store cannot be used: this program was built without the feature `nodes`, which MongoDB needs")]
+    NoNodes,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -172,6 +185,11 @@ impl WiringError {
                  out again, and counts go on from where they were",
                 file.display()
             )),
+            #[cfg(not(feature = "nodes"))]
+            Self::NoNodes => Some(
+                "use a program that was built with it, as one is by default, or write sqlite:wotp.db in store.url"
+                    .to_owned(),
+            ),
             Self::Plugins(_) => Some("take the sections of plugins out, or use another program or machine".to_owned()),
             Self::Plugin { .. } => {
                 Some("`wotp plugin check FILE` says what the plugin is and what it asks for".to_owned())
@@ -190,8 +208,6 @@ impl WiringError {
             ),
             Self::Open(_)
             | Self::Place(_)
-            | Self::Connect(_)
-            | Self::Redis(_)
             | Self::Store(_)
             | Self::Seal(SealError::Store(_))
             | Self::Plans(_)
@@ -199,6 +215,8 @@ impl WiringError {
             | Self::Console(_)
             | Self::Email(_)
             | Self::IdentityProvider { .. } => None,
+            #[cfg(feature = "nodes")]
+            Self::Connect(_) | Self::Redis(_) => None,
         }
     }
 }
@@ -250,9 +268,12 @@ pub async fn wire(
             let (adapters, alone) = embedded::open(&database, folder, purpose)?;
             (adapters, Some(alone))
         }
+        #[cfg(feature = "nodes")]
         (StorePlace::Mongodb(store), QueuePlace::Redis(queue)) => {
             (shared::open(&store, &queue, config, folder, purpose).await?, None)
         }
+        #[cfg(not(feature = "nodes"))]
+        (StorePlace::Mongodb(_), QueuePlace::Redis(_)) => return Err(WiringError::NoNodes),
         (StorePlace::Mongodb(_), QueuePlace::Memory) => return Err(WiringError::Place("there is no Redis".to_owned())),
     };
     let Adapters { store, vault, queue, bulletin, limiter, clock, others } = adapters;

@@ -3,6 +3,7 @@
 mod checks;
 mod embedded;
 mod plugins;
+#[cfg(feature = "nodes")]
 mod shared;
 
 use std::process::ExitCode;
@@ -103,7 +104,13 @@ async fn examine(global: &Global) -> Vec<Finding> {
     findings.extend(channels(&loaded, &folder).await);
     match loaded.config.store_place(folder.path()) {
         Ok(StorePlace::Embedded(database)) => findings.extend(embedded::examine(&loaded, &folder, &database).await),
+        #[cfg(feature = "nodes")]
         Ok(StorePlace::Mongodb(url)) => findings.extend(shared::examine(&loaded, &folder, &url).await),
+        #[cfg(not(feature = "nodes"))]
+        Ok(StorePlace::Mongodb(_)) => {
+            let error = crate::wiring::WiringError::NoNodes;
+            findings.push(Finding::failed("store", &error, error.help().unwrap_or_default()));
+        }
         Err((problem, right)) => findings.push(Finding::error("store", problem, right)),
     }
     findings
