@@ -50,7 +50,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use wotp_core::app::App;
 
@@ -116,121 +117,138 @@ impl Api {
     }
 }
 
-fn documented() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(openapi::description())
-        .routes(routes!(verifications::start_verification, verifications::list_verifications))
-        .routes(routes!(verifications::check_address))
-        .routes(routes!(verifications::find_verification))
-        .routes(routes!(verifications::check_verification))
-        .routes(routes!(verifications::resend_verification))
-        .routes(routes!(verifications::cancel_verification))
-        .routes(routes!(verifications::inbound::simulate_message))
-        .routes(routes!(messages::send_message, messages::list_messages))
-        .routes(routes!(messages::find_message))
-        .routes(routes!(services::list_services, services::create_service))
-        .routes(routes!(services::find_service, services::change_service))
-        .routes(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template))
-        .routes(routes!(templates::preview_template))
-        .routes(routes!(webhooks::endpoints::list_endpoints, webhooks::endpoints::create_endpoint))
-        .routes(routes!(
-            webhooks::endpoints::find_endpoint,
-            webhooks::endpoints::change_endpoint,
-            webhooks::endpoints::delete_endpoint
-        ))
-        .routes(routes!(webhooks::endpoints::rotate_endpoint))
-        .routes(routes!(webhooks::deliveries::list_webhook_attempts))
-        .routes(routes!(webhooks::deliveries::test_endpoint))
-        .routes(routes!(webhooks::deliveries::replay_events, webhooks::deliveries::cancel_replay))
-        .routes(routes!(connections::list_channels))
-        .routes(routes!(connections::list_connections, connections::create_connection))
-        .routes(routes!(connections::find_connection, connections::change_connection, connections::delete_connection))
-        .routes(routes!(connections::account::check_connection))
-        .routes(routes!(connections::session::connect_connection))
-        .routes(routes!(connections::session::disconnect_connection))
-        .routes(routes!(events::list_events))
-        .routes(routes!(live::stream::stream_events))
-        .routes(routes!(live::connection::stream_connection))
-        .routes(routes!(events::find_event))
-        .routes(routes!(guard::settings::find_guard, guard::settings::set_guard))
-        .routes(routes!(guard::entries::list_guard_entries, guard::entries::add_guard_entry))
-        .routes(routes!(guard::entries::remove_guard_entry))
-        .routes(routes!(guard::destinations::list_guard_destinations))
-        .routes(routes!(guard::destinations::release_guard_destination))
-        .routes(routes!(keys::list_keys, keys::create_key))
-        .routes(routes!(keys::find_key, keys::change_key, keys::revoke_key))
-        .routes(routes!(keys::rotate_key))
-        .routes(routes!(audit::list_audit))
-        .routes(routes!(audit::export_audit))
-        .routes(routes!(tenants::list_tenants, tenants::create_tenant))
-        .routes(routes!(tenants::restore_tenant))
-        .routes(routes!(tenants::find_erasure))
-        .routes(routes!(tenants::find_tenant, tenants::rename_tenant, tenants::delete_tenant))
-        .routes(routes!(tenants::members::leave_tenant))
-        .routes(routes!(tenants::members::transfer_ownership))
-        .routes(routes!(tenants::members::list_members))
-        .routes(routes!(tenants::members::change_role, tenants::members::remove_member))
-        .routes(routes!(tenants::invitations::list_invitations, tenants::invitations::invite_member))
-        .routes(routes!(tenants::invitations::resend_invitation))
-        .routes(routes!(tenants::invitations::revoke_invitation))
-        .routes(routes!(tenants::invitations::preview_invitation))
-        .routes(routes!(tenants::invitations::accept_invitation))
-        .routes(routes!(usage::usage))
-        .routes(routes!(analytics::analytics))
-        .routes(routes!(limits::limits))
-        .routes(routes!(people::sign_up::sign_up))
-        .routes(routes!(people::sign_up::confirm_email))
-        .routes(routes!(people::login::log_in))
-        .routes(routes!(people::second_factor::answer_second_factor))
-        .routes(routes!(people::oidc::list_identity_providers))
-        .routes(routes!(people::oidc::begin_sign_in))
-        .routes(routes!(people::oidc::complete_sign_in))
-        .routes(routes!(people::login::refresh))
-        .routes(routes!(people::login::log_out))
-        .routes(routes!(people::passwords::request_password_reset))
-        .routes(routes!(people::passwords::reset_password))
-        .routes(routes!(people::login::signing_keys))
-        .routes(routes!(people::me::me, people::account::rename_person))
-        .routes(routes!(people::account::request_email_change))
-        .routes(routes!(people::account::confirm_email_change))
-        .routes(routes!(people::account::erase_account))
-        .routes(routes!(people::identities::list_identities))
-        .routes(routes!(people::identities::unlink_identity))
-        .routes(routes!(people::passwords::change_password))
-        .routes(routes!(people::second_factor::find_second_factor, people::second_factor::enrol_second_factor))
-        .routes(routes!(people::second_factor::request_second_factor_code))
-        .routes(routes!(people::second_factor::confirm_second_factor))
-        .routes(routes!(people::second_factor::renew_recovery_codes))
-        .routes(routes!(people::second_factor::disable_second_factor))
-        .routes(routes!(people::me::list_sessions, people::me::revoke_other_sessions))
-        .routes(routes!(people::me::revoke_session))
-        .routes(routes!(compat::otp_send))
-        .routes(routes!(compat::otp_verify))
-        .routes(routes!(compat::message_send))
-        .routes(routes!(compat::message_logs))
-        .routes(routes!(compat::sessions::whatsapp_connect))
-        .routes(routes!(compat::sessions::whatsapp_status))
-        .routes(routes!(compat::sessions::whatsapp_disconnect))
-        .routes(routes!(compat::user_usage))
-        .merge(operator::routes())
-        .routes(routes!(compat::accounts::auth_google))
-        .routes(routes!(compat::accounts::auth_refresh))
-        .routes(routes!(compat::accounts::auth_logout))
-        .routes(routes!(compat::accounts::user_me))
-        .routes(routes!(compat::accounts::user_logs))
-        .routes(routes!(compat::accounts::user_stats))
-        .routes(routes!(compat::keys::apikey_create))
-        .routes(routes!(compat::keys::apikey_list))
-        .routes(routes!(compat::keys::apikey_delete))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
+/// Every route that the document describes.
+fn each_route(add: &mut dyn FnMut(UtoipaMethodRouter<Arc<Api>>)) {
+    add(routes!(verifications::start_verification, verifications::list_verifications));
+    add(routes!(verifications::check_address));
+    add(routes!(verifications::find_verification));
+    add(routes!(verifications::check_verification));
+    add(routes!(verifications::resend_verification));
+    add(routes!(verifications::cancel_verification));
+    add(routes!(verifications::inbound::simulate_message));
+    add(routes!(messages::send_message, messages::list_messages));
+    add(routes!(messages::find_message));
+    add(routes!(services::list_services, services::create_service));
+    add(routes!(services::find_service, services::change_service));
+    add(routes!(templates::list_templates, templates::publish_template, templates::withdraw_template));
+    add(routes!(templates::preview_template));
+    add(routes!(webhooks::endpoints::list_endpoints, webhooks::endpoints::create_endpoint));
+    add(routes!(
+        webhooks::endpoints::find_endpoint,
+        webhooks::endpoints::change_endpoint,
+        webhooks::endpoints::delete_endpoint
+    ));
+    add(routes!(webhooks::endpoints::rotate_endpoint));
+    add(routes!(webhooks::deliveries::list_webhook_attempts));
+    add(routes!(webhooks::deliveries::test_endpoint));
+    add(routes!(webhooks::deliveries::replay_events, webhooks::deliveries::cancel_replay));
+    add(routes!(connections::list_channels));
+    add(routes!(connections::list_connections, connections::create_connection));
+    add(routes!(connections::find_connection, connections::change_connection, connections::delete_connection));
+    add(routes!(connections::account::check_connection));
+    add(routes!(connections::session::connect_connection));
+    add(routes!(connections::session::disconnect_connection));
+    add(routes!(events::list_events));
+    add(routes!(live::stream::stream_events));
+    add(routes!(live::connection::stream_connection));
+    add(routes!(events::find_event));
+    add(routes!(guard::settings::find_guard, guard::settings::set_guard));
+    add(routes!(guard::entries::list_guard_entries, guard::entries::add_guard_entry));
+    add(routes!(guard::entries::remove_guard_entry));
+    add(routes!(guard::destinations::list_guard_destinations));
+    add(routes!(guard::destinations::release_guard_destination));
+    add(routes!(keys::list_keys, keys::create_key));
+    add(routes!(keys::find_key, keys::change_key, keys::revoke_key));
+    add(routes!(keys::rotate_key));
+    add(routes!(audit::list_audit));
+    add(routes!(audit::export_audit));
+    add(routes!(tenants::list_tenants, tenants::create_tenant));
+    add(routes!(tenants::restore_tenant));
+    add(routes!(tenants::find_erasure));
+    add(routes!(tenants::find_tenant, tenants::rename_tenant, tenants::delete_tenant));
+    add(routes!(tenants::members::leave_tenant));
+    add(routes!(tenants::members::transfer_ownership));
+    add(routes!(tenants::members::list_members));
+    add(routes!(tenants::members::change_role, tenants::members::remove_member));
+    add(routes!(tenants::invitations::list_invitations, tenants::invitations::invite_member));
+    add(routes!(tenants::invitations::resend_invitation));
+    add(routes!(tenants::invitations::revoke_invitation));
+    add(routes!(tenants::invitations::preview_invitation));
+    add(routes!(tenants::invitations::accept_invitation));
+    add(routes!(usage::usage));
+    add(routes!(analytics::analytics));
+    add(routes!(limits::limits));
+    add(routes!(people::sign_up::sign_up));
+    add(routes!(people::sign_up::confirm_email));
+    add(routes!(people::login::log_in));
+    add(routes!(people::second_factor::answer_second_factor));
+    add(routes!(people::oidc::list_identity_providers));
+    add(routes!(people::oidc::begin_sign_in));
+    add(routes!(people::oidc::complete_sign_in));
+    add(routes!(people::login::refresh));
+    add(routes!(people::login::log_out));
+    add(routes!(people::passwords::request_password_reset));
+    add(routes!(people::passwords::reset_password));
+    add(routes!(people::login::signing_keys));
+    add(routes!(people::me::me, people::account::rename_person));
+    add(routes!(people::account::request_email_change));
+    add(routes!(people::account::confirm_email_change));
+    add(routes!(people::account::erase_account));
+    add(routes!(people::identities::list_identities));
+    add(routes!(people::identities::unlink_identity));
+    add(routes!(people::passwords::change_password));
+    add(routes!(people::second_factor::find_second_factor, people::second_factor::enrol_second_factor));
+    add(routes!(people::second_factor::request_second_factor_code));
+    add(routes!(people::second_factor::confirm_second_factor));
+    add(routes!(people::second_factor::renew_recovery_codes));
+    add(routes!(people::second_factor::disable_second_factor));
+    add(routes!(people::me::list_sessions, people::me::revoke_other_sessions));
+    add(routes!(people::me::revoke_session));
+    add(routes!(compat::otp_send));
+    add(routes!(compat::otp_verify));
+    add(routes!(compat::message_send));
+    add(routes!(compat::message_logs));
+    add(routes!(compat::sessions::whatsapp_connect));
+    add(routes!(compat::sessions::whatsapp_status));
+    add(routes!(compat::sessions::whatsapp_disconnect));
+    add(routes!(compat::user_usage));
+    operator::each_route(add);
+    add(routes!(compat::accounts::auth_google));
+    add(routes!(compat::accounts::auth_refresh));
+    add(routes!(compat::accounts::auth_logout));
+    add(routes!(compat::accounts::user_me));
+    add(routes!(compat::accounts::user_logs));
+    add(routes!(compat::accounts::user_stats));
+    add(routes!(compat::keys::apikey_create));
+    add(routes!(compat::keys::apikey_list));
+    add(routes!(compat::keys::apikey_delete));
+    add(routes!(health::live));
+    add(routes!(health::ready));
+}
+
+/// The document, as far as it follows from the routes.
+fn documented() -> OpenApi {
+    let mut all = OpenApiRouter::with_openapi(openapi::description());
+    each_route(&mut |route| all = std::mem::take(&mut all).routes(route));
+    all.into_openapi()
+}
+
+/// The routes, without a word about them: what is said of all at once takes 8 MB, which a server at rest would keep.
+fn served() -> Router<Arc<Api>> {
+    let mut all = Router::new();
+    each_route(&mut |(_, said, methods)| {
+        for path in said.paths.keys() {
+            all = std::mem::take(&mut all).route(path, methods.clone());
+        }
+    });
+    all
 }
 
 /// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
     let development = settings.development;
     let api = Api::new(app, settings);
-    let (routes, _) = documented().split_for_parts();
-    let mut routes = routes.route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
+    let mut routes = served().route("/openapi.json", get(docs::openapi_json)).route("/docs", get(docs::page));
     routes = routes.route("/hooks/{channel}/{*path}", hooks::route());
     routes = routes.route("/l/{link}", link::route()).route("/l/browser/{pass}", link::binding_route());
     if development {

@@ -60,7 +60,7 @@ pub(super) fn description() -> Document {
 
 /// The whole document as JSON, with a line feed at its end.
 pub fn openapi_json() -> String {
-    let (_, mut document) = super::documented().split_for_parts();
+    let mut document = super::documented();
     complete(&mut document);
     let mut json = document.to_pretty_json().expect("the document serialises");
     json.push('\n');
