@@ -85,6 +85,8 @@ fn bench(mood: &str, more: &[&str]) -> Outcome {
         .arg(folder.path().join("scratch"))
         .arg("--wotp")
         .arg(std::env::current_exe().unwrap())
+        .arg("--embedded")
+        .arg(std::env::current_exe().unwrap())
         .args(more)
         .env("DOUBLE_MOOD", mood)
         .env("WOTP_LOG__LEVEL", "trace")
